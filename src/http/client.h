@@ -119,9 +119,9 @@ struct http_upgraded {
     int status; /* 101: stream is set and the callback's; else body holds the refusal */
     const struct http_header *headers;
     size_t n_headers;
-    struct rt_stream *stream; /* the callee's to close; reading stopped */
-    struct str early;         /* bytes behind the head; valid during the callback */
-    struct str body;          /* refusal, at most 64 KiB; valid during the callback */
+    struct rt_stream
+        *stream; /* the callback's to keep; reading stopped; bytes behind the head were unread */
+    struct str body; /* refusal, at most 64 KiB; valid during the callback */
 };
 /* Own connection, HTTP/1.1 only. The caller gives `upgrade` among the headers; `connection:
  * upgrade` is added. CONNECT is not supported. http_call_cancel works until the callback. */

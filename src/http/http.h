@@ -71,16 +71,3 @@ bool http_header_value_valid(struct str value);
 /* Picks the best of `offers` (media types without parameters) for an Accept header (absent: the
  * first): the index, or -1 when none is acceptable. RFC 9110 12.5.1 with q-values. */
 int http_accept_pick(struct str accept, const struct str *offers, size_t n);
-
-/* Copies bytes both ways between two connected streams until both directions have ended or one
- * breaks, then closes both and calls on_done once (err: 0 or the negative errno that broke it).
- * Takes both streams. Reading stops while the other side's queue is full. early_a: bytes already
- * read from a (copied). */
-typedef void (*http_splice_done_fn)(int err, uint64_t bytes_a_to_b, uint64_t bytes_b_to_a,
-                                    void *arg);
-struct http_splice;
-struct http_splice *http_splice_start(struct rt *rt, struct rt_stream *a, struct str early_a,
-                                      struct rt_stream *b, struct str early_b,
-                                      int64_t idle_timeout_ms, http_splice_done_fn on_done,
-                                      void *arg);
-void http_splice_cancel(struct http_splice *s); /* on_done(-ECANCELED) follows */

@@ -21,9 +21,13 @@
  *   4. When a body goes over the limit, breaks or times out, the library answers (413, 400, 408) by
  * itself; the handler's side sees on_close and finishes the request as in 3.
  *
+ * HTTP/1.1 requests of one connection are handled one after the other: what a client pipelines
+ * waits, unparsed and bounded by head_bytes_max, until the answer before it is finished.
+ *
  * All functions run on the server's loop thread. */
 #pragma once
 
+#include "base/buf.h"
 #include "http/http.h"
 
 enum http_method {
@@ -76,7 +80,6 @@ struct http_server_opts {
     size_t head_bytes_max;    /* 65536: request line + headers; over -> 431 */
     unsigned headers_max;     /* 128; over -> 431 */
     uint64_t body_bytes_max;  /* 16 MiB: when http_request_body is given 0 */
-    unsigned pipeline_max;    /* 8: HTTP/1.1 requests read ahead of the answer */
     unsigned h2_streams_max;  /* 250: concurrent streams of a connection */
     uint32_t h2_window_bytes; /* 256 KiB: receive window of a stream; the connection gets four times
                                  that */
@@ -90,6 +93,10 @@ struct http_server_opts {
     bool gzip;             /* compress bodies given to http_respond when the client accepts it */
     size_t gzip_bytes_min; /* 128 KiB, as a Kubernetes API server */
     size_t gzip_bytes_max; /* 64 MiB: larger ones go out as they are */
+    /* Bodies of the answers the library gives by itself (400, 408, 413, 414, 431, 505 ...): writes
+     * one to `out` and returns its content type (static). NULL: one line of plain text. */
+    const char *(*error_page)(int status, const char *what, struct buf *out, void *arg);
+    void *error_page_arg;
 };
 
 /* opts may be NULL. */
@@ -169,10 +176,9 @@ bool http_request_gone(const struct http_request *req);
 /* ---- upgrade (finishing), HTTP/1.1 only ---- */
 /* Sends `status` (101, or 200 for CONNECT) and headers (connection: upgrade is added for 101,
  * `upgrade:` must be among the headers), then hands over the connection's stream: it is the
- * caller's, reading is stopped, no callbacks are set. Bytes the peer sent behind the head come in
- * *ret_early: a malloc'ed buffer for http_bytes_release (may be NONE). 0; -EPIPE peer gone;
- * -ENOTSUP on HTTP/2 or when earlier pipelined answers are pending. On error the request is NOT
- * finished and can still be answered. */
+ * caller's, reading is stopped, no callbacks are set. Bytes the peer sent behind the head were
+ * given back to the stream (rt_stream_unread). 0; -EPIPE peer gone; -ENOTSUP on HTTP/2, or when the
+ * request has a body or an answer was started. On error the request is NOT finished and must still
+ * be answered. Tunnels: see rt_stream_pipe. */
 int http_upgrade_tunnel(struct http_request *req, int status, const struct http_header *headers,
-                        size_t n, struct rt_stream **ret_stream,
-                        struct http_bytes *ret_early) MUST_CHECK;
+                        size_t n, struct rt_stream **ret_stream) MUST_CHECK;

@@ -46,9 +46,9 @@ bool spdy_requested(const struct http_request *req); /* Upgrade: SPDY/3.1 */
 struct spdy *spdy_accept(struct http_request *req, const char *const *protocols, size_t n,
                          const struct spdy_opts *opts, const struct spdy_callbacks *cb, void *arg,
                          int *ret_protocol);
-/* Over a stream that was upgraded elsewhere. Takes it; early is copied. */
-struct spdy *spdy_new(struct rt *rt, struct rt_stream *stream, struct str early,
-                      const struct spdy_opts *opts, const struct spdy_callbacks *cb, void *arg);
+/* Over a stream that was upgraded elsewhere. Takes it. */
+struct spdy *spdy_new(struct rt *rt, struct rt_stream *stream, const struct spdy_opts *opts,
+                      const struct spdy_callbacks *cb, void *arg);
 
 uint32_t spdy_stream_id(const struct spdy_stream *st);
 struct spdy *spdy_stream_session(const struct spdy_stream *st);

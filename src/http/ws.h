@@ -46,8 +46,8 @@ bool ws_requested(const struct http_request *req);
 struct ws *ws_accept(struct http_request *req, const char *const *protocols, size_t n,
                      const struct ws_opts *opts, const struct ws_callbacks *cb, void *arg,
                      int *ret_protocol);
-/* Over a stream that was upgraded elsewhere. Takes the stream; early is copied. */
-struct ws *ws_new(struct rt *rt, struct rt_stream *stream, bool is_client, struct str early,
+/* Over a stream that was upgraded elsewhere. Takes the stream. */
+struct ws *ws_new(struct rt *rt, struct rt_stream *stream, bool is_client,
                   const struct ws_opts *opts, const struct ws_callbacks *cb, void *arg);
 
 /* Takes chunk in every case: one message. 0, -EPIPE when closing, -ENOBUFS when the queue is full.
