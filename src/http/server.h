@@ -157,10 +157,11 @@ int http_stream_start(struct http_request *req, int status, const struct http_he
 int http_stream_write(struct http_request *req, struct http_bytes chunk);
 /* Bytes taken by http_stream_write and not yet given to the kernel (h1) or framed (h2). */
 size_t http_stream_queued_bytes(const struct http_request *req);
-/* fn is called (each time) when queued bytes fall to low_water or less after having been above it.
- * NULL: off. */
-void http_on_drain(struct http_request *req, size_t low_water,
-                   void (*fn)(struct http_request *req, void *arg), void *arg);
+/* More than RT_STREAM_HIGH_BYTES are queued: stop, and go on in on_drain. */
+bool http_stream_congested(const struct http_request *req);
+/* fn is called each time the queue falls to RT_STREAM_LOW_BYTES after having been congested. */
+void http_on_drain(struct http_request *req, void (*fn)(struct http_request *req, void *arg),
+                   void *arg);
 void http_stream_end(struct http_request *req); /* finishing; what is queued is still sent */
 void http_stream_end_trailers(struct http_request *req, const struct http_header *trailers,
                               size_t n); /* finishing */

@@ -23,7 +23,7 @@ struct spdy_callbacks {
     void (*on_data)(struct spdy_stream *st, const void *p, size_t n, void *arg);
     void (*on_fin)(struct spdy_stream *st, void *arg); /* the peer will send no more */
     void (*on_drain)(struct spdy_stream *st,
-                     void *arg); /* may be NULL: queue fell under half its maximum */
+                     void *arg); /* may be NULL: was congested, is at the low mark now */
     void (*on_stream_close)(struct spdy_stream *st, int err,
                             void *arg); /* 0: both ends finished; -ECONNRESET: RST */
     void (*on_close)(struct spdy *s, int err, void *arg); /* the connection */
@@ -59,6 +59,7 @@ struct str spdy_stream_header(const struct spdy_stream *st,
 /* Takes chunk in every case. 0; -EPIPE finished or gone; -ENOBUFS queue full. */
 int spdy_stream_write(struct spdy_stream *st, struct http_bytes chunk);
 size_t spdy_stream_queued_bytes(const struct spdy_stream *st);
+bool spdy_stream_congested(const struct spdy_stream *st); /* over RT_STREAM_HIGH_BYTES */
 void spdy_stream_fin(struct spdy_stream *st);   /* no more from us, behind what is queued */
 void spdy_stream_reset(struct spdy_stream *st); /* RST_STREAM(CANCEL); on_stream_close follows */
 void spdy_stream_pause(struct spdy_stream *st,

@@ -19,8 +19,7 @@ enum ws_opcode {
 struct ws_callbacks {
     /* A whole message; text was checked to be UTF-8. The bytes are valid during the call. */
     void (*on_message)(struct ws *ws, enum ws_opcode op, const void *p, size_t n, void *arg);
-    /* May be NULL. The queue fell under queue_bytes_max / 2 after ws_send had filled it past that.
-     */
+    /* May be NULL. Was congested, is at the low mark now. */
     void (*on_drain)(struct ws *ws, void *arg);
     /* code: the peer's close code, 1005 none given, 1006 connection lost; the library's own on
      * errors. err: 0 for a close handshake, else negative errno. */
@@ -56,6 +55,7 @@ int ws_send(struct ws *ws, enum ws_opcode op, struct http_bytes message);
 /* One message made of two parts, copied: a channel byte and data. */
 int ws_send2(struct ws *ws, enum ws_opcode op, struct str head, struct str data);
 size_t ws_queued_bytes(const struct ws *ws);
+bool ws_congested(const struct ws *ws);    /* stop sending, go on in on_drain */
 void ws_pause(struct ws *ws, bool paused); /* stops reading */
 /* Starts the close handshake behind what is queued; on_close follows. Idempotent. code 1000 is
  * normal. */
