@@ -47,13 +47,13 @@ struct http_client_opts {
 
 /* Copies target and opts. tls may be NULL (plain); it is kept by reference. */
 struct http_client *http_client_new(struct rt *rt, const struct http_target *target,
-                                    struct rt_tls_ctx *tls, const struct http_client_opts *opts);
+                                    struct rt_tls_client *tls, const struct http_client_opts *opts);
 /* Open calls get on_error(-ECANCELED) on the next turn; memory goes when all is closed. Returns
  * NULL. */
 struct http_client *http_client_free(struct http_client *c);
 /* New connections use this context from now on (rotated certificates); existing ones finish their
  * calls. */
-void http_client_set_tls(struct http_client *c, struct rt_tls_ctx *tls);
+void http_client_set_tls(struct http_client *c, struct rt_tls_client *tls);
 struct rt *http_client_rt(const struct http_client *c);
 unsigned http_client_calls(const struct http_client *c);
 
@@ -133,10 +133,10 @@ struct http_call *http_client_upgrade(struct http_client *c, const struct http_c
 struct http_probe_opts {
     const char *host; /* to connect to */
     uint16_t port;
-    struct rt_tls_ctx *tls;  /* NULL: plain http */
-    const char *server_name; /* NULL: host */
-    const char *authority;   /* NULL: host:port */
-    struct str target;       /* "/healthz"; "" means "/" */
+    struct rt_tls_client *tls; /* NULL: plain http */
+    const char *server_name;   /* NULL: host */
+    const char *authority;     /* NULL: host:port */
+    struct str target;         /* "/healthz"; "" means "/" */
     const struct http_header *headers;
     size_t n_headers;
     int64_t timeout_ms; /* for all, redirects included */

@@ -17,7 +17,7 @@
 
 struct rt;
 struct rt_stream;
-struct rt_tls_ctx;
+struct rt_tls_client; /* rt/tls.h */
 
 /* Limits that are not configurable, each with its reason. */
 #define HTTP_HEADER_NAME_MAX 256 /* longest real one is about 40 */
