@@ -7,6 +7,7 @@
 #include "schema/select.h"
 
 #include "codec/values.h"
+#include "schema/schema.h"
 
 enum token {
     T_END,
@@ -116,89 +117,18 @@ static enum token lex_take(struct lexer *l, bool in_values, struct str *ret_lit)
     return tok;
 }
 
-static bool is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static bool is_name(struct str s)
-{
-    if (s.n == 0 || !is_alnum(s.p[0]) || !is_alnum(s.p[s.n - 1]))
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (!is_alnum(s.p[i]) && !strchr("-_.", s.p[i]))
-            return false;
-    return true;
-}
-
-static bool is_subdomain(struct str s)
-{
-    bool edge = true; /* a label starts here */
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool low = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (c == '.' && (edge || s.p[i - 1] == '-'))
-            return false;
-        if (!low && c != '.' && (c != '-' || edge))
-            return false;
-        edge = c == '.';
-    }
-    return s.n > 0 && !edge && s.p[s.n - 1] != '-';
-}
-
-#define NAME_RULE                                                                                  \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "     \
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "          \
-    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-#define SUBDOMAIN_RULE                                                                             \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "    \
-    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "   \
-    "for validation is "                                                                           \
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define VALUE_RULE                                                                                 \
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "     \
-    "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "              \
-    "'my_value',  or '12345', regex used for validation is "                                       \
-    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-
-/* What is wrong with a label key, or NULL. */
-static const char *key_fault(struct str key)
-{
-    struct str prefix = STR_NONE, name = key;
-    ssize_t slash = str_find(key, '/');
-    if (slash >= 0) {
-        prefix = str_sub(key, 0, (size_t)slash);
-        name = str_sub(key, (size_t)slash + 1, key.n);
-        if (str_find(name, '/') >= 0)
-            return "a qualified name " NAME_RULE
-                   " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-        if (prefix.n == 0)
-            return "prefix part must be non-empty";
-        if (prefix.n > 253)
-            return "prefix part must be no more than 253 bytes";
-        if (!is_subdomain(prefix))
-            return "prefix part " SUBDOMAIN_RULE;
-    }
-    if (name.n == 0)
-        return "name part must be non-empty";
-    if (name.n > 63)
-        return "name part must be no more than 63 bytes";
-    return is_name(name) ? NULL : "name part " NAME_RULE;
-}
-
 static int check_key(struct str key, struct error *err)
 {
-    const char *fault = key_fault(key);
+    const char *fault = schema_format_check(SCHEMA_FORMAT_QUALIFIED_NAME, key);
     if (!fault)
         return 0;
-    return error_set(err, REASON_BAD_REQUEST, "key: Invalid value: \"%.*s\": %s", STR_ARG(key), fault);
+    return error_set(err, REASON_BAD_REQUEST, "key: Invalid value: \"%.*s\": %s", STR_ARG(key),
+                     fault);
 }
 
 static int check_value(struct str key, struct str v, uint32_t i, struct error *err)
 {
-    const char *fault = v.n > 63                   ? "must be no more than 63 bytes"
-                        : v.n > 0 && !is_name(v) ? VALUE_RULE
-                                                   : NULL;
+    const char *fault = schema_format_check(SCHEMA_FORMAT_LABEL_VALUE, v);
     if (!fault)
         return 0;
     return error_set(err, REASON_BAD_REQUEST, "values[%u][%.*s]: Invalid value: \"%.*s\": %s", i,
@@ -236,22 +166,26 @@ static int make_req(struct arena *a, struct str key, enum select_op op, struct s
     sort_values(values, &n);
     int64_t number = 0;
     if ((op == SELECT_IN || op == SELECT_NOT_IN) && n == 0)
-        return error_set(err, REASON_BAD_REQUEST,
-                         "values: Invalid value: []: for 'in', 'notin' operators, values set can't be "
-                         "empty");
+        return error_set(
+            err, REASON_BAD_REQUEST,
+            "values: Invalid value: []: for 'in', 'notin' operators, values set can't be "
+            "empty");
     if ((op == SELECT_EXISTS || op == SELECT_NOT_EXISTS) && n > 0)
-        return error_set(err, REASON_BAD_REQUEST,
-                         "values: Invalid value: values set must be empty for exists and does not exist");
+        return error_set(
+            err, REASON_BAD_REQUEST,
+            "values: Invalid value: values set must be empty for exists and does not exist");
     if (op == SELECT_GT || op == SELECT_LT) {
         if (n != 1)
-            return error_set(err, REASON_BAD_REQUEST,
-                             "values: Invalid value: for 'Gt', 'Lt' operators, exactly one value is "
-                             "required");
+            return error_set(
+                err, REASON_BAD_REQUEST,
+                "values: Invalid value: for 'Gt', 'Lt' operators, exactly one value is "
+                "required");
         if (str_to_i64(values[0], &number) < 0)
-            return error_set(err, REASON_BAD_REQUEST,
-                             "values[0]: Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, the value "
-                             "must be an integer",
-                             STR_ARG(values[0]));
+            return error_set(
+                err, REASON_BAD_REQUEST,
+                "values[0]: Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, the value "
+                "must be an integer",
+                STR_ARG(values[0]));
     }
     for (uint32_t i = 0; i < n; i++)
         if (check_value(key, values[i], i, err) < 0)
@@ -265,7 +199,8 @@ static int make_req(struct arena *a, struct str key, enum select_op op, struct s
 
 static int unexpected(struct parser *p, struct str lit, const char *expected)
 {
-    return error_set(p->err, REASON_BAD_REQUEST, "found '%.*s', expected: %s", STR_ARG(lit), expected);
+    return error_set(p->err, REASON_BAD_REQUEST, "found '%.*s', expected: %s", STR_ARG(lit),
+                     expected);
 }
 
 static int add_value(struct parser *p, struct str v)
@@ -447,13 +382,34 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
     return r;
 }
 
-static enum select_op op_of(struct str s)
+static enum select_op op_of(struct str s, bool node)
 {
-    return str_is(s, "In")             ? SELECT_IN
-           : str_is(s, "NotIn")        ? SELECT_NOT_IN
-           : str_is(s, "Exists")       ? SELECT_EXISTS
-           : str_is(s, "DoesNotExist") ? SELECT_NOT_EXISTS
-                                       : _SELECT_OP_INVALID;
+    static const struct {
+        const char *text;
+        enum select_op op;
+        bool node_only;
+    } OPS[] = {{"In", SELECT_IN, false},         {"NotIn", SELECT_NOT_IN, false},
+               {"Exists", SELECT_EXISTS, false}, {"DoesNotExist", SELECT_NOT_EXISTS, false},
+               {"Gt", SELECT_GT, true},          {"Lt", SELECT_LT, true}};
+    for (size_t i = 0; i < ARRAY_LEN(OPS); i++)
+        if (str_eqz(s, OPS[i].text) && (node || !OPS[i].node_only))
+            return OPS[i].op;
+    return _SELECT_OP_INVALID;
+}
+
+/* One expression; values are copied since make_req sorts them. */
+static int compile_expr(struct arena *a, struct str key, struct str operator,
+                        const struct str * values, uint32_t n, bool node, struct select_req *ret,
+                        struct error *err)
+{
+    enum select_op op = op_of(operator, node);
+    if (op == _SELECT_OP_INVALID)
+        return error_set(err, REASON_BAD_REQUEST, "\"%.*s\" is not a valid %s selector operator",
+                         STR_ARG(operator), node ? "node" : "label");
+    struct str *copy = n ? ARENA_NEW_N(a, struct str, n) : NULL;
+    for (uint32_t i = 0; i < n; i++)
+        copy[i] = values[i];
+    return make_req(a, key, op, copy, n, ret, err);
 }
 
 int label_selector_compile(struct arena *a, const struct api_label_selector *s,
@@ -466,21 +422,29 @@ int label_selector_compile(struct arena *a, const struct api_label_selector *s,
         out.reqs = ARENA_NEW_N(a, struct select_req, n);
     for (uint32_t i = 0; s && i < s->n_match_labels; i++) {
         struct str value = s->match_labels[i].value;
-        if (make_req(a, s->match_labels[i].key, SELECT_IN, &value, 1, &out.reqs[out.n_reqs++], err) < 0)
+        if (make_req(a, s->match_labels[i].key, SELECT_IN, &value, 1, &out.reqs[out.n_reqs++],
+                     err) < 0)
             return -EINVAL;
     }
     for (uint32_t i = 0; s && i < s->n_match_expressions; i++) {
         const struct api_label_selector_requirement *e = &s->match_expressions[i];
-        enum select_op op = op_of(e->operator);
-        if (op == _SELECT_OP_INVALID)
-            return error_set(err, REASON_BAD_REQUEST, "\"%.*s\" is not a valid label selector operator",
-                             STR_ARG(e->operator));
-        struct str *values = e->n_values ? ARENA_NEW_N(a, struct str, e->n_values) : NULL;
-        for (uint32_t j = 0; j < e->n_values; j++)
-            values[j] = e->values[j];
-        if (make_req(a, e->key, op, values, e->n_values, &out.reqs[out.n_reqs++], err) < 0)
+        if (compile_expr(a, e->key, e->operator, e->values, e->n_values, false,
+                         &out.reqs[out.n_reqs++], err) < 0)
             return -EINVAL;
     }
+    *ret = out;
+    return 0;
+}
+
+int label_selector_compile_node(struct arena *a, const struct api_node_selector_requirement *v,
+                                uint32_t n, struct label_selector *ret, struct error *err)
+{
+    struct label_selector out = {.n_reqs = n};
+    out.reqs = n ? ARENA_NEW_N(a, struct select_req, n) : NULL;
+    for (uint32_t i = 0; i < n; i++)
+        if (compile_expr(a, v[i].key, v[i].operator, v[i].values, v[i].n_values, true, &out.reqs[i],
+                         err) < 0)
+            return -EINVAL;
     *ret = out;
     return 0;
 }
@@ -555,8 +519,8 @@ static void print_req(struct buf *b, const struct select_req *r)
     if (r->op == SELECT_EXISTS || r->op == SELECT_NOT_EXISTS)
         return;
     if (r->n_values == 1) {
-        static const char *const OPS[] = {[SELECT_IN] = "=", [SELECT_NOT_IN] = "!=", [SELECT_GT] = ">",
-                                          [SELECT_LT] = "<"};
+        static const char *const OPS[] = {
+            [SELECT_IN] = "=", [SELECT_NOT_IN] = "!=", [SELECT_GT] = ">", [SELECT_LT] = "<"};
         buf_add(b, OPS[r->op], strlen(OPS[r->op]));
         buf_add_str(b, r->values[0]);
         return;

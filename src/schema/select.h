@@ -1,11 +1,11 @@
-/* Selectors: which objects a list, a watch, a controller or a Service means. Label selectors come as
- * query text (`a=b,c!=d,e in (x,y),!f,g>1`), as struct api_label_selector or as a plain map, and are
- * compiled to one form; field selectors (`spec.nodeName=n1,status.phase!=Running`) are compiled against
- * a kind, which names the fields it may be selected by.
+/* Selectors: which objects a list, a watch, a controller or a Service means. Label selectors come
+ * as query text (`a=b,c!=d,e in (x,y),!f,g>1`), as struct api_label_selector or as a plain map, and
+ * are compiled to one form; field selectors (`spec.nodeName=n1,status.phase!=Running`) are compiled
+ * against a kind, which names the fields it may be selected by.
  *
- * Invariants: a compiled selector lives in the arena it was compiled into and owns copies of all its
- * strings; it never changes, so any thread may match with it. Zeroed is the selector that matches
- * everything. Words of errors are those of a Kubernetes server. */
+ * Invariants: a compiled selector lives in the arena it was compiled into and owns copies of all
+ * its strings; it never changes, so any thread may match with it. Zeroed is the selector that
+ * matches everything. Words of errors are those of a Kubernetes server. */
 #pragma once
 
 #include "api/types.gen.h"
@@ -16,7 +16,7 @@
 #define SELECT_VALUES_MAX 1024
 
 enum select_op {
-    SELECT_IN, /* also = and == */
+    SELECT_IN,     /* also = and == */
     SELECT_NOT_IN, /* also !=; an absent key matches */
     SELECT_EXISTS,
     SELECT_NOT_EXISTS,
@@ -46,6 +46,10 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
 /* NULL: nothing; empty: everything. -EINVAL when an operator or a value count is wrong. */
 int label_selector_compile(struct arena *a, const struct api_label_selector *s,
                            struct label_selector *ret, struct error *err) MUST_CHECK;
+/* The expressions of one node selector term, which also know Gt and Lt. */
+int label_selector_compile_node(struct arena *a, const struct api_node_selector_requirement *v,
+                                uint32_t n, struct label_selector *ret,
+                                struct error *err) MUST_CHECK;
 /* As Service.spec.selector and PodSpec.nodeSelector: each key has exactly that value. */
 void label_selector_from_map(struct arena *a, const struct kv_str *map, uint32_t n,
                              struct label_selector *ret);

@@ -1,6 +1,7 @@
 /* Field selectors. Each kind says in its descriptor by which fields it may be selected; the path is
  * resolved once to descriptor rows, so matching an object is a few pointer hops and one compare.
- * The grammar (terms split at commas, backslash escapes in values) is Kubernetes' fields.ParseSelector. */
+ * The grammar (terms split at commas, backslash escapes in values) is Kubernetes'
+ * fields.ParseSelector. */
 #include "schema/select.h"
 
 #include "codec/values.h"
@@ -141,7 +142,8 @@ int field_selector_parse(struct arena *a, const struct schema_kind *kind, struct
 }
 
 /* The scalar as text; text_buf holds numbers. */
-static struct str scalar_text(const struct schema_field *f, const char *base, char text_buf[static 24])
+static struct str scalar_text(const struct schema_field *f, const char *base,
+                              char text_buf[static 24])
 {
     const void *p = base + f->offset;
     switch (f->type) {
