@@ -119,8 +119,7 @@ enum rt_work_kind {
     RT_WORK_LONG, /* minutes: pulling, unpacking. A thread of its own, at most RT_WORK_LONG_MAX at a
                      time in a loop, further ones wait their turn */
 };
-#define RT_WORK_LONG_MAX 8 /* enough to saturate disk and network, few enough for small machines   \
-                            */
+#define RT_WORK_LONG_MAX 8 /* saturates disk and network, few enough for small machines */
 
 struct rt_work {
     struct list link;

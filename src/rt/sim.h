@@ -1,6 +1,8 @@
-/* rt_sim: a struct rt on virtual time. Nothing happens until a step is asked for; a step takes the
- * earliest event (ties: tasks first, then by start order), moves the clock to it and runs it. Posts
- * and work are delivered after a seeded delay, random numbers are seeded: one seed, one history.
+/* rt_sim: a struct rt on virtual time. Nothing happens until a step is asked for; a step runs one
+ * callback, in the order of a real turn; when nothing is due the clock jumps to the next timer.
+ * Posts and work are delivered after a seeded delay, random numbers are seeded: one seed, one
+ * history. A turn that follows at once costs 1 us of virtual time, so work that reschedules itself
+ * cannot stop it.
  *
  * Not there: file descriptors (rt_fd_init gives -ENOTSUP), hence no sockets and no processes.
  * Streams are in-memory pairs (rt/stream.h), which work on any loop. One thread only, but for
