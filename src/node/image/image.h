@@ -53,7 +53,7 @@ struct image {
     struct image_config config;
     unsigned n_layers;
     char **layer_dirs; /* absolute paths, BOTTOM first; overlayfs wants lowerdir TOP first, so go backwards
-                        * (sys_overlay_mount of sys/mount.h takes them in this order) */
+                        * (sys_overlay_mount of sys/fs.h takes them in this order) */
 };
 
 struct image *image_ref(struct image *img);

@@ -1,0 +1,78 @@
+/* libnftables keeps a context with buffers; one is kept open because making it parses tables of
+ * names. Its messages go to a buffer and become the error a person reads. */
+#include "sys/nft.h"
+
+#include <nftables/libnftables.h>
+
+#include "base/mem.h"
+
+struct nft {
+    struct nft_ctx *ctx; /* owned */
+};
+
+struct nft *nft_new(void)
+{
+    struct nft *n = NEW(struct nft);
+    n->ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+    ASSERT(n->ctx);
+    nft_ctx_buffer_output(n->ctx);
+    nft_ctx_buffer_error(n->ctx);
+    nft_ctx_output_set_flags(n->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS);
+    return n;
+}
+
+struct nft *nft_free(struct nft *n)
+{
+    if (n) {
+        nft_ctx_free(n->ctx);
+        free(n);
+    }
+    return NULL;
+}
+
+/* The first line says what; what follows repeats our own commands with carets. */
+static int nft_error(const char *text, struct error *err)
+{
+    struct str line = str_z(text), head;
+    str_cut(&line, '\n', &head);
+    ssize_t at = str_search(head, STR("Error: "));
+    if (at >= 0)
+        head = str_sub(head, (size_t)at + 7, head.n);
+    enum error_reason reason = REASON_INTERNAL;
+    if (str_search(head, STR("No such file or directory")) >= 0)
+        reason = REASON_NOT_FOUND;
+    else if (str_search(head, STR("File exists")) >= 0)
+        reason = REASON_ALREADY_EXISTS;
+    else if (str_search(head, STR("Operation not permitted")) >= 0)
+        reason = REASON_FORBIDDEN;
+    else if (str_search(head, STR("syntax error")) >= 0)
+        reason = REASON_BAD_REQUEST;
+    return error_set(err, reason, "nftables: %.*s", STR_ARG(head));
+}
+
+static int run(struct nft *n, const char *commands, struct error *err)
+{
+    int r = nft_run_cmd_from_buffer(n->ctx, commands);
+    const char *text = nft_ctx_get_error_buffer(n->ctx);
+    return r == 0 ? 0 : nft_error(text ? text : "", err);
+}
+
+int nft_run(struct nft *n, const char *commands, struct error *err)
+{
+    int r = run(n, commands, err);
+    (void)nft_ctx_get_output_buffer(n->ctx); /* empties it */
+    return r;
+}
+
+int nft_query(struct nft *n, const char *commands, bool json, char **ret_output, struct error *err)
+{
+    unsigned flags = nft_ctx_output_get_flags(n->ctx);
+    if (json)
+        nft_ctx_output_set_flags(n->ctx, flags | NFT_CTX_OUTPUT_JSON);
+    int r = run(n, commands, err);
+    const char *out = nft_ctx_get_output_buffer(n->ctx);
+    if (r == 0)
+        *ret_output = xstrdup(out ? out : "");
+    nft_ctx_output_set_flags(n->ctx, flags);
+    return r;
+}
