@@ -1,0 +1,144 @@
+/* Opening a data directory. The instance name is made once and kept in a file, because interface names are
+ * short (15 bytes) and several davits may run on one machine. */
+#include "cli/paths.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int mkdir_parents(char *path)
+{
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* A directory with things in it but no instance file is somebody else's. */
+static bool dir_is_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    bool empty = true;
+
+    if (!d)
+        return false;
+    for (struct dirent *e; empty && (e = readdir(d));)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+                strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0;
+    closedir(d);
+    return empty;
+}
+
+static int instance_read(struct data_dir *d, const char *file)
+{
+    CLEANUP(fd_closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
+    char text[16];
+    ssize_t n;
+
+    if (fd < 0)
+        return -errno;
+    n = read(fd, text, sizeof(text));
+    if (n < 0)
+        return -errno;
+    if (n != 9 || text[8] != '\n' || strspn(text, "0123456789abcdef") != 8)
+        return -EINVAL;
+    memcpy(d->instance, text, 8);
+    d->instance[8] = '\0';
+    return 0;
+}
+
+static int instance_make(struct data_dir *d, const char *file)
+{
+    CLEANUP(freep) char *tmp = xasprintf("%s.tmp", file);
+    CLEANUP(fd_closep) int fd = -1;
+    uint32_t id;
+
+    if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+        return -EIO;
+    snprintf(d->instance, sizeof(d->instance), "%08x", id);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if (dprintf(fd, "%s\n", d->instance) != 9 || fsync(fd) < 0)
+        return -EIO;
+    return rename(tmp, file) < 0 ? -errno : 0;
+}
+
+static const char *path_in(struct data_dir *d, const char *name)
+{
+    return arena_printf(&d->arena, "%s/%s", d->root, name).p;
+}
+
+static int instance_open(struct data_dir *d, bool create, struct error *err)
+{
+    const char *file = path_in(d, "instance");
+    int r = instance_read(d, file);
+
+    if (r == 0)
+        return 0;
+    if (r != -ENOENT)
+        return error_set(err, REASON_INTERNAL,
+                         "%s is damaged: it should hold 8 hex digits; nothing was touched", file);
+    if (!dir_is_empty(d->root))
+        return error_set(err, REASON_BAD_REQUEST,
+                         "%s holds files that are not davit's; choose another --data-dir", d->root);
+    if (!create)
+        return error_set(err, REASON_NOT_FOUND, "%s is no data directory of davit", d->root);
+    r = instance_make(d, file);
+    return r < 0 ? error_errno(err, r, "cannot write %s", file) : 0;
+}
+
+int data_dir_open(struct data_dir *d, const char *path, bool create, struct error *err)
+{
+    CLEANUP(freep) char *made = NULL, *real = NULL;
+    int r;
+
+    *d = (struct data_dir){0};
+    if (!path[0])
+        return error_set(err, REASON_BAD_REQUEST, "--data-dir must not be empty");
+    made = xstrdup(path);
+    if (create && (r = mkdir_parents(made)) < 0)
+        return error_errno(err, r, "cannot create %s", path);
+    real = realpath(path, NULL);
+    if (!real)
+        return error_errno(err, errno, "%s", path);
+    d->root = arena_strz(&d->arena, real).p;
+    r = instance_open(d, create, err);
+    if (r < 0) {
+        data_dir_fini(d);
+        return r;
+    }
+    d->admin_kubeconfig = path_in(d, "admin.kubeconfig");
+    d->agent_kubeconfig = path_in(d, "agent.kubeconfig");
+    d->store = path_in(d, "store");
+    d->pki = path_in(d, "pki");
+    d->images = path_in(d, "images");
+    d->node = path_in(d, "node");
+    d->net = path_in(d, "net");
+    d->run = path_in(d, "run");
+    d->log = path_in(d, "davit.log");
+    if (create && mkdir(d->run, 0700) < 0 && errno != EEXIST) {
+        r = error_errno(err, errno, "cannot create %s", d->run);
+        data_dir_fini(d);
+        return r;
+    }
+    return 0;
+}
+
+void data_dir_fini(struct data_dir *d)
+{
+    arena_fini(&d->arena);
+    *d = (struct data_dir){0};
+}

@@ -1,0 +1,358 @@
+/* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share one client, one cache of
+ * pods and one timer wheel. A pod's status is written once when it starts and never again, as a well-behaved agent
+ * does. */
+#include "node/hollow.h"
+
+#include "base/mem.h"
+#include "base/map.h"
+#include "client/cache.h"
+
+#include <stdio.h>
+
+struct hollow_node {
+    struct hollow *h;
+    struct rt_timer lease_timer;
+    char name[64];
+    unsigned index;
+    bool registered, dead;
+    bool lease_exists;
+};
+
+struct hollow_pod { /* a pod whose start or end is on its way */
+    struct hollow *h;
+    struct hollow_node *node;
+    struct rt_timer timer;
+    struct object *object; /* owned reference: the newest seen */
+    char *key;             /* owned; ns/name/uid */
+    bool running, started;
+};
+
+struct hollow {
+    struct client *client;      /* borrowed */
+    struct client_cache *pods;  /* owned */
+    struct hollow_opts opts;
+    struct hollow_node *nodes;  /* owned */
+    struct map nodes_by_name, pods_by_key;
+    unsigned registered, running;
+    uint32_t next_ip;
+};
+
+static struct hollow_node *pod_node(struct hollow *h, struct object *o)
+{
+    return o ? map_get(&h->nodes_by_name, OBJECT_MSG(o, api_pod)->spec.node_name) : NULL;
+}
+
+/* ---- pods ---- */
+
+static void pod_forget(struct hollow_pod *p)
+{
+    rt_timer_stop(&p->timer);
+    p->h->running -= p->running;
+    map_remove(&p->h->pods_by_key, str_z(p->key));
+    object_unref(p->object);
+    free(p->key);
+    free(p);
+}
+
+static void pod_delete(struct hollow_pod *p)
+{
+    const struct api_object_meta *meta = object_meta(p->object);
+    const struct client_request req = {
+        .verb = CLIENT_DELETE,
+        .kind = schema_kinds[KIND_POD],
+        .ns = meta->namespace,
+        .name = meta->name,
+        .precondition_uid = meta->uid,
+        .has_grace_period = true,
+    };
+
+    client_call(p->h->client, &req, NULL, NULL);
+}
+
+static void condition_set(struct api_pod_condition *c, const char *type, struct timestamp at)
+{
+    *c = (struct api_pod_condition){.type = str_z(type), .status = STR("True"), .last_transition_time = at};
+}
+
+static void container_fill(struct api_container_status *s, const struct api_container *c, struct timestamp at,
+                           struct arena *a)
+{
+    struct api_container_state_running *running = ARENA_NEW(a, struct api_container_state_running);
+
+    running->started_at = at;
+    *s = (struct api_container_status){.name = c->name, .image = c->image, .image_id = STR("hollow"), .ready = true,
+                                       .has_started = true, .started = true, .container_id = STR("hollow://0")};
+    s->state.running = running;
+}
+
+static void pod_run(struct hollow_pod *p)
+{
+    static const char *const types[] = {"PodScheduled", "Initialized", "ContainersReady", "Ready"};
+    struct hollow *h = p->h;
+    struct timestamp now = timestamp_seconds(rt_wall(h->client->rt));
+    struct arena a = {0};
+    struct api_pod *pod = schema_clone(&api_pod_desc, p->object->msg, &a);
+    struct api_pod_status *st = &pod->status;
+    uint32_t ip = h->next_ip++;
+
+    st->phase = STR("Running");
+    st->start_time = now;
+    st->pod_ip = arena_printf(&a, "10.%u.%u.%u", 128 + (ip >> 16 & 127), ip >> 8 & 255, ip & 255);
+    st->pod_ips = ARENA_NEW(&a, struct api_pod_ip);
+    st->pod_ips[0].ip = st->pod_ip;
+    st->n_pod_ips = 1;
+    st->host_ip = STR("127.0.0.1");
+    st->n_conditions = ARRAY_LEN(types);
+    st->conditions = ARENA_NEW_N(&a, struct api_pod_condition, ARRAY_LEN(types));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        condition_set(&st->conditions[i], types[i], now);
+    st->n_container_statuses = pod->spec.n_containers;
+    st->container_statuses = ARENA_NEW_N(&a, struct api_container_status, pod->spec.n_containers);
+    for (uint32_t i = 0; i < pod->spec.n_containers; i++)
+        container_fill(&st->container_statuses[i], &pod->spec.containers[i], now, &a);
+    pod->metadata.resource_version = STR_NONE;
+    client_update_status(h->client, schema_kinds[KIND_POD], pod, NULL, NULL);
+    arena_fini(&a);
+    h->running += !p->running;
+    p->running = true;
+}
+
+static void pod_due(void *arg)
+{
+    struct hollow_pod *p = arg;
+
+    if (p->node->dead)
+        return;
+    if (object_meta(p->object)->deletion_timestamp.set)
+        pod_delete(p);
+    else if (!p->started) {
+        p->started = true;
+        pod_run(p);
+    }
+}
+
+static void pod_arm(struct hollow_pod *p)
+{
+    nsec_t delay = p->h->opts.start_delay;
+
+    if (p->node->dead || rt_timer_active(&p->timer))
+        return;
+    if (object_meta(p->object)->deletion_timestamp.set)
+        delay = 0;
+    else if (p->started)
+        return;
+    rt_timer_start(&p->timer, delay ? rt_jitter(p->h->client->rt, delay, 0.5) : 0);
+}
+
+static void pods_changed(void *arg, struct object *old, struct object *new)
+{
+    struct hollow *h = arg;
+    struct object *o = new ? new : old;
+    struct hollow_node *node = pod_node(h, o);
+    struct hollow_pod *p;
+    struct buf key = {0};
+
+    if (!node)
+        return;
+    buf_add_str(&key, object_meta(o)->uid);
+    p = map_get(&h->pods_by_key, buf_str(&key));
+    if (!new) {
+        if (p)
+            pod_forget(p);
+        buf_fini(&key);
+        return;
+    }
+    if (!p) {
+        const struct api_pod *pod = OBJECT_MSG(new, api_pod);
+        p = NEW(struct hollow_pod);
+        *p = (struct hollow_pod){.h = h, .node = node, .key = str_dup(buf_str(&key))};
+        rt_timer_init(&p->timer, h->client->rt, pod_due, p);
+        map_set(&h->pods_by_key, str_z(p->key), p);
+        p->started = p->running = str_is(pod->status.phase, "Running");
+        h->running += p->running;
+    }
+    object_unref(p->object);
+    p->object = object_ref(new);
+    pod_arm(p);
+    buf_fini(&key);
+}
+
+/* ---- nodes ---- */
+
+static void lease_written(void *arg, const struct client_reply *reply)
+{
+    struct hollow_node *n = arg;
+
+    if (reply->r == 0 || reply->r == -EEXIST)
+        n->lease_exists = true;
+    else if (reply->r == -ENOENT)
+        n->lease_exists = false;
+}
+
+static void lease_renew(void *arg)
+{
+    struct hollow_node *n = arg;
+    struct api_lease lease = {
+        .metadata = {.name = str_z(n->name), .namespace = STR("kube-node-lease")},
+        .spec = {.holder_identity = str_z(n->name),
+                 .has_lease_duration_seconds = true,
+                 .lease_duration_seconds = 40,
+                 .renew_time = timestamp_of(rt_wall(n->h->client->rt))},
+    };
+
+    if (n->dead)
+        return;
+    if (n->lease_exists)
+        client_update(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
+    else
+        client_create(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
+    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, n->h->opts.lease_period, 0.1));
+}
+
+static void node_fill(struct hollow_node *n, struct api_node *node, struct arena *a)
+{
+    const struct hollow_opts *o = &n->h->opts;
+    struct timestamp now = timestamp_seconds(rt_wall(n->h->client->rt));
+    struct kv_quantity *cap = ARENA_NEW_N(a, struct kv_quantity, 3);
+    struct kv_str *labels = ARENA_NEW_N(a, struct kv_str, 2);
+    struct api_node_condition *ready = ARENA_NEW(a, struct api_node_condition);
+    struct api_node_address *address = ARENA_NEW(a, struct api_node_address);
+
+    cap[0] = (struct kv_quantity){STR("cpu"), quantity_from_milli(o->cpu_milli)};
+    cap[1] = (struct kv_quantity){STR("memory"), quantity_from(o->memory_bytes, QUANTITY_BINARY_SI)};
+    cap[2] = (struct kv_quantity){STR("pods"), quantity_from(o->pods_max, QUANTITY_DECIMAL_SI)};
+    labels[0] = (struct kv_str){STR("davit.dev/hollow"), STR("true")};
+    labels[1] = (struct kv_str){STR("kubernetes.io/hostname"), str_z(n->name)};
+    *ready = (struct api_node_condition){.type = STR("Ready"), .status = STR("True"), .reason = STR("HollowNode"),
+                                         .message = STR("runs pods without containers"),
+                                         .last_heartbeat_time = now, .last_transition_time = now};
+    *address = (struct api_node_address){.type = STR("Hostname"), .address = str_z(n->name)};
+    node->metadata = (struct api_object_meta){.name = str_z(n->name), .labels = labels, .n_labels = 2};
+    node->status.capacity = node->status.allocatable = cap;
+    node->status.n_capacity = node->status.n_allocatable = 3;
+    node->status.conditions = ready;
+    node->status.n_conditions = 1;
+    node->status.addresses = address;
+    node->status.n_addresses = 1;
+    node->status.node_info.kubelet_version = STR("v1.36.0+davit-hollow");
+}
+
+static void node_status_written(void *arg, const struct client_reply *reply)
+{
+    struct hollow_node *n = arg;
+
+    if (reply->r < 0 || n->registered)
+        return;
+    n->registered = true;
+    if (++n->h->registered == n->h->opts.nodes && n->h->opts.on_ready)
+        n->h->opts.on_ready(n->h->opts.arg);
+}
+
+static void node_created(void *arg, const struct client_reply *reply)
+{
+    struct hollow_node *n = arg;
+    struct arena a = {0};
+    struct api_node node = {0};
+
+    if (reply->r < 0 && reply->r != -EEXIST) {
+        rt_timer_start(&n->lease_timer, NSEC_PER_SEC); /* tried again with the next lease */
+        return;
+    }
+    node_fill(n, &node, &a);
+    client_update_status(n->h->client, schema_kinds[KIND_NODE], &node, node_status_written, n);
+    arena_fini(&a);
+    lease_renew(n);
+}
+
+static void node_register(void *arg)
+{
+    struct hollow_node *n = arg;
+    struct arena a = {0};
+    struct api_node node = {0};
+
+    if (n->registered) {
+        lease_renew(n);
+        return;
+    }
+    node_fill(n, &node, &a);
+    client_create(n->h->client, schema_kinds[KIND_NODE], &node, node_created, n);
+    arena_fini(&a);
+}
+
+/* ---- life ---- */
+
+struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
+{
+    struct hollow *h = NEW(struct hollow);
+    const struct client_cache_opts cache = {.kind = schema_kinds[KIND_POD]};
+
+    h->client = c;
+    h->opts = *opts;
+    if (!h->opts.name_prefix)
+        h->opts.name_prefix = "hollow";
+    if (!h->opts.lease_period)
+        h->opts.lease_period = 10 * NSEC_PER_SEC;
+    if (!h->opts.cpu_milli)
+        h->opts.cpu_milli = 4000;
+    if (!h->opts.memory_bytes)
+        h->opts.memory_bytes = INT64_C(16) << 30;
+    if (!h->opts.pods_max)
+        h->opts.pods_max = 110;
+    h->nodes = xcalloc(opts->nodes, sizeof(*h->nodes));
+    for (unsigned i = 0; i < opts->nodes; i++) {
+        struct hollow_node *n = &h->nodes[i];
+        n->h = h;
+        n->index = i;
+        snprintf(n->name, sizeof(n->name), "%.40s-%u", h->opts.name_prefix, i);
+        rt_timer_init(&n->lease_timer, c->rt, node_register, n);
+        map_set(&h->nodes_by_name, str_z(n->name), n);
+    }
+    h->pods = client_cache_new(c, &cache);
+    client_cache_on_change(h->pods, pods_changed, h);
+    return h;
+}
+
+void hollow_start(struct hollow *h)
+{
+    /* Spread, so that thousands of nodes do not arrive, nor renew, in one moment. */
+    for (unsigned i = 0; i < h->opts.nodes; i++)
+        rt_timer_start(&h->nodes[i].lease_timer, (nsec_t)i * 200 * NSEC_PER_USEC);
+    client_cache_start(h->pods);
+}
+
+void hollow_set_dead(struct hollow *h, unsigned node, bool dead)
+{
+    struct hollow_node *n = &h->nodes[node];
+
+    ASSERT(node < h->opts.nodes);
+    n->dead = dead;
+    if (dead) {
+        rt_timer_stop(&n->lease_timer);
+        return;
+    }
+    rt_timer_start(&n->lease_timer, 0);
+    for (struct map_slot *s = NULL; (s = map_next(&h->pods_by_key, s));)
+        if (((struct hollow_pod *)s->value)->node == n)
+            pod_arm(s->value);
+}
+
+unsigned hollow_running_pods(const struct hollow *h)
+{
+    return h->running;
+}
+
+struct hollow *hollow_free(struct hollow *h)
+{
+    if (!h)
+        return NULL;
+    client_cache_free(h->pods);
+    for (struct map_slot *s; (s = map_next(&h->pods_by_key, NULL));)
+        pod_forget(s->value);
+    for (unsigned i = 0; i < h->opts.nodes; i++)
+        rt_timer_stop(&h->nodes[i].lease_timer);
+    map_fini(&h->pods_by_key);
+    map_fini(&h->nodes_by_name);
+    free(h->nodes);
+    free(h);
+    return NULL;
+}

@@ -1,0 +1,26 @@
+/* Hollow nodes: nodes without containers, for load and for the simulator. They register, renew leases, report pods
+ * that are bound to them as running and ready, and let go of those that are deleted. Everything goes through a
+ * struct client, so it works over the network and under the simulated runtime alike. */
+#pragma once
+
+#include "client/client.h"
+
+struct hollow;
+
+struct hollow_opts {
+    const char *name_prefix; /* nodes are PREFIX-0 ... ; NULL: "hollow" */
+    unsigned nodes;
+    nsec_t start_delay;   /* from bound to running; jittered by half; 0: at once */
+    nsec_t lease_period;  /* 0: 10 s */
+    int64_t cpu_milli, memory_bytes; /* capacity of each; 0: 4 cores, 16 GiB */
+    unsigned pods_max;    /* 0: 110 */
+    void (*on_ready)(void *arg); /* all nodes are registered; may be NULL */
+    void *arg;
+};
+
+struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts);
+void hollow_start(struct hollow *h);
+/* One node stops or resumes everything (leases, pods), as if it had lost power or its network. */
+void hollow_set_dead(struct hollow *h, unsigned node, bool dead);
+unsigned hollow_running_pods(const struct hollow *h);
+struct hollow *hollow_free(struct hollow *h); /* NULL */

@@ -1,0 +1,84 @@
+# For bats files: a davit of one's own, on a fresh data directory and a free port, that runs beside any other.
+#   setup_file()    { davit_start; }
+#   teardown_file() { davit_stop; }
+# Afterwards KUBECONFIG points at it; $DAVIT, $DAVIT_DIR, $DAVIT_PORT, $DAVIT_PID are set.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export DAVIT=${DAVIT:-$ROOT/build/davit}
+
+free_port() {
+    /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# davit_start [options of davit up]
+davit_start() {
+    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
+    DAVIT_PORT=$(free_port)
+    export DAVIT_DIR DAVIT_PORT
+    davit_up "$@"
+    export KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+}
+
+# Starts `davit up` on the present data directory and waits for `ready`.
+davit_up() {
+    "$DAVIT" up --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --node-name node1 "$@" \
+        >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
+    DAVIT_PID=$!
+    export DAVIT_PID
+    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || {
+        echo "davit did not come up:" >&2
+        tail -n 40 "$DAVIT_DIR.log" >&2
+        return 1
+    }
+}
+
+davit_pid_of() { # server | agent
+    cat "$DAVIT_DIR/run/$1.pid"
+}
+
+davit_stop() {
+    [ -n "${DAVIT_DIR:-}" ] || return 0
+    "$DAVIT" down --data-dir "$DAVIT_DIR" >&2 || true
+    [ -z "${DAVIT_PID:-}" ] || wait "$DAVIT_PID" 2>/dev/null || true
+    [ -z "${BATS_SUITE_KEEP:-}" ] || return 0
+    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log"
+}
+
+# Loads the busybox image as NAME (default davit.local/busybox:1), marked MARK.
+load_image() {
+    local name=${1:-davit.local/busybox:1} tar
+    tar=$(mktemp)
+    "$ROOT/tools/busybox-image.sh" "$tar" "$name" "${2:-}" && "$DAVIT" image load --data-dir "$DAVIT_DIR" "$tar"
+    local r=$?
+    rm -f "$tar"
+    return $r
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "waited in vain for: $*" >&2; return 1; }
+        sleep 0.1
+    done
+}
+
+# equals EXPECTED COMMAND...: its output is that; says what it was.
+equals() {
+    local want=$1 got
+    shift
+    got=$("$@")
+    [ "$got" = "$want" ] || { printf 'command:  %s\nexpected: %s\ngot:      %s\n' "$*" "$want" "$got" >&2; return 1; }
+}
+
+# contains TEXT COMMAND...
+contains() {
+    local want=$1 got
+    shift
+    got=$("$@" 2>&1) || true
+    case $got in
+    *"$want"*) ;;
+    *) printf 'command:  %s\nexpected: ...%s...\ngot:      %s\n' "$*" "$want" "$got" >&2; return 1 ;;
+    esac
+}
