@@ -1,7 +1,9 @@
-/* List-watch cache: a mirror of one kind (or a selected part) kept true by list, then watch, then relist with
- * back-off when the stream breaks or its revision is gone. Handlers run on the client's loop. */
+/* List-watch cache: a mirror of one kind (or a selected part) kept true by list, then watch, then
+ * relist with back-off when the stream breaks or its revision is gone. Handlers run on the client's
+ * loop. */
 #pragma once
 
+#include "base/map.h"
 #include "client/client.h"
 
 struct client_cache;
@@ -11,15 +13,19 @@ struct client_cache_opts {
     struct str ns, label_selector, field_selector; /* copied */
 };
 
-/* old NULL: added; new NULL: deleted; both: changed (also after a relist found a difference). Both borrowed. */
+/* old NULL: added; new NULL: deleted; both: changed (also after a relist found a difference). Both
+ * borrowed. */
 typedef void (*client_cache_change_fn)(void *arg, struct object *old, struct object *new);
 
 struct client_cache *client_cache_new(struct client *c, const struct client_cache_opts *opts);
-struct client_cache *client_cache_free(struct client_cache *cache); /* takes NULL; returns NULL */
+struct client_cache *
+client_cache_free(struct client_cache *cache); /* takes NULL; returns NULL; not from a handler */
 /* Any number of handlers; add them before client_cache_start. */
 void client_cache_on_change(struct client_cache *cache, client_cache_change_fn fn, void *arg);
-void client_cache_on_synced(struct client_cache *cache, void (*fn)(void *arg), void *arg); /* first full list is in */
-/* An index: emit() is called by fn for each key of obj. Add before start. Returns the index's number. */
+void client_cache_on_synced(struct client_cache *cache, void (*fn)(void *arg),
+                            void *arg); /* first full list is in */
+/* An index: emit() is called by fn for each key of obj. Add before start. Returns the index's
+ * number. */
 typedef void (*client_cache_emit_fn)(void *ctx, struct str key);
 typedef void (*client_cache_index_fn)(struct object *obj, client_cache_emit_fn emit, void *ctx);
 int client_cache_add_index(struct client_cache *cache, client_cache_index_fn fn);
@@ -27,19 +33,30 @@ void client_cache_start(struct client_cache *cache);
 
 bool client_cache_synced(const struct client_cache *cache);
 rev_t client_cache_rev(const struct client_cache *cache); /* everything up to here is in */
-struct object *client_cache_get(struct client_cache *cache, struct str ns, struct str name); /* borrowed or NULL */
+struct object *client_cache_get(struct client_cache *cache, struct str ns,
+                                struct str name); /* borrowed or NULL */
 size_t client_cache_count(const struct client_cache *cache);
 
 /* Iteration in no particular order; no change of the cache meanwhile (same turn).
  *   struct client_cache_iter it; client_cache_iter_init(&it, cache, ns|STR_NONE);
- *   while ((o = client_cache_iter_next(&it))) ... */
+ *   while ((o = client_cache_iter_next(&it))) ...
+ * Costs what it yields: one namespace, one index key or all. Nothing to release. */
 struct client_cache_iter {
     const struct client_cache *cache;
-    struct str ns;
-    struct map_slot *slot;
-    void *pos;
+    const struct map *spaces; /* private, as all of it */
+    struct map_slot *space, *slot;
+    const struct map *names;
+    void **bucket;
+    size_t n, i;
 };
-void client_cache_iter_init(struct client_cache_iter *it, const struct client_cache *cache, struct str ns);
-void client_cache_iter_init_index(struct client_cache_iter *it, const struct client_cache *cache, int index,
-                                  struct str key);
+void client_cache_iter_init(struct client_cache_iter *it, const struct client_cache *cache,
+                            struct str ns);
+void client_cache_iter_init_index(struct client_cache_iter *it, const struct client_cache *cache,
+                                  int index, struct str key);
 struct object *client_cache_iter_next(struct client_cache_iter *it);
+
+/* Figures for metrics and tests. */
+struct client_cache_stats {
+    uint64_t lists, watches, events, errors;
+};
+void client_cache_stats(const struct client_cache *cache, struct client_cache_stats *ret);

@@ -85,7 +85,9 @@ struct client_watch_opts {
     rev_t from_rev;
 };
 
-struct client_watch; /* made by the transport */
+/* Made by the transport; never NULL. Lives until client_watch_stop, also after CLIENT_EVENT_ERROR, and may be stopped
+ * from inside fn. No event comes from inside client_watch_start. */
+struct client_watch;
 
 struct client;
 struct client_ops {

@@ -1,0 +1,370 @@
+/* The list-watch loop of a cache. Its promise is that handlers see a chain of states without holes,
+ * whatever the connection does: after any break it goes on from the last revision it has seen, and
+ * when that is gone it lists again and tells the differences.
+ *
+ *   IDLE -> LISTING -> WATCHING --error--> WAITING --> WATCHING (from the last revision)
+ *              ^  \--error--> WAITING --> LISTING             \--> LISTING (revision gone) */
+#include "client/cache_store.h"
+#include "base/mem.h"
+#include "base/sm.h"
+
+#define CACHE_BACKOFF_MIN (100 * NSEC_PER_MSEC)
+#define CACHE_BACKOFF_MAX (30 * NSEC_PER_SEC)
+#define CACHE_STABLE      (5 * NSEC_PER_SEC) /* a watch that lasted so long had no trouble */
+
+enum cache_state {
+    CACHE_IDLE,
+    CACHE_LISTING,
+    CACHE_WATCHING,
+    CACHE_WAITING,
+    _CACHE_STATE_MAX,
+};
+
+static const struct sm_state cache_states[_CACHE_STATE_MAX] = {
+    [CACHE_IDLE] = {"idle", SM_INITIAL, SM_TO(CACHE_LISTING)},
+    [CACHE_LISTING] = {"listing", 0, SM_TO(CACHE_WATCHING) | SM_TO(CACHE_WAITING)},
+    [CACHE_WATCHING] = {"watching", 0, SM_TO(CACHE_WAITING)},
+    [CACHE_WAITING] = {"waiting", 0, SM_TO(CACHE_LISTING) | SM_TO(CACHE_WATCHING)},
+};
+
+struct handler {
+    client_cache_change_fn change;
+    void (*synced)(void *arg);
+    void *arg;
+};
+
+struct handlers {
+    struct handler *v;
+    size_t n, cap;
+};
+
+/* Outlives the cache when the reply does. */
+struct list_call {
+    struct client_cache *cache; /* NULL: freed meanwhile */
+};
+
+struct client_cache {
+    struct client *client;
+    const struct schema_kind *kind;
+    char *ns, *label_selector, *field_selector; /* owned; NULL: absent */
+    struct sm state;
+    struct cache_store store;
+    struct handlers change, synced;
+    struct list_call *listing; /* under way */
+    struct client_watch *watch;
+    struct rt_timer timer;
+    rev_t rev;
+    nsec_t watch_started;
+    unsigned failures; /* in a row */
+    bool is_synced, relist;
+    struct client_cache_stats stats;
+};
+
+static void list_start(struct client_cache *c);
+static void watch_start(struct client_cache *c);
+
+static void tell(struct client_cache *c, struct object *old, struct object *new)
+{
+    for (size_t i = 0; i < c->change.n; i++)
+        c->change.v[i].change(c->change.v[i].arg, old, new);
+}
+
+/* A list says how things are (also after the server was set back); an event may be old news. */
+static void object_set(struct client_cache *c, struct object *o, bool listed)
+{
+    struct cache_entry *e = cache_store_find(&c->store, object_ns(o), object_name(o));
+    struct object *old;
+
+    if (e && o->rev && (listed ? e->object->rev == o->rev : e->object->rev >= o->rev)) {
+        e->mark = c->store.mark;
+        return;
+    }
+    old = cache_store_set(&c->store, o);
+    e = cache_store_find(&c->store, object_ns(o), object_name(o));
+    e->mark = c->store.mark;
+    tell(c, old, o);
+    (void)object_unref(old);
+}
+
+static void object_drop(struct client_cache *c, struct str ns, struct str name, struct object *last)
+{
+    struct object *old = cache_store_remove(&c->store, ns, name);
+
+    if (!old)
+        return;
+    /* the newest state known: what the delete said, if it said more */
+    tell(c, last && last->rev > old->rev ? last : old, NULL);
+    (void)object_unref(old);
+}
+
+/* ---- waiting ---- */
+
+static void wait_over(void *arg)
+{
+    struct client_cache *c = arg;
+
+    if (c->relist)
+        list_start(c);
+    else
+        watch_start(c);
+}
+
+static void wait_start(struct client_cache *c, bool relist)
+{
+    nsec_t span = CACHE_BACKOFF_MIN << MIN(c->failures, 9u);
+
+    sm_move(&c->state, CACHE_WAITING);
+    c->relist = relist;
+    c->failures++;
+    c->stats.errors++;
+    rt_timer_start(&c->timer, rt_jitter(c->client->rt, MIN(span, CACHE_BACKOFF_MAX), 0.3));
+}
+
+/* ---- listing ---- */
+
+static void drop_unmarked(struct client_cache *c)
+{
+    struct object **gone = NULL;
+    size_t n = 0, cap = 0;
+
+    for (struct map_slot *s = NULL; (s = map_next(&c->store.spaces, s));) {
+        struct cache_space *space = s->value;
+        for (struct map_slot *o = NULL; (o = map_next(&space->names, o));) {
+            struct cache_entry *e = o->value;
+            if (e->mark == c->store.mark)
+                continue;
+            ARRAY_RESERVE(gone, n, cap);
+            gone[n++] = object_ref(e->object);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        object_drop(c, object_ns(gone[i]), object_name(gone[i]), NULL);
+        (void)object_unref(gone[i]);
+    }
+    free(gone);
+}
+
+static void list_done(void *arg, const struct client_reply *reply)
+{
+    struct list_call *call = arg;
+    struct client_cache *c = call->cache;
+
+    free(call);
+    if (!c)
+        return;
+    c->listing = NULL;
+    if (reply->r < 0) {
+        wait_start(c, true);
+        return;
+    }
+    c->store.mark++;
+    for (size_t i = 0; i < reply->n_items; i++)
+        object_set(c, reply->items[i], true);
+    drop_unmarked(c);
+    c->rev = reply->rev;
+    watch_start(c);
+    if (!c->is_synced) {
+        c->is_synced = true;
+        for (size_t i = 0; i < c->synced.n; i++)
+            c->synced.v[i].synced(c->synced.v[i].arg);
+    }
+}
+
+static void list_start(struct client_cache *c)
+{
+    struct client_request req = {.verb = CLIENT_LIST,
+                                 .kind = c->kind,
+                                 .ns = str_z(c->ns),
+                                 .label_selector = str_z(c->label_selector),
+                                 .field_selector = str_z(c->field_selector)};
+
+    sm_move(&c->state, CACHE_LISTING);
+    c->listing = NEW(struct list_call);
+    c->listing->cache = c;
+    c->stats.lists++;
+    client_call(c->client, &req, list_done, c->listing);
+}
+
+/* ---- watching ---- */
+
+static void watch_ended(struct client_cache *c, const struct error *err)
+{
+    bool gone = err && (err->reason == REASON_EXPIRED || err->reason == REASON_GONE);
+
+    client_watch_stop(c->client, TAKE_PTR(c->watch));
+    if (rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
+        c->failures = 0;
+    wait_start(c, gone);
+}
+
+static void on_events(void *arg, const struct client_event *events, size_t n)
+{
+    struct client_cache *c = arg;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct client_event *ev = &events[i];
+        c->stats.events++;
+        switch (ev->type) {
+        case CLIENT_EVENT_ADDED:
+        case CLIENT_EVENT_MODIFIED:
+            object_set(c, ev->object, false);
+            break;
+        case CLIENT_EVENT_DELETED:
+            object_drop(c, object_ns(ev->object), object_name(ev->object), ev->object);
+            break;
+        case CLIENT_EVENT_BOOKMARK:
+            break;
+        case CLIENT_EVENT_ERROR:
+            watch_ended(c, ev->err);
+            return;
+        }
+        c->rev = MAX(c->rev, ev->rev);
+        if (ev->object)
+            c->rev = MAX(c->rev, ev->object->rev);
+    }
+}
+
+static void watch_start(struct client_cache *c)
+{
+    struct client_watch_opts opts = {.kind = c->kind,
+                                     .ns = str_z(c->ns),
+                                     .label_selector = str_z(c->label_selector),
+                                     .field_selector = str_z(c->field_selector),
+                                     .from_rev = c->rev};
+
+    sm_move(&c->state, CACHE_WATCHING);
+    c->watch_started = rt_now(c->client->rt);
+    c->stats.watches++;
+    c->watch = client_watch_start(c->client, &opts, on_events, c);
+    ASSERT(c->watch != NULL);
+}
+
+/* ---- making and asking ---- */
+
+static char *dup_or_null(struct str s)
+{
+    return s.p && s.n ? str_dup(s) : NULL;
+}
+
+struct client_cache *client_cache_new(struct client *client, const struct client_cache_opts *opts)
+{
+    struct client_cache *c = NEW(struct client_cache);
+
+    c->client = client;
+    c->kind = opts->kind;
+    c->ns = dup_or_null(opts->ns);
+    c->label_selector = dup_or_null(opts->label_selector);
+    c->field_selector = dup_or_null(opts->field_selector);
+    sm_init(&c->state, cache_states, _CACHE_STATE_MAX, CACHE_IDLE, "cache", opts->kind->id);
+    rt_timer_init(&c->timer, client->rt, wait_over, c);
+    return c;
+}
+
+struct client_cache *client_cache_free(struct client_cache *c)
+{
+    if (!c)
+        return NULL;
+    if (c->listing)
+        c->listing->cache = NULL;
+    if (c->watch)
+        client_watch_stop(c->client, c->watch);
+    rt_timer_stop(&c->timer);
+    cache_store_fini(&c->store);
+    free(c->change.v);
+    free(c->synced.v);
+    free(c->ns);
+    free(c->label_selector);
+    free(c->field_selector);
+    free(c);
+    return NULL;
+}
+
+static void handlers_add(struct handlers *h, struct handler handler)
+{
+    ARRAY_RESERVE(h->v, h->n, h->cap);
+    h->v[h->n++] = handler;
+}
+
+void client_cache_on_change(struct client_cache *c, client_cache_change_fn fn, void *arg)
+{
+    ASSERT(c->state.state == CACHE_IDLE);
+    handlers_add(&c->change, (struct handler){.change = fn, .arg = arg});
+}
+
+void client_cache_on_synced(struct client_cache *c, void (*fn)(void *arg), void *arg)
+{
+    ASSERT(c->state.state == CACHE_IDLE);
+    handlers_add(&c->synced, (struct handler){.synced = fn, .arg = arg});
+}
+
+int client_cache_add_index(struct client_cache *c, client_cache_index_fn fn)
+{
+    ASSERT(c->state.state == CACHE_IDLE);
+    return cache_store_add_index(&c->store, fn);
+}
+
+void client_cache_start(struct client_cache *c)
+{
+    list_start(c);
+}
+
+bool client_cache_synced(const struct client_cache *c)
+{
+    return c->is_synced;
+}
+
+rev_t client_cache_rev(const struct client_cache *c)
+{
+    return c->rev;
+}
+
+struct object *client_cache_get(struct client_cache *c, struct str ns, struct str name)
+{
+    struct cache_entry *e = cache_store_find(&c->store, ns, name);
+
+    return e ? e->object : NULL;
+}
+
+size_t client_cache_count(const struct client_cache *c)
+{
+    return c->store.n;
+}
+
+void client_cache_stats(const struct client_cache *c, struct client_cache_stats *ret)
+{
+    *ret = c->stats;
+}
+
+void client_cache_iter_init(struct client_cache_iter *it, const struct client_cache *c,
+                            struct str ns)
+{
+    *it = (struct client_cache_iter){.cache = c};
+    if (str_empty(ns)) {
+        it->spaces = &c->store.spaces;
+    } else {
+        struct cache_space *space = map_get(&c->store.spaces, ns);
+        it->names = space ? &space->names : NULL;
+    }
+}
+
+void client_cache_iter_init_index(struct client_cache_iter *it, const struct client_cache *c,
+                                  int index, struct str key)
+{
+    *it = (struct client_cache_iter){.cache = c};
+    it->bucket = cache_store_bucket(&c->store, index, key, &it->n);
+}
+
+struct object *client_cache_iter_next(struct client_cache_iter *it)
+{
+    if (it->bucket)
+        return it->i < it->n ? ((struct cache_entry *)it->bucket[it->i++])->object : NULL;
+    for (;;) {
+        if (it->names && (it->slot = map_next(it->names, it->slot)))
+            return ((struct cache_entry *)it->slot->value)->object;
+        it->names = NULL;
+        if (!it->spaces || !(it->space = map_next(it->spaces, it->space)))
+            return NULL;
+        it->names = &((struct cache_space *)it->space->value)->names;
+        it->slot = NULL;
+    }
+}

@@ -1,0 +1,205 @@
+/* Two levels of maps, namespace then name, so that one namespace is walked without looking at the
+ * others and keys need no memory of their own: they are borrowed from the objects. Index buckets
+ * are arrays; each entry knows its places in them, so it leaves by a swap with the last, at a cost
+ * that does not depend on the bucket. */
+#include "client/cache_store.h"
+#include "base/mem.h"
+
+struct cache_ref {
+    struct cache_bucket *bucket;
+    uint32_t at; /* place in bucket->v */
+};
+
+struct cache_bucket {
+    struct cache_entry **v; /* owned */
+    uint32_t *ref;          /* owned; which of the entry's refs is this one */
+    uint32_t n, cap;
+    int index;
+    size_t key_len;
+    char key[];
+};
+
+/* ---- indexes ---- */
+
+static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct str key)
+{
+    struct cache_bucket *b = map_get(&st->indexes[index], key);
+
+    if (b)
+        return b;
+    b = xcalloc(1, sizeof(*b) + key.n + 1);
+    b->index = index;
+    b->key_len = key.n;
+    if (key.n)
+        memcpy(b->key, key.p, key.n);
+    (void)map_set(&st->indexes[index], (struct str){b->key, b->key_len}, b);
+    return b;
+}
+
+static void bucket_free(struct cache_bucket *b)
+{
+    free(b->v);
+    free(b->ref);
+    free(b);
+}
+
+struct emit_ctx {
+    struct cache_store *st;
+    struct cache_entry *entry;
+    int index;
+};
+
+static void emit(void *ctx, struct str key)
+{
+    struct emit_ctx *x = ctx;
+    struct cache_entry *e = x->entry;
+    struct cache_bucket *b = bucket_get(x->st, x->index, key);
+
+    for (uint32_t i = 0; i < e->n_refs; i++) /* the same key twice */
+        if (e->refs[i].bucket == b)
+            return;
+    if (b->n == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 2;
+        b->v = xrealloc(b->v, b->cap * sizeof(*b->v));
+        b->ref = xrealloc(b->ref, b->cap * sizeof(*b->ref));
+    }
+    e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
+    e->refs[e->n_refs] = (struct cache_ref){b, b->n};
+    b->v[b->n] = e;
+    b->ref[b->n++] = e->n_refs++;
+}
+
+static void entry_index(struct cache_store *st, struct cache_entry *e)
+{
+    for (int i = 0; i < st->n_indexes; i++) {
+        struct emit_ctx x = {st, e, i};
+        st->index_fns[i](e->object, emit, &x);
+    }
+}
+
+static void entry_unindex(struct cache_store *st, struct cache_entry *e)
+{
+    for (uint32_t i = 0; i < e->n_refs; i++) {
+        struct cache_bucket *b = e->refs[i].bucket;
+        uint32_t at = e->refs[i].at;
+        ASSERT(b->v[at] == e && b->ref[at] == i);
+        b->n--;
+        if (at != b->n) {
+            b->v[at] = b->v[b->n];
+            b->ref[at] = b->ref[b->n];
+            b->v[at]->refs[b->ref[at]].at = at;
+        }
+        if (!b->n) {
+            (void)map_remove(&st->indexes[b->index], (struct str){b->key, b->key_len});
+            bucket_free(b);
+        }
+    }
+    free(e->refs);
+    e->refs = NULL;
+    e->n_refs = 0;
+}
+
+int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn)
+{
+    int i = st->n_indexes++;
+
+    ASSERT(st->n == 0);
+    st->indexes = xrealloc(st->indexes, (size_t)st->n_indexes * sizeof(*st->indexes));
+    st->index_fns = xrealloc(st->index_fns, (size_t)st->n_indexes * sizeof(*st->index_fns));
+    st->indexes[i] = (struct map){0};
+    st->index_fns[i] = fn;
+    return i;
+}
+
+void **cache_store_bucket(const struct cache_store *st, int index, struct str key, size_t *ret_n)
+{
+    struct cache_bucket *b;
+
+    ASSERT(index >= 0 && index < st->n_indexes);
+    b = map_get(&st->indexes[index], key);
+    *ret_n = b ? b->n : 0;
+    return b ? (void **)b->v : NULL;
+}
+
+/* ---- objects ---- */
+
+static void entry_free(struct cache_entry *e)
+{
+    (void)object_unref(e->object);
+    free(e->refs);
+    free(e);
+}
+
+void cache_store_fini(struct cache_store *st)
+{
+    for (int i = 0; i < st->n_indexes; i++) {
+        for (struct map_slot *s = NULL; (s = map_next(&st->indexes[i], s));)
+            bucket_free(s->value);
+        map_fini(&st->indexes[i]);
+    }
+    for (struct map_slot *s = NULL; (s = map_next(&st->spaces, s));) {
+        struct cache_space *space = s->value;
+        for (struct map_slot *o = NULL; (o = map_next(&space->names, o));)
+            entry_free(o->value);
+        map_fini(&space->names);
+        free(space);
+    }
+    map_fini(&st->spaces);
+    free(st->indexes);
+    free(st->index_fns);
+    *st = (struct cache_store){0};
+}
+
+struct cache_entry *cache_store_find(const struct cache_store *st, struct str ns, struct str name)
+{
+    struct cache_space *space = map_get(&st->spaces, ns);
+
+    return space ? map_get(&space->names, name) : NULL;
+}
+
+struct object *cache_store_set(struct cache_store *st, struct object *o)
+{
+    struct str ns = object_ns(o);
+    struct cache_space *space = map_get(&st->spaces, ns);
+    struct cache_entry *e;
+    struct object *old;
+
+    if (!space) {
+        space = xcalloc(1, sizeof(*space) + ns.n + 1);
+        space->ns_len = ns.n;
+        if (ns.n)
+            memcpy(space->ns, ns.p, ns.n);
+        (void)map_set(&st->spaces, (struct str){space->ns, space->ns_len}, space);
+    }
+    e = map_get(&space->names, object_name(o));
+    if (!e) {
+        e = NEW(struct cache_entry);
+        st->n++;
+    }
+    entry_unindex(st, e);
+    old = e->object;
+    e->object = object_ref(o);
+    (void)map_set(&space->names, object_name(o), e); /* the key moves to the new object */
+    entry_index(st, e);
+    return old;
+}
+
+struct object *cache_store_remove(struct cache_store *st, struct str ns, struct str name)
+{
+    struct cache_space *space = map_get(&st->spaces, ns);
+    struct cache_entry *e = space ? map_remove(&space->names, name) : NULL;
+    struct object *old;
+
+    if (!e)
+        return NULL;
+    entry_unindex(st, e);
+    old = TAKE_PTR(e->object);
+    entry_free(e);
+    st->n--;
+    if (!space->names.n) {
+        (void)map_remove(&st->spaces, (struct str){space->ns, space->ns_len});
+        map_fini(&space->names);
+        free(space);
+    }
+    return old;
+}

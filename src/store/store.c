@@ -1,0 +1,603 @@
+/* The front of the store. Everything is decided in memory on the core's thread; the backend only
+ * makes batches durable. Two states exist side by side: the durable one (the indexes; what reads
+ * and watches show) and the pending one (the durable one overlaid by maps of accepted writes; what
+ * preconditions are checked against). A write moves queue -> flight -> applied:
+ *
+ *   store_put/delete -> queue --(late in the turn, no commit under way)--> flight --backend-->
+ * apply
+ *                                                                              \--failed--> all
+ * fail, overlay dropped
+ *
+ * While one batch is being written the next gathers, so batches grow with load and an idle store
+ * adds no delay. */
+#include "store/internal.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+static void commit_start(void *arg);
+static void close_step(void *arg);
+
+/* ---- kinds ---- */
+
+struct store_kind *store_kind_peek(const struct store *s, const struct schema_kind *kind)
+{
+    return kind->id < s->n_kinds ? s->kinds[kind->id] : NULL;
+}
+
+struct store_kind *store_kind_of(struct store *s, const struct schema_kind *kind)
+{
+    struct store_kind *k = store_kind_peek(s, kind);
+
+    if (k) {
+        ASSERT(k->kind == kind);
+        return k;
+    }
+    if (kind->id >= s->n_kinds) {
+        size_t n = (size_t)kind->id + 16;
+        s->kinds = xrealloc(s->kinds, n * sizeof(*s->kinds));
+        memset(s->kinds + s->n_kinds, 0, (n - s->n_kinds) * sizeof(*s->kinds));
+        s->n_kinds = n;
+    }
+    k = NEW(struct store_kind);
+    k->kind = kind;
+    list_init(&k->watches);
+    s->kinds[kind->id] = k;
+    return k;
+}
+
+void store_kind_free(struct store_kind *k)
+{
+    if (!k)
+        return;
+    index_fini(&k->index);
+    window_kind_fini(&k->events);
+    map_fini(&k->pending);
+    map_fini(&k->groups);
+    free(k);
+}
+
+/* ---- queues of writes ---- */
+
+static void writes_init(struct write_list *l)
+{
+    *l = (struct write_list){.tail = &l->head};
+}
+
+static void writes_push(struct write_list *l, struct write *w)
+{
+    w->next = NULL;
+    *l->tail = w;
+    l->tail = &w->next;
+    l->n++;
+    l->bytes += w->obj->msg_bytes;
+}
+
+static struct write *writes_pop(struct write_list *l)
+{
+    struct write *w = l->head;
+
+    if (!w)
+        return NULL;
+    l->head = w->next;
+    if (!l->head)
+        l->tail = &l->head;
+    l->n--;
+    l->bytes -= w->obj->msg_bytes;
+    return w;
+}
+
+static void write_free(struct write *w)
+{
+    (void)object_unref(w->obj);
+    free(w);
+}
+
+/* ---- accepting writes ---- */
+
+struct key {
+    struct str s;
+    char buf[STORE_KEY_BYTES_MAX + 1];
+};
+
+static bool key_make(struct key *key, struct str ns, struct str name)
+{
+    if (ns.n + name.n + 1 > STORE_KEY_BYTES_MAX)
+        return false;
+    if (ns.n)
+        memcpy(key->buf, ns.p, ns.n);
+    key->buf[ns.n] = '\0';
+    if (name.n)
+        memcpy(key->buf + ns.n + 1, name.p, name.n);
+    key->s = (struct str){key->buf, ns.n + 1 + name.n};
+    return true;
+}
+
+/* "deployments.apps", as people see kinds in messages. */
+static const char *kind_text(const struct schema_kind *kind, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s%s%s", kind->plural, kind->group[0] ? "." : "", kind->group);
+    return buf;
+}
+
+static struct object *peek_key(struct store_kind *k, struct str key, struct str ns, struct str name)
+{
+    struct write *w = map_get(&k->pending, key);
+
+    if (w)
+        return w->is_delete ? NULL : w->obj;
+    return index_get(&k->index, ns, name);
+}
+
+static int check_open(struct store *s, size_t msg_bytes, struct error *err)
+{
+    if (s->closing)
+        return error_set(err, REASON_UNAVAILABLE, "the server is shutting down");
+    if (s->failed)
+        return error_set(
+            err, REASON_UNAVAILABLE,
+            "the store takes no writes since a commit failed half way; restart the server");
+    if (s->queue.n + s->flight.n >= s->queue_writes_max ||
+        s->queue.bytes + s->flight.bytes + msg_bytes > STORE_QUEUE_BYTES) {
+        if (err)
+            err->retry_after_s = 1;
+        return error_set(err, REASON_TOO_MANY_REQUESTS, "too many writes wait for the disk");
+    }
+    return 0;
+}
+
+static int check_expected(const struct schema_kind *kind, struct object *was, struct str name,
+                          rev_t expected, struct error *err)
+{
+    char text[256];
+
+    if (expected == STORE_ABSENT) {
+        if (!was)
+            return 0;
+        return error_set(err, REASON_ALREADY_EXISTS, "%s \"%.*s\" already exists",
+                         kind_text(kind, text, sizeof(text)), STR_ARG(name));
+    }
+    if (!was)
+        return error_set(err, REASON_NOT_FOUND, "%s \"%.*s\" not found",
+                         kind_text(kind, text, sizeof(text)), STR_ARG(name));
+    if (expected != STORE_ANY && was->rev != expected)
+        return error_set(
+            err, REASON_CONFLICT,
+            "Operation cannot be fulfilled on %s \"%.*s\": the object has been modified; "
+            "please apply your changes to the latest version and try again",
+            kind_text(kind, text, sizeof(text)), STR_ARG(name));
+    return 0;
+}
+
+static int check_key(const struct schema_kind *kind, struct str ns, struct str name,
+                     struct key *key, struct error *err)
+{
+    size_t fixed = strlen(kind->group) + strlen(kind->plural);
+
+    if (str_empty(name) || memchr(name.p, '\0', name.n) || (ns.n && memchr(ns.p, '\0', ns.n)))
+        return error_set(err, REASON_BAD_REQUEST, "the name of an object must not be empty");
+    if (fixed + ns.n + name.n > STORE_KEY_BYTES_MAX || !key_make(key, ns, name))
+        return error_set(err, REASON_BAD_REQUEST, "the name of the object is too long");
+    return 0;
+}
+
+/* obj is taken. */
+static void write_enqueue(struct store *s, struct store_kind *k, const struct key *key,
+                          struct object *obj, bool is_delete, store_done_fn done, void *arg)
+{
+    struct write *w = xmalloc(sizeof(*w) + key->s.n);
+
+    *w = (struct write){.k = k, .obj = obj, .done = done, .arg = arg, .is_delete = is_delete};
+    w->key_len = (uint16_t)key->s.n;
+    memcpy(w->key, key->s.p, key->s.n);
+    (void)map_set(&k->pending, (struct str){w->key, w->key_len}, w);
+    writes_push(&s->queue, w);
+    s->rev_pending = obj->rev;
+    if (!s->committing)
+        rt_task_schedule_late(&s->commit_task);
+}
+
+int store_put(struct store *s, const struct schema_kind *kind, const void *msg, rev_t expected,
+              store_done_fn done, void *arg, struct error *err)
+{
+    const struct api_object_meta *meta = msg;
+    struct store_kind *k = store_kind_of(s, kind);
+    struct key key;
+    int r;
+
+    r = check_key(kind, meta->namespace, meta->name, &key, err);
+    if (r < 0)
+        return r;
+    r = check_expected(kind, peek_key(k, key.s, meta->namespace, meta->name), meta->name, expected,
+                       err);
+    if (r < 0)
+        return r;
+    r = check_open(s, 0, err);
+    if (r < 0)
+        return r;
+    write_enqueue(s, k, &key, object_new(kind, msg, s->rev_pending + 1), false, done, arg);
+    return 0;
+}
+
+int store_delete(struct store *s, const struct schema_kind *kind, struct str ns, struct str name,
+                 rev_t expected, store_done_fn done, void *arg, struct error *err)
+{
+    struct store_kind *k = store_kind_of(s, kind);
+    struct object *was;
+    struct key key;
+    int r;
+
+    ASSERT(expected != STORE_ABSENT);
+    r = check_key(kind, ns, name, &key, err);
+    if (r < 0)
+        return r;
+    was = peek_key(k, key.s, ns, name);
+    r = check_expected(kind, was, name, expected, err);
+    if (r < 0)
+        return r;
+    r = check_open(s, 0, err);
+    if (r < 0)
+        return r;
+    write_enqueue(s, k, &key, object_new(kind, was->msg, s->rev_pending + 1), true, done, arg);
+    return 0;
+}
+
+/* ---- reads ---- */
+
+rev_t store_rev(const struct store *s)
+{
+    return s->rev;
+}
+
+struct str store_cluster_id(const struct store *s)
+{
+    return str_z(s->cluster_id);
+}
+
+struct object *store_get(struct store *s, const struct schema_kind *kind, struct str ns,
+                         struct str name)
+{
+    struct store_kind *k = store_kind_peek(s, kind);
+
+    return k ? index_get(&k->index, ns, name) : NULL;
+}
+
+struct object *store_peek(struct store *s, const struct schema_kind *kind, struct str ns,
+                          struct str name)
+{
+    struct store_kind *k = store_kind_peek(s, kind);
+    struct key key;
+
+    return k && key_make(&key, ns, name) ? peek_key(k, key.s, ns, name) : NULL;
+}
+
+size_t store_count(struct store *s, const struct schema_kind *kind)
+{
+    struct store_kind *k = store_kind_peek(s, kind);
+
+    return k ? k->index.n : 0;
+}
+
+bool store_failed(const struct store *s)
+{
+    return s->failed;
+}
+
+void store_stats(const struct store *s, struct store_stats *ret)
+{
+    *ret = (struct store_stats){.writes = s->writes,
+                                .batches = s->batches,
+                                .fsync_nsec = (uint64_t)s->commit_nsec,
+                                .object_bytes = s->object_bytes,
+                                .watches = s->n_watches,
+                                .pending = s->queue.n + s->flight.n,
+                                .window_bytes = s->window.bytes,
+                                .unknown_records = s->unknown_records,
+                                .compacted = s->window.compacted};
+    for (size_t i = 0; i < s->n_kinds; i++) {
+        struct store_kind *k = s->kinds[i];
+        struct object *o;
+        if (!k)
+            continue;
+        ret->objects += k->index.n;
+        for (struct index_pos p = {0, 0}; (o = index_at(&k->index, p));
+             p = index_advance(&k->index, p))
+            ret->json_bytes += object_json_bytes(o);
+    }
+    if (s->backend->ops->stats)
+        s->backend->ops->stats(s->backend, ret);
+}
+
+/* ---- commits ---- */
+
+#define SWEEP_PER_WRITE 4 /* objects looked at for each write: a full round in n/4 writes */
+
+/* Clock hand: JSON nobody asked for during a whole round goes. */
+static void json_sweep(struct store *s, size_t budget)
+{
+    size_t skipped = 0;
+
+    while (budget && skipped <= s->n_kinds) {
+        struct store_kind *k;
+        if (s->sweep_kind >= s->n_kinds)
+            s->sweep_kind = 0;
+        k = s->kinds[s->sweep_kind];
+        if (!k || !index_sweep(&k->index, &s->sweep_pos, &budget, object_cool_json)) {
+            s->sweep_kind++;
+            s->sweep_pos = (struct index_pos){0, 0};
+            skipped++;
+        }
+    }
+}
+
+/* Makes one durable write visible to reads, and an event of it. */
+static void write_apply(struct store *s, struct write *w)
+{
+    struct store_kind *k = w->k;
+    struct str key = {w->key, w->key_len};
+    struct store_event ev = {.rev = w->obj->rev, .object = w->obj};
+
+    if (w->is_delete) {
+        ev.prev = index_remove(&k->index, object_ns(w->obj), object_name(w->obj));
+        ASSERT(ev.prev != NULL);
+        ev.type = STORE_EVENT_DELETED;
+    } else {
+        ev.prev = index_set(&k->index, w->obj);
+        ev.type = ev.prev ? STORE_EVENT_MODIFIED : STORE_EVENT_ADDED;
+        s->object_bytes += w->obj->msg_bytes;
+    }
+    if (ev.prev)
+        s->object_bytes -= ev.prev->msg_bytes;
+    window_push(&s->window, &k->events, &ev);
+    (void)object_unref(ev.prev);
+    if (map_get(&k->pending, key) == w)
+        (void)map_remove(&k->pending, key);
+}
+
+static void batch_succeeded(struct store *s)
+{
+    struct write_list done = s->flight;
+    struct store_kind *touched = NULL, **tail = &touched;
+    rev_t before = s->rev;
+
+    store_catch_up(s); /* nobody may lose what the coming trim evicts */
+    for (struct write *w = done.head; w; w = w->next) {
+        write_apply(s, w);
+        if (!w->k->touched) {
+            w->k->touched = true;
+            w->k->next_touched = NULL;
+            *tail = w->k;
+            tail = &w->k->next_touched;
+        }
+    }
+    s->rev = s->batch.rev;
+    s->writes += done.n;
+    s->batches++;
+    writes_init(&s->flight);
+    commit_start(s); /* the disk works while we tell */
+    while (touched) {
+        struct store_kind *k = touched;
+        touched = k->next_touched;
+        k->touched = false;
+        store_deliver(s, k, before);
+    }
+    store_catch_up(s); /* watches that callbacks have just started from an old revision */
+    window_trim(&s->window);
+    json_sweep(s, done.n * SWEEP_PER_WRITE);
+    while (done.head) {
+        struct write *w = writes_pop(&done);
+        if (w->done)
+            w->done(w->arg, 0, w->obj, NULL);
+        write_free(w);
+    }
+}
+
+static void writes_fail(struct write_list *l, int r, const struct error *err)
+{
+    struct write *w;
+
+    while ((w = writes_pop(l))) {
+        if (w->done)
+            w->done(w->arg, r, NULL, err);
+        write_free(w);
+    }
+}
+
+/* Takes all writes off the two queues and falls back to the durable state. */
+static struct write_list writes_take_all(struct store *s)
+{
+    struct write_list all;
+    struct write *w;
+
+    writes_init(&all);
+    while ((w = writes_pop(&s->flight)) || (w = writes_pop(&s->queue))) {
+        writes_push(&all, w);
+        if (w->k->pending.n)
+            map_clear(&w->k->pending);
+    }
+    s->rev_pending = s->rev;
+    return all;
+}
+
+static void commit_done(void *arg, int r, bool unknown, const struct error *err)
+{
+    struct store *s = arg;
+
+    ASSERT(s->committing && s->flight.n == s->batch.n);
+    s->committing = false;
+    s->commit_nsec += rt_now(s->rt) - s->commit_started;
+    s->in_callbacks = true;
+    if (r == 0) {
+        batch_succeeded(s);
+    } else {
+        struct write_list all = writes_take_all(s);
+        s->failed = s->failed || unknown;
+        writes_fail(&all, r, err);
+    }
+    s->in_callbacks = false;
+    if (s->closing)
+        rt_task_schedule(&s->close_task);
+}
+
+static void commit_start(void *arg)
+{
+    struct store *s = arg;
+    size_t n = 0;
+
+    if (s->committing || s->closing || s->failed || !s->queue.n)
+        return;
+    ASSERT(s->flight.n == 0);
+    while (s->queue.n && n < STORE_BATCH_WRITES && s->flight.bytes < STORE_BATCH_BYTES) {
+        struct write *w = writes_pop(&s->queue);
+        if (n == s->cap_ops) {
+            s->cap_ops = s->cap_ops ? s->cap_ops * 2 : 64;
+            s->ops = xrealloc(s->ops, s->cap_ops * sizeof(*s->ops));
+        }
+        s->ops[n++] = (struct store_op){.kind = w->k->kind,
+                                        .ns = object_ns(w->obj),
+                                        .name = object_name(w->obj),
+                                        .rev = w->obj->rev,
+                                        .object = w->is_delete ? NULL : w->obj};
+        writes_push(&s->flight, w);
+    }
+    s->batch = (struct store_batch){
+        .ops = s->ops, .n = n, .rev = s->ops[n - 1].rev, .compacted = s->window.compacted};
+    ASSERT(s->ops[0].rev == s->rev + 1 && s->batch.rev == s->rev + n);
+    s->committing = true;
+    s->commit_started = rt_now(s->rt);
+    s->backend->ops->commit(s->backend, &s->batch, commit_done, s);
+}
+
+/* ---- opening and closing ---- */
+
+static unsigned env_unsigned(const char *name, unsigned otherwise)
+{
+    const char *text = getenv(name);
+    uint64_t v;
+
+    return text && str_to_u64(str_z(text), &v) == 0 && v > 0 && v <= UINT32_MAX ? (unsigned)v
+                                                                                : otherwise;
+}
+
+static void uuid_make(struct rt *rt, char out[STORE_CLUSTER_ID_LEN + 1])
+{
+    unsigned char b[16];
+    char *p = out;
+
+    rt_random_bytes(rt, b, sizeof(b));
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *p++ = '-';
+        *p++ = "0123456789abcdef"[b[i] >> 4];
+        *p++ = "0123456789abcdef"[b[i] & 15];
+    }
+    *p = '\0';
+}
+
+static void store_release(struct store *s)
+{
+    store_watches_detach(s);
+    rt_task_cancel(&s->commit_task);
+    rt_task_cancel(&s->catchup_task);
+    rt_task_cancel(&s->close_task);
+    for (size_t i = 0; i < s->n_kinds; i++)
+        store_kind_free(s->kinds[i]);
+    window_fini(&s->window);
+    free(s->kinds);
+    free(s->ops);
+    free(s);
+}
+
+static void catchup_run(void *arg)
+{
+    struct store *s = arg;
+
+    s->in_callbacks = true;
+    store_catch_up(s);
+    s->in_callbacks = false;
+}
+
+int store_open(struct rt *rt, struct store_backend *backend, const struct store_opts *opts,
+               struct store **ret, struct error *err)
+{
+    static const struct store_opts defaults;
+    struct store *s = NEW(struct store);
+    struct store_meta meta = {0};
+    char new_id[STORE_CLUSTER_ID_LEN + 1];
+    unsigned events;
+    int r;
+
+    opts = opts ? opts : &defaults;
+    s->rt = rt;
+    s->backend = backend;
+    s->queue_writes_max = opts->queue_writes_max ? opts->queue_writes_max : STORE_QUEUE_WRITES;
+    writes_init(&s->queue);
+    writes_init(&s->flight);
+    list_init(&s->catchup);
+    rt_task_init(&s->commit_task, rt, commit_start, s);
+    rt_task_init(&s->catchup_task, rt, catchup_run, s);
+    rt_task_init(&s->close_task, rt, close_step, s);
+    uuid_make(rt, new_id);
+    r = backend->ops->open(backend, rt, new_id, &meta, store_load_record, s, err);
+    if (r < 0) {
+        backend->ops->abandon(backend);
+        store_release(s);
+        return r;
+    }
+    memcpy(s->cluster_id, meta.cluster_id, sizeof(s->cluster_id));
+    s->rev = s->rev_pending = meta.rev;
+    events = opts->watch_window_events
+                 ? opts->watch_window_events
+                 : env_unsigned("DAVIT_TEST_WATCH_WINDOW", STORE_WINDOW_EVENTS);
+    window_init(&s->window, meta.rev, events,
+                opts->watch_window_bytes ? opts->watch_window_bytes : STORE_WINDOW_BYTES);
+    *ret = s;
+    return 0;
+}
+
+/* Runs in a turn of its own once no commit is under way. */
+static void close_step(void *arg)
+{
+    struct store *s = arg;
+    void (*closed)(void *) = s->closed;
+    void *closed_arg = s->closed_arg;
+    struct error err = {0};
+    struct write_list all;
+
+    if (s->committing)
+        return;
+    all = writes_take_all(s);
+    if (all.n)
+        (void)error_set(&err, REASON_UNAVAILABLE, "the server is shutting down");
+    writes_fail(&all, -ECANCELED, &err);
+    error_fini(&err);
+    s->backend->ops->close(s->backend);
+    store_release(s);
+    if (closed)
+        closed(closed_arg);
+}
+
+void store_close(struct store *s, void (*done)(void *arg), void *arg)
+{
+    ASSERT(!s->closing);
+    s->closing = true;
+    s->closed = done;
+    s->closed_arg = arg;
+    if (!s->committing)
+        rt_task_schedule(&s->close_task);
+}
+
+void store_abandon(struct store *s)
+{
+    struct write_list all;
+    struct write *w;
+
+    ASSERT(!s->in_callbacks);
+    s->backend->ops->abandon(s->backend); /* it may still look at the batch */
+    all = writes_take_all(s);
+    while ((w = writes_pop(&all)))
+        write_free(w);
+    store_release(s);
+}
