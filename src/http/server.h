@@ -86,7 +86,7 @@ struct http_server_opts {
     size_t stream_queue_bytes_max; /* 16 MiB: http_stream_write over this gives -ENOBUFS */
     unsigned connections_max;      /* 4096: over -> closed at once */
     int64_t head_timeout_ms;       /* 10,000: from first byte (or accept) to the end of the head */
-    int64_t body_timeout_ms;       /* 30,000: without any progress of a body that is being read */
+    int64_t body_timeout_ms;       /* 30,000: no progress of a body that is being buffered */
     int64_t idle_timeout_ms;       /* 120,000: keep-alive connection without a request */
     int64_t
         write_timeout_ms;  /* 60,000: peer takes nothing while output waits -> connection aborted */

@@ -1,0 +1,627 @@
+/* HTTP/1.1 server: bytes in, requests out, answers back, one request of a connection at a time.
+ *
+ * llhttp runs strict (no leniency flag is ever set): what proxies and servers could read differently is refused.
+ * The parser is paused at the end of every head and of every message, so that handlers are never called
+ * from inside it; what was not parsed waits in `in`, which is bounded: past READ_AHEAD the socket is not read.
+ *
+ *     HEAD --head complete--> handler --wants body--> BODY --message complete--+
+ *       ^                        |                                             |
+ *       +------ answer finished AND message complete --------------------------+
+ *
+ * An answer that comes before the end of the message turns the rest of the body into something to drop, up to
+ * BODY_DROP_BYTES_MAX; beyond that the connection is closed behind the answer. */
+#include "http/server_int.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+#define READ_AHEAD(s) ((s)->opts.head_bytes_max)
+
+struct h1 {
+    struct http_conn *conn;
+    llhttp_t parser;
+    struct h1_head head;
+    struct buf in; /* not parsed yet */
+    size_t in_off;
+    struct buf out; /* scratch for heads */
+    struct rt_task task; /* parse on, after an answer given from outside */
+    struct http_req *req; /* the current one, attached */
+    nsec_t head_since;    /* first byte of a head that is not complete; 0: none */
+    uint64_t dropped;
+    bool head_done, message_done, answer_done;
+    bool parsing_body;
+    bool eof, last;     /* last: close behind the current answer */
+    bool chunked, keep_alive, sent_continue; /* of the request */
+    bool out_chunked;
+    struct str *cur; /* while running: bytes behind what was parsed */
+    bool streaming;     /* an open-ended answer was started */
+};
+
+static struct h1 *h1_of(struct http_conn *c);
+
+/* ---- llhttp callbacks: they only gather ---- */
+
+static int cb_url(llhttp_t *p, const char *at, size_t n)
+{
+    return h1_head_target(&((struct h1 *)p->data)->head, at, n);
+}
+
+static int cb_field(llhttp_t *p, const char *at, size_t n)
+{
+    return h1_head_name(&((struct h1 *)p->data)->head, at, n);
+}
+
+static int cb_field_end(llhttp_t *p)
+{
+    h1_head_name_end(&((struct h1 *)p->data)->head);
+    return 0;
+}
+
+static int cb_value(llhttp_t *p, const char *at, size_t n)
+{
+    return h1_head_value(&((struct h1 *)p->data)->head, at, n);
+}
+
+static int cb_head_end(llhttp_t *p)
+{
+    struct h1 *h = p->data;
+
+    h->head_done = true;
+    return HPE_PAUSED;
+}
+
+static int cb_body(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1 *h = p->data;
+
+    if (h->req->body_mode == BODY_DROP)
+        h->dropped += n;
+    req_body_data(h->req, at, n);
+    if (h->conn->closed)
+        return HPE_USER;
+    return req_body_wanted(h->req) ? 0 : HPE_PAUSED;
+}
+
+static int cb_message_end(llhttp_t *p)
+{
+    struct h1 *h = p->data;
+
+    h->message_done = true;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_url = cb_url,
+    .on_header_field = cb_field,
+    .on_header_field_complete = cb_field_end,
+    .on_header_value = cb_value,
+    .on_headers_complete = cb_head_end,
+    .on_body = cb_body,
+    .on_message_complete = cb_message_end,
+};
+
+static struct h1 *h1_new(struct http_conn *c);
+
+static struct h1 *h1_of(struct http_conn *c)
+{
+    return c->state ? c->state : h1_new(c);
+}
+
+/* ---- answers of our own ---- */
+
+static void write_head(struct h1 *h, int status, const struct http_header *headers, size_t n,
+                       int64_t length, bool chunked, bool close)
+{
+    struct buf *b = &h->out;
+
+    buf_printf(b, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+    buf_add_lit(b, "date: ");
+    buf_add_str(b, server_date(h->conn->server));
+    buf_add_lit(b, "\r\n");
+    h1_write_headers(b, headers, n);
+    if (length >= 0) {
+        buf_add_lit(b, "content-length: ");
+        buf_add_i64(b, length);
+        buf_add_lit(b, "\r\n");
+    } else if (chunked) {
+        buf_add_lit(b, "transfer-encoding: chunked\r\n");
+    }
+    if (close)
+        buf_add_lit(b, "connection: close\r\n");
+    buf_add_lit(b, "\r\n");
+}
+
+/* Answers what cannot be handled and ends the connection. */
+static void h1_refuse(struct h1 *h, int status, const char *what)
+{
+    struct http_conn *c = h->conn;
+    struct buf body = {0};
+    struct http_header type = {STR("content-type"), STR_NONE};
+    const char *ct = NULL;
+
+    if (c->closed)
+        return;
+    c->server->stats.bad_requests++;
+    if (!h->streaming) {
+        req_error_body(c->server, status, what, &body, &ct);
+        type.value = str_z(ct);
+        write_head(h, status, &type, 1, (int64_t)body.n, false, true);
+        if (!h->req || h->req->pub.method != HTTP_METHOD_HEAD)
+            buf_add_str(&h->out, buf_str(&body));
+        conn_write(c, &h->out);
+        buf_fini(&body);
+    }
+    conn_finish(c);
+}
+
+static void h1_req_refuse(struct http_req *r, int status, const char *what)
+{
+    h1_refuse(h1_of(r->conn), status, what);
+}
+
+/* ---- a complete head ---- */
+
+static bool check_host(struct h1 *h, struct http_req *r)
+{
+    unsigned hosts = 0;
+
+    for (size_t i = 0; i < r->pub.n_headers; i++) {
+        if (!str_is(r->pub.headers[i].name, "host"))
+            continue;
+        hosts++;
+        if (!r->pub.authority.p)
+            r->pub.authority = r->pub.headers[i].value;
+    }
+    /* RFC 9112 3.2: exactly one in HTTP/1.1 */
+    return hosts == 1 || (hosts == 0 && h->parser.http_minor == 0);
+}
+
+static bool check_expect(struct http_req *r)
+{
+    struct str e = http_request_header(&r->pub, STR("expect"));
+
+    if (!e.p)
+        return true;
+    r->expect_continue = str_ieq(e, STR("100-continue")) && r->pub.version_minor >= 1;
+    return str_ieq(e, STR("100-continue"));
+}
+
+/* 0, or the status to refuse it with. */
+static int head_to_request(struct h1 *h, struct http_req *r)
+{
+    struct str target, method = str_z(llhttp_method_name((llhttp_method_t)h->parser.method));
+    bool has_body;
+
+    r->pub.version_major = h->parser.http_major;
+    r->pub.version_minor = h->parser.http_minor;
+    r->pub.headers = h1_head_take(&h->head, &r->pub.arena, &target);
+    r->pub.n_headers = h->head.n;
+    h->chunked = h->parser.flags & F_CHUNKED;
+    h->keep_alive = llhttp_should_keep_alive(&h->parser);
+    if (!h->chunked && (h->parser.flags & F_CONTENT_LENGTH)) {
+        if (h->parser.content_length > INT64_MAX)
+            return 413;
+        r->pub.content_length = (int64_t)h->parser.content_length;
+    }
+    if (h->parser.http_major != 1 || h->parser.http_minor > 1)
+        return 505;
+    /* a request with a transfer coding from a peer that cannot know any (RFC 9112 6.1) */
+    if (h->parser.http_minor == 0 && (h->parser.flags & F_TRANSFER_ENCODING))
+        return 400;
+    if (!req_set_target(r, method, target) || !check_host(h, r))
+        return 400;
+    if (!check_expect(r))
+        return 417;
+    has_body = h->chunked || r->pub.content_length > 0;
+    r->expect_continue = r->expect_continue && has_body;
+    r->pub.wants_upgrade = h->parser.upgrade && r->pub.method != HTTP_METHOD_CONNECT && !has_body;
+    return 0;
+}
+
+static void h1_feed(struct h1 *h, struct str *data);
+
+static void h1_begin(struct h1 *h, struct str *data)
+{
+    struct http_req *r = req_new(h->conn);
+    int status;
+
+    if (h->head_since)
+        r->pub.started = h->head_since;
+    h->head_since = 0;
+    h->req = r;
+    h->parsing_body = true;
+    h->message_done = h->answer_done = h->sent_continue = h->streaming = false;
+    h->dropped = 0;
+    status = head_to_request(h, r);
+    h1_head_clear(&h->head); /* trailers gather there next; they are checked and not used */
+    if (status) {
+        r->finished = true; /* nobody was told of it */
+        h1_refuse(h, status, "this request cannot be understood");
+        return;
+    }
+    h->last = !h->keep_alive || h->conn->draining;
+    if (!h->chunked && r->pub.content_length <= 0)
+        h1_feed(h, data); /* to the end of the message */
+    if (h->conn->closed)
+        return;
+    if (h->message_done)
+        r->body_ended = true;
+    req_call_handler(r);
+}
+
+/* ---- the parser ---- */
+
+/* Runs llhttp until it needs more or pauses; *data is what is left. Errors end the connection. */
+static void h1_feed(struct h1 *h, struct str *data)
+{
+    bool had_body_end = h->message_done;
+    llhttp_errno_t e;
+    const char *pos;
+
+    e = llhttp_execute(&h->parser, data->p ? data->p : "", data->n);
+    if (h->conn->closed)
+        return;
+    if (e == HPE_OK) {
+        *data = (struct str){data->p + data->n, 0};
+        return;
+    }
+    if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
+        pos = llhttp_get_error_pos(&h->parser);
+        *data = str_sub(*data, pos ? (size_t)(pos - data->p) : 0, data->n);
+        if (e == HPE_PAUSED)
+            llhttp_resume(&h->parser);
+        else
+            llhttp_resume_after_upgrade(&h->parser);
+        return;
+    }
+    ASSERT(!had_body_end);
+    if (h->head.error)
+        h1_refuse(h, h->head.error, "the request line or a header is too long");
+    else if (e == HPE_INVALID_VERSION)
+        h1_refuse(h, 505, "HTTP version");
+    else
+        h1_refuse(h, 400, llhttp_get_error_reason(&h->parser));
+}
+
+/* The message and its answer are both done. */
+static void h1_next(struct h1 *h)
+{
+    struct http_req *r = h->req;
+
+    h->req = NULL;
+    h->head_done = h->parsing_body = false;
+    h->message_done = h->answer_done = h->streaming = false;
+    req_detach(r);
+    if (h->last || h->conn->draining)
+        conn_finish(h->conn);
+}
+
+/* True when there is something to do for it with the bytes at hand. */
+static bool h1_step(struct h1 *h, struct str *data)
+{
+    struct http_req *r = h->req;
+
+    if (!r) {
+        if (!data->n && !h->head_done)
+            return false;
+        if (!h->head_since)
+            h->head_since = rt_now(h->conn->server->rt);
+        h1_feed(h, data);
+        if (!h->conn->closed && h->head_done)
+            h1_begin(h, data);
+        return true;
+    }
+    if (h->answer_done && h->message_done) {
+        h1_next(h);
+        return true;
+    }
+    if (h->answer_done && r->body_mode != BODY_DROP)
+        r->body_mode = BODY_DROP;
+    if (h->message_done || !req_body_wanted(r) || !data->n)
+        return false;
+    if (h->dropped > BODY_DROP_BYTES_MAX) {
+        conn_finish(h->conn);
+        return false;
+    }
+    h1_feed(h, data);
+    if (!h->conn->closed && h->message_done) {
+        if (r->body_mode == BODY_DROP)
+            r->body_ended = true;
+        else
+            req_body_end(r);
+    }
+    return true;
+}
+
+static void h1_keep(struct h1 *h, struct str rest)
+{
+    struct http_conn *c = h->conn;
+
+    if (c->closed)
+        return;
+    if (h->in.n && rest.n && rest.p >= h->in.data && rest.p <= h->in.data + h->in.n) {
+        h->in_off = (size_t)(rest.p - h->in.data);
+    } else {
+        buf_clear(&h->in);
+        h->in_off = 0;
+        if (rest.n)
+            buf_add_str(&h->in, rest);
+    }
+    if (h->in.n - h->in_off > READ_AHEAD(c->server))
+        rt_stream_read_stop(c->stream);
+    else if (!h->eof)
+        rt_stream_read_start(c->stream);
+    if (!h->in.n && h->in.cap > 16384)
+        buf_fini(&h->in);
+}
+
+static void h1_run(struct h1 *h, struct str data)
+{
+    ASSERT(!h->cur);
+    conn_enter(h->conn);
+    h->cur = &data;
+    while (!h->conn->closed && h1_step(h, &data))
+        ;
+    h->cur = NULL;
+    h1_keep(h, data);
+    if (!h->conn->closed && h->eof) {
+        /* half closed: a whole request is still answered, anything else has ended */
+        if (h->streaming)
+            conn_close(h->conn);
+        else if (!h->req || !h->message_done)
+            conn_finish(h->conn);
+        else
+            h->last = true;
+    }
+    conn_leave(h->conn);
+}
+
+static void h1_run_kept(struct h1 *h)
+{
+    h1_run(h, (struct str){h->in.data + h->in_off, h->in.n - h->in_off});
+}
+
+static void h1_task(void *arg)
+{
+    struct h1 *h = arg;
+
+    if (!h->conn->closed)
+        h1_run_kept(h);
+}
+
+static void h1_later(struct h1 *h)
+{
+    if (!h->cur)
+        rt_task_schedule(&h->task);
+}
+
+static void h1_data(struct http_conn *c, struct str data)
+{
+    struct h1 *h = h1_of(c);
+
+    if (h->in.n > h->in_off) {
+        if (h->in_off) {
+            buf_consume(&h->in, h->in_off);
+            h->in_off = 0;
+        }
+        buf_add_str(&h->in, data);
+        h1_run_kept(h);
+    } else {
+        buf_clear(&h->in);
+        h->in_off = 0;
+        h1_run(h, data);
+    }
+}
+
+static void h1_eof(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+
+    h->eof = true;
+    h1_run_kept(h);
+}
+
+static struct h1 *h1_new(struct http_conn *c)
+{
+    struct h1 *h = NEW(struct h1);
+
+    c->state = h;
+    h->conn = c;
+    llhttp_init(&h->parser, HTTP_REQUEST, &settings);
+    h->parser.data = h;
+    h->head.bytes_max = c->server->opts.head_bytes_max;
+    h->head.fields_max = c->server->opts.headers_max;
+    rt_task_init(&h->task, c->server->rt, h1_task, h);
+    return h;
+}
+
+static void h1_free(struct http_conn *c)
+{
+    struct h1 *h = c->state;
+
+    if (!h)
+        return;
+    rt_task_cancel(&h->task);
+    h1_head_fini(&h->head);
+    buf_fini(&h->in);
+    buf_fini(&h->out);
+    free(h);
+}
+
+/* ---- what the server asks ---- */
+
+static void h1_drain(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+
+    if (h->req)
+        req_output_moved(h->req);
+}
+
+static void h1_check(struct http_conn *c, nsec_t now)
+{
+    struct h1 *h = h1_of(c);
+    const struct http_server_opts *o = &c->server->opts;
+    struct http_req *r = h->req;
+
+    if (!r) {
+        nsec_t fresh = MIN(o->head_timeout_ms, o->idle_timeout_ms) * NSEC_PER_MSEC;
+        nsec_t idle = c->written ? o->idle_timeout_ms * NSEC_PER_MSEC : fresh;
+
+        if (h->head_since && now - h->head_since > o->head_timeout_ms * NSEC_PER_MSEC) {
+            c->server->stats.timeouts++;
+            h1_refuse(h, 408, "the request head did not arrive in time");
+        } else if (!h->head_since && c->idle_since && now - c->idle_since > idle) {
+            c->server->stats.timeouts++;
+            conn_finish(c);
+        }
+        return;
+    }
+    if (!h->message_done && (r->body_mode == BODY_BUFFER || r->body_mode == BODY_DROP) &&
+        now - r->body_progress > o->body_timeout_ms * NSEC_PER_MSEC) {
+        c->server->stats.timeouts++;
+        if (h->answer_done)
+            conn_finish(c);
+        else if (h->streaming)
+            conn_close(c);
+        else
+            h1_refuse(h, 408, "the request body did not arrive in time");
+    }
+}
+
+static void h1_shutdown(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+
+    h->last = true;
+    if (!h->req && !h->head_since)
+        conn_finish(c);
+}
+
+/* ---- what a request asks ---- */
+
+static void h1_body_want(struct http_req *r)
+{
+    struct h1 *h = h1_of(r->conn);
+
+    if (r->expect_continue && !h->sent_continue && !h->dropped && !r->body_seen) {
+        h->sent_continue = true;
+        buf_add_lit(&h->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        conn_write(r->conn, &h->out);
+    }
+    h1_later(h);
+}
+
+static void h1_head(struct http_req *r, int status, const struct http_header *headers, size_t n,
+                    int64_t length, bool no_body)
+{
+    struct h1 *h = h1_of(r->conn);
+    bool given = http_header_get(headers, n, STR("content-length")).p;
+    int64_t left = r->pub.content_length - (int64_t)r->body_seen;
+
+    /* the rest of the body would be waited for in vain or is too much to read for nothing */
+    if (!h->message_done &&
+        ((r->expect_continue && !h->sent_continue) || left > BODY_DROP_BYTES_MAX))
+        h->last = true;
+    h->out_chunked = length == -1 && !given && r->pub.version_minor >= 1;
+    if (length == -1 && !given && !h->out_chunked)
+        h->last = true; /* HTTP/1.0: the end of the connection ends the body */
+    h->streaming = length == -1;
+    write_head(h, status, headers, n, length, h->out_chunked, h->last);
+    h->out_chunked = h->out_chunked && !no_body;
+    conn_write(r->conn, &h->out);
+    if (h->streaming && h->eof)
+        h1_later(h);
+}
+
+static void h1_write(struct http_req *r, struct http_bytes b)
+{
+    struct h1 *h = h1_of(r->conn);
+
+    if (!h->out_chunked) {
+        conn_write_bytes(r->conn, b);
+        return;
+    }
+    h1_write_chunk_head(&h->out, b.n);
+    conn_write(r->conn, &h->out);
+    conn_write_bytes(r->conn, b);
+    buf_add_lit(&h->out, "\r\n");
+    conn_write(r->conn, &h->out);
+}
+
+static void h1_end(struct http_req *r, const struct http_header *trailers, size_t n)
+{
+    struct h1 *h = h1_of(r->conn);
+
+    if (h->out_chunked) {
+        buf_add_lit(&h->out, "0\r\n");
+        h1_write_headers(&h->out, trailers, n);
+        buf_add_lit(&h->out, "\r\n");
+        conn_write(r->conn, &h->out);
+    }
+    h->answer_done = true;
+    if (h->last && !h->message_done)
+        conn_finish(r->conn);
+    else
+        h1_later(h);
+}
+
+static void h1_abort(struct http_req *r)
+{
+    conn_close(r->conn);
+}
+
+static size_t h1_queued(const struct http_req *r)
+{
+    return rt_stream_queued_bytes(r->conn->stream);
+}
+
+const struct http_proto h1_proto = {
+    .data = h1_data,
+    .eof = h1_eof,
+    .drain = h1_drain,
+    .check = h1_check,
+    .shutdown = h1_shutdown,
+    .free = h1_free,
+    .body_want = h1_body_want,
+    .head = h1_head,
+    .write = h1_write,
+    .end = h1_end,
+    .abort = h1_abort,
+    .queued = h1_queued,
+    .refuse = h1_req_refuse,
+};
+
+/* ---- upgrade ---- */
+
+int http_upgrade_tunnel(struct http_request *req, int status, const struct http_header *headers,
+                        size_t n, struct rt_stream **ret_stream)
+{
+    struct http_req *r = CONTAINER_OF(req, struct http_req, pub);
+    struct http_conn *c = r->conn;
+    struct h1 *h;
+    struct str rest;
+
+    ASSERT(!r->finished);
+    if (!c)
+        return -EPIPE;
+    if (c->proto != &h1_proto || r->started)
+        return -ENOTSUP;
+    h = h1_of(c);
+    if (!h->message_done || (status == 101 && !req->wants_upgrade))
+        return -ENOTSUP;
+    conn_enter(c);
+    buf_printf(&h->out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+    h1_write_headers(&h->out, headers, n);
+    if (status == 101)
+        buf_add_lit(&h->out, "connection: Upgrade\r\n");
+    buf_add_lit(&h->out, "\r\n");
+    conn_write(c, &h->out);
+    rest = h->cur ? *h->cur : (struct str){h->in.data + h->in_off, h->in.n - h->in_off};
+    if (rest.n)
+        rt_stream_unread(c->stream, rest);
+    r->finished = true;
+    *ret_stream = conn_release_stream(c);
+    conn_leave(c);
+    return 0;
+}
