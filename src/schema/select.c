@@ -314,7 +314,7 @@ static int parse_requirement(struct parser *p, struct select_req *ret)
         return make_req(p->arena, key, SELECT_NOT_EXISTS, NULL, 0, ret, p->err);
     if (tok == T_END || tok == T_COMMA)
         return make_req(p->arena, key, SELECT_EXISTS, NULL, 0, ret, p->err);
-    enum select_op op;
+    enum select_op op = _SELECT_OP_INVALID;
     int r = parse_operator(p, &op);
     if (r < 0)
         return r;
