@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# All tests, or some: tests/run.sh [unit] [integration]. Prints one line a suite and ends with "N passed, N failed".
+#   unit         layers; every cmocka test and fuzz corpus, the simulator's scenarios, under ASan and UBSan; gcc and clang builds
+#   integration  the built program, driven by kubectl, curl and the official JavaScript client (root)
+# BUILD, JOBS, DAVIT_KILLS, BATS_FILTER may be set.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+parts=${*:-unit integration}
+build=${BUILD:-build}
+jobs=${JOBS:-$(nproc)}
+logs=$(mktemp -d /tmp/davit-tests.XXXXXX)
+passed=0
+failed=0
+
+count() { # passed failed what
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    printf '%-46s %4d passed, %d failed\n' "$3" "$1" "$2"
+}
+
+build_in() { # directory, then options of meson setup
+    local dir=$1
+    shift
+    [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$logs/setup" 2>&1 || { tail -n 20 "$logs/setup"; return 1; }
+    ninja -C "$dir" -j "$jobs" >"$logs/ninja" 2>&1 || { grep -E 'error|FAILED|warning' "$logs/ninja" | head -n 30; return 1; }
+}
+
+meson_tests() { # directory what [arguments]
+    local dir=$1 what=$2
+    shift 2
+    meson test -C "$dir" --num-processes "$jobs" --print-errorlogs "$@" >"$logs/meson" 2>&1
+    local ok bad
+    ok=$(sed -n 's/^Ok: *//p' "$logs/meson")
+    bad=$(($(sed -n 's/^Fail: *//p' "$logs/meson") + $(sed -n 's/^Timeout: *//p' "$logs/meson")))
+    [ "${bad:-0}" -eq 0 ] && [ -n "$ok" ] || tail -n 60 "$logs/meson"
+    [ -n "$ok" ] || bad=1
+    count "${ok:-0}" "${bad:-0}" "$what"
+}
+
+unit() {
+    if build_in build-asan -Db_sanitize=address,undefined -Db_lundef=false; then
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+            meson_tests build-asan "unit, simulator, corpora (ASan, UBSan)"
+    else
+        count 0 1 "build with sanitizers"
+    fi
+    if CC=clang build_in build-clang; then
+        count 1 0 "build with clang -Werror"
+    else
+        count 0 1 "build with clang -Werror"
+    fi
+}
+
+bats_file() {
+    local file=$1 name tap
+    name=$(basename "$file" .bats)
+    tap=$logs/$name.tap
+    timeout "${BATS_FILE_TIMEOUT:-900}" bats --tap ${BATS_FILTER:+-f "$BATS_FILTER"} "$file" >"$tap" 2>"$logs/$name.err" </dev/null
+    local r=$? ok bad
+    ok=$(grep -c '^ok ' "$tap")
+    bad=$(grep -c '^not ok ' "$tap")
+    # a file that broke off has fewer lines than its plan
+    [ "$r" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+    [ "$bad" -eq 0 ] || { grep -v '^ok ' "$tap" | head -n 60; tail -n 10 "$logs/$name.err"; }
+    count "$ok" "$bad" "$name"
+}
+
+integration() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "the integration tests run containers and need root: sudo make test"
+        count 0 1 integration
+        return
+    fi
+    build_in "$build" --buildtype=release || { count 0 1 "build"; return; }
+    count 1 0 "build with gcc -Werror"
+    export DAVIT=$root/$build/davit
+    (cd tests/integration && { [ -d node_modules/@kubernetes/client-node ] || npm ci --no-audit --no-fund >"$logs/npm" 2>&1; }) ||
+        { tail -n 5 "$logs/npm"; count 0 1 "npm ci"; }
+    for file in tests/integration/*.bats; do
+        bats_file "$file"
+    done
+}
+
+for part in $parts; do
+    case $part in
+    unit) unit ;;
+    integration) integration ;;
+    *) echo "tests/run.sh: no part \"$part\" (unit, integration)" >&2; exit 2 ;;
+    esac
+done
+[ "$failed" -gt 0 ] || rm -rf "$logs"
+[ "$failed" -eq 0 ] || echo "logs: $logs"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
