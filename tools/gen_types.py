@@ -330,6 +330,14 @@ class Generator:
                     pool[v] = off
                     o.append("    %s \"\\0\"" % c_str(v))
                     off += len(v.encode()) + 1
+        for m in self.order:  # default texts too: decoded strings equal to them need no copy
+            for f in m.fields:
+                v = f.opt.default
+                if f.opt.HasField("default") and v not in pool:
+                    pool[v] = off
+                    o.append("    %s \"\\0\"" % c_str(v))
+                    off += len(v.encode()) + 1
+        self.pool = pool
         o.append("    ;\nconst size_t schema_text_size = sizeof(schema_text);")
         names = {}
         for e in used:
@@ -348,7 +356,7 @@ class Generator:
                 "replace": "SCHEMA_PATCH_REPLACE"}
         parts = []
         if p.HasField("default"):
-            parts.append(".default_text = " + c_str(p.default))
+            parts.append(".default_text = schema_text + %d" % self.pool[p.default])
         if f.enum:
             parts.append(".enum_ = &" + f.enum.c)
         if p.list_map_keys:

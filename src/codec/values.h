@@ -10,8 +10,9 @@
 #include "base/str.h"
 
 /* An amount: mantissa * 10^scale. Held canonically by quantity_parse, so that equal amounts of the
- * same format are equal bytes. Precision is a nano unit; smaller parts round up (away from zero),
- * as Kubernetes does. Values beyond +-2^63-1 (of the unit left after scaling) are refused. */
+ * same format are equal bytes. Precision is a nano unit; smaller parts round up (away from zero), and
+ * amounts beyond +-(2^63-1) are cut to that, both as Kubernetes does. Above 2^63-1 nano units the
+ * mantissa keeps the leading 18 or 19 digits, rounded up. */
 struct quantity {
     int64_t mantissa;
     int8_t scale;   /* decimal exponent, -9..18; no trailing zeros in mantissa unless 0 */

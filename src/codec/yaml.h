@@ -1,7 +1,7 @@
-/* YAML to JSON trees and back (libyaml). YAML 1.2's JSON-compatible core as Kubernetes reads it: plain
- * scalars resolve to null, bool (true/false), int, float or string; keys become strings; anchors and
- * aliases are expanded within limits; merge keys ("<<") are honoured; tags other than the core ones
- * and duplicate keys are errors. */
+/* YAML to JSON trees and back (libyaml), as Kubernetes' tools read it: plain scalars resolve to null,
+ * bool (true, yes, on ...), int (also 0x1f, 0o17, 017, 1_000), float or string, which is YAML 1.1 but for
+ * "y" and "n"; keys become strings; anchors and aliases are expanded within limits; merge keys ("<<")
+ * are honoured; tags other than the core ones and duplicate keys are errors. */
 #pragma once
 
 #include "codec/json.h"

@@ -1,0 +1,286 @@
+/* Kubernetes quantities. All arithmetic is done on nano units in 128 bits: amounts are capped at
+ * 2^63-1, so their nanos fit with room to spare, and no big-number library is needed. The struct keeps
+ * the shortest mantissa, which makes printing (the canonical form wants the largest suffix without a
+ * fraction) and comparing cheap. */
+#include "codec/values.h"
+
+typedef __int128 i128;
+typedef unsigned __int128 u128;
+
+#define NANO_EXP   9
+#define FRAC_MAX   12 /* digits behind the point that are kept while parsing; the rest rounds up */
+#define DIGITS_MAX 19 /* digits before the point; more is above the cap */
+
+static const uint64_t pow10_table[] = {
+    1ull,
+    10ull,
+    100ull,
+    1000ull,
+    10000ull,
+    100000ull,
+    1000000ull,
+    10000000ull,
+    100000000ull,
+    1000000000ull,
+    10000000000ull,
+    100000000000ull,
+    1000000000000ull,
+    10000000000000ull,
+    100000000000000ull,
+    1000000000000000ull,
+    10000000000000000ull,
+    100000000000000000ull,
+    1000000000000000000ull,
+    10000000000000000000ull,
+};
+
+static u128 pow10_128(unsigned e)
+{
+    return e < 20 ? (u128)pow10_table[e] : (u128)pow10_table[19] * pow10_table[e - 19];
+}
+
+/* n * 10^scale with n >= 0 as a canonical quantity; capped, rounded up to nanos. */
+static struct quantity normalize(u128 n, int scale, bool negative, uint8_t format)
+{
+    struct quantity q = {.format = format, .set = true};
+    if (n == 0)
+        return q;
+    if (scale < -NANO_EXP) {
+        unsigned drop = (unsigned)(-NANO_EXP - scale);
+        u128 d = drop > 37 ? 0 : pow10_128(drop);
+        n = d ? n / d + (n % d != 0) : 1;
+        scale = -NANO_EXP;
+    }
+    while (n % 10 == 0) {
+        n /= 10;
+        scale++;
+    }
+    while (n > INT64_MAX && scale < 0) { /* too precise for the mantissa: keep the leading digits */
+        n = n / 10 + (n % 10 != 0);
+        scale++;
+    }
+    if (scale > 18 || (scale >= 0 && n > (u128)INT64_MAX / pow10_table[scale])) {
+        n = INT64_MAX;
+        scale = 0;
+    }
+    while (n % 10 == 0) {
+        n /= 10;
+        scale++;
+    }
+    q.mantissa = negative ? -(int64_t)n : (int64_t)n;
+    q.scale = (int8_t)scale;
+    return q;
+}
+
+static i128 to_nano(const struct quantity *q)
+{
+    return q->set ? (i128)q->mantissa * (i128)pow10_128((unsigned)(q->scale + NANO_EXP)) : 0;
+}
+
+static struct quantity from_nano(i128 n, uint8_t format)
+{
+    return normalize(n < 0 ? -(u128)n : (u128)n, -NANO_EXP, n < 0, format);
+}
+
+/* The suffix: a decimal exponent, or a power of 1024. */
+static int parse_suffix(struct str s, int *ret_exp10, unsigned *ret_exp1024, uint8_t *ret_format)
+{
+    static const char si[] = "num\0kMGTPE", bin[] = "KMGTPE";
+    const char *c;
+    *ret_exp10 = 0;
+    *ret_exp1024 = 0;
+    *ret_format = QUANTITY_DECIMAL_SI;
+    if (s.n == 0)
+        return 0;
+    if (s.n == 1 && s.p[0] && (c = memchr(si, s.p[0], sizeof si - 1))) {
+        *ret_exp10 = ((int)(c - si) - 3) * 3;
+        return 0;
+    }
+    if (s.n == 2 && s.p[1] == 'i' && s.p[0] && (c = memchr(bin, s.p[0], sizeof bin - 1))) {
+        *ret_exp1024 = (unsigned)(c - bin) + 1;
+        *ret_format = QUANTITY_BINARY_SI;
+        return 0;
+    }
+    int64_t e;
+    if ((s.p[0] != 'e' && s.p[0] != 'E') || str_to_i64(str_sub(s, 1, s.n), &e) < 0)
+        return -EINVAL;
+    *ret_exp10 = (int)CLAMP(e, -1000, 1000);
+    *ret_format = QUANTITY_DECIMAL_EXPONENT;
+    return 0;
+}
+
+int quantity_parse(struct str s, struct quantity *ret)
+{
+    size_t i = 0, digits = 0;
+    u128 n = 0;
+    unsigned frac = 0, exp1024, int_digits = 0;
+    int exp10;
+    uint8_t format;
+    bool negative = false, point = false, huge = false, sticky = false;
+
+    if (s.n && (s.p[0] == '-' || s.p[0] == '+'))
+        negative = s.p[i++] == '-';
+    for (; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (c < '0' || c > '9')
+            break;
+        digits++;
+        if (point && frac >= FRAC_MAX) {
+            sticky |= c != '0';
+            continue;
+        }
+        frac += point;
+        int_digits += !point && (n || c != '0');
+        huge |= int_digits > DIGITS_MAX;
+        if (!huge)
+            n = n * 10 + (unsigned)(c - '0');
+    }
+    if (digits == 0 || parse_suffix(str_sub(s, i, s.n), &exp10, &exp1024, &format) < 0)
+        return -EINVAL;
+    int scale = exp10 - (int)frac;
+    if (sticky) { /* one more digit that stands for all that were cut */
+        n = n * 10 + 1;
+        scale--;
+    }
+    if (huge) {
+        n = (u128)INT64_MAX;
+        scale = exp10 < 0 ? 0 : exp10;
+    }
+    if (exp1024) {
+        u128 factor = (u128)1 << (10 * exp1024);
+        if (n > (~(u128)0 >> 1) / factor) {
+            n = (u128)INT64_MAX;
+            scale = 0;
+        } else {
+            n *= factor;
+        }
+    }
+    *ret = normalize(n, scale, negative, format);
+    return 0;
+}
+
+static size_t put_i64(int64_t v, char *out)
+{
+    char tmp[24], *p = tmp + sizeof tmp;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do
+        *--p = (char)('0' + u % 10);
+    while (u /= 10);
+    if (v < 0)
+        *--p = '-';
+    size_t n = (size_t)(tmp + sizeof tmp - p);
+    memcpy(out, p, n);
+    return n;
+}
+
+static size_t print_binary(const struct quantity *q, char *out)
+{
+    int64_t v = quantity_value(q);
+    unsigned e = 0;
+    while (v && v % 1024 == 0 && e < 6) {
+        v /= 1024;
+        e++;
+    }
+    size_t n = put_i64(v, out);
+    if (e) {
+        out[n++] = "KMGTPE"[e - 1];
+        out[n++] = 'i';
+    }
+    return n;
+}
+
+size_t quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_MAX])
+{
+    size_t n;
+    i128 nano = to_nano(q);
+    const i128 kilo = (i128)1024 * 1000000000;
+    if (q->format == QUANTITY_BINARY_SI && (nano <= -kilo || nano >= kilo)) {
+        n = print_binary(q, out);
+    } else {
+        /* Down to an exponent that is a multiple of three; a capped mantissa has no room for that. */
+        int64_t m = q->set ? q->mantissa : 0;
+        int scale = q->set && m ? q->scale : 0;
+        i128 wide = m;
+        while (scale % 3 != 0) {
+            wide *= 10;
+            scale--;
+        }
+        if (wide > INT64_MAX || wide < INT64_MIN) {
+            out[0] = '0'; /* cannot be: normalize keeps value under the cap and 10^2 fits above it */
+            n = 1;
+            char tmp[48], *p = tmp + sizeof tmp;
+            u128 u = wide < 0 ? -(u128)wide : (u128)wide;
+            for (; u; u /= 10)
+                *--p = (char)('0' + (unsigned)(u % 10));
+            if (wide < 0)
+                *--p = '-';
+            n = (size_t)(tmp + sizeof tmp - p);
+            memcpy(out, p, n);
+        } else {
+            n = put_i64((int64_t)wide, out);
+        }
+        if (q->format == QUANTITY_DECIMAL_EXPONENT) {
+            if (scale) {
+                out[n++] = 'e';
+                n += put_i64(scale, out + n);
+            }
+        } else if (scale) {
+            out[n++] = "num kMGTPE"[scale / 3 + 3];
+        }
+    }
+    out[n] = 0;
+    return n;
+}
+
+void quantity_print(const struct quantity *q, struct buf *b)
+{
+    char t[QUANTITY_TEXT_MAX];
+    buf_add(b, t, quantity_format(q, t));
+}
+
+/* Divides away from zero. */
+static int64_t ceil_div(i128 n, int64_t d)
+{
+    i128 v = n / d;
+    if (n % d)
+        v += n < 0 ? -1 : 1;
+    return v > INT64_MAX ? INT64_MAX : v < -INT64_MAX ? -INT64_MAX : (int64_t)v;
+}
+
+int64_t quantity_value(const struct quantity *q)
+{
+    return ceil_div(to_nano(q), 1000000000);
+}
+int64_t quantity_milli(const struct quantity *q)
+{
+    return ceil_div(to_nano(q), 1000000);
+}
+struct quantity quantity_from(int64_t value, enum quantity_format f)
+{
+    return from_nano((i128)value * 1000000000, (uint8_t)f);
+}
+struct quantity quantity_from_milli(int64_t milli)
+{
+    return from_nano((i128)milli * 1000000, QUANTITY_DECIMAL_SI);
+}
+int quantity_cmp(const struct quantity *a, const struct quantity *b)
+{
+    i128 x = to_nano(a), y = to_nano(b);
+    return (x > y) - (x < y);
+}
+struct quantity quantity_add(const struct quantity *a, const struct quantity *b)
+{
+    return from_nano(to_nano(a) + to_nano(b), a->set ? a->format : b->format);
+}
+struct quantity quantity_sub(const struct quantity *a, const struct quantity *b)
+{
+    return from_nano(to_nano(a) - to_nano(b), a->set ? a->format : b->format);
+}
+bool quantity_is_zero(const struct quantity *q)
+{
+    return !q->set || q->mantissa == 0;
+}

@@ -1,0 +1,34 @@
+/* What the files of the engine share with each other and with nobody else. */
+#pragma once
+
+#include "schema/schema.h"
+
+/* What a present but empty list, map or string points to. */
+extern const max_align_t schema_empty;
+#define SCHEMA_EMPTY ((void *)(uintptr_t)&schema_empty)
+
+/* The path to the value at hand, kept on the stack as frames and printed only when something is wrong. */
+struct schema_frame {
+    const struct schema_frame *up;
+    struct str name; /* member or map key; absent: an index */
+    uint32_t index;
+    bool map_key;
+};
+/* "spec.containers[0].name", map keys as "labels[a/b]"; with plain, indices and keys are left out. */
+void schema_frame_print(const struct schema_frame *f, bool plain, struct buf *b);
+
+/* The static text equal to s (an enum value or the default of the field), or s itself. */
+struct str schema_intern(const struct schema_rules *r, struct str s);
+static inline bool schema_is_static(const char *p)
+{
+    return (p >= schema_text && p < schema_text + schema_text_size) || p == (const char *)&schema_empty;
+}
+
+/* Sorts map entries by key and drops all but the last of equal keys; returns how many are left. */
+uint32_t schema_map_sort(void *entries, uint32_t n, size_t entry_size, bool *ret_duplicates);
+
+/* The field that stands for the values of map field f, so that they can be treated as elements. */
+static inline bool schema_is_scalar_str(const struct schema_field *f)
+{
+    return f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES || f->type == SCHEMA_RAW;
+}
