@@ -1,0 +1,20 @@
+/* What one key and one value of the database mean. See record.c for the drawing. */
+#pragma once
+
+#include "store/store_lmdb.h"
+
+#define RECORD_FORMAT 1 /* of the whole database; a larger one was written by a newer davit */
+
+void record_key(struct buf *b, const struct schema_kind *kind, struct str ns, struct str name);
+/* Appends the value. seal NULL: plain. Fails only when sealing does. */
+int record_encode(const struct store_op *op, struct str key, const struct store_seal *seal,
+                  struct buf *scratch, struct buf *b) MUST_CHECK;
+/* ret borrows from key, value and scratch. -EBADMSG: damaged, or sealed with another key. */
+int record_decode(struct str key, struct str value, const struct store_seal *seal,
+                  struct buf *scratch, struct store_record *ret, struct error *err) MUST_CHECK;
+
+struct str record_meta_key(void);
+bool record_is_meta(struct str key);
+void record_meta_encode(const struct store_meta *meta, rev_t compacted, struct buf *b);
+/* -EBADMSG: not ours or damaged; -ENOTSUP: of a newer version. */
+int record_meta_decode(struct str value, struct store_meta *ret, struct error *err) MUST_CHECK;

@@ -1,0 +1,26 @@
+/* The store's backend on disk: one LMDB file in a directory of its own. */
+#pragma once
+
+#include "store/backend.h"
+
+/* Encrypts what must not lie readable on disk. All but `wants` run on a worker thread, one at a
+ * time. */
+struct store_seal {
+    void *ctx; /* borrowed; outlives the backend */
+    bool (*wants)(void *ctx, const struct schema_kind *kind);
+    /* Append to out. `bound` is authenticated with it: a sealed value is good under its own key
+     * only. -errno: the write or the open fails. */
+    int (*seal)(void *ctx, struct str plain, struct str bound, struct buf *out);
+    int (*open)(void *ctx, struct str sealed, struct str bound, struct buf *out);
+};
+
+struct store_lmdb_opts {
+    const char *dir;               /* copied; made (0700) when it is not there */
+    const struct store_seal *seal; /* NULL: nothing is sealed; copied */
+    size_t map_bytes; /* first size of the map, grows by itself; 0: default. For tests */
+};
+
+/* For one store_open. The directory is locked while it is open: a second process gets an error that
+ * names the first one's pid. A directory that is not a store, is damaged or comes from a newer
+ * version gives an error that names the file and what to do, and is not changed. */
+struct store_backend *store_lmdb_new(const struct store_lmdb_opts *opts);
