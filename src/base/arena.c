@@ -77,7 +77,7 @@ static bool arena_grow(struct arena *a, size_t size)
 
 void *arena_try_alloc(struct arena *a, size_t size)
 {
-    size_t n = ALIGN_UP(size, ARENA_ALIGN);
+    size_t n = ALIGN_UP(MAX(size, (size_t)1), ARENA_ALIGN);
     void *p;
 
     if (UNLIKELY(n < size))

@@ -24,7 +24,7 @@
     X(GONE, 410, "Gone", -EIDRM)                                                                   \
     X(EXPIRED, 410, "Expired", -ESPIPE)                                                            \
     X(TOO_LARGE, 413, "RequestEntityTooLarge", -EFBIG)                                             \
-    X(UNSUPPORTED_MEDIA_TYPE, 415, "UnsupportedMediaType", -ENOTSUP)                               \
+    X(UNSUPPORTED_MEDIA_TYPE, 415, "UnsupportedMediaType", -EPROTONOSUPPORT)                               \
     X(INVALID, 422, "Invalid", -EBADMSG)                                                           \
     X(TOO_MANY_REQUESTS, 429, "TooManyRequests", -EBUSY)                                           \
     X(INTERNAL, 500, "InternalError", -EIO)                                                        \

@@ -221,7 +221,7 @@ static void errors_read_as_kubernetes_says_them(void **state)
     assert_int_equal(error_invalid(&err, STR("Pod"), STR("x")), -EBADMSG);
     assert_str(err.message, "Pod \"x\" is invalid: spec.containers: Required value");
     (void)error_cause(&err, CAUSE_INVALID, STR("metadata.name"), "Invalid value: \"%s\"", "X");
-    (void)error_invalid(&err, STR("Pod"), STR("x"));
+    assert_int_equal(error_invalid(&err, STR("Pod"), STR("x")), -EBADMSG);
     assert_str(err.message, "Pod \"x\" is invalid: [spec.containers: Required value, metadata.name: Invalid value: \"X\"]");
     assert_int_equal(error_reason_http_code(err.reason), 422);
     error_fini(&err);
