@@ -141,12 +141,17 @@ void json_print_double(double d, struct buf *b)
     do
         snprintf(t, sizeof t, "%.*e", prec, d);
     while (strtod(t, NULL) != d && ++prec < 17);
-    int exp = (int)strtol(strchr(t, 'e') + 1, NULL, 10);
-    if (exp >= -7 + 1 && exp < 21)
-        buf_printf(b, "%.*f", MAX(prec - exp, 0), d);
-    else { /* Go: 1e-7, 1.5e+21 */
-        *strchr(t, 'e') = 0;
+    char *e = strchr(t, 'e');
+    int exp = (int)strtol(e + 1, NULL, 10);
+    *e = 0;
+    if (exp < -6 || exp >= 21) { /* Go: 1e-7, 1.5e+21 */
         buf_printf(b, exp < 0 ? "%se-%d" : "%se+%d", t, abs(exp));
+    } else if (exp < prec) {
+        buf_printf(b, "%.*f", prec - exp, d);
+    } else { /* the shortest digits, then zeros: %f would go on with digits nobody asked for */
+        buf_printf(b, "%.*s%c%s", d < 0, "-", t[d < 0], prec ? t + 2 + (d < 0) : "");
+        for (; exp > prec; exp--)
+            buf_add_char(b, '0');
     }
 }
 
