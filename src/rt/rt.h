@@ -36,7 +36,7 @@ void rt_run(struct rt *rt);  /* until rt_stop; may be called again */
 void rt_stop(struct rt *rt); /* ends the current rt_run after this turn; any thread */
 /* Runs turns until pred(arg) is true (then true) or `timeout` has passed (then false). For tests
  * and for start-up steps; on the simulator the time is virtual. */
-bool rt_run_until(struct rt *rt, bool (*pred)(void *arg), void *arg, nsec_t timeout) MUST_CHECK;
+bool rt_run_until(struct rt *rt, bool (*pred)(void *arg), void *arg, nsec_t timeout);
 bool rt_is_sim(const struct rt *rt);
 
 nsec_t rt_now(const struct rt *rt);  /* monotonic, taken once a turn */

@@ -63,8 +63,11 @@ struct rt_stream {
     struct rt_timer linger; /* rt_stream_finish */
     rt_fn on_closed;
     void *closed_arg;
+    rt_fn on_progress; /* for the layer above: bytes left this stream; may be NULL */
+    void *progress_arg;
     int error; /* negative once failed */
-    bool reading, eof, eof_said, error_said, shut, closing, finishing, congested, want_drain;
+    bool reading, eof, eof_said, error_said, shut, closing, finishing, congested, shut_sent,
+        want_drain;
 };
 
 /* First thing in your constructor; s is zeroed memory from the heap, s first member of yours. */

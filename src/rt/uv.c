@@ -62,6 +62,8 @@ static void on_timer(uv_timer_t *t)
     struct rt_uv *u = t->data;
 
     u->timer_deadline = INT64_MAX;
+    /* uv_run(ONCE) runs timers before it polls, too, and would then sleep without one. */
+    uv_stop(&u->loop);
 }
 
 static void arm_timer(struct rt_uv *u, nsec_t deadline)
