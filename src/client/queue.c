@@ -33,6 +33,7 @@ struct work_queue {
     size_t n_ready;
     struct heap delayed;
     unsigned n_active;
+    bool paused;
     uint64_t seq;
     struct rt_task task;
     struct rt_timer timer;
@@ -107,7 +108,7 @@ static void dispatch(void *arg)
     unsigned n = 0;
 
     q->freed = &freed;
-    while (!list_empty(&q->ready) && q->n_active < q->opts.parallel) {
+    while (!q->paused && !list_empty(&q->ready) && q->n_active < q->opts.parallel) {
         struct item *it = LIST_FIRST(&q->ready, struct item, ready_node);
         if (n++ == QUEUE_PER_TURN) {
             rt_task_schedule(&q->task);
@@ -250,4 +251,16 @@ void work_queue_done(struct work_queue *q, struct str key, bool ok)
 size_t work_queue_len(const struct work_queue *q)
 {
     return q->n_ready + q->delayed.n;
+}
+
+void work_queue_pause(struct work_queue *q, bool paused)
+{
+    q->paused = paused;
+    if (!paused && !list_empty(&q->ready))
+        rt_task_schedule(&q->task);
+}
+
+size_t work_queue_ready(const struct work_queue *q)
+{
+    return q->n_ready;
 }

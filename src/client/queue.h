@@ -23,3 +23,6 @@ void work_queue_add_after(struct work_queue *q, struct str key, nsec_t after); /
 /* fn's work on key ended. ok: its back-off is forgotten; not ok: it comes back after its back-off. */
 void work_queue_done(struct work_queue *q, struct str key, bool ok);
 size_t work_queue_len(const struct work_queue *q); /* waiting and delayed */
+/* Paused: keys gather, none is started. Until the caches are there, for one. */
+void work_queue_pause(struct work_queue *q, bool paused);
+size_t work_queue_ready(const struct work_queue *q); /* waiting for their turn now */

@@ -1,0 +1,23 @@
+/* Every controller davit runs, in the order they are set up. */
+#include "controllers/registry.h"
+
+const struct controller_row *const controller_rows[] = {
+    &namespace_row,      &serviceaccount_row, &rootca_row, &deployment_row,
+    &replicaset_row,     &job_row,            &ttl_row,    &endpoints_row,
+    &node_lifecycle_row, &taint_eviction_row, &pod_gc_row, &gc_row,
+    NULL,
+};
+
+void controller_free_state(struct controller *c)
+{
+    free(controller_state(c));
+    controller_set_state(c, NULL);
+}
+
+void *arena_grow(struct arena *a, void *old, size_t n, size_t cap, size_t elem)
+{
+    void *v = arena_alloc(a, cap * elem);
+    if (n > 0)
+        memcpy(v, old, n * elem);
+    return v;
+}
