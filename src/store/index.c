@@ -56,13 +56,14 @@ static uint32_t chunk_seek(const struct index_chunk *c, struct str ns, struct st
     return lo;
 }
 
-/* The last chunk whose first key is <= (ns, name); chunk 0 when there is none. */
+/* The last chunk whose first key is <= (ns, name); chunk 0 when there is none. The index is not
+ * empty. */
 static size_t chunk_find(const struct index *ix, struct str ns, struct str name)
 {
     size_t lo = 0, hi = ix->n_chunks;
 
     /* keys arrive in order at load, and often later: look at the end first */
-    if (hi && obj_cmp(ix->chunks[hi - 1]->v[0], ns, name) <= 0)
+    if (obj_cmp(ix->chunks[hi - 1]->v[0], ns, name) <= 0)
         return hi - 1;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
@@ -166,8 +167,12 @@ struct object *index_set(struct index *ix, struct object *obj)
     struct index_pos pos = {0, 0};
     struct index_chunk *c;
 
-    if (!ix->n_chunks)
+    if (!ix->n_chunks) {
         chunk_insert_at(ix, 0, chunk_new(CHUNK_MIN));
+        ix->chunks[0]->v[ix->chunks[0]->n++] = object_ref(obj);
+        ix->n++;
+        return NULL;
+    }
     pos.chunk = chunk_find(ix, ns, name);
     c = ix->chunks[pos.chunk];
     pos.at = chunk_seek(c, ns, name, false);

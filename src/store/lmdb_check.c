@@ -331,7 +331,8 @@ static int check_map(struct check *c)
         return damaged(c, "the number of pages is wrong", c->last_page);
     free_tree = tree_read(newest + META_TREES);
     main_tree = tree_read(newest + META_TREES + TREE_BYTES);
-    if (main_tree.flags != 0 || free_tree.flags != 0x08) /* free: integer keys */
+    /* free: integer keys; LMDB notes the flags it was opened with in the upper byte */
+    if (main_tree.flags != 0 || (free_tree.flags & 0xff) != 0x08)
         return damaged(c, "the flags of a tree are wrong", 0);
     c->used = xcalloc(c->last_page / 8 + 1, 1);
     r = check_tree(c, main_tree, false);
