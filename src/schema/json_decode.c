@@ -305,7 +305,7 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, const s
     const struct schema_field *next = desc->json, *end = desc->json + desc->n_json;
 
     if (desc->flags & SCHEMA_DESC_AS_LIST)
-        return decode_list(d, desc, desc->fields, v, msg, at);
+        return v->type == JSON_NULL ? 0 : decode_list(d, desc, desc->fields, v, msg, at);
     if (v->type != JSON_OBJ) {
         struct schema_field whole = {.name = "", .type = SCHEMA_MSG, .msg = desc};
         return wrong_type(d, desc, &whole, v, NULL, at);

@@ -135,7 +135,8 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, struct b
                 b->n = before;
             else
                 pb_end(b, m);
-        } else if (!schema_field_absent(f, msg)) {
+        } else if (!schema_field_absent(f, msg) ||
+                   (f->type == SCHEMA_BYTES && ((struct str *)schema_at(f, msg))->p)) {
             encode_value(f, f->number, f->type == SCHEMA_MSG ? schema_sub(f, msg) : schema_at(f, msg), b);
         }
     }
