@@ -1,0 +1,448 @@
+/* What only the store on disk has: its directory, damage, sealing, growth, a full disk. */
+#include "store_test.h"
+#include "base/hash.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* ---- helpers ---- */
+
+static char *slurp(const char *path, size_t *ret_n)
+{
+    FILE *fp = fopen(path, "re");
+    struct buf b = {0};
+    char chunk[65536];
+    size_t n;
+
+    assert_non_null(fp);
+    while ((n = fread(chunk, 1, sizeof(chunk), fp)) > 0)
+        buf_add(&b, chunk, n);
+    (void)fclose(fp);
+    return buf_take(&b, ret_n);
+}
+
+static void spill(const char *path, const void *p, size_t n)
+{
+    FILE *fp = fopen(path, "we");
+
+    assert_non_null(fp);
+    assert_int_equal(fwrite(p, 1, n, fp), n);
+    assert_int_equal(fclose(fp), 0);
+}
+
+static const char *path_in(const char *dir, const char *name)
+{
+    static char path[2][128];
+    static unsigned turn;
+
+    turn ^= 1;
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
+    return path[turn];
+}
+
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* Opens and expects it to fail with a message that holds `part`. */
+static void assert_refused(struct fx *f, int r, const char *part)
+{
+    struct error err = {0};
+
+    assert_int_equal(fx_try_open(f, &err), r);
+    if (str_search(err.message, str_z(part)) < 0) {
+        print_error("message: %.*s\n", STR_ARG(err.message));
+        fail();
+    }
+    error_fini(&err);
+}
+
+static void fill(struct fx *f, unsigned n)
+{
+    struct fx_write w = {0};
+    char name[24], value[6000];
+
+    memset(value, 'v', sizeof(value));
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "n%05u", i);
+        value[i % 11 == 0 ? sizeof(value) - 1 : 20 + i % 300] = '\0'; /* some on overflow pages */
+        w.done = false;
+        assert_int_equal(fx_put(f, "a", name, value, STORE_ABSENT, &w, NULL), 0);
+        value[i % 11 == 0 ? sizeof(value) - 1 : 20 + i % 300] = 'v';
+        if (i % 50 == 49)
+            fx_wait(f, &w.done);
+    }
+    fx_wait(f, &w.done);
+}
+
+/* ---- the directory ---- */
+
+static void test_second_server(void **state)
+{
+    struct fx f, g;
+    char pid[32];
+
+    fx_init(&f, FX_LMDB);
+    fx_open(&f);
+    fx_init(&g, FX_LMDB);
+    fx_rm(g.dir);
+    memcpy(g.dir, f.dir, sizeof(g.dir));
+    snprintf(pid, sizeof(pid), "(pid %d)", getpid());
+    assert_refused(&g, -EBUSY, pid);
+    assert_refused(&g, -EBUSY, "in use by another davit server");
+    fx_put_now(&f, "a", "x", "1", STORE_ABSENT); /* unharmed */
+    fx_close(&f);
+    fx_open(&g);
+    assert_int_equal(store_rev(g.s), 1);
+    fx_close(&g);
+    fx_fini(&f);
+    fx_fini(&g);
+}
+
+static void test_foreign_directory(void **state)
+{
+    struct fx f;
+
+    fx_init(&f, FX_LMDB);
+    spill(path_in(f.dir, "photo.jpg"), "x", 1);
+    assert_refused(&f, -EINVAL, "photo.jpg");
+    assert_false(is_there(path_in(f.dir, "data.mdb")));
+    assert_false(is_there(path_in(f.dir, "pid")));
+    spill(path_in(f.dir, "data.mdb"), "no database at all", 18);
+    assert_refused(&f, -EBADMSG, "cut short");
+    assert_false(is_there(path_in(f.dir, "pid")));
+    assert_int_equal(unlink(path_in(f.dir, "data.mdb")), 0);
+    assert_int_equal(mkdir(path_in(f.dir, "data.mdb"), 0700), 0);
+    assert_refused(&f, -EBADMSG, "not a plain file");
+    /* not a directory, not permitted to be made */
+    snprintf(f.dir + strlen(f.dir), 20, "/photo.jpg");
+    assert_refused(&f, -ENOTDIR, "photo.jpg");
+    snprintf(f.dir + strlen(f.dir), 20, "/x");
+    assert_refused(&f, -ENOTDIR, "cannot make");
+    *strstr(f.dir, "/photo") = '\0';
+    fx_fini(&f);
+}
+
+static void test_interrupted_creation(void **state)
+{
+    struct fx f;
+
+    fx_init(&f, FX_LMDB);
+    spill(path_in(f.dir, "data.mdb.new"), "half", 4);
+    fx_open(&f);
+    assert_false(is_there(path_in(f.dir, "data.mdb.new")));
+    fx_put_now(&f, "a", "x", "1", STORE_ABSENT);
+    fx_fini(&f);
+}
+
+/* ---- damage ---- */
+
+/* The whole state as text, to compare. */
+static struct str dump(struct fx *f, struct arena *a)
+{
+    struct str list = fx_list(f, a, STR_NONE, 0);
+
+    return arena_printf(a, "%llu %.*s", (unsigned long long)store_rev(f->s), STR_ARG(list));
+}
+
+static void sweep_once(struct fx *f, const char *path, const char *bytes, size_t n, struct str good,
+                       unsigned *refused)
+{
+    struct error err = {0};
+    struct arena a = {0};
+    size_t after_n;
+    char *after;
+    int r;
+
+    spill(path, bytes, n);
+    r = fx_try_open(f, &err);
+    if (r == 0) { /* it did not matter */
+        struct str now = dump(f, &a);
+        assert_true(str_eq(now, good));
+        fx_close(f);
+    } else {
+        assert_true(str_search(err.message, STR("data.mdb cannot be used")) >= 0);
+        (*refused)++;
+    }
+    after = slurp(path, &after_n);
+    assert_int_equal(after_n, n);
+    assert_memory_equal(after, bytes, n);
+    free(after);
+    arena_fini(&a);
+    error_fini(&err);
+}
+
+static void test_damage_sweep(void **state)
+{
+    struct fx f;
+    struct arena a = {0};
+    struct str good;
+    const char *path;
+    uint64_t seed = 99;
+    unsigned refused = 0, tries = 0;
+    size_t n;
+    char *bytes;
+
+    fx_init(&f, FX_LMDB);
+    fx_open(&f);
+    fill(&f, 300);
+    for (unsigned i = 0; i < 30; i++) { /* some history, and free pages */
+        char name[16];
+        snprintf(name, sizeof(name), "n%05u", i * 7);
+        fx_del_now(&f, "a", name);
+    }
+    good = dump(&f, &a);
+    fx_close(&f);
+    path = path_in(f.dir, "data.mdb");
+    bytes = slurp(path, &n);
+    /* every byte of the two heads that means something; then anywhere */
+    for (size_t at = 0; at < 160; at++) {
+        for (size_t page = 0; page < 2; page++) {
+            char *p = &bytes[page * 4096 + at];
+            *p ^= 0x41;
+            sweep_once(&f, path, bytes, n, good, &refused);
+            *p ^= 0x41;
+            tries++;
+        }
+    }
+    assert_true(refused > 100);
+    refused = 0;
+    for (unsigned i = 0; i < 1500; i++) {
+        char *p;
+        char was;
+        seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        p = &bytes[8192 + (seed >> 20) % (n - 8192)];
+        if (i % 2) /* page heads and offsets matter most */
+            p = &bytes[8192 + (seed >> 20) % ((n - 8192) / 4096) * 4096 + (seed >> 9) % 64];
+        was = *p;
+        *p = (char)(was ^ (1 << (seed >> 60) % 8));
+        sweep_once(&f, path, bytes, n, good, &refused);
+        *p = was;
+    }
+    assert_true(refused > 300);
+    /* cut short, anywhere */
+    for (unsigned i = 1; i < 60; i++) {
+        struct error err = {0};
+        spill(path, bytes, n * i / 60);
+        if (fx_try_open(&f, &err) == 0) { /* only free pages were lost */
+            assert_true(str_eq(dump(&f, &a), good));
+            fx_close(&f);
+        }
+        error_fini(&err);
+    }
+    spill(path, bytes, n);
+    fx_open(&f);
+    assert_true(str_eq(dump(&f, &a), good));
+    free(bytes);
+    arena_fini(&a);
+    fx_fini(&f);
+}
+
+static void test_other_databases(void **state)
+{
+    struct fx f;
+    size_t n;
+    char *bytes, *at;
+    const char *path;
+
+    fx_init(&f, FX_LMDB);
+    fx_open(&f);
+    fx_put_now(&f, "a", "x", "1", STORE_ABSENT);
+    fx_close(&f);
+    path = path_in(f.dir, "data.mdb");
+    bytes = slurp(path, &n);
+    /* another magic, a newer format: in the newest copy of the head record and all others */
+    for (at = bytes; (at = memmem(at, n - (size_t)(at - bytes), "davit-store", 12)); at += 12)
+        at[0] = 'X';
+    spill(path, bytes, n);
+    assert_refused(&f, -EBADMSG, "no store of davit");
+    for (at = bytes; (at = memmem(at, n - (size_t)(at - bytes), "Xavit-store", 12)); at += 12) {
+        at[0] = 'd';
+        at[12] = 2;
+    }
+    spill(path, bytes, n);
+    assert_refused(&f, -ENOTSUP, "use the newer davit");
+    free(bytes);
+    fx_fini(&f);
+}
+
+/* ---- sealing ---- */
+
+static bool seal_wants(void *ctx, const struct schema_kind *kind)
+{
+    return kind == CM;
+}
+
+static int seal_do(void *ctx, struct str plain, struct str bound, struct buf *out)
+{
+    buf_add_char(out, *(char *)ctx);
+    buf_add_char(out, (char)hash_fnv1a32(bound.p, bound.n));
+    for (size_t i = 0; i < plain.n; i++)
+        buf_add_char(out, (char)(plain.p[i] ^ 0x55));
+    return 0;
+}
+
+static int seal_undo(void *ctx, struct str sealed, struct str bound, struct buf *out)
+{
+    if (sealed.n < 2 || sealed.p[0] != *(char *)ctx ||
+        sealed.p[1] != (char)hash_fnv1a32(bound.p, bound.n))
+        return -EBADMSG;
+    for (size_t i = 2; i < sealed.n; i++)
+        buf_add_char(out, (char)(sealed.p[i] ^ 0x55));
+    return 0;
+}
+
+static void test_sealing(void **state)
+{
+    struct fx f;
+    char key = 'k';
+    struct store_seal seal = {&key, seal_wants, seal_do, seal_undo};
+    size_t n;
+    char *bytes;
+
+    fx_init(&f, FX_LMDB);
+    f.seal = &seal;
+    fx_open(&f);
+    fx_put_now(&f, "a", "x", "swordfish", STORE_ABSENT);
+    fx_close(&f);
+    bytes = slurp(path_in(f.dir, "data.mdb"), &n);
+    assert_null(memmem(bytes, n, "swordfish", 9));
+    free(bytes);
+    fx_open(&f);
+    assert_str(fx_value(store_get(f.s, CM, STR("a"), STR("x"))), "swordfish");
+    fx_close(&f);
+    key = 'q';
+    assert_refused(&f, -EBADMSG, "encryption key is not the one");
+    f.seal = NULL;
+    assert_refused(&f, -EBADMSG, "there is no key");
+    fx_fini(&f);
+}
+
+/* ---- space ---- */
+
+static void test_map_grows(void **state)
+{
+    struct fx f;
+    struct arena a = {0};
+    struct str before;
+
+    fx_init(&f, FX_LMDB);
+    f.map_bytes = 64 * 1024;
+    fx_open(&f);
+    fill(&f, 400);
+    before = dump(&f, &a);
+    fx_close(&f);
+    fx_open(&f);
+    assert_true(str_eq(dump(&f, &a), before));
+    arena_fini(&a);
+    fx_fini(&f);
+}
+
+/* In a child with a mount namespace of its own: a tmpfs of 2 MB. */
+static void full_disk_child(const char *dir)
+{
+    struct fx f;
+    struct fx_write w = {0};
+    struct store_stats st;
+    char name[24], value[20001], *hog;
+    unsigned n = 0;
+    int fd;
+
+    assert_int_equal(mount("davit-test", dir, "tmpfs", 0, "size=2m"), 0);
+    fx_init(&f, FX_LMDB);
+    fx_rm(f.dir);
+    snprintf(f.dir, sizeof(f.dir), "%s/s", dir);
+    fx_open(&f);
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (;; n++) {
+        snprintf(name, sizeof(name), "n%05u", n);
+        w = (struct fx_write){0};
+        assert_int_equal(fx_put(&f, "a", name, value, STORE_ABSENT, &w, NULL), 0);
+        fx_wait(&f, &w.done);
+        if (w.r < 0)
+            break;
+        assert_true(n < 1000);
+    }
+    assert_int_equal(w.r, -ENOSPC);
+    assert_int_equal(w.reason, REASON_STORAGE_FULL);
+    assert_true(n > 10);
+    assert_false(store_failed(f.s));
+    assert_int_equal(store_count(f.s, CM), n);
+    assert_non_null(store_get(f.s, CM, STR("a"), STR("n00003")));
+    for (unsigned i = 0; i < 20; i++) { /* stays so */
+        w = (struct fx_write){0};
+        assert_int_equal(fx_put(&f, "a", name, value, STORE_ABSENT, &w, NULL), 0);
+        fx_wait(&f, &w.done);
+        assert_int_equal(w.r, -ENOSPC);
+    }
+    store_stats(f.s, &st);
+    assert_int_equal(st.objects, n);
+    assert_int_equal(mount("davit-test", dir, "tmpfs", MS_REMOUNT, "size=3m"), 0);
+    fx_put_now(&f, "a", name, value, STORE_ABSENT); /* room again */
+    n++;
+    /* another program eats the rest; even deletes may fail then, but never half */
+    hog = xcalloc(1, 4 << 20);
+    fd = open(path_in(dir, "hog"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)!write(fd, hog, 4 << 20);
+    (void)close(fd);
+    free(hog);
+    w = (struct fx_write){0};
+    for (unsigned i = 0; i < 50 && w.r == 0; i++, n += w.r == 0) {
+        snprintf(name, sizeof(name), "m%05u", i);
+        w = (struct fx_write){0};
+        assert_int_equal(fx_put(&f, "a", name, value, STORE_ABSENT, &w, NULL), 0);
+        fx_wait(&f, &w.done);
+    }
+    assert_int_equal(w.r, -ENOSPC);
+    assert_int_equal(unlink(path_in(dir, "hog")), 0);
+    fx_close(&f);
+    fx_open(&f);
+    assert_int_equal(store_count(f.s, CM), n);
+    assert_int_equal(store_rev(f.s), n);
+    fx_fini(&f);
+}
+
+static void test_full_disk(void **state)
+{
+    char dir[] = "/tmp/davit-store-full.XXXXXX";
+    int status;
+    pid_t pid;
+
+    assert_non_null(mkdtemp(dir));
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+            _exit(77); /* not permitted here */
+        full_disk_child(dir);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    (void)rmdir(dir);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_second_server),
+        cmocka_unit_test(test_foreign_directory),
+        cmocka_unit_test(test_interrupted_creation),
+        cmocka_unit_test(test_damage_sweep),
+        cmocka_unit_test(test_other_databases),
+        cmocka_unit_test(test_sealing),
+        cmocka_unit_test(test_map_grows),
+        cmocka_unit_test(test_full_disk),
+    };
+
+    return cmocka_run_group_tests_name("store/lmdb", tests, NULL, NULL);
+}
