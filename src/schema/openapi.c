@@ -1,0 +1,401 @@
+/* Two dialects of one thing. They differ in where definitions lie and how parameters are written; struct dialect holds the
+ * differences, everything else is shared. Only what is reachable from the served kinds is described. */
+#include "schema/openapi.h"
+
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "schema/schema.h"
+
+#include <stdio.h>
+
+#define PARSED_VERSION "v1.36.0" /* of the API described */
+
+struct dialect {
+    bool v3;
+    const char *ref_prefix;
+};
+static const struct dialect dialect_v2 = {false, "#/definitions/"}, dialect_v3 = {true, "#/components/schemas/"};
+
+/* Types of values that are no messages, as definitions of their own. */
+static const struct {
+    enum schema_type type;
+    const char *name, *v2, *v3;
+} value_types[] = {
+    {SCHEMA_QUANTITY, "io.k8s.apimachinery.pkg.api.resource.Quantity", "\"type\":\"string\"",
+     "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"},
+    {SCHEMA_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.Time", "\"type\":\"string\",\"format\":\"date-time\"",
+     "\"type\":\"string\",\"format\":\"date-time\""},
+    {SCHEMA_MICRO_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "\"type\":\"string\",\"format\":\"date-time\"",
+     "\"type\":\"string\",\"format\":\"date-time\""},
+    {SCHEMA_INT_OR_STR, "io.k8s.apimachinery.pkg.util.intstr.IntOrString", "\"type\":\"string\",\"format\":\"int-or-string\"",
+     "\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]"},
+};
+
+static const char *value_type_name(enum schema_type t)
+{
+    for (size_t i = 0; i < ARRAY_LEN(value_types); i++)
+        if (value_types[i].type == t)
+            return value_types[i].name;
+    return NULL;
+}
+
+static void quoted(struct buf *b, const char *s)
+{
+    json_print_str(str_z(s), b);
+}
+
+/* ---- types ---- */
+
+static void element_print(const struct dialect *d, const struct schema_field *f, struct buf *b)
+{
+    static const char *const scalars[_SCHEMA_TYPE_MAX] = {
+        [SCHEMA_BOOL] = "\"type\":\"boolean\"",
+        [SCHEMA_INT32] = "\"type\":\"integer\",\"format\":\"int32\"",
+        [SCHEMA_INT64] = "\"type\":\"integer\",\"format\":\"int64\"",
+        [SCHEMA_DOUBLE] = "\"type\":\"number\",\"format\":\"double\"",
+        [SCHEMA_STRING] = "\"type\":\"string\"",
+        [SCHEMA_BYTES] = "\"type\":\"string\",\"format\":\"byte\"",
+        [SCHEMA_DURATION] = "\"type\":\"string\"",
+        [SCHEMA_RAW] = "\"type\":\"object\"",
+    };
+    const char *name = f->type == SCHEMA_MSG ? f->msg->openapi : value_type_name(f->type);
+
+    if (name)
+        buf_printf(b, "\"$ref\":\"%s%s\"", d->ref_prefix, name);
+    else
+        buf_add_str(b, str_z(scalars[f->type]));
+}
+
+static void enum_print(const struct schema_field *f, struct buf *b)
+{
+    const struct schema_enum *e = f->rules->enum_;
+
+    if (!e || e->open || !e->n_texts)
+        return;
+    buf_add_lit(b, ",\"enum\":[");
+    for (unsigned i = 0; i < e->n_texts; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        json_print_str(e->texts[i], b);
+    }
+    buf_add_char(b, ']');
+}
+
+static void list_facts_print(const struct schema_field *f, struct buf *b)
+{
+    static const char *const types[] = {"atomic", "set", "map"};
+    const struct schema_rules *r = f->rules;
+
+    buf_printf(b, ",\"x-kubernetes-list-type\":\"%s\"", types[r->list_type]);
+    if (r->list_map_keys) {
+        buf_add_lit(b, ",\"x-kubernetes-list-map-keys\":[");
+        for (const char *const *k = r->list_map_keys; *k; k++)
+            buf_printf(b, "%s\"%s\"", k == r->list_map_keys ? "" : ",", *k);
+        buf_add_char(b, ']');
+    }
+    if (r->merge_key)
+        buf_printf(b, ",\"x-kubernetes-patch-merge-key\":\"%s\"", r->merge_key);
+    if (r->patch_strategy)
+        buf_printf(b, ",\"x-kubernetes-patch-strategy\":\"%s%s\"",
+                   r->patch_strategy & SCHEMA_PATCH_MERGE ? "merge" : "replace",
+                   r->patch_strategy & SCHEMA_PATCH_RETAIN_KEYS ? ",retainKeys" : "");
+}
+
+static void field_print(const struct dialect *d, const struct schema_field *f, struct buf *b)
+{
+    bool ref = f->type == SCHEMA_MSG || value_type_name(f->type);
+
+    quoted(b, f->name);
+    buf_add_lit(b, ":{");
+    if (f->rules->doc) {
+        buf_add_lit(b, "\"description\":");
+        quoted(b, f->rules->doc);
+        buf_add_char(b, ',');
+    }
+    if (f->flags & SCHEMA_LIST) {
+        buf_add_lit(b, "\"type\":\"array\",\"items\":{");
+        element_print(d, f, b);
+        buf_add_char(b, '}');
+        list_facts_print(f, b);
+    } else if (f->flags & SCHEMA_MAP) {
+        buf_add_lit(b, "\"type\":\"object\",\"additionalProperties\":{");
+        element_print(d, f, b);
+        buf_add_char(b, '}');
+    } else if (ref && d->v3) {
+        /* OpenAPI 3.0 ignores what stands beside a $ref */
+        buf_add_lit(b, "\"allOf\":[{");
+        element_print(d, f, b);
+        buf_add_lit(b, "}]");
+    } else {
+        element_print(d, f, b);
+        if (!ref)
+            enum_print(f, b);
+    }
+    buf_add_char(b, '}');
+}
+
+static void required_print(const struct schema_desc *desc, struct buf *b)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < desc->n_json; i++)
+        if (desc->json[i].flags & SCHEMA_REQUIRED)
+            buf_printf(b, "%s\"%s\"", n++ ? "," : ",\"required\":[", desc->json[i].name);
+    if (n)
+        buf_add_char(b, ']');
+}
+
+static void gvk_print(const char *group, const char *version, const char *kind, struct buf *b)
+{
+    buf_printf(b, "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", group, kind, version);
+}
+
+static void type_print(const struct dialect *d, const struct schema_desc *desc, struct buf *b)
+{
+    static const char type_meta[] = "\"apiVersion\":{\"description\":\"Version of the API this object is written for.\",\"type\":\"string\"},"
+                                    "\"kind\":{\"description\":\"What kind of object this is.\",\"type\":\"string\"}";
+    bool kind = desc->flags & SCHEMA_DESC_KIND, first = true;
+
+    quoted(b, desc->openapi);
+    buf_add_lit(b, ":{");
+    if (desc->doc) {
+        buf_add_lit(b, "\"description\":");
+        quoted(b, desc->doc);
+        buf_add_char(b, ',');
+    }
+    if (desc->flags & SCHEMA_DESC_AS_LIST) {
+        buf_add_lit(b, "\"type\":\"array\",\"items\":{");
+        element_print(d, &desc->fields[0], b);
+        buf_add_lit(b, "}}");
+        return;
+    }
+    buf_add_lit(b, "\"type\":\"object\",\"properties\":{");
+    if (kind) {
+        buf_add(b, type_meta, sizeof(type_meta) - 1);
+        first = false;
+    }
+    for (unsigned i = 0; i < desc->n_json; i++) {
+        if (!first)
+            buf_add_char(b, ',');
+        first = false;
+        field_print(d, &desc->json[i], b);
+    }
+    buf_add_char(b, '}');
+    required_print(desc, b);
+    if (kind) {
+        buf_add_lit(b, ",\"x-kubernetes-group-version-kind\":[");
+        gvk_print(desc->group, desc->version, desc->name, b);
+        buf_add_char(b, ']');
+    }
+    buf_add_char(b, '}');
+}
+
+/* ---- what is reachable ---- */
+
+struct reach {
+    struct map seen; /* by openapi name */
+    const struct schema_desc **order;
+    size_t n, cap;
+};
+
+static void reach_add(struct reach *r, const struct schema_desc *desc)
+{
+    if (!desc || map_get(&r->seen, str_z(desc->openapi)))
+        return;
+    map_set(&r->seen, str_z(desc->openapi), (void *)(uintptr_t)desc);
+    ARRAY_RESERVE(r->order, r->n, r->cap);
+    r->order[r->n++] = desc;
+    for (unsigned i = 0; i < desc->n_json; i++)
+        if (desc->json[i].type == SCHEMA_MSG)
+            reach_add(r, desc->json[i].msg);
+}
+
+static void reach_fini(struct reach *r)
+{
+    map_fini(&r->seen);
+    free(r->order);
+}
+
+static bool kind_in(const struct schema_kind *k, struct str group, struct str version, bool all)
+{
+    return all || (str_eqz(group, k->group) && str_eqz(version, k->version));
+}
+
+static void definitions_print(const struct dialect *d, struct str group, struct str version, bool all, struct buf *b)
+{
+    struct reach r = {0};
+
+    for (int k = 0; k < _KIND_MAX; k++) {
+        const struct schema_kind *kind = schema_kinds[k];
+        if (!kind_in(kind, group, version, all))
+            continue;
+        reach_add(&r, kind->desc);
+        reach_add(&r, kind->list_desc);
+        for (unsigned i = 0; i < kind->n_subresources; i++)
+            reach_add(&r, kind->subresources[i].desc);
+    }
+    reach_add(&r, &api_delete_options_desc);
+    reach_add(&r, &api_status_desc);
+    for (size_t i = 0; i < r.n; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        type_print(d, r.order[i], b);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(value_types); i++)
+        buf_printf(b, ",\"%s\":{%s}", value_types[i].name, d->v3 ? value_types[i].v3 : value_types[i].v2);
+    reach_fini(&r);
+}
+
+/* ---- paths ---- */
+
+struct operation {
+    const char *method, *action, *prefix; /* operationId starts with prefix */
+    uint8_t verb;
+    bool item, writes;
+};
+static const struct operation operations[] = {
+    {"get", "list", "list", SCHEMA_VERB_LIST, false, false},
+    {"post", "post", "create", SCHEMA_VERB_CREATE, false, true},
+    {"delete", "deletecollection", "deletecollection", SCHEMA_VERB_DELETECOLLECTION, false, false},
+    {"get", "get", "read", SCHEMA_VERB_GET, true, false},
+    {"put", "put", "replace", SCHEMA_VERB_UPDATE, true, true},
+    {"patch", "patch", "patch", SCHEMA_VERB_PATCH, true, true},
+    {"delete", "delete", "delete", SCHEMA_VERB_DELETE, true, false},
+};
+
+static void parameter_print(const struct dialect *d, const char *name, const char *in, const char *type, bool first,
+                            struct buf *b)
+{
+    buf_printf(b, "%s{\"name\":\"%s\",\"in\":\"%s\"", first ? "" : ",", name, in);
+    if (strcmp(in, "path") == 0)
+        buf_add_lit(b, ",\"required\":true");
+    if (d->v3)
+        buf_printf(b, ",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}", type);
+    else
+        buf_printf(b, ",\"type\":\"%s\",\"uniqueItems\":true}", type);
+}
+
+static void operation_print(const struct dialect *d, const struct schema_kind *k, const struct operation *op, struct buf *b)
+{
+    buf_printf(b, "\"%s\":{\"operationId\":\"%s%s%s%s\",\"parameters\":[", op->method, op->prefix, k->namespaced ? "Namespaced" : "",
+               k->kind, k->group[0] ? k->group : "Core");
+    parameter_print(d, "pretty", "query", "string", true, b);
+    if (op->writes) {
+        parameter_print(d, "dryRun", "query", "string", false, b);
+        parameter_print(d, "fieldManager", "query", "string", false, b);
+        parameter_print(d, "fieldValidation", "query", "string", false, b);
+    }
+    if (strcmp(op->action, "list") == 0) {
+        parameter_print(d, "labelSelector", "query", "string", false, b);
+        parameter_print(d, "fieldSelector", "query", "string", false, b);
+        parameter_print(d, "limit", "query", "integer", false, b);
+        parameter_print(d, "continue", "query", "string", false, b);
+        parameter_print(d, "resourceVersion", "query", "string", false, b);
+        parameter_print(d, "watch", "query", "boolean", false, b);
+    }
+    buf_printf(b, "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"%s\","
+                  "\"x-kubernetes-group-version-kind\":", op->action);
+    gvk_print(k->group, k->version, k->kind, b);
+    buf_add_char(b, '}');
+}
+
+static void path_print(const struct dialect *d, const struct schema_kind *k, bool namespaced, bool item, bool *first,
+                       struct buf *b)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(operations); i++)
+        n += operations[i].item == item && (k->verbs & operations[i].verb) && (namespaced == k->namespaced || operations[i].verb == SCHEMA_VERB_LIST);
+    if (!n)
+        return;
+    buf_printf(b, "%s\"%s/%s%s/%s%s\":{", *first ? "" : ",", k->group[0] ? "/apis" : "/api", k->api_version,
+               namespaced ? "/namespaces/{namespace}" : "", k->plural, item ? "/{name}" : "");
+    *first = false;
+    n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
+        const struct operation *op = &operations[i];
+        if (op->item != item || !(k->verbs & op->verb) || !(namespaced == k->namespaced || op->verb == SCHEMA_VERB_LIST))
+            continue;
+        if (n++)
+            buf_add_char(b, ',');
+        operation_print(d, k, op, b);
+    }
+    buf_add_lit(b, ",\"parameters\":[");
+    n = 0;
+    if (item)
+        parameter_print(d, "name", "path", "string", n++ == 0, b);
+    if (namespaced)
+        parameter_print(d, "namespace", "path", "string", n++ == 0, b);
+    buf_add_lit(b, "]}");
+}
+
+static void paths_print(const struct dialect *d, struct str group, struct str version, bool all, struct buf *b)
+{
+    bool first = true;
+
+    for (int i = 0; i < _KIND_MAX; i++) {
+        const struct schema_kind *k = schema_kinds[i];
+        if (!kind_in(k, group, version, all))
+            continue;
+        path_print(d, k, false, false, &first, b);
+        if (k->namespaced)
+            path_print(d, k, true, false, &first, b);
+        path_print(d, k, k->namespaced, true, &first, b);
+    }
+}
+
+/* ---- documents ---- */
+
+static bool version_served(struct str group, struct str version)
+{
+    for (int i = 0; i < _KIND_MAX; i++)
+        if (kind_in(schema_kinds[i], group, version, false))
+            return true;
+    return false;
+}
+
+bool openapi_v3_print(struct str group, struct str version, struct buf *b)
+{
+    if (!version_served(group, version))
+        return false;
+    buf_add_lit(b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION "\"},\"paths\":{");
+    paths_print(&dialect_v3, group, version, false, b);
+    buf_add_lit(b, "},\"components\":{\"schemas\":{");
+    definitions_print(&dialect_v3, group, version, false, b);
+    buf_add_lit(b, "}}}");
+    return true;
+}
+
+void openapi_v2_print(struct buf *b)
+{
+    buf_add_lit(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION "\"},\"paths\":{");
+    paths_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
+    buf_add_lit(b, "},\"definitions\":{");
+    definitions_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
+    buf_add_lit(b, "}}");
+}
+
+void openapi_v3_index_print(struct buf *b)
+{
+    bool first = true;
+
+    buf_add_lit(b, "{\"paths\":{");
+    for (int i = 0; i < _KIND_MAX; i++) {
+        const struct schema_kind *k = schema_kinds[i];
+        struct buf doc = {0};
+        bool seen = false;
+
+        for (int before = 0; before < i; before++)
+            seen = seen || strcmp(schema_kinds[before]->api_version, k->api_version) == 0;
+        if (seen)
+            continue;
+        (void)openapi_v3_print(str_z(k->group), str_z(k->version), &doc);
+        buf_printf(b, "%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}", first ? "" : ",",
+                   k->group[0] ? "apis" : "api", k->api_version, k->group[0] ? "apis" : "api", k->api_version,
+                   (unsigned long long)hash_fnv1a64(doc.data, doc.n));
+        first = false;
+        buf_fini(&doc);
+    }
+    buf_add_lit(b, "}}");
+}

@@ -1,0 +1,78 @@
+/* A kind without declared columns gets its name and its creation time, as custom resources do. */
+#include "schema/table.h"
+
+static const struct schema_column plain_columns[] = {
+    {.name = "Name", .type = "string", .format = "name", .path = "metadata.name",
+     .description = "Name must be unique within a namespace."},
+    {.name = "Created At", .type = "date", .path = "metadata.creationTimestamp",
+     .description = "When the object was made."},
+};
+
+static size_t columns_of(const struct schema_kind *kind, const struct schema_column **ret)
+{
+    *ret = kind->n_columns ? kind->columns : plain_columns;
+    return kind->n_columns ? kind->n_columns : ARRAY_LEN(plain_columns);
+}
+
+void table_columns_print(const struct schema_kind *kind, struct buf *b)
+{
+    const struct schema_column *c;
+    size_t n = columns_of(kind, &c);
+
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(b, "%s{\"name\":", i ? "," : "");
+        json_print_str(str_z(c[i].name), b);
+        buf_printf(b, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c[i].type, c[i].format ? c[i].format : "");
+        json_print_str(str_z(c[i].description ? c[i].description : ""), b);
+        buf_printf(b, ",\"priority\":%d}", c[i].priority);
+    }
+    buf_add_char(b, ']');
+}
+
+/* The text behind a path; nothing when it is absent. */
+static bool path_print(const struct schema_kind *kind, const void *msg, const char *path, struct buf *text)
+{
+    struct schema_ref ref;
+
+    if (schema_get_path(kind->desc, msg, str_z(path), &ref) <= 0)
+        return false;
+    schema_ref_print(&ref, text);
+    return true;
+}
+
+static void cell_print(const struct schema_kind *kind, const struct schema_column *c, const void *msg, usec_t now,
+                       struct buf *text, struct buf *b)
+{
+    bool number = strcmp(c->type, "integer") == 0 || strcmp(c->type, "number") == 0 || strcmp(c->type, "boolean") == 0;
+    table_hook_fn hook = c->hook ? table_hook_find(c->hook) : NULL;
+    bool there = true;
+
+    buf_clear(text);
+    if (hook)
+        hook(kind, msg, now, text);
+    else
+        there = c->path && path_print(kind, msg, c->path, text);
+    if (number && (!there || text->n == 0))
+        buf_add_lit(b, "0");
+    else if (number)
+        buf_add_str(b, buf_str(text));
+    else
+        json_print_str(text->n ? buf_str(text) : STR(""), b);
+}
+
+void table_cells_print(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *b)
+{
+    const struct schema_column *c;
+    size_t n = columns_of(kind, &c);
+    struct buf text = {0};
+
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        cell_print(kind, &c[i], msg, now, &text, b);
+    }
+    buf_add_char(b, ']');
+    buf_fini(&text);
+}

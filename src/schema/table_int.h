@@ -1,0 +1,43 @@
+/* Shared by the files of table hooks. */
+#pragma once
+
+#include "api/types.gen.h"
+#include "schema/table.h"
+
+void table_age_print(struct timestamp since, usec_t now, struct buf *text);
+void table_or_none(struct buf *text); /* "<none>" when nothing was written */
+
+#define TABLE_HOOK(name)                                                                           \
+    void table_hook_##name(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+
+/* table_pod.c */
+TABLE_HOOK(pod_ip);
+TABLE_HOOK(pod_node);
+TABLE_HOOK(pod_nominated_node);
+TABLE_HOOK(pod_readiness_gates);
+TABLE_HOOK(pod_ready);
+TABLE_HOOK(pod_restarts);
+TABLE_HOOK(pod_status);
+/* table_workload.c */
+TABLE_HOOK(containers);
+TABLE_HOOK(deployment_ready);
+TABLE_HOOK(images);
+TABLE_HOOK(job_completions);
+TABLE_HOOK(job_duration);
+TABLE_HOOK(job_status);
+TABLE_HOOK(selector);
+TABLE_HOOK(template_labels);
+/* table_cluster.c */
+TABLE_HOOK(endpoints_addresses);
+TABLE_HOOK(endpointslice_endpoints);
+TABLE_HOOK(endpointslice_ports);
+TABLE_HOOK(node_external_ip);
+TABLE_HOOK(node_internal_ip);
+TABLE_HOOK(node_kernel);
+TABLE_HOOK(node_os_image);
+TABLE_HOOK(node_roles);
+TABLE_HOOK(node_runtime);
+TABLE_HOOK(node_status);
+TABLE_HOOK(service_cluster_ip);
+TABLE_HOOK(service_external_ip);
+TABLE_HOOK(service_ports);

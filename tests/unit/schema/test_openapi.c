@@ -1,0 +1,88 @@
+/* The OpenAPI documents hold together: valid JSON, every reference resolves, and what kubectl looks for is there. */
+#include "test.h"
+
+#include "schema/openapi.h"
+#include "schema/schema.h"
+
+static void refs_check(const struct json *v, const struct json *definitions, const char *prefix)
+{
+    if (v->type == JSON_OBJ && json_get(v, STR("$ref"))) {
+        struct str ref = json_get_str(v, STR("$ref"));
+        assert_true(str_starts(ref, str_z(prefix)));
+        if (!json_get(definitions, str_sub(ref, strlen(prefix), ref.n)))
+            print_error("dangling: %.*s\n", STR_ARG(ref));
+        assert_non_null(json_get(definitions, str_sub(ref, strlen(prefix), ref.n)));
+    }
+    if (v->type == JSON_OBJ || v->type == JSON_ARR)
+        json_for_each(c, v)
+            refs_check(c, definitions, prefix);
+}
+
+static void every_version_resolves(void **state)
+{
+    for (int k = 0; k < _KIND_MAX; k++) {
+        struct arena a = {0};
+        struct buf b = {0};
+        struct json *v;
+        const struct json *definitions;
+
+        assert_true(openapi_v3_print(str_z(schema_kinds[k]->group), str_z(schema_kinds[k]->version), &b));
+        assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+        definitions = json_get(json_getz(v, "components"), STR("schemas"));
+        refs_check(v, definitions, "#/components/schemas/");
+        assert_non_null(json_get(definitions, str_z(schema_kinds[k]->desc->openapi)));
+        buf_fini(&b);
+        arena_fini(&a);
+    }
+}
+
+static void swagger_resolves(void **state)
+{
+    struct arena a = {0};
+    struct buf b = {0};
+    struct json *v;
+
+    openapi_v2_print(&b);
+    assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+    refs_check(v, json_getz(v, "definitions"), "#/definitions/");
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+static void kubectl_finds_field_validation(void **state)
+{
+    struct arena a = {0};
+    struct buf b = {0};
+    struct json *v;
+    const struct json *patch, *kind;
+    bool found = false;
+
+    assert_true(openapi_v3_print(STR("apps"), STR("v1"), &b));
+    assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+    patch = json_getz(json_get(json_getz(v, "paths"), STR("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")), "patch");
+    assert_non_null(patch);
+    kind = json_get(patch, STR("x-kubernetes-group-version-kind"));
+    assert_str(json_get_str(kind, STR("kind")), "Deployment");
+    json_for_each(p, json_getz(patch, "parameters"))
+        found = found || str_is(json_get_str(p, STR("name")), "fieldValidation");
+    assert_true(found);
+    assert_false(openapi_v3_print(STR("no.such"), STR("v1"), &b));
+    buf_clear(&b);
+    openapi_v3_index_print(&b);
+    assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+    assert_non_null(json_get(json_getz(v, "paths"), STR("apis/apps/v1")));
+    assert_non_null(json_get(json_getz(v, "paths"), STR("api/v1")));
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_version_resolves),
+        cmocka_unit_test(swagger_resolves),
+        cmocka_unit_test(kubectl_finds_field_validation),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
