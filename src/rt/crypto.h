@@ -26,6 +26,7 @@ void sha256_of(struct str data, uint8_t ret[SHA256_BYTES]);
 void sha256_hex(const uint8_t d[SHA256_BYTES], char ret[SHA256_HEX + 1]); /* lower case */
 void sha256_hex_of(struct str data, char ret[SHA256_HEX + 1]);
 void sha512_of(struct str data, uint8_t ret[64]);
+void sha1_of(struct str data, uint8_t ret[20]); /* not for security: RFC 6455's accept key */
 void hmac_sha256(struct str key, struct str data, uint8_t ret[SHA256_BYTES]);
 /* In constant time for equal lengths; the length itself is not secret. */
 bool crypto_equal(struct str a, struct str b);

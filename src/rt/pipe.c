@@ -36,7 +36,8 @@ static void on_closed(void *arg)
     free(p);
 }
 
-/* What is on its way to a living peer still gets there; `dead` is the side that failed, if one did. */
+/* What is on its way to a living peer still gets there; `dead` is the side that failed, if one did.
+ */
 static void end(struct rt_pipe *p, int err, struct side *dead)
 {
     struct side *sides[] = {&p->a, &p->b};

@@ -87,6 +87,10 @@ struct rt_stream *rt_tls_accept(struct rt_tls_server *t, struct rt_stream *lower
  * sent as SNI. */
 struct rt_stream *rt_tls_connect(struct rt_tls_client *t, struct rt_stream *lower,
                                  const char *server_name, rt_tls_done_fn done, void *arg);
+/* The same, offering `alpn` (NULL-terminated; NULL: the context's) on this connection only. */
+struct rt_stream *rt_tls_connect_alpn(struct rt_tls_client *t, struct rt_stream *lower,
+                                      const char *server_name, const char *const *alpn,
+                                      rt_tls_done_fn done, void *arg);
 /* After -EPROTOTYPE: the clear stream with all its bytes unread; s is closed by this. */
 struct rt_stream *rt_tls_take_plain(struct rt_stream *s);
 /* Text for a person, "" when nothing failed. As long as the stream. */
