@@ -13,11 +13,3 @@ void controller_free_state(struct controller *c)
     free(controller_state(c));
     controller_set_state(c, NULL);
 }
-
-void *arena_grow(struct arena *a, void *old, size_t n, size_t cap, size_t elem)
-{
-    void *v = arena_alloc(a, cap * elem);
-    if (n > 0)
-        memcpy(v, old, n * elem);
-    return v;
-}

@@ -9,7 +9,3 @@ extern const struct controller_row deployment_row, replicaset_row, job_row, endp
 
 #define NEW_STATE(type) NEW(type)
 void controller_free_state(struct controller *c); /* a `fini` for states that are one heap block */
-/* A bigger copy of an array in an arena. */
-void *arena_grow(struct arena *a, void *old, size_t n, size_t cap, size_t elem);
-/* Index of pods: the namespace of those without a controller. */
-void orphan_index(struct object *o, client_cache_emit_fn emit, void *ctx);

@@ -3,10 +3,6 @@
 #include "controllers/registry.h"
 #include "controllers/replicaset_plan.h"
 
-struct state {
-    int by_owner, orphans;
-};
-
 struct work {
     struct object *object;
     const struct api_replica_set *rs;
@@ -17,67 +13,27 @@ struct work {
     struct str message;
 };
 
-/* Pods without a controller, by namespace: the few that could be adopted. */
-void orphan_index(struct object *o, client_cache_emit_fn emit, void *ctx)
+static const struct api_label_selector *selector_of(const struct object *o)
 {
-    if (!owner_controller(object_meta(o)))
-        emit(ctx, object_ns(o));
+    return OBJECT_MSG(o, api_replica_set)->spec.selector;
 }
 
 static void map_pod(struct controller *c, struct object *old, struct object *new)
 {
-    controller_map_owner(c, old, new);
-    struct object *o = new;
-    if (!o || owner_controller(object_meta(o)))
-        return;
-    struct client_cache_iter it; /* an orphan: whoever selects it may want it */
-    client_cache_iter_init(&it, controller_cache(c, KIND_REPLICA_SET), object_ns(o));
-    for (struct object *rs; (rs = client_cache_iter_next(&it));) {
-        const struct api_label_selector *s = OBJECT_MSG(rs, api_replica_set)->spec.selector;
-        bool maybe = s && (s->n_match_expressions > 0 || s->n_match_labels > 0);
-        for (uint32_t i = 0; maybe && i < s->n_match_labels; i++)
-            maybe = str_eq(meta_label(object_meta(o), s->match_labels[i].key), s->match_labels[i].value);
-        if (maybe)
-            controller_add_object(c, rs);
-    }
+    claim_map(c, KIND_REPLICA_SET, old, new, selector_of);
 }
 
 static void init(struct controller *c)
 {
-    struct state *st = NEW_STATE(struct state);
-    st->by_owner = controller_index(c, KIND_POD, owner_index);
-    st->orphans = controller_index(c, KIND_POD, orphan_index);
-    controller_set_state(c, st);
-}
-
-static const struct api_pod **gather(struct reconcile *rc, const struct api_replica_set *rs,
-                                     const struct label_selector *sel, uint32_t *ret_n)
-{
-    const struct state *st = controller_state(rc->controller);
-    struct client_cache *pods = controller_cache(rc->controller, KIND_POD);
-    const struct api_pod **v = NULL;
-    uint32_t n = 0, cap = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        struct client_cache_iter it;
-        client_cache_iter_init_index(&it, pods, pass ? st->orphans : st->by_owner,
-                                     pass ? rs->metadata.namespace : rs->metadata.uid);
-        for (struct object *o; (o = client_cache_iter_next(&it));) {
-            enum claim what = claim_of(&rs->metadata, sel, object_meta(o));
-            claim_apply(rc, KIND_POD, object_meta(o), schema_kinds[KIND_REPLICA_SET], &rs->metadata, what);
-            if (what != CLAIM_MINE && what != CLAIM_ADOPT)
-                continue;
-            if (n == cap)
-                v = arena_grow(rc->arena, v, n, cap = cap ? cap * 2 : 16, sizeof(*v));
-            v[n++] = OBJECT_MSG(reconcile_keep(rc, o), api_pod);
-        }
-    }
-    *ret_n = n;
-    return v;
+    struct claim_index *ix = NEW_STATE(struct claim_index);
+    *ix = claim_index_init(c, KIND_POD);
+    controller_set_state(c, ix);
 }
 
 static void write_status(struct reconcile *rc, struct work *w)
 {
     struct api_replica_set copy = *w->rs;
+    copy.metadata.resource_version = STR_NONE; /* nobody else writes it */
     replicaset_set_failure(rc->arena, &w->plan.status, w->failure, w->message, rc->now);
     if (replicaset_status_equal(&w->plan.status, &w->rs->status))
         return;
@@ -158,7 +114,11 @@ static void reconcile(struct reconcile *rc)
     if (label_selector_compile(rc->arena, w->rs->spec.selector, &sel, NULL) < 0 || label_selector_is_all(&sel))
         return; /* admission does not let such in */
     uint32_t n = 0;
-    const struct api_pod **pods = gather(rc, w->rs, &sel, &n);
+    struct object **objects = claim_all(rc, controller_state(rc->controller), schema_kinds[KIND_REPLICA_SET],
+                                        &w->rs->metadata, &sel, &n);
+    const struct api_pod **pods = ARENA_NEW_N(rc->arena, const struct api_pod *, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        pods[i] = OBJECT_MSG(objects[i], api_pod);
     replicaset_plan(rc->arena, w->rs, pods, n, rc->now, &w->plan);
     if (w->plan.next_available)
         reconcile_again(rc, (w->plan.next_available - rc->now) * NSEC_PER_USEC + NSEC_PER_MSEC);

@@ -149,48 +149,6 @@ void node_name_index(struct object *o, client_cache_emit_fn emit, void *ctx)
         emit(ctx, p->spec.node_name);
 }
 
-enum claim claim_of(const struct api_object_meta *owner, const struct label_selector *sel,
-                    const struct api_object_meta *m)
-{
-    const struct api_owner_reference *r = owner_controller(m);
-    bool match = label_selector_match(sel, m->labels, m->n_labels);
-    if (r && !str_eq(r->uid, owner->uid))
-        return CLAIM_NONE;
-    if (r)
-        return match ? CLAIM_MINE : m->deletion_timestamp.set ? CLAIM_NONE : CLAIM_RELEASE;
-    if (!match || m->deletion_timestamp.set || owner->deletion_timestamp.set ||
-        !str_eq(m->namespace, owner->namespace))
-        return CLAIM_NONE;
-    return CLAIM_ADOPT;
-}
-
-static bool claimed(struct reconcile *rc, void *arg, const struct client_reply *reply)
-{
-    /* Gone, or changed hands meanwhile (the uid in the patch no longer fits): nothing to claim. */
-    return reply->r == 0 || reply->r == -ENOENT || reply->r == -EBADMSG || reply->r == -ESTALE;
-}
-
-void claim_apply(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *m,
-                 const struct schema_kind *owner_kind, const struct api_object_meta *owner, enum claim what)
-{
-    struct str json;
-    if (what == CLAIM_ADOPT)
-        json = arena_printf(rc->arena,
-                            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":"
-                            "\"%s\",\"name\":\"%.*s\",\"uid\":\"%.*s\",\"controller\":true,"
-                            "\"blockOwnerDeletion\":true}]}}",
-                            STR_ARG(m->uid), owner_kind->api_version, owner_kind->kind, STR_ARG(owner->name),
-                            STR_ARG(owner->uid));
-    else if (what == CLAIM_RELEASE)
-        json = arena_printf(rc->arena,
-                            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":"
-                            "\"%.*s\"}]}}",
-                            STR_ARG(m->uid), STR_ARG(owner->uid));
-    else
-        return;
-    controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, json, claimed, NULL);
-}
-
 /* ---- maps, lists ---- */
 
 struct str meta_label(const struct api_object_meta *m, struct str key)

@@ -54,6 +54,20 @@ enum claim claim_of(const struct api_object_meta *owner, const struct label_sele
 void claim_apply(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *m,
                  const struct schema_kind *owner_kind, const struct api_object_meta *owner, enum claim what);
 
+/* Where a kind's dependents are found; made in a row's init. */
+struct claim_index {
+    enum kind_id kind;
+    int by_owner, orphans;
+};
+struct claim_index claim_index_init(struct controller *c, enum kind_id kind);
+/* All objects of the index's kind that are the owner's, kept until the run is over; claims and releases on the way. */
+struct object **claim_all(struct reconcile *rc, const struct claim_index *ix, const struct schema_kind *owner_kind,
+                          const struct api_object_meta *owner, const struct label_selector *sel, uint32_t *ret_n);
+/* A mapping for dependents: the owner; for an orphan every object of `kind` whose matchLabels fit it. selector gives
+ * the selector of such an object. */
+void claim_map(struct controller *c, enum kind_id kind, struct object *old, struct object *new,
+               const struct api_label_selector *(*selector)(const struct object *owner));
+
 /* ---- maps, lists ---- */
 
 struct str meta_label(const struct api_object_meta *m, struct str key); /* absent when not there */
