@@ -1,0 +1,15 @@
+/* Secrets at rest: Secrets are sealed with AES-256-GCM under a key of the data directory, so that a copied database alone
+ * tells nothing. */
+#pragma once
+
+#include "rt/crypto.h"
+#include "store/store_lmdb.h"
+
+struct secret_seal {
+    struct store_seal seal; /* for store_lmdb_opts */
+    uint8_t key[SEAL_KEY_BYTES];
+};
+
+/* Reads DIR/secrets.key, or makes it (0600) when `dir` has none. s must outlive the store. */
+int secret_seal_open(struct secret_seal *s, const char *dir, struct error *err) MUST_CHECK;
+void secret_seal_fini(struct secret_seal *s); /* wipes the key */

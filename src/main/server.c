@@ -1,0 +1,247 @@
+/* `davit server`: the control plane in one process. Store, API server core, controllers and scheduler share the main loop
+ * and its objects; the API server's front has threads of its own. Everything here is wiring: what starts when, and in
+ * which order it ends. */
+#include "main/parts.h"
+
+#include "apiserver/apiserver.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/opts.h"
+#include "cli/paths.h"
+#include "cli/pidfile.h"
+#include "controllers/controller.h"
+#include "main/seal.h"
+#include "scheduler/scheduler.h"
+#include "store/store_lmdb.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define STOP_TIMEOUT_MS 5000 /* for calls under way; clients retry what is cut */
+
+struct server_opts {
+    const char *data_dir, *listen, *node_name, *log_level, *advertise, *service_cidr;
+    nsec_t node_grace;
+    int64_t ready_fd, io_threads;
+    bool local_node;
+};
+
+struct server {
+    const struct server_opts *opts;
+    struct data_dir dir;
+    struct rt *rt;
+    struct secret_seal seal;
+    struct store *store;
+    struct apiserver *api;
+    struct client *client;
+    struct client_shared *shared;
+    struct controllers *controllers;
+    struct scheduler *scheduler;
+    struct rt_signal *term, *intr;
+    int lock_fd, exit_code;
+    bool stopping;
+};
+
+static void slow_callback(void *arg, const char *callback, nsec_t took)
+{
+    log_warn("%s held the loop for %lld ms", callback, (long long)(took / NSEC_PER_MSEC));
+}
+
+/* ---- the end ---- */
+
+static void server_store_closed(void *arg)
+{
+    struct server *s = arg;
+
+    s->store = NULL;
+    rt_stop(s->rt);
+}
+
+static void server_api_stopped(void *arg)
+{
+    struct server *s = arg;
+
+    s->controllers = controllers_free(s->controllers);
+    s->scheduler = scheduler_free(s->scheduler);
+    s->shared = client_shared_free(s->shared);
+    if (s->client)
+        client_free(s->client);
+    s->client = NULL;
+    s->api = apiserver_free(s->api);
+    store_close(s->store, server_store_closed, s);
+}
+
+static void server_on_signal(void *arg, int signum)
+{
+    struct server *s = arg;
+
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    log_info("stopping");
+    apiserver_stop(s->api, STOP_TIMEOUT_MS, server_api_stopped, s);
+}
+
+/* ---- the beginning ---- */
+
+/* What clients on this machine call the server: a listen address that means "any" is no address to call. */
+static char *server_url(const struct server *s)
+{
+    struct rt_addr a;
+
+    if (rt_addr_parse(str_z(s->opts->listen), &a, NULL) < 0)
+        a = (struct rt_addr){.any = true};
+    if (a.any || strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0 || !a.host[0])
+        return xasprintf("https://127.0.0.1:%u", apiserver_port(s->api));
+    return xasprintf(strchr(a.host, ':') ? "https://[%s]:%u" : "https://%s:%u", a.host, apiserver_port(s->api));
+}
+
+static int server_write_kubeconfigs(struct server *s, struct error *err)
+{
+    CLEANUP(freep) char *url = server_url(s);
+    int r = apiserver_write_admin_kubeconfig(s->api, s->dir.admin_kubeconfig, url, err);
+
+    if (r == 0 && s->opts->local_node)
+        r = apiserver_write_node_kubeconfig(s->api, s->opts->node_name, s->dir.agent_kubeconfig, url, err);
+    return r;
+}
+
+static void server_ready(void *arg)
+{
+    struct server *s = arg;
+    struct error err = {0};
+
+    /* Listening comes last: whoever gets through finds the default objects. */
+    if (apiserver_listen(s->api, s->opts->listen, &err) < 0 || server_write_kubeconfigs(s, &err) < 0) {
+        s->exit_code = cli_fail("server", &err, EXIT_FAILED);
+        server_on_signal(s, 0);
+        return;
+    }
+    client_shared_start(s->shared);
+    controllers_start(s->controllers);
+    scheduler_start(s->scheduler);
+    log_info("serving on port %u, revision %llu", apiserver_port(s->api), (unsigned long long)store_rev(s->store));
+    if (s->opts->ready_fd < 0) {
+        printf("ready\n");
+        fflush(stdout);
+    }
+    cli_notify_ready((int)s->opts->ready_fd, "ready");
+}
+
+static int server_open_store(struct server *s, struct error *err)
+{
+    struct store_lmdb_opts lmdb = {.dir = s->dir.store, .seal = &s->seal.seal};
+    int r = secret_seal_open(&s->seal, s->dir.pki, err);
+
+    return r < 0 ? r : store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
+}
+
+static int server_start(struct server *s, struct error *err)
+{
+    const struct apiserver_opts api = {
+        .pki_dir = s->dir.pki,
+        .sans = &s->opts->node_name,
+        .n_sans = 1,
+        .service_cidr = s->opts->service_cidr,
+        .advertise_address = s->opts->advertise,
+        .io_threads = (unsigned)s->opts->io_threads,
+    };
+    struct controllers_opts controllers = {.node_grace = s->opts->node_grace};
+    int r = server_open_store(s, err);
+
+    if (r == 0)
+        r = apiserver_new(s->rt, s->store, &api, &s->api, err);
+    if (r < 0)
+        return r;
+    controllers.root_ca_pem = apiserver_ca_pem(s->api);
+    s->client = apiserver_client(s->api, STR("system:kube-controller-manager"), NULL, 0, false);
+    s->shared = client_shared_new(s->client);
+    s->controllers = controllers_new(s->shared, &controllers);
+    s->scheduler = scheduler_new(s->shared, NULL);
+    s->term = rt_signal_new(s->rt, SIGTERM, server_on_signal, s);
+    s->intr = rt_signal_new(s->rt, SIGINT, server_on_signal, s);
+    apiserver_on_ready(s->api, server_ready, s);
+    return 0;
+}
+
+/* A thousand watchers want a descriptor each. */
+static void descriptors_raise(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static int server_run(const struct server_opts *o, struct error *err)
+{
+    struct server s = {.opts = o, .lock_fd = -1, .exit_code = EXIT_OK};
+    int r = data_dir_open(&s.dir, o->data_dir, true, err);
+
+    if (r < 0)
+        return r;
+    r = pidfile_take(s.dir.run, "server", &s.lock_fd, err);
+    if (r == 0 && !(s.rt = rt_uv_new()))
+        r = error_errno(err, errno, "cannot make an event loop");
+    if (r == 0) {
+        descriptors_raise();
+        rt_watchdog(s.rt, RT_SLOW_DEFAULT, slow_callback, NULL);
+        r = server_start(&s, err);
+        if (r == 0) {
+            rt_run(s.rt);
+            rt_signal_free(s.term);
+            rt_signal_free(s.intr);
+            r = s.exit_code == EXIT_OK ? 0 : -EIO;
+        }
+        /* After a failed start the process ends; what is half open ends with it. */
+        if (r == 0)
+            rt_free(s.rt);
+    }
+    secret_seal_fini(&s.seal);
+    fd_closep(&s.lock_fd);
+    data_dir_fini(&s.dir);
+    return r;
+}
+
+int main_server(int argc, char **argv)
+{
+    char host[256];
+    struct server_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "0.0.0.0:6443", .node_name = host,
+                            .log_level = "info", .service_cidr = "10.96.0.0/16", .node_grace = 40 * NSEC_PER_SEC,
+                            .ready_fd = -1, .io_threads = 1};
+    const struct cli_opt opts[] = {
+        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
+        {"listen", "ADDR:PORT", "of the API (0.0.0.0:6443)", CLI_STRING, &o.listen},
+        {"node-name", "NAME", "of this machine, for the certificate (its host name)", CLI_STRING, &o.node_name},
+        {"local-node", NULL, "also write DIR/agent.kubeconfig for an agent beside it", CLI_FLAG, &o.local_node},
+        {"advertise-address", "ADDR", "where pods find the API, instead of the listen address", CLI_STRING, &o.advertise},
+        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING, &o.service_cidr},
+        {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_DURATION, &o.node_grace},
+        {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
+        {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT, &o.ready_fd, 0, 1 << 20},
+        {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
+    };
+    struct error err = {0};
+    int operands, r;
+
+    cli_default_node_name(host, sizeof(host));
+    r = cli_opts_parse("server [options]", "Runs the control plane. Prints `ready` when it serves.", opts,
+                       ARRAY_LEN(opts), argc, argv, &operands, &err);
+    if (r == 0 && operands)
+        r = error_set(&err, REASON_BAD_REQUEST, "takes no operand \"%s\"", argv[1]);
+    if (r == 0 && log_level_parse(o.log_level) < 0)
+        r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
+    if (r != 0)
+        return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
+    log_init("server", log_level_parse(o.log_level));
+    r = server_run(&o, &err);
+    if (r < 0 && err.message.p)
+        return cli_fail("server", &err, EXIT_FAILED);
+    error_fini(&err);
+    return r < 0 ? EXIT_FAILED : EXIT_OK;
+}
