@@ -28,7 +28,7 @@ int sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode) MUST_C
 /* Removes path and everything below it, never crossing into another file system or following a
  * symlink. 0 also when it does not exist. Depth is bounded only by descriptors: it keeps one a
  * level, at most 64, then works by moving deeper parts up. */
-int sys_remove_tree(int dirfd, const char *path) MUST_CHECK;
+int sys_remove_tree(int dirfd, const char *path);
 /* mkdir -p; existing directories are kept as they are. */
 int sys_mkdir_all(const char *path, mode_t mode) MUST_CHECK;
 /* Atomic, durable replacement of dir/name: temporary file, fsync, rename, fsync of the directory.
