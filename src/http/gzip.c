@@ -1,11 +1,14 @@
 /* Compression of large answers (lists), in the worker pool: deflating a megabyte takes longer than
- * anything else a loop does. The request is finished for the handler; the library holds it until the pool is done. */
+ * anything else a loop does. The request is finished for the handler; the library holds it until
+ * the pool is done. */
 #include "http/server_int.h"
 #include "base/mem.h"
 
 #include <zlib.h>
 
-#define GZIP_LEVEL 1 /* as a Kubernetes API server: lists compress well at any level, CPU is dear */
+#define GZIP_LEVEL                                                                                 \
+    1 /* as a Kubernetes API server: lists compress well at any level, CPU is dear                 \
+       */
 
 struct gzip_job {
     struct http_req *req; /* owned by us until sent */

@@ -1,6 +1,7 @@
-/* llhttp hands over the head of a message in pieces that may be cut anywhere. They are gathered in one
- * buffer per connection, which is reused, and copied once into the message's arena when the head is
- * complete: no allocation per header. Limits are checked while gathering, so a peer cannot make us hold more. */
+/* llhttp hands over the head of a message in pieces that may be cut anywhere. They are gathered in
+ * one buffer per connection, which is reused, and copied once into the message's arena when the
+ * head is complete: no allocation per header. Limits are checked while gathering, so a peer cannot
+ * make us hold more. */
 #include "http/http_int.h"
 #include "base/mem.h"
 
@@ -95,8 +96,8 @@ struct http_header *h1_head_take(const struct h1_head *h, struct arena *a, struc
         v[i].name = (struct str){base + f->name, f->name_n};
         v[i].value = (struct str){base + f->value, f->value_n};
         /* optional white space behind a value is not part of it (RFC 9110 5.5) */
-        while (v[i].value.n && (v[i].value.p[v[i].value.n - 1] == ' ' ||
-                                v[i].value.p[v[i].value.n - 1] == '\t'))
+        while (v[i].value.n &&
+               (v[i].value.p[v[i].value.n - 1] == ' ' || v[i].value.p[v[i].value.n - 1] == '\t'))
             v[i].value.n--;
     }
     *ret_target = (struct str){base, h->target_n};

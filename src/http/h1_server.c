@@ -1,15 +1,16 @@
 /* HTTP/1.1 server: bytes in, requests out, answers back, one request of a connection at a time.
  *
- * llhttp runs strict (no leniency flag is ever set): what proxies and servers could read differently is refused.
- * The parser is paused at the end of every head and of every message, so that handlers are never called
- * from inside it; what was not parsed waits in `in`, which is bounded: past READ_AHEAD the socket is not read.
+ * llhttp runs strict (no leniency flag is ever set): what proxies and servers could read
+ * differently is refused. The parser is paused at the end of every head and of every message, so
+ * that handlers are never called from inside it; what was not parsed waits in `in`, which is
+ * bounded: past READ_AHEAD the socket is not read.
  *
  *     HEAD --head complete--> handler --wants body--> BODY --message complete--+
  *       ^                        |                                             |
  *       +------ answer finished AND message complete --------------------------+
  *
- * An answer that comes before the end of the message turns the rest of the body into something to drop, up to
- * BODY_DROP_BYTES_MAX; beyond that the connection is closed behind the answer. */
+ * An answer that comes before the end of the message turns the rest of the body into something to
+ * drop, up to BODY_DROP_BYTES_MAX; beyond that the connection is closed behind the answer. */
 #include "http/server_int.h"
 #include "base/mem.h"
 
@@ -23,18 +24,18 @@ struct h1 {
     struct h1_head head;
     struct buf in; /* not parsed yet */
     size_t in_off;
-    struct buf out; /* scratch for heads */
-    struct rt_task task; /* parse on, after an answer given from outside */
+    struct buf out;       /* scratch for heads */
+    struct rt_task task;  /* parse on, after an answer given from outside */
     struct http_req *req; /* the current one, attached */
     nsec_t head_since;    /* first byte of a head that is not complete; 0: none */
     uint64_t dropped;
     bool head_done, message_done, answer_done;
-    bool parsing_body;
-    bool eof, last;     /* last: close behind the current answer */
+    bool poke;      /* the parser has something to say without more bytes */
+    bool eof, last; /* last: close behind the current answer */
     bool chunked, keep_alive, sent_continue; /* of the request */
     bool out_chunked;
     struct str *cur; /* while running: bytes behind what was parsed */
-    bool streaming;     /* an open-ended answer was started */
+    bool streaming;  /* an open-ended answer was started */
 };
 
 static struct h1 *h1_of(struct http_conn *c);
@@ -74,6 +75,8 @@ static int cb_body(llhttp_t *p, const char *at, size_t n)
 {
     struct h1 *h = p->data;
 
+    if (!n)
+        return 0;
     if (h->req->body_mode == BODY_DROP)
         h->dropped += n;
     req_body_data(h->req, at, n);
@@ -229,13 +232,12 @@ static void h1_begin(struct h1 *h, struct str *data)
         r->pub.started = h->head_since;
     h->head_since = 0;
     h->req = r;
-    h->parsing_body = true;
     h->message_done = h->answer_done = h->sent_continue = h->streaming = false;
     h->dropped = 0;
+    r->finished = true; /* nobody was told of it yet */
     status = head_to_request(h, r);
     h1_head_clear(&h->head); /* trailers gather there next; they are checked and not used */
     if (status) {
-        r->finished = true; /* nobody was told of it */
         h1_refuse(h, status, "this request cannot be understood");
         return;
     }
@@ -244,6 +246,7 @@ static void h1_begin(struct h1 *h, struct str *data)
         h1_feed(h, data); /* to the end of the message */
     if (h->conn->closed)
         return;
+    r->finished = false;
     if (h->message_done)
         r->body_ended = true;
     req_call_handler(r);
@@ -267,7 +270,9 @@ static void h1_feed(struct h1 *h, struct str *data)
     }
     if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
         pos = llhttp_get_error_pos(&h->parser);
-        *data = str_sub(*data, pos ? (size_t)(pos - data->p) : 0, data->n);
+        if (data->n)
+            *data = str_sub(*data, (size_t)(pos - data->p), data->n);
+        h->poke = h->req && !h->message_done; /* in a body: its end may need no more bytes */
         if (e == HPE_PAUSED)
             llhttp_resume(&h->parser);
         else
@@ -277,7 +282,7 @@ static void h1_feed(struct h1 *h, struct str *data)
     ASSERT(!had_body_end);
     if (h->head.error)
         h1_refuse(h, h->head.error, "the request line or a header is too long");
-    else if (e == HPE_INVALID_VERSION)
+    else if (e == HPE_INVALID_VERSION && (h->parser.http_major != 1 || h->parser.http_minor > 1))
         h1_refuse(h, 505, "HTTP version");
     else
         h1_refuse(h, 400, llhttp_get_error_reason(&h->parser));
@@ -289,7 +294,8 @@ static void h1_next(struct h1 *h)
     struct http_req *r = h->req;
 
     h->req = NULL;
-    h->head_done = h->parsing_body = false;
+    h1_head_clear(&h->head);
+    h->head_done = h->poke = false;
     h->message_done = h->answer_done = h->streaming = false;
     req_detach(r);
     if (h->last || h->conn->draining)
@@ -317,12 +323,13 @@ static bool h1_step(struct h1 *h, struct str *data)
     }
     if (h->answer_done && r->body_mode != BODY_DROP)
         r->body_mode = BODY_DROP;
-    if (h->message_done || !req_body_wanted(r) || !data->n)
+    if (h->message_done || !req_body_wanted(r) || (!data->n && !h->poke))
         return false;
     if (h->dropped > BODY_DROP_BYTES_MAX) {
         conn_finish(h->conn);
         return false;
     }
+    h->poke = false;
     h1_feed(h, data);
     if (!h->conn->closed && h->message_done) {
         if (r->body_mode == BODY_DROP)

@@ -1,6 +1,7 @@
-/* Moves frames from an nghttp2 session to an rt stream. All frames of one turn are gathered in one buffer, so they
- * share system calls and TLS records; when the peer does not take them the session is not asked for more, and
- * what streams have to say waits in their own queues, where it is counted. */
+/* Moves frames from an nghttp2 session to an rt stream. All frames of one turn are gathered in one
+ * buffer, so they share system calls and TLS records; when the peer does not take them the session
+ * is not asked for more, and what streams have to say waits in their own queues, where it is
+ * counted. */
 #include "http/h2_int.h"
 
 #define OUT_BATCH (64 * 1024) /* handed to the stream at once; a few TLS records */
@@ -44,6 +45,6 @@ int h2_flush(struct h2_out *o)
 
 void h2_nv(nghttp2_nv *nv, struct str name, struct str value)
 {
-    *nv = (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n,
-                       NGHTTP2_NV_FLAG_NONE};
+    *nv =
+        (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};
 }

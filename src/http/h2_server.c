@@ -1,18 +1,19 @@
 /* HTTP/2 server: nghttp2 keeps the protocol, this file keeps requests.
  *
- * Frames are made once a turn, late, from what all requests of the connection had to say (h2_io.c). Receive windows
- * are reopened by us: the connection's at once, a stream's when its body was used, so a handler that does not read
- * holds up its own stream and no other. A stream's memory is so bounded by its window.
+ * Frames are made once a turn, late, from what all requests of the connection had to say (h2_io.c).
+ * Receive windows are reopened by us: the connection's at once, a stream's when its body was used,
+ * so a handler that does not read holds up its own stream and no other. A stream's memory is so
+ * bounded by its window.
  *
- * Against floods: nghttp2 bounds pings, settings and continuation frames; resets are counted here (a stream that is
- * opened and reset costs us a handler call and the peer nothing). */
+ * Against floods: nghttp2 bounds pings, settings and continuation frames; resets are counted here
+ * (a stream that is opened and reset costs us a handler call and the peer nothing). */
 #include "http/server_int.h"
 #include "http/h2_int.h"
 #include "base/mem.h"
 
 #include <stdio.h>
 
-#define WINDOW_UP    4                    /* connection window, in stream windows */
+#define WINDOW_UP    4                     /* connection window, in stream windows */
 #define GOAWAY_GRACE (300 * NSEC_PER_MSEC) /* a round trip, generously */
 
 struct h2 {
@@ -53,8 +54,8 @@ static void h2_flush_now(struct h2 *h)
     } else {
         c->written += h->o.written - before;
         c->server->stats.bytes_out += h->o.written - before;
-        LIST_FOR_EACH (r, &c->reqs, link)
-            req_output_moved(r);
+        LIST_FOR_EACH(r, &c->reqs, link)
+        req_output_moved(r);
         h2_end_if_done(h);
     }
     conn_leave(c);
@@ -67,8 +68,12 @@ static void h2_task(void *arg)
 
 /* ---- receiving ---- */
 
+/* NULL also when the connection was closed from inside a callback: nghttp2 goes on to the end of
+ * its input. */
 static struct http_req *req_by_id(struct h2 *h, int32_t id)
 {
+    if (h->conn->closed)
+        return NULL;
     return nghttp2_session_get_stream_user_data(h->o.session, id);
 }
 
@@ -77,7 +82,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *f, vo
     struct h2 *h = user;
     struct http_req *r;
 
-    if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+    if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST || h->conn->closed)
         return 0;
     r = req_new(h->conn);
     h->conn->server->stats.h2_requests++;
@@ -209,6 +214,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     struct http_req *r = req_by_id(h, id);
 
     (void)flags;
+    if (h->conn->closed)
+        return 0;
     (void)nghttp2_session_consume_connection(session, n);
     if (!r) {
         consume(h, id, n);
@@ -274,11 +281,14 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *f, void 
 static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n,
                          uint32_t *flags, nghttp2_data_source *source, void *user)
 {
-    struct http_req *r = source->ptr;
-    size_t take = MIN(n, r->out.bytes);
+    struct http_req *r = req_by_id(user, id);
+    size_t take;
 
-    (void)user;
     (void)buf;
+    (void)source;
+    if (!r)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    take = MIN(n, r->out.bytes);
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (take == r->out.bytes && r->out_ended) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -301,9 +311,12 @@ static int send_data(nghttp2_session *session, nghttp2_frame *f, const uint8_t *
                      nghttp2_data_source *source, void *user)
 {
     struct h2 *h = user;
-    struct http_req *r = source->ptr;
+    struct http_req *r = req_by_id(h, f->hd.stream_id);
 
     (void)session;
+    (void)source;
+    if (!r)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (h->o.buf.n >= 256 * 1024)
         return NGHTTP2_ERR_WOULDBLOCK;
     h2_send_data(&h->o, f, head, n, &r->out);
@@ -327,7 +340,7 @@ static void h2_head(struct http_req *r, int status, const struct http_header *he
 {
     struct h2 *h = h2_of(r->conn);
     nghttp2_nv *nv = arena_alloc(&r->pub.arena, sizeof(*nv) * (n + 3));
-    nghttp2_data_provider body = {.source.ptr = r, .read_callback = read_body};
+    nghttp2_data_provider body = {.read_callback = read_body};
     char digits[24], code[4];
     size_t k = 0;
 
@@ -517,8 +530,8 @@ static void h2_check(struct http_conn *c, nsec_t now)
 
     if (!h->any)
         idle = MIN(idle, o->head_timeout_ms * NSEC_PER_MSEC);
-    LIST_FOR_EACH (r, &c->reqs, link)
-        give_up = check_req(h, r, now) || give_up;
+    LIST_FOR_EACH(r, &c->reqs, link)
+    give_up = check_req(h, r, now) || give_up;
     if (give_up || (c->idle_since && now - c->idle_since > idle)) {
         c->server->stats.timeouts++;
         if (h->goaway || give_up)

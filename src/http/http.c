@@ -1,5 +1,6 @@
 /* Small things both ends of HTTP need: looking into headers, taking queries apart, choosing a media
- * type. They are written against RFC 9110 and are strict where laxness has been used for attacks. */
+ * type. They are written against RFC 9110 and are strict where laxness has been used for attacks.
+ */
 #include "http/http.h"
 #include "http/http_int.h"
 #include "base/mem.h"

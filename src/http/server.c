@@ -1,8 +1,8 @@
 /* The server object and its connections: which protocol, how long, and how they end.
  *
- * Timeouts are not timers per connection or request but one sweep per server: requests come and go a hundred
- * thousand times a second, while a timeout may be late by a quarter of itself. The sweep only runs while there are
- * connections. */
+ * Timeouts are not timers per connection or request but one sweep per server: requests come and go
+ * a hundred thousand times a second, while a timeout may be late by a quarter of itself. The sweep
+ * only runs while there are connections. */
 #include "http/server_int.h"
 #include "base/mem.h"
 #include "rt/tls.h"
@@ -67,8 +67,8 @@ static void conn_detach_all(struct http_conn *c)
 {
     struct http_req *r;
 
-    LIST_FOR_EACH (r, &c->reqs, link)
-        req_detach(r);
+    LIST_FOR_EACH(r, &c->reqs, link)
+    req_detach(r);
     c->closed = true;
 }
 
@@ -226,7 +226,8 @@ static void sweep(void *arg)
     struct http_server *s = arg;
     struct http_conn *c;
 
-    LIST_FOR_EACH (c, &s->conns, link) {
+    LIST_FOR_EACH(c, &s->conns, link)
+    {
         if (c->closed)
             continue;
         conn_enter(c);
@@ -253,8 +254,8 @@ static void drain_cut(void *arg)
     struct http_server *s = arg;
     struct http_conn *c;
 
-    LIST_FOR_EACH (c, &s->conns, link)
-        conn_close(c);
+    LIST_FOR_EACH(c, &s->conns, link)
+    conn_close(c);
     rt_task_schedule(&s->drained);
 }
 
@@ -343,7 +344,8 @@ void http_server_drain(struct http_server *s, int64_t timeout_ms, void (*on_drai
     s->draining = true;
     s->on_drained = on_drained;
     s->drained_arg = arg;
-    LIST_FOR_EACH (c, &s->conns, link) {
+    LIST_FOR_EACH(c, &s->conns, link)
+    {
         if (c->closed)
             continue;
         conn_enter(c);
@@ -373,7 +375,8 @@ void server_maybe_free(struct http_server *s)
     }
     if (!s->dead || s->n_reqs)
         return;
-    LIST_FOR_EACH (r, &s->free_reqs, link) {
+    LIST_FOR_EACH(r, &s->free_reqs, link)
+    {
         arena_fini(&r->pub.arena);
         free(r);
     }
@@ -392,8 +395,8 @@ struct http_server *http_server_free(struct http_server *s)
     s->on_drained = NULL;
     s->n_reqs++; /* holds s together while its connections go */
     s->dead = true;
-    LIST_FOR_EACH (c, &s->conns, link)
-        conn_close(c);
+    LIST_FOR_EACH(c, &s->conns, link)
+    conn_close(c);
     s->n_reqs--;
     server_maybe_free(s);
     return NULL;

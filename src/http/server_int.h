@@ -2,8 +2,8 @@
  *
  *   http_server --owns--> http_conn (one per stream) --owns--> http_req (one per request in flight)
  *
- * A request has two sides that let go of it independently: the handler's (finished) and the protocol's
- * (detached: conn == NULL). Whoever is second frees it (req_put). */
+ * A request has two sides that let go of it independently: the handler's (finished) and the
+ * protocol's (detached: conn == NULL). Whoever is second frees it (req_put). */
 #pragma once
 
 #include "base/list.h"
@@ -11,11 +11,12 @@
 #include "http/server.h"
 #include "rt/rt.h"
 
-#define BODY_DROP_BYTES_MAX (256 * 1024) /* rest of an unwanted body that is read to keep the connection */
-#define LINGER              (2 * NSEC_PER_SEC) /* for the last answer to reach a peer that is still sending */
-#define FREE_REQS_MAX       64           /* requests kept for reuse, with a small arena block each */
-#define RST_BURST           500          /* rapid reset (CVE-2023-44487): so many at once, */
-#define RST_PER_SEC         100          /* so many a second; an informer that restarts stays far under */
+#define BODY_DROP_BYTES_MAX                                                                        \
+    (256 * 1024) /* rest of an unwanted body that is read to keep the connection */
+#define LINGER        (2 * NSEC_PER_SEC) /* for the last answer to reach a peer that is still sending */
+#define FREE_REQS_MAX 64  /* requests kept for reuse, with a small arena block each */
+#define RST_BURST     500 /* rapid reset (CVE-2023-44487): so many at once, */
+#define RST_PER_SEC   100 /* so many a second; an informer that restarts stays far under */
 
 struct http_conn;
 struct http_req;
@@ -28,9 +29,11 @@ struct http_proto {
     /* Called from the sweep: timeouts. May close the connection. */
     void (*check)(struct http_conn *c, nsec_t now);
     void (*shutdown)(struct http_conn *c); /* graceful: finish what is open, then close */
-    void (*free)(struct http_conn *c);     /* the protocol's own memory; requests are detached already */
+    void (*free)(
+        struct http_conn *c); /* the protocol's own memory; requests are detached already */
 
-    void (*body_want)(struct http_req *r); /* mode or pause changed: deliver with req_body_data/req_body_end */
+    void (*body_want)(
+        struct http_req *r); /* mode or pause changed: deliver with req_body_data/req_body_end */
     /* length -1: unknown (a stream). no_body: the head is all. */
     void (*head)(struct http_req *r, int status, const struct http_header *headers, size_t n,
                  int64_t length, bool no_body);
@@ -46,7 +49,7 @@ extern const struct http_proto h1_proto, h2_proto;
 struct http_conn {
     struct list link; /* server->conns */
     struct http_server *server;
-    struct rt_stream *stream; /* owned; NULL once closed or handed over */
+    struct rt_stream *stream;       /* owned; NULL once closed or handed over */
     const struct http_proto *proto; /* NULL while the protocol is unknown */
     void *state;                    /* owned by proto */
     struct list reqs;
@@ -54,7 +57,7 @@ struct http_conn {
     char peer[80];
     uint64_t id;
     bool tls, draining, closed;
-    unsigned depth;         /* inside callbacks of its stream or protocol: freed when it falls to 0 */
+    unsigned depth; /* inside callbacks of its stream or protocol: freed when it falls to 0 */
     nsec_t accepted;
     nsec_t idle_since;      /* no request is open since; 0: some are */
     nsec_t progress;        /* output moved last, or none was waiting */
@@ -135,8 +138,8 @@ void conn_finish(struct http_conn *c);
 struct rt_stream *conn_release_stream(struct http_conn *c);
 struct str server_date(struct http_server *s); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 void server_maybe_free(struct http_server *s);
-void conn_write(struct http_conn *c, struct buf *b);              /* empties b */
-void conn_write_bytes(struct http_conn *c, struct http_bytes b);  /* takes */
+void conn_write(struct http_conn *c, struct buf *b);             /* empties b */
+void conn_write_bytes(struct http_conn *c, struct http_bytes b); /* takes */
 
 /* ---- server_req.c ---- */
 struct http_req *req_new(struct http_conn *c);

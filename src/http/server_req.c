@@ -1,8 +1,9 @@
 /* Requests, seen from the handler: reading a body, answering, learning that the peer is gone. The
  * protocols (h1_server.c, h2_server.c) sit behind struct http_proto.
  *
- * A request is freed by whoever lets go last, the handler's side (finish) or the protocol (detach). That is the
- * whole of its lifetime rules, and what lets an answer be computed on another thread while the connection dies. */
+ * A request is freed by whoever lets go last, the handler's side (finish) or the protocol (detach).
+ * That is the whole of its lifetime rules, and what lets an answer be computed on another thread
+ * while the connection dies. */
 #include "http/server_int.h"
 #include "base/mem.h"
 
@@ -11,10 +12,10 @@
 static atomic_uint_fast64_t req_ids = 1;
 
 static const struct str method_names[_HTTP_METHOD_MAX] = {
-    [HTTP_METHOD_OTHER] = {"", 0},         [HTTP_METHOD_GET] = {"GET", 3},
-    [HTTP_METHOD_HEAD] = {"HEAD", 4},      [HTTP_METHOD_POST] = {"POST", 4},
-    [HTTP_METHOD_PUT] = {"PUT", 3},        [HTTP_METHOD_PATCH] = {"PATCH", 5},
-    [HTTP_METHOD_DELETE] = {"DELETE", 6},  [HTTP_METHOD_OPTIONS] = {"OPTIONS", 7},
+    [HTTP_METHOD_OTHER] = {"", 0},          [HTTP_METHOD_GET] = {"GET", 3},
+    [HTTP_METHOD_HEAD] = {"HEAD", 4},       [HTTP_METHOD_POST] = {"POST", 4},
+    [HTTP_METHOD_PUT] = {"PUT", 3},         [HTTP_METHOD_PATCH] = {"PATCH", 5},
+    [HTTP_METHOD_DELETE] = {"DELETE", 6},   [HTTP_METHOD_OPTIONS] = {"OPTIONS", 7},
     [HTTP_METHOD_CONNECT] = {"CONNECT", 7},
 };
 
@@ -262,9 +263,9 @@ static bool conn_has(const struct http_conn *c, const struct http_req *r, uint64
 {
     const struct http_req *it;
 
-    LIST_FOR_EACH (it, &c->reqs, link)
-        if (it == r)
-            return it->pub.id == id;
+    LIST_FOR_EACH(it, &c->reqs, link)
+    if (it == r)
+        return it->pub.id == id;
     return false;
 }
 
