@@ -1,0 +1,316 @@
+/* The table of hooks, and the hooks of kinds that need only a few lines. */
+#include "api/hooks.h"
+
+#include "api/check.h"
+#include "api/config.h"
+#include "api/kv.h"
+#include "api/pod.h"
+#include "api/service.h"
+#include "api/workload.h"
+#include "schema/schema.h"
+
+/* ---- Namespace ---- */
+
+static void namespace_fill(void *msg, struct arena *a)
+{
+    struct api_namespace *n = msg;
+    if (n->metadata.name.n)
+        kv_str_set(a, &n->metadata.labels, &n->metadata.n_labels,
+                   STR("kubernetes.io/metadata.name"), n->metadata.name);
+}
+
+static void namespace_prepare_create(void *msg, struct arena *a)
+{
+    struct api_namespace *n = msg;
+    bool has = false;
+    n->status = (struct api_namespace_status){.phase = STR("Active")};
+    for (uint32_t i = 0; i < n->spec.n_finalizers; i++)
+        has |= str_is(n->spec.finalizers[i], "kubernetes");
+    if (has)
+        return;
+    struct str *v = ARENA_NEW_N(a, struct str, n->spec.n_finalizers + 1);
+    if (n->spec.n_finalizers)
+        memcpy(v, n->spec.finalizers, n->spec.n_finalizers * sizeof(*v));
+    v[n->spec.n_finalizers++] = STR("kubernetes");
+    n->spec.finalizers = v;
+}
+
+static void namespace_prepare_update(void *msg, const void *old, struct arena *a)
+{
+    struct api_namespace *n = msg, *o = schema_clone(&api_namespace_desc, old, a);
+    n->spec = o->spec; /* only namespaces/finalize changes them */
+}
+
+static const struct api_hooks namespace_hooks = {.kind = KIND_NAMESPACE,
+                                                 .fill = namespace_fill,
+                                                 .prepare_create = namespace_prepare_create,
+                                                 .prepare_update = namespace_prepare_update};
+
+/* ---- Node ---- */
+
+static void node_fill(void *msg, struct arena *a)
+{
+    struct api_node *n = msg;
+    if (!n->status.n_allocatable && n->status.n_capacity) {
+        n->status.allocatable = n->status.capacity;
+        n->status.n_allocatable = n->status.n_capacity;
+    }
+    if (n->spec.pod_cidr.n && !n->spec.n_pod_cidrs) {
+        n->spec.pod_cidrs = ARENA_NEW(a, struct str);
+        n->spec.pod_cidrs[0] = n->spec.pod_cidr;
+        n->spec.n_pod_cidrs = 1;
+    }
+}
+
+static void node_validate(const void *msg, struct error *err)
+{
+    const struct api_node *n = msg;
+    for (uint32_t i = 0; i < n->spec.n_taints; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (str_eq(n->spec.taints[i].key, n->spec.taints[k].key) &&
+                str_eq(n->spec.taints[i].effect, n->spec.taints[k].effect)) {
+                PATH(at, "spec.taints[%u]", i);
+                check_duplicate(err, at, n->spec.taints[i].key);
+            }
+    for (uint32_t i = 0; i < n->spec.n_pod_cidrs; i++) {
+        PATH(at, "spec.podCIDRs[%u]", i);
+        check_format(err, at, SCHEMA_FORMAT_CIDR, n->spec.pod_cidrs[i]);
+    }
+}
+
+static void node_validate_update(const void *msg, const void *old, struct error *err)
+{
+    const struct api_node *n = msg, *o = old;
+    if (o->spec.pod_cidr.n && !str_eq(o->spec.pod_cidr, n->spec.pod_cidr))
+        check_forbidden(err, STR("spec.podCIDRs"),
+                        "node updates may not change podCIDR except from \"\" to valid");
+    if (o->spec.provider_id.n && !str_eq(o->spec.provider_id, n->spec.provider_id))
+        check_forbidden(err, STR("spec.providerID"),
+                        "node updates may not change providerID except from \"\" to valid");
+}
+
+static const struct api_hooks node_hooks = {.kind = KIND_NODE,
+                                            .status_at_create = true,
+                                            .fill = node_fill,
+                                            .validate = node_validate,
+                                            .validate_update = node_validate_update};
+
+/* ---- Lease, EndpointSlice, Event, PriorityClass ---- */
+
+static void lease_validate(const void *msg, struct error *err)
+{
+    const struct api_lease_spec *s = &((const struct api_lease *)msg)->spec;
+    if (s->has_lease_duration_seconds && s->lease_duration_seconds <= 0)
+        check_invalid_int(err, STR("spec.leaseDurationSeconds"), s->lease_duration_seconds,
+                          "must be greater than 0");
+    if (s->has_lease_transitions && s->lease_transitions < 0)
+        check_invalid_int(err, STR("spec.leaseTransitions"), s->lease_transitions,
+                          "must be greater than or equal to 0");
+}
+
+static const struct api_hooks lease_hooks = {.kind = KIND_LEASE, .validate = lease_validate};
+
+static void endpoint_slice_validate(const void *msg, struct error *err)
+{
+    const struct api_endpoint_slice *e = msg;
+    if (e->n_endpoints > 1000)
+        (void)error_cause(err, CAUSE_TOO_MANY, STR("endpoints"),
+                          "Too many: %u: must have at most 1000 items", e->n_endpoints);
+    for (uint32_t i = 0; i < e->n_endpoints; i++) {
+        PATH(at, "endpoints[%u].addresses", i);
+        if (!e->endpoints[i].n_addresses)
+            check_required(err, at, "must contain at least 1 address");
+        for (uint32_t k = 0; k < e->endpoints[i].n_addresses && !str_is(e->address_type, "FQDN");
+             k++)
+            check_format(err, at, SCHEMA_FORMAT_IP, e->endpoints[i].addresses[k]);
+    }
+}
+
+static void endpoint_slice_validate_update(const void *msg, const void *old, struct error *err)
+{
+    const struct api_endpoint_slice *e = msg, *o = old;
+    check_immutable_str(err, STR("addressType"), e->address_type, o->address_type);
+}
+
+static const struct api_hooks endpoint_slice_hooks = {.kind = KIND_ENDPOINT_SLICE,
+                                                      .generation = true,
+                                                      .validate = endpoint_slice_validate,
+                                                      .validate_update =
+                                                          endpoint_slice_validate_update};
+
+static void event_validate(const void *msg, struct error *err)
+{
+    const struct api_event *e = msg;
+    struct str ns = e->involved_object.namespace;
+    if (ns.n ? !str_eq(ns, e->metadata.namespace) : !str_is(e->metadata.namespace, "default"))
+        check_invalid(err, STR("involvedObject.namespace"), ns, "does not match event.namespace");
+}
+
+static const struct api_hooks event_hooks = {.kind = KIND_EVENT, .validate = event_validate};
+
+static void priority_class_validate(const void *msg, struct error *err)
+{
+    const struct api_priority_class *p = msg;
+    if (str_starts(p->metadata.name, STR("system-"))) {
+        if (!str_is(p->metadata.name, "system-node-critical") &&
+            !str_is(p->metadata.name, "system-cluster-critical"))
+            check_forbidden(
+                err, STR("metadata.name"),
+                "priority class names with 'system-' prefix are reserved for system use only");
+    } else if (p->value > 1000000000) {
+        check_forbidden(err, STR("value"),
+                        "maximum allowed value of a user defined priority is 1000000000");
+    }
+}
+
+static void priority_class_validate_update(const void *msg, const void *old, struct error *err)
+{
+    const struct api_priority_class *p = msg, *o = old;
+    if (p->value != o->value)
+        check_forbidden(err, STR("value"), "may not be changed in an update.");
+}
+
+static const struct api_hooks priority_class_hooks = {.kind = KIND_PRIORITY_CLASS,
+                                                      .validate = priority_class_validate,
+                                                      .validate_update =
+                                                          priority_class_validate_update};
+
+/* ---- RBAC ---- */
+
+static void validate_rules(const struct api_policy_rule *v, uint32_t n, bool namespaced,
+                           struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct api_policy_rule *r = &v[i];
+        PATH(groups, "rules[%u].apiGroups", i);
+        PATH(resources, "rules[%u].resources", i);
+        PATH(urls, "rules[%u].nonResourceURLs", i);
+        if (r->n_non_resource_urls) {
+            if (namespaced)
+                check_invalid(err, urls, r->non_resource_urls[0],
+                              "namespaced rules cannot apply to non-resource URLs");
+            if (r->n_api_groups || r->n_resources || r->n_resource_names)
+                check_invalid(err, urls, r->non_resource_urls[0],
+                              "rules cannot apply to both regular resources and non-resource URLs");
+            continue;
+        }
+        if (!r->n_api_groups)
+            check_required(err, groups, "resource rules must supply at least one api group");
+        if (!r->n_resources)
+            check_required(err, resources, "resource rules must supply at least one resource");
+    }
+}
+
+static void role_validate(const void *msg, struct error *err)
+{
+    const struct api_role *r = msg;
+    validate_rules(r->rules, r->n_rules, true, err);
+}
+
+static void cluster_role_validate(const void *msg, struct error *err)
+{
+    const struct api_cluster_role *r = msg;
+    validate_rules(r->rules, r->n_rules, false, err);
+}
+
+#define RBAC_GROUP "rbac.authorization.k8s.io"
+
+static void fill_subjects(struct api_subject *v, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!v[i].api_group.n && !str_is(v[i].kind, "ServiceAccount"))
+            v[i].api_group = STR(RBAC_GROUP);
+}
+
+static void role_binding_fill(void *msg, struct arena *a)
+{
+    struct api_role_binding *b = msg;
+    (void)a;
+    fill_subjects(b->subjects, b->n_subjects);
+}
+
+static void cluster_role_binding_fill(void *msg, struct arena *a)
+{
+    struct api_cluster_role_binding *b = msg;
+    (void)a;
+    fill_subjects(b->subjects, b->n_subjects);
+}
+
+static void validate_binding(const struct api_subject *v, uint32_t n,
+                             const struct api_role_ref *ref, bool namespaced, struct error *err)
+{
+    static const char *const subject_kinds[] = {"ServiceAccount", "User", "Group", NULL};
+    static const char *const ref_kinds[] = {"Role", "ClusterRole", NULL};
+    if (!str_is(ref->kind, "ClusterRole") && !(namespaced && str_is(ref->kind, "Role")))
+        check_not_supported(err, STR("roleRef.kind"), ref->kind,
+                            namespaced ? ref_kinds : ref_kinds + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        PATH(kind, "subjects[%u].kind", i);
+        PATH(ns, "subjects[%u].namespace", i);
+        if (str_is(v[i].kind, "ServiceAccount")) {
+            if (!namespaced && !v[i].namespace.n)
+                check_required(err, ns, "");
+        } else if (!str_is(v[i].kind, "User") && !str_is(v[i].kind, "Group")) {
+            check_not_supported(err, kind, v[i].kind, subject_kinds);
+        }
+    }
+}
+
+static void role_binding_validate(const void *msg, struct error *err)
+{
+    const struct api_role_binding *b = msg;
+    validate_binding(b->subjects, b->n_subjects, &b->role_ref, true, err);
+}
+
+static void cluster_role_binding_validate(const void *msg, struct error *err)
+{
+    const struct api_cluster_role_binding *b = msg;
+    validate_binding(b->subjects, b->n_subjects, &b->role_ref, false, err);
+}
+
+static const struct api_hooks role_hooks = {.kind = KIND_ROLE, .validate = role_validate};
+static const struct api_hooks cluster_role_hooks = {.kind = KIND_CLUSTER_ROLE,
+                                                    .validate = cluster_role_validate};
+static const struct api_hooks role_binding_hooks = {
+    .kind = KIND_ROLE_BINDING, .fill = role_binding_fill, .validate = role_binding_validate};
+static const struct api_hooks cluster_role_binding_hooks = {.kind = KIND_CLUSTER_ROLE_BINDING,
+                                                            .fill = cluster_role_binding_fill,
+                                                            .validate =
+                                                                cluster_role_binding_validate};
+
+/* ---- the table ---- */
+
+static const struct api_hooks *const table[_KIND_MAX] = {
+    [KIND_POD] = &pod_hooks,
+    [KIND_SERVICE] = &service_hooks,
+    [KIND_DEPLOYMENT] = &deployment_hooks,
+    [KIND_REPLICA_SET] = &replica_set_hooks,
+    [KIND_JOB] = &job_hooks,
+    [KIND_CONFIG_MAP] = &config_map_hooks,
+    [KIND_SECRET] = &secret_hooks,
+    [KIND_NAMESPACE] = &namespace_hooks,
+    [KIND_NODE] = &node_hooks,
+    [KIND_LEASE] = &lease_hooks,
+    [KIND_ENDPOINT_SLICE] = &endpoint_slice_hooks,
+    [KIND_EVENT] = &event_hooks,
+    [KIND_PRIORITY_CLASS] = &priority_class_hooks,
+    [KIND_ROLE] = &role_hooks,
+    [KIND_CLUSTER_ROLE] = &cluster_role_hooks,
+    [KIND_ROLE_BINDING] = &role_binding_hooks,
+    [KIND_CLUSTER_ROLE_BINDING] = &cluster_role_binding_hooks,
+};
+
+const struct api_hooks *api_hooks_find(const struct schema_kind *k)
+{
+    const struct api_hooks *h = k->id < _KIND_MAX ? table[k->id] : NULL;
+    ASSERT(!h || h->kind == k->id);
+    return h;
+}
+
+void api_default(const struct schema_kind *k, void *msg, struct arena *a)
+{
+    const struct api_hooks *h = api_hooks_find(k);
+    schema_default(k->desc, msg, a);
+    if (h && h->fill)
+        h->fill(msg, a);
+}

@@ -1,0 +1,106 @@
+/* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
+ * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
+ * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
+#include "apiserver/internal.h"
+#include "apiserver/admit_pod.h"
+
+struct plugin {
+    const char *name;
+    int (*mutate)(struct api_call *c, void *msg, const struct object *old);
+    int (*validate)(struct api_call *c, const void *msg, const struct object *old);
+    int (*remove)(struct api_call *c, const struct object *old);
+};
+
+/* ---- NamespaceLifecycle ---- */
+
+int admit_namespace(struct api_call *c)
+{
+    if (!c->kind->namespaced)
+        return 0;
+    if (!c->ns.n)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "an empty namespace may not be set during creation");
+    struct object *o = store_peek(c->server->store, KIND(NAMESPACE), STR_NONE, c->ns);
+    if (!o)
+        return call_not_found(c, KIND(NAMESPACE), c->ns);
+    if (!object_meta(o)->deletion_timestamp.set &&
+        !str_is(OBJECT_MSG(o, api_namespace)->status.phase, "Terminating"))
+        return 0;
+    const struct api_object_meta *m =
+        c->body && (c->body_desc->flags & SCHEMA_DESC_OBJECT) ? c->body : NULL;
+    int r = call_forbidden(
+        c, m ? m->name : c->name,
+        "unable to create new content in namespace %.*s because it is being terminated",
+        STR_ARG(c->ns));
+    enum error_reason reason = c->reply.err.reason;
+    struct str text = c->reply.err.message;
+    (void)error_cause(&c->reply.err, "NamespaceTerminating", STR("metadata.namespace"),
+                      "namespace %.*s is being terminated", STR_ARG(c->ns));
+    c->reply.err.reason = reason;
+    c->reply.err.message = text;
+    return r;
+}
+
+static int namespace_remove(struct api_call *c, const struct object *old)
+{
+    static const char *const forever[] = {"default", "kube-system", "kube-public"};
+    if (old->kind != KIND(NAMESPACE))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(forever); i++)
+        if (str_eqz(object_meta(old)->name, forever[i]))
+            return call_forbidden(c, object_meta(old)->name, "this namespace may not be deleted");
+    return 0;
+}
+
+/* ---- RBAC escalation ---- */
+
+static int rbac_validate(struct api_call *c, const void *msg, const struct object *old)
+{
+    if (c->kind != KIND(ROLE) && c->kind != KIND(CLUSTER_ROLE) && c->kind != KIND(ROLE_BINDING) &&
+        c->kind != KIND(CLUSTER_ROLE_BINDING))
+        return 0;
+    if (old && schema_equal(c->kind->desc, msg, old->msg))
+        return 0;
+    return rbac_check_escalation(c, msg, old);
+}
+
+/* ---- the table ---- */
+
+static const struct plugin plugins[] = {
+    {"NamespaceLifecycle", NULL, NULL, namespace_remove},
+    {"NodeRestriction", NULL, admit_node_restriction, NULL},
+    {"ServiceAccount", admit_service_account, NULL, NULL},
+    {"Priority", admit_priority, NULL, NULL},
+    {"DefaultTolerationSeconds", admit_tolerations, NULL, NULL},
+    {"RBACEscalation", NULL, rbac_validate, NULL},
+};
+
+int admit_mutate(struct api_call *c, void *msg, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        int r = plugins[i].mutate ? plugins[i].mutate(c, msg, old) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int admit_validate(struct api_call *c, const void *msg, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        int r = plugins[i].validate ? plugins[i].validate(c, msg, old) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int admit_delete(struct api_call *c, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        int r = plugins[i].remove ? plugins[i].remove(c, old) : 0;
+        if (r < 0)
+            return r;
+    }
+    return admit_node_restriction(c, NULL, old);
+}

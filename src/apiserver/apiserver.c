@@ -1,0 +1,332 @@
+/* Makes the core half out of its parts and keeps its clocks: bookmarks for watchers, the end of old
+ * Events, the renewal of certificates. */
+#include "apiserver/internal.h"
+
+#include "apiserver/front.h"
+#include "base/log.h"
+#include "rt/stream.h"
+
+#define RENEW_PERIOD       (24 * 3600 * NSEC_PER_SEC)
+#define EVENT_SWEEP_PERIOD (60 * NSEC_PER_SEC)
+
+static char *copy_or_null(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+static void copy_opts(struct apiserver *s, const struct apiserver_opts *o)
+{
+    s->opts = *o;
+    s->opts.pki_dir = copy_or_null(o->pki_dir);
+    s->opts.service_cidr = xstrdup(o->service_cidr ? o->service_cidr : "10.96.0.0/16");
+    s->opts.advertise_address = copy_or_null(o->advertise_address);
+    char **sans = xcalloc(o->n_sans + 1, sizeof(*sans));
+    for (size_t i = 0; i < o->n_sans; i++)
+        sans[i] = xstrdup(o->sans[i]);
+    s->opts.sans = (const char *const *)sans;
+    if (!s->opts.nodeport_min || !s->opts.nodeport_max ||
+        s->opts.nodeport_min > s->opts.nodeport_max) {
+        s->opts.nodeport_min = 30000;
+        s->opts.nodeport_max = 32767;
+    }
+    if (!s->opts.event_ttl_s)
+        s->opts.event_ttl_s = 3600;
+    if (!s->opts.io_threads)
+        s->opts.io_threads = 1;
+}
+
+static void free_opts(struct apiserver *s)
+{
+    free((void *)(uintptr_t)s->opts.pki_dir);
+    free((void *)(uintptr_t)s->opts.service_cidr);
+    free((void *)(uintptr_t)s->opts.advertise_address);
+    for (size_t i = 0; i < s->opts.n_sans; i++)
+        free((void *)(uintptr_t)s->opts.sans[i]);
+    free((void *)(uintptr_t)s->opts.sans);
+}
+
+static void on_ready_task(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->ready || s->bootstrap_left || rt_timer_active(&s->retry_timer))
+        return;
+    s->ready = true;
+    if (s->on_ready)
+        s->on_ready(s->on_ready_arg);
+}
+
+static void on_stopped(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->stop_done)
+        s->stop_done(s->stop_arg);
+}
+
+void apiserver_on_ready(struct apiserver *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_ready = fn;
+    s->on_ready_arg = arg;
+    if (s->ready) {
+        s->ready = false; /* told once more, from the loop */
+        rt_task_schedule(&s->ready_task);
+    }
+}
+
+bool apiserver_is_ready(const struct apiserver *s)
+{
+    return s->ready;
+}
+
+static void on_bookmark(void *arg)
+{
+    struct apiserver *s = arg;
+    api_watch_tick(s);
+    rt_timer_start(&s->bookmark_timer, rt_jitter(s->rt, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC, 0.1));
+}
+
+static usec_t event_time(const struct api_event *e)
+{
+    usec_t t = e->metadata.creation_timestamp.usec;
+    t = MAX(t, e->last_timestamp.usec);
+    t = MAX(t, e->event_time.usec);
+    if (e->series)
+        t = MAX(t, e->series->last_observed_time.usec);
+    return t;
+}
+
+/* Events live for an hour after they were last seen. */
+static void on_event_sweep(void *arg)
+{
+    struct apiserver *s = arg;
+    usec_t limit = rt_wall(s->rt) - s->opts.event_ttl_s * 1000000;
+    struct object *old[API_EVENTS_SWEEP_MAX];
+    size_t n = 0;
+    struct store_iter it;
+    if (store_iter_init(&it, s->store, KIND(EVENT), STR_NONE, 0, STR_NONE, STR_NONE) >= 0) {
+        for (struct object *o; n < ARRAY_LEN(old) && (o = store_iter_next(&it));)
+            if (event_time(o->msg) < limit)
+                old[n++] = object_ref(o);
+        store_iter_fini(&it);
+    }
+    for (size_t i = 0; i < n; i++) {
+        (void)!store_delete(s->store, KIND(EVENT), object_ns(old[i]), object_name(old[i]),
+                            old[i]->rev, NULL, NULL, NULL);
+        object_unref(old[i]);
+    }
+    rt_timer_start(&s->event_timer, n == ARRAY_LEN(old) ? NSEC_PER_SEC : EVENT_SWEEP_PERIOD);
+}
+
+static void on_renew(void *arg)
+{
+    struct apiserver *s = arg;
+    struct error err = {0};
+    bool changed = false;
+    int r =
+        pki_renew(s->pki, s->opts.sans, s->opts.n_sans, rt_wall(s->rt) / 1000000, &changed, &err);
+    if (r < 0)
+        log_warn("certificates could not be renewed: %.*s", STR_ARG(err.message));
+    else if (changed && s->front)
+        front_reload_certificates(s->front);
+    error_fini(&err);
+    rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
+}
+
+int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
+                  struct apiserver **ret, struct error *err)
+{
+    static const struct apiserver_opts none;
+    struct apiserver *s = NEW(struct apiserver);
+    s->rt = core;
+    s->store = store;
+    list_init(&s->calls);
+    list_init(&s->watches);
+    copy_opts(s, opts ? opts : &none);
+    rt_task_init(&s->ready_task, core, on_ready_task, s);
+    rt_task_init(&s->stop_task, core, on_stopped, s);
+    rt_timer_init(&s->bookmark_timer, core, on_bookmark, s);
+    rt_timer_init(&s->event_timer, core, on_event_sweep, s);
+    rt_timer_init(&s->renew_timer, core, on_renew, s);
+    if (s->opts.pki_dir) {
+        int r = pki_open(s->opts.pki_dir, s->opts.sans, s->opts.n_sans, rt_wall(core) / 1000000,
+                         &s->pki, err);
+        if (r < 0) {
+            free_opts(s);
+            free(s);
+            return r;
+        }
+        rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    }
+    s->rbac = rbac_new(s);
+    s->alloc = alloc_new(s);
+    rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
+    rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
+    bootstrap_start(s);
+    *ret = s;
+    return 0;
+}
+
+static bool is_reachable(struct str host)
+{
+    return host.n && !str_starts(host, STR("127.")) && !str_is(host, "0.0.0.0") &&
+           !str_is(host, "::") && !str_is(host, "::1") && !str_is(host, "localhost");
+}
+
+int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
+{
+    if (!s->pki)
+        return error_set(err, REASON_INTERNAL, "the API server cannot listen without keys");
+    int r = front_new(s, addr, &s->front, err);
+    if (r < 0)
+        return r;
+    s->port = front_port(s->front);
+    struct rt_addr at;
+    struct str host = s->opts.advertise_address ? str_z(s->opts.advertise_address) : STR_NONE;
+    if (!host.n && rt_addr_parse(str_z(addr), &at, NULL) >= 0 && !at.any && !at.is_unix &&
+        is_reachable(str_z(at.host)))
+        host = str_z(at.host);
+    if (host.n)
+        s->advertise = (struct str){str_dup(host), host.n};
+    bootstrap_endpoints(s);
+    return 0;
+}
+
+uint16_t apiserver_port(const struct apiserver *s)
+{
+    return s->port;
+}
+
+void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
+{
+    s->stopping = true;
+    rt_timer_stop(&s->bookmark_timer);
+    rt_timer_stop(&s->event_timer);
+    rt_timer_stop(&s->renew_timer);
+    if (s->retry_timer.rt)
+        rt_timer_stop(&s->retry_timer);
+    s->stop_done = done;
+    s->stop_arg = arg;
+    if (s->front)
+        front_stop(s->front, timeout_ms, done, arg);
+    else
+        rt_task_schedule(&s->stop_task);
+}
+
+struct apiserver *apiserver_free(struct apiserver *s)
+{
+    if (!s)
+        return NULL;
+    ASSERT(list_empty(&s->watches));
+    while (!list_empty(
+        &s->calls)) { /* whoever waits for them is gone; the store will not call back any more */
+        struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
+        list_remove(&c->link);
+    }
+    s->front = front_free(s->front);
+    rt_timer_stop(&s->bookmark_timer);
+    rt_timer_stop(&s->event_timer);
+    rt_timer_stop(&s->renew_timer);
+    if (s->retry_timer.rt)
+        rt_timer_stop(&s->retry_timer);
+    rt_task_cancel(&s->ready_task);
+    rt_task_cancel(&s->stop_task);
+    s->rbac = rbac_free(s->rbac);
+    s->alloc = alloc_free(s->alloc);
+    s->pki = pki_free(s->pki);
+    free((void *)(uintptr_t)s->advertise.p);
+    free_opts(s);
+    free(s);
+    return NULL;
+}
+
+/* ---- credentials ---- */
+
+static int need_pki(const struct apiserver *s, struct error *err)
+{
+    return s->pki ? 0 : error_set(err, REASON_INTERNAL, "this API server has no keys");
+}
+
+int apiserver_issue_client_cert(struct apiserver *s, struct str user, const struct str *groups,
+                                size_t n_groups, char **ret_cert_pem, char **ret_key_pem,
+                                struct error *err)
+{
+    int r = need_pki(s, err);
+    if (r < 0)
+        return r;
+    struct cert_spec spec = {.cn = user,
+                             .orgs = groups,
+                             .n_orgs = n_groups,
+                             .for_client = true,
+                             .not_after_s =
+                                 rt_wall(s->rt) / 1000000 + (int64_t)PKI_CERT_DAYS * 86400};
+    return pki_issue(s->pki, &spec, ret_cert_pem, ret_key_pem, err);
+}
+
+int apiserver_issue_node_serving_cert(struct apiserver *s, const char *node_name,
+                                      const char *const *addresses, size_t n, char **ret_cert_pem,
+                                      char **ret_key_pem, struct error *err)
+{
+    int r = need_pki(s, err);
+    if (r < 0)
+        return r;
+    struct str dns[CERT_NAMES_MAX], ips[CERT_NAMES_MAX];
+    struct str org = STR("system:nodes");
+    struct arena a = {0};
+    size_t n_dns = 0, n_ips = 0;
+    dns[n_dns++] = str_z(node_name);
+    for (size_t i = 0; i < n && n_dns < CERT_NAMES_MAX && n_ips < CERT_NAMES_MAX; i++) {
+        bool ip = schema_format_check(SCHEMA_FORMAT_IP, str_z(addresses[i])) == NULL;
+        if (ip)
+            ips[n_ips++] = str_z(addresses[i]);
+        else
+            dns[n_dns++] = str_z(addresses[i]);
+    }
+    struct cert_spec spec = {.cn = arena_printf(&a, "system:node:%s", node_name),
+                             .orgs = &org,
+                             .n_orgs = 1,
+                             .dns = dns,
+                             .n_dns = n_dns,
+                             .ips = ips,
+                             .n_ips = n_ips,
+                             .for_server = true,
+                             .not_after_s =
+                                 rt_wall(s->rt) / 1000000 + (int64_t)PKI_CERT_DAYS * 86400};
+    r = pki_issue(s->pki, &spec, ret_cert_pem, ret_key_pem, err);
+    arena_fini(&a);
+    return r;
+}
+
+static int write_kubeconfig(struct apiserver *s, const char *user, struct str cn, struct str org,
+                            const char *path, const char *server_url, struct error *err)
+{
+    char *cert = NULL, *key = NULL;
+    int r = apiserver_issue_client_cert(s, cn, &org, 1, &cert, &key, err);
+    if (r < 0)
+        return r;
+    char *text = pki_kubeconfig(s->pki, user, server_url, cert, key);
+    r = pki_write_file(path, str_z(text), 0600, err);
+    crypto_wipe(text, strlen(text));
+    crypto_wipe(key, strlen(key));
+    free(text);
+    free(cert);
+    free(key);
+    return r;
+}
+
+int apiserver_write_admin_kubeconfig(struct apiserver *s, const char *path, const char *server_url,
+                                     struct error *err)
+{
+    return write_kubeconfig(s, "admin", STR("kubernetes-admin"), STR("system:masters"), path,
+                            server_url, err);
+}
+
+int apiserver_write_node_kubeconfig(struct apiserver *s, const char *node_name, const char *path,
+                                    const char *server_url, struct error *err)
+{
+    CLEANUP(freep) char *cn = xasprintf("system:node:%s", node_name);
+    return write_kubeconfig(s, cn, str_z(cn), STR("system:nodes"), path, server_url, err);
+}
+
+const char *apiserver_ca_pem(const struct apiserver *s)
+{
+    return s->pki ? s->pki->ca_pem : NULL;
+}

@@ -1,0 +1,87 @@
+/* The API server: everything between a client's request and the store.
+ *
+ * Two halves. The core half runs on the core loop's thread (`core`), beside store, controllers and
+ * scheduler: authorization, admission, verbs, watches. The front half runs on I/O threads of its
+ * own: TLS, HTTP, routing, decoding and encoding. In-process clients (apiserver_client) talk to the
+ * core half directly and share its objects; they work without any front, also on rt_sim.
+ *
+ * Life: apiserver_new (nothing is served yet, the default objects are being written),
+ * apiserver_listen (optional), ..., apiserver_stop, and after its done callback apiserver_free. All
+ * functions run on the core thread. */
+#pragma once
+
+#include "base/error.h"
+#include "client/client.h"
+#include "rt/rt.h"
+#include "store/store.h"
+
+struct apiserver;
+
+/* All strings are copied. Zero means the default named behind. */
+struct apiserver_opts {
+    const char *pki_dir;     /* where keys and certificates live, made on first use; NULL: none (no
+                                front, no     tokens: simulator and unit tests) */
+    const char *const *sans; /* more names and addresses for the serving certificate */
+    size_t n_sans;
+    const char *service_cidr;            /* "10.96.0.0/16" */
+    uint16_t nodeport_min, nodeport_max; /* 30000, 32767 */
+    const char
+        *advertise_address; /* what the `kubernetes` Service points at; NULL: the listen address
+                               unless it is a loopback or any address, then no endpoints */
+    unsigned io_threads;    /* 1 */
+    bool no_anonymous;      /* refuse requests without credentials, also health and version */
+    int64_t event_ttl_s;    /* 3600 */
+    bool no_bootstrap;      /* write no default objects (unit tests) */
+};
+
+/* Opens (or makes) the PKI, checks the serving certificate, and starts to write the default
+ * objects: namespaces, RBAC, priority classes, the `kubernetes` Service. core and store are
+ * borrowed. */
+int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
+                  struct apiserver **ret, struct error *err) MUST_CHECK;
+/* fn(arg) once, from the loop, when the default objects are durable (also when they were there
+ * before). At most one fn. */
+void apiserver_on_ready(struct apiserver *s, void (*fn)(void *arg), void *arg);
+bool apiserver_is_ready(const struct apiserver *s);
+
+/* Starts the HTTPS front on "ADDR:PORT" (port 0: any free one; see apiserver_port). Needs pki_dir.
+ */
+int apiserver_listen(struct apiserver *s, const char *addr, struct error *err) MUST_CHECK;
+uint16_t apiserver_port(const struct apiserver *s); /* 0 before apiserver_listen */
+
+/* Refuses new connections, ends watches, lets calls under way finish (at most timeout_ms), joins
+ * the I/O threads. done(arg) comes from the loop. */
+void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg);
+/* After apiserver_stop's done, or without any listen. In-process clients must have been freed.
+ * Takes NULL; returns NULL. */
+struct apiserver *apiserver_free(struct apiserver *s);
+
+/* An in-process client (client/client.h) of the core half. user is an identity such as
+ * "system:kube-scheduler"; with authorize false RBAC is not asked (controllers of this process),
+ * else the call is authorized as if it came over the network (tests, the simulator's nodes).
+ * Admission runs in both cases. Objects in replies and events are the store's own, shared. Free
+ * with client_free. */
+struct client *apiserver_client(struct apiserver *s, struct str user, const struct str *groups,
+                                size_t n_groups, bool authorize);
+
+/* ---- credentials for others (need pki_dir) ---- */
+
+/* Writes a kubeconfig (0600, atomically) with an embedded client certificate.
+ * admin: O=system:masters; node: CN=system:node:NAME, O=system:nodes. server_url:
+ * "https://127.0.0.1:6443". */
+int apiserver_write_admin_kubeconfig(struct apiserver *s, const char *path, const char *server_url,
+                                     struct error *err) MUST_CHECK;
+int apiserver_write_node_kubeconfig(struct apiserver *s, const char *node_name, const char *path,
+                                    const char *server_url, struct error *err) MUST_CHECK;
+/* A client certificate (valid a year) for user and groups; malloc'ed PEM texts. */
+int apiserver_issue_client_cert(struct apiserver *s, struct str user, const struct str *groups,
+                                size_t n_groups, char **ret_cert_pem, char **ret_key_pem,
+                                struct error *err) MUST_CHECK;
+/* The node's serving certificate (its HTTPS API): SANs are its name and addresses. Malloc'ed PEM
+ * texts. */
+int apiserver_issue_node_serving_cert(struct apiserver *s, const char *node_name,
+                                      const char *const *addresses, size_t n, char **ret_cert_pem,
+                                      char **ret_key_pem, struct error *err) MUST_CHECK;
+/* The cluster CA in PEM, borrowed; NULL without pki_dir. The root CA ConfigMap controller publishes
+ * it. */
+const char *apiserver_ca_pem(const struct apiserver *s);

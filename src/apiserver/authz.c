@@ -1,0 +1,143 @@
+/* The chain of authorizers, in the order Kubernetes asks them: system:masters, the node authorizer,
+ * RBAC; and impersonation, which is an authorization of its own and then a change of identity. */
+#include "apiserver/internal.h"
+
+bool user_in_group(const struct api_user *u, struct str group)
+{
+    for (uint32_t i = 0; i < u->n_groups; i++)
+        if (str_eq(u->groups[i], group))
+            return true;
+    return false;
+}
+
+bool authz_allowed(struct apiserver *s, const struct authz_attrs *at, struct arena *a,
+                   struct str *ret_reason)
+{
+    struct str node;
+    *ret_reason = STR_NONE;
+    if (at->user->trusted || user_in_group(at->user, STR("system:masters")))
+        return true;
+    if (authz_node_is(at->user, &node) && authz_node_allowed(s, node, at, ret_reason))
+        return true;
+    struct str node_reason = *ret_reason;
+    if (rbac_allowed(s->rbac, at, a, ret_reason))
+        return true;
+    *ret_reason = node_reason;
+    return false;
+}
+
+static int forbid(struct api_call *c, const struct authz_attrs *at, struct str reason)
+{
+    struct error *err = &c->reply.err;
+    if (at->path.p)
+        return error_set(err, REASON_FORBIDDEN,
+                         "forbidden: User \"%.*s\" cannot %.*s path \"%.*s\"%s%.*s",
+                         STR_ARG(at->user->name), STR_ARG(at->verb), STR_ARG(at->path),
+                         reason.n ? ": " : "", STR_ARG(reason));
+    struct str none = STR("");
+    return error_set(err, REASON_FORBIDDEN,
+                     "%.*s%s%.*s%s%.*s%s is forbidden: User \"%.*s\" cannot %.*s resource "
+                     "\"%.*s%s%.*s\" in API group "
+                     "\"%.*s\" %s%.*s%s%s%.*s",
+                     STR_ARG(at->resource), at->group.n ? "." : "", STR_ARG(at->group),
+                     at->name.n ? " \"" : "", STR_ARG(at->name), at->name.n ? "\"" : "",
+                     STR_ARG(at->user->name), STR_ARG(at->verb), STR_ARG(at->resource),
+                     at->subresource.n ? "/" : "", STR_ARG(at->subresource), STR_ARG(at->group),
+                     at->ns.n ? "in the namespace \"" : "at the cluster scope",
+                     STR_ARG(at->ns.n ? at->ns : none), at->ns.n ? "\"" : "", reason.n ? ": " : "",
+                     STR_ARG(reason));
+}
+
+static int impersonate_one(struct api_call *c, const char *resource, struct str ns, struct str name)
+{
+    struct authz_attrs at = {.user = &c->user,
+                             .verb = STR("impersonate"),
+                             .group = STR_NONE,
+                             .version = STR("v1"),
+                             .resource = str_z(resource),
+                             .ns = ns,
+                             .name = name};
+    struct str reason;
+    if (authz_allowed(c->server, &at, NULL, &reason))
+        return 0;
+    return forbid(c, &at, reason);
+}
+
+static int impersonate(struct api_call *c)
+{
+    if (!c->impersonate_user.n) {
+        if (c->n_impersonate_groups || c->impersonate_uid.n)
+            return call_error(
+                c, REASON_BAD_REQUEST,
+                "requested impersonation of a group or uid without impersonating a user");
+        return 0;
+    }
+    struct str rest = c->impersonate_user, ns, name = STR_NONE;
+    struct str prefix = STR("system:serviceaccount:");
+    bool sa = str_starts(rest, prefix);
+    int r;
+    if (sa) {
+        rest = str_sub(rest, prefix.n, rest.n);
+        if (!str_cut(&rest, ':', &ns) || !ns.n || !rest.n)
+            return call_error(c, REASON_BAD_REQUEST,
+                              "Username must be in the form system:serviceaccount:namespace:name");
+        name = rest;
+        r = impersonate_one(c, "serviceaccounts", ns, name);
+    } else {
+        r = impersonate_one(c, "users", STR_NONE, c->impersonate_user);
+    }
+    for (uint32_t i = 0; r >= 0 && i < c->n_impersonate_groups; i++)
+        r = impersonate_one(c, "groups", STR_NONE, c->impersonate_groups[i]);
+    if (r < 0)
+        return r;
+    struct api_user u = {.name = c->impersonate_user, .uid = c->impersonate_uid};
+    u.groups = ARENA_NEW_N(&c->arena, struct str, c->n_impersonate_groups + 3);
+    for (uint32_t i = 0; i < c->n_impersonate_groups; i++)
+        u.groups[u.n_groups++] = c->impersonate_groups[i];
+    if (sa && u.n_groups == 0) {
+        u.groups[u.n_groups++] = STR("system:serviceaccounts");
+        u.groups[u.n_groups++] =
+            arena_printf(&c->arena, "system:serviceaccounts:%.*s", STR_ARG(ns));
+    }
+    if (!str_is(u.name, "system:anonymous") && !user_in_group(&u, STR("system:authenticated")))
+        u.groups[u.n_groups++] = STR("system:authenticated");
+    else if (str_is(u.name, "system:anonymous"))
+        u.groups[u.n_groups++] = STR("system:unauthenticated");
+    c->user = u;
+    return 0;
+}
+
+int authz_call(struct api_call *c)
+{
+    int r;
+    if (c->user.trusted)
+        return 0;
+    if (c->user.token) {
+        r = token_bound_check(c->server, c->user.token, NULL);
+        if (r < 0)
+            return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
+    }
+    r = impersonate(c);
+    if (r < 0)
+        return r;
+    struct authz_attrs at = {.user = &c->user, .verb = str_z(api_call_verb_text(c))};
+    if (c->verb == API_PATH) {
+        at.path = c->path;
+    } else {
+        at.group = str_z(c->kind->group);
+        at.version = str_z(c->kind->version);
+        at.resource = str_z(c->kind->plural);
+        at.subresource = c->subresource;
+        at.ns = c->ns;
+        at.name = c->name;
+        at.field_selector = c->opts.field_selector;
+        if (c->kind == KIND(NAMESPACE)) /* a namespace is in itself, for RoleBindings */
+            at.ns = c->name;
+    }
+    struct str reason;
+    if (authz_allowed(c->server, &at, NULL, &reason))
+        return 0;
+    if (c->kind == KIND(NAMESPACE))
+        at.ns = c->name;
+    return forbid(c, &at, reason);
+}

@@ -1,0 +1,181 @@
+/* The objects every cluster has, written at start: namespaces, RBAC defaults, priority classes, and
+ * the `kubernetes` Service with its endpoints. Written straight to the store (they need no
+ * admission), each only when it is missing or, for RBAC defaults, differs. Until the last is
+ * durable the server is not ready; a refused write (disk full) is tried again. */
+#include "apiserver/internal.h"
+
+#include "api/hooks.h"
+#include "base/log.h"
+
+#define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)
+
+static void on_retry(void *arg)
+{
+    bootstrap_start(arg);
+}
+
+static void on_written(void *arg, int r, struct object *obj, const struct error *err)
+{
+    struct apiserver *s = arg;
+    (void)obj;
+    ASSERT(s->bootstrap_left > 0);
+    if (r < 0 && r != -EEXIST && r != -ESTALE) {
+        log_warn("cannot write a default object: %.*s", STR_ARG(err ? err->message : STR_NONE));
+        if (!s->stopping && !rt_timer_active(&s->retry_timer))
+            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
+    }
+    if (--s->bootstrap_left == 0)
+        rt_task_schedule(&s->ready_task);
+}
+
+static void want(struct apiserver *s, const struct schema_kind *k, const void *msg)
+{
+    struct arena a = {0};
+    void *copy = schema_clone(k->desc, msg, &a);
+    struct api_object_meta *m = copy;
+    const struct api_hooks *h = api_hooks_find(k);
+    struct object *old = store_peek(s->store, k, m->namespace, m->name);
+    struct error err = {0};
+    rev_t expected = STORE_ABSENT;
+    api_default(k, copy, &a);
+    if (old) {
+        const struct api_object_meta *o = object_meta(old);
+        const struct str *update =
+            KV_GET(o, annotations, STR("rbac.authorization.kubernetes.io/autoupdate"));
+        bool rbac = k == KIND(CLUSTER_ROLE) || k == KIND(CLUSTER_ROLE_BINDING);
+        if (!rbac || (update && str_is(*update, "false")) || o->deletion_timestamp.set)
+            goto out;
+        struct api_object_meta own = *m;
+        *m = *o;
+        m->labels = own.labels;
+        m->n_labels = own.n_labels;
+        if (schema_equal(k->desc, copy, old->msg))
+            goto out;
+        m->resource_version = STR_NONE;
+        expected = old->rev;
+    } else {
+        make_uid(s->rt, &a, &m->uid);
+        m->creation_timestamp = timestamp_seconds(rt_wall(s->rt));
+        m->generation = h && h->generation ? 1 : 0;
+    }
+    int r = store_put(s->store, k, copy, expected, on_written, s, &err);
+    s->bootstrap_left += r >= 0;
+    if (r < 0) {
+        log_warn("cannot write default %s %.*s: %.*s", k->kind, STR_ARG(m->name),
+                 STR_ARG(err.message));
+        if (!rt_timer_active(&s->retry_timer))
+            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
+    }
+out:
+    error_fini(&err);
+    arena_fini(&a);
+}
+
+static void want_namespace(struct apiserver *s, const char *name)
+{
+    struct api_namespace ns = {0};
+    struct str finalizer = STR("kubernetes");
+    struct kv_str label = {STR("kubernetes.io/metadata.name"), str_z(name)};
+    ns.metadata.name = str_z(name);
+    ns.metadata.labels = &label;
+    ns.metadata.n_labels = 1;
+    ns.spec.finalizers = &finalizer;
+    ns.spec.n_finalizers = 1;
+    ns.status.phase = STR("Active");
+    want(s, KIND(NAMESPACE), &ns);
+}
+
+static void want_priority_class(struct apiserver *s, const char *name, int32_t value,
+                                const char *text)
+{
+    struct api_priority_class p = {0};
+    p.metadata.name = str_z(name);
+    p.value = value;
+    p.description = str_z(text);
+    want(s, KIND(PRIORITY_CLASS), &p);
+}
+
+static void want_kubernetes_service(struct apiserver *s)
+{
+    struct kv_str labels[] = {{STR("component"), STR("apiserver")},
+                              {STR("provider"), STR("kubernetes")}};
+    struct str ip = alloc_first_ip(s->alloc);
+    struct api_service_port port = {.name = STR("https"),
+                                    .protocol = STR("TCP"),
+                                    .port = 443,
+                                    .target_port = int_or_str_int(s->port ? s->port : 6443)};
+    struct api_service svc = {0};
+    svc.metadata.name = STR("kubernetes");
+    svc.metadata.namespace = STR("default");
+    svc.metadata.labels = labels;
+    svc.metadata.n_labels = 2;
+    svc.spec.type = STR("ClusterIP");
+    svc.spec.cluster_ip = ip;
+    svc.spec.cluster_ips = &ip;
+    svc.spec.n_cluster_ips = 1;
+    svc.spec.ports = &port;
+    svc.spec.n_ports = 1;
+    want(s, KIND(SERVICE), &svc);
+}
+
+/* The endpoints follow the address served on, so they are written (again) by apiserver_listen. */
+void bootstrap_endpoints(struct apiserver *s)
+{
+    struct arena a = {0};
+    struct api_endpoint_slice es = {0};
+    struct kv_str label = {STR("kubernetes.io/service-name"), STR("kubernetes")};
+    struct api_endpoint ep = {0};
+    struct api_discovery_endpoint_port port = {
+        .name = STR("https"), .protocol = STR("TCP"), .has_port = true, .port = s->port};
+    struct object *old =
+        store_peek(s->store, KIND(ENDPOINT_SLICE), STR("default"), STR("kubernetes"));
+    if (!s->advertise.n || !s->port)
+        return;
+    if (old)
+        es.metadata = *object_meta(old);
+    es.metadata.name = STR("kubernetes");
+    es.metadata.namespace = STR("default");
+    es.metadata.labels = &label;
+    es.metadata.n_labels = 1;
+    es.metadata.resource_version = STR_NONE;
+    es.address_type = STR("IPv4");
+    ep.addresses = &s->advertise;
+    ep.n_addresses = 1;
+    ep.conditions.has_ready = ep.conditions.ready = true;
+    es.endpoints = &ep;
+    es.n_endpoints = 1;
+    es.ports = &port;
+    es.n_ports = 1;
+    if (!old) {
+        make_uid(s->rt, &a, &es.metadata.uid);
+        es.metadata.creation_timestamp = timestamp_seconds(rt_wall(s->rt));
+        es.metadata.generation = 1;
+    }
+    (void)!store_put(s->store, KIND(ENDPOINT_SLICE), &es, old ? old->rev : STORE_ABSENT, NULL, NULL,
+                     NULL);
+    arena_fini(&a);
+}
+
+void bootstrap_start(struct apiserver *s)
+{
+    if (!s->retry_timer.rt)
+        rt_timer_init(&s->retry_timer, s->rt, on_retry, s);
+    s->bootstrap_left++; /* held until all are asked for */
+    if (!s->opts.no_bootstrap) {
+        want_namespace(s, "default");
+        want_namespace(s, "kube-system");
+        want_namespace(s, "kube-public");
+        want_namespace(s, "kube-node-lease");
+        bootstrap_roles(s, want);
+        want_priority_class(
+            s, "system-node-critical", 2000001000,
+            "Used for system critical pods that must not be moved from their current node.");
+        want_priority_class(s, "system-cluster-critical", 2000000000,
+                            "Used for system critical pods that must run in the cluster, but can "
+                            "be moved to another "
+                            "node if necessary.");
+        want_kubernetes_service(s);
+    }
+    if (--s->bootstrap_left == 0)
+        rt_task_schedule(&s->ready_task);
+}

@@ -1,0 +1,10 @@
+/* The `continue` token of a list: base64url of "v1:<rev>:<namespace>/<name>". It says after which
+ * object, and at which revision, the next page starts. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/base.h"
+
+struct str continue_make(struct arena *a, rev_t rev, struct str ns, struct str name);
+int continue_parse(struct arena *a, struct str token, rev_t *ret_rev, struct str *ret_ns,
+                   struct str *ret_name) MUST_CHECK;

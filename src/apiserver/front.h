@@ -1,0 +1,14 @@
+/* The front half: I/O threads that speak HTTPS and hand calls to the core. See front.c. */
+#pragma once
+
+#include "apiserver/apiserver.h"
+
+struct front;
+
+/* Listens on addr and starts the I/O threads. Core thread, as all of these. */
+int front_new(struct apiserver *s, const char *addr, struct front **ret,
+              struct error *err) MUST_CHECK;
+uint16_t front_port(const struct front *f);
+void front_reload_certificates(struct front *f);
+void front_stop(struct front *f, int64_t timeout_ms, void (*done)(void *arg), void *arg);
+struct front *front_free(struct front *f); /* after front_stop; takes NULL; returns NULL */

@@ -1,0 +1,192 @@
+/* What the files of the core half share. */
+#pragma once
+
+#include "apiserver/apiserver.h"
+#include "apiserver/call.h"
+#include "apiserver/pki.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+struct rbac;
+struct alloc;
+struct front;
+
+struct apiserver {
+    struct rt *rt;              /* borrowed */
+    struct store *store;        /* borrowed */
+    struct apiserver_opts opts; /* strings owned */
+    struct pki *pki;            /* owned; NULL: none */
+    struct rbac *rbac;          /* owned */
+    struct alloc *alloc;        /* owned: cluster addresses and node ports */
+    struct front *front;        /* owned; NULL: not listening */
+    struct list calls;          /* under way in the core */
+    struct list watches;        /* struct api_watch */
+    size_t n_watches;
+    struct rt_timer bookmark_timer, event_timer, renew_timer;
+    uint64_t warnings_logged;
+    /* bootstrap */
+    unsigned bootstrap_left;
+    bool ready, stopping;
+    void (*on_ready)(void *arg);
+    void *on_ready_arg;
+    struct rt_task ready_task, stop_task;
+    void (*stop_done)(void *arg);
+    void *stop_arg;
+    struct rt_timer retry_timer;
+    struct str advertise; /* of the kubernetes Service; owned */
+    uint16_t port;
+    uint64_t calls_total[_API_VERB_MAX];
+};
+
+#define KIND(id) schema_kinds[KIND_##id]
+
+/* ---- verbs: <0 error is in c->reply.err; 0 answered; 1 will be answered later ---- */
+int verb_get(struct api_call *c) MUST_CHECK;
+int verb_list(struct api_call *c) MUST_CHECK;
+int verb_create(struct api_call *c) MUST_CHECK;
+int verb_update(struct api_call *c) MUST_CHECK;
+int verb_patch(struct api_call *c) MUST_CHECK;
+int verb_delete(struct api_call *c) MUST_CHECK;
+int verb_deletecollection(struct api_call *c) MUST_CHECK;
+int verb_connect(struct api_call *c) MUST_CHECK;
+/* A create, update or patch of c->subresource that has rules of its own; -ENOSYS: it has none (then
+ * it is an ordinary update: status). */
+int subresource_run(struct api_call *c) MUST_CHECK;
+bool subresource_is_special(const struct api_call *c);
+/* create of a kind that is answered and not stored (reviews). */
+int review_run(struct api_call *c) MUST_CHECK;
+bool review_is(const struct schema_kind *k);
+
+/* The kind objects of k are stored as. */
+static inline const struct schema_kind *storage_kind(const struct schema_kind *k)
+{
+    return schema_kinds[k->storage];
+}
+/* The newest accepted state, durable or not. Borrowed for this turn. */
+struct object *call_peek(struct api_call *c);
+
+/* Ends of a mutating verb. The message (of c->kind) is converted to the stored kind, and the call
+ * is answered with the object as stored; a dry run is answered at once. */
+int call_put(struct api_call *c, const void *msg, rev_t expected) MUST_CHECK;
+int call_remove(struct api_call *c, struct object *old, rev_t expected,
+                bool answer_status) MUST_CHECK;
+/* Answers with a message that is not stored. */
+int call_message(struct api_call *c, const struct schema_desc *desc, const void *msg, int code);
+void call_finish(struct api_call *c); /* reply is set */
+
+/* ---- errors with the words of a Kubernetes server; all return the errno ---- */
+int call_not_found(struct api_call *c, const struct schema_kind *k, struct str name);
+int call_already_exists(struct api_call *c, struct str name);
+int call_conflict(struct api_call *c, struct str name, const char *fmt, ...) PRINTF(3, 4);
+int call_forbidden(struct api_call *c, struct str name, const char *fmt, ...) PRINTF(3, 4);
+int call_invalid(struct api_call *c,
+                 struct str name) MUST_CHECK; /* from the causes collected; 0: none */
+int call_error(struct api_call *c, enum error_reason reason, const char *fmt, ...) PRINTF(3, 4);
+/* "pods", "deployments.apps" */
+const char *kind_resource(const struct schema_kind *k, char *out, size_t n);
+/* "Pod", "Deployment.apps" */
+const char *kind_qualified(const struct schema_kind *k, char *out, size_t n);
+
+/* ---- strategy.c: the metadata rules every kind has ---- */
+int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
+/* msg becomes what is written: what the client may not change is taken from old. */
+int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
+/* Checks the rules after admission. old NULL: create. */
+int strategy_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+/* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
+int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
+bool kind_has_status(const struct schema_kind *k);
+void make_uid(struct rt *rt, struct arena *a, struct str *ret);
+struct str make_name(struct api_call *c, struct str base); /* base and five random characters */
+void random_suffix(struct rt *rt, char *out, size_t n);
+/* Deletes one object of c->kind by the rules of c->del. done NULL: the call is answered with it. */
+int delete_one(struct api_call *c, struct object *old, store_done_fn done, void *arg) MUST_CHECK;
+bool has_finalizer(const struct api_object_meta *m, struct str f);
+
+/* ---- admission.c ---- */
+/* Both may change msg (create, update) or refuse. old NULL: create. */
+int admit_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
+int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
+int admit_node_restriction(struct api_call *c, const void *msg,
+                           const struct object *old) MUST_CHECK;
+
+/* ---- authorization ---- */
+struct authz_attrs {
+    const struct api_user *user;
+    struct str verb;
+    struct str group, version, resource, subresource, ns, name;
+    struct str path;           /* present: a path, not a resource */
+    struct str field_selector; /* of a list or watch */
+};
+/* *ret_reason is static or in a. */
+bool authz_allowed(struct apiserver *s, const struct authz_attrs *at, struct arena *a,
+                   struct str *ret_reason);
+int authz_call(struct api_call *c) MUST_CHECK; /* also impersonation */
+struct rbac *rbac_new(struct apiserver *s);
+struct rbac *rbac_free(struct rbac *r);
+bool rbac_allowed(struct rbac *r, const struct authz_attrs *at, struct arena *a,
+                  struct str *ret_reason);
+/* Rules of a user in a namespace, for SelfSubjectRulesReview and escalation checks. */
+typedef void (*rbac_rule_fn)(void *arg, const struct api_policy_rule *rule);
+void rbac_rules(struct rbac *r, const struct api_user *user, struct str ns, rbac_rule_fn fn,
+                void *arg);
+/* 0, or forbids: the rules give more than the user has (roles), or bind a role with more
+ * (bindings). */
+int rbac_check_escalation(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+bool authz_node_is(const struct api_user *u, struct str *ret_node);
+bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz_attrs *at,
+                        struct str *ret_reason);
+bool user_in_group(const struct api_user *u, struct str group);
+
+/* ---- tokens (authn.c) ---- */
+/* Core thread: the service account, pod, secret and node a verified token is bound to still exist.
+ */
+int token_bound_check(struct apiserver *s, const struct api_token_bound *b,
+                      struct error *err) MUST_CHECK;
+int sub_token(struct api_call *c) MUST_CHECK; /* serviceaccounts/token */
+int review_token(struct api_call *c) MUST_CHECK;
+
+/* ---- alloc.c ---- */
+struct alloc *alloc_new(struct apiserver *s);
+struct alloc *alloc_free(struct alloc *a);
+/* Fills in clusterIP(s) and nodePorts of a Service or checks those it names. */
+int alloc_service(struct api_call *c, struct api_service *svc,
+                  const struct api_service *old) MUST_CHECK;
+struct str alloc_first_ip(struct alloc *a); /* of the kubernetes Service; borrowed */
+/* The write of the call failed: gives back what it took. */
+void alloc_rollback(struct api_call *c, const struct api_service *svc,
+                    const struct api_service *old);
+
+/* ---- bootstrap.c, rbac_defaults.c ---- */
+void bootstrap_start(struct apiserver *s);
+void bootstrap_endpoints(
+    struct apiserver *s); /* of the kubernetes Service; when the port is known */
+void bootstrap_roles(struct apiserver *s,
+                     void (*want)(struct apiserver *s, const struct schema_kind *k,
+                                  const void *msg));
+
+/* ---- watches (watch.c) ---- */
+struct api_watch;
+typedef void (*api_watch_fn)(void *arg, const struct client_event *events, size_t n);
+struct api_watch_opts {
+    const struct schema_kind *kind;
+    struct str ns, name; /* name: only this object */
+    struct str label_selector, field_selector;
+    rev_t from_rev;
+    bool initial; /* first the present objects as ADDED (from_rev ignored), then changes */
+    bool initial_end_bookmark; /* and then a bookmark with the annotation k8s.io/initial-events-end
+                                */
+    bool bookmarks;
+    bool deferred_error; /* bad selectors too come as an ERROR event, not as a return value */
+};
+/* Events come from the loop, never from inside. An ERROR event is the last one; stop it all the
+ * same. */
+int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_watch_fn fn, void *arg,
+                    struct api_watch **ret, struct error *err) MUST_CHECK;
+void api_watch_stop(struct api_watch *w); /* takes NULL */
+void api_watch_tick(struct apiserver *s); /* bookmarks */
+
+/* ---- figures for /metrics and /readyz, made on the core thread ---- */
+void metrics_core(struct apiserver *s, struct buf *out);

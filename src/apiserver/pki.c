@@ -1,0 +1,384 @@
+/* Makes, checks and renews the cluster's keys and certificates.
+ *
+ * Everything is decided at open: what is there is used when it parses, belongs together and is
+ * signed by the CA; what has run out is replaced; what is damaged stops the start with a message
+ * that names the file, since silently making a new CA would lock every client out. */
+#include "apiserver/pki.h"
+
+#include "base/mem.h"
+#include "codec/base64.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PKI_FILE_BYTES_MAX ((size_t)1 << 20) /* a chain of certificates is a few KiB */
+
+static const char *const standard_names[] = {
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+};
+static const char *const standard_ips[] = {"127.0.0.1", "::1", "10.96.0.1"};
+
+static char *pki_path(const struct pki *p, const char *name)
+{
+    return xasprintf("%s/%s", p->dir, name);
+}
+
+/* 1 read, 0 not there, <0 error. */
+static int read_file(const char *path, char **ret, struct error *err)
+{
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0)
+        return error_errno(err, errno, "cannot open %s", path);
+    struct buf b = {.limit_bytes = PKI_FILE_BYTES_MAX};
+    for (;;) {
+        char *p = buf_reserve(&b, 4096);
+        ssize_t n = p ? read(fd, p, 4096) : -1;
+        if (n < 0) {
+            int e = p ? errno : EFBIG;
+            buf_fini(&b);
+            return error_errno(err, e, "cannot read %s", path);
+        }
+        if (n == 0)
+            break;
+        b.n += (size_t)n;
+    }
+    buf_add_char(&b, '\0');
+    *ret = buf_take(&b, NULL);
+    return 1;
+}
+
+static int sync_dir_of(const char *path)
+{
+    char *dir = xstrdup(path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *(slash == dir ? slash + 1 : slash) = '\0';
+    CLEANUP(fd_closep) int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int pki_write_file(const char *path, struct str content, mode_t mode, struct error *err)
+{
+    CLEANUP(freep) char *tmp = xasprintf("%s.tmp.%d", path, (int)getpid());
+    CLEANUP(fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    if (fd < 0)
+        return error_errno(err, errno, "cannot create %s", tmp);
+    size_t done = 0;
+    int e = fchmod(fd, mode) < 0 ? errno : 0;
+    while (!e && done < content.n) {
+        ssize_t n = write(fd, content.p + done, content.n - done);
+        if (n < 0 && errno != EINTR)
+            e = errno;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (!e && fsync(fd) < 0)
+        e = errno;
+    if (!e && rename(tmp, path) < 0)
+        e = errno;
+    if (e) {
+        (void)unlink(tmp);
+        return error_errno(err, e, "cannot write %s", path);
+    }
+    (void)sync_dir_of(path);
+    return 0;
+}
+
+static int store_file(const struct pki *p, const char *name, const char *text, mode_t mode,
+                      struct error *err)
+{
+    CLEANUP(freep) char *path = pki_path(p, name);
+    return pki_write_file(path, str_z(text), mode, err);
+}
+
+int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
+              char **ret_key_pem, struct error *err)
+{
+    struct pkey *key = pkey_new_p256();
+    if (!key)
+        return error_set(err, REASON_INTERNAL, "cannot make a key");
+    struct cert *cert = NULL;
+    int r = cert_issue(p->ca, p->ca_key, key, spec, err, &cert);
+    if (r >= 0) {
+        *ret_cert_pem = cert_to_pem(cert);
+        *ret_key_pem = pkey_to_pem(key);
+    }
+    cert_free(cert);
+    pkey_free(key);
+    return r;
+}
+
+/* The key in file `name`, made when it is not there. */
+static int load_key(const struct pki *p, const char *name, struct pkey **ret, struct error *err)
+{
+    CLEANUP(freep) char *path = pki_path(p, name);
+    CLEANUP(freep) char *text = NULL;
+    int r = read_file(path, &text, err);
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        r = pkey_from_pem(str_z(text), err, ret);
+        if (r < 0)
+            error_prefix(err, "%s", path);
+        crypto_wipe(text, strlen(text));
+        return r;
+    }
+    struct pkey *key = pkey_new_p256();
+    if (!key)
+        return error_set(err, REASON_INTERNAL, "cannot make a key");
+    char *pem = pkey_to_pem(key);
+    r = pki_write_file(path, str_z(pem), 0600, err);
+    crypto_wipe(pem, strlen(pem));
+    free(pem);
+    if (r < 0)
+        pkey_free(key);
+    else
+        *ret = key;
+    return r;
+}
+
+static int load_ca(struct pki *p, int64_t now_s, struct error *err)
+{
+    CLEANUP(freep) char *path = pki_path(p, "ca.crt");
+    CLEANUP(freep) char *text = NULL;
+    int r = read_file(path, &text, err);
+    if (r < 0)
+        return r;
+    bool have_cert = r > 0;
+    if (have_cert) { /* a certificate without its key must not get a new key */
+        CLEANUP(freep) char *key_path = pki_path(p, "ca.key");
+        if (access(key_path, F_OK) < 0)
+            return error_errno(err, errno, "%s is there, but its key %s is not", path, key_path);
+    }
+    r = load_key(p, "ca.key", &p->ca_key, err);
+    if (r < 0)
+        return r;
+    if (have_cert) {
+        r = cert_from_pem(str_z(text), err, &p->ca);
+        if (r < 0) {
+            error_prefix(err, "%s", path);
+            return r;
+        }
+        if (!cert_key_matches(p->ca, p->ca_key))
+            return error_set(err, REASON_INTERNAL, "%s does not belong to the key in %s/ca.key",
+                             path, p->dir);
+        p->ca_pem = TAKE_PTR(text);
+        return 0;
+    }
+    r = cert_new_ca(p->ca_key, STR("davit-ca"), now_s + (int64_t)PKI_CA_DAYS * 86400, err, &p->ca);
+    if (r < 0)
+        return r;
+    p->ca_pem = cert_to_pem(p->ca);
+    return store_file(p, "ca.crt", p->ca_pem, 0644, err);
+}
+
+static bool has_name(const struct str *have, size_t n, struct str want)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_ieq(have[i], want))
+            return true;
+    return false;
+}
+
+static bool cert_good(const struct pki *p, const struct cert *c, const struct cert_spec *spec,
+                      int64_t now_s)
+{
+    const struct cert_facts *f = cert_facts(c);
+    if (f->not_after_s - now_s < (int64_t)PKI_RENEW_DAYS * 86400 ||
+        cert_verify(c, p->ca, now_s, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < spec->n_dns; i++)
+        if (!has_name(f->dns, f->n_dns, spec->dns[i]))
+            return false;
+    for (size_t i = 0; i < spec->n_ips; i++) {
+        /* printed addresses may differ in form: compare what they mean */
+        unsigned char want[16], have[16];
+        char text[64];
+        bool found = false;
+        snprintf(text, sizeof(text), "%.*s", STR_ARG(spec->ips[i]));
+        int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+        size_t bytes = family == AF_INET6 ? 16 : 4;
+        if (inet_pton(family, text, want) != 1)
+            continue;
+        for (size_t k = 0; k < f->n_ips && !found; k++) {
+            snprintf(text, sizeof(text), "%.*s", STR_ARG(f->ips[k]));
+            found = inet_pton(family, text, have) == 1 && memcmp(want, have, bytes) == 0;
+        }
+        if (!found)
+            return false;
+    }
+    return str_eq(f->cn, spec->cn);
+}
+
+/* Certificate and key in NAME.crt and NAME.key; made (again) when missing or no longer good. 1:
+ * made. */
+static int load_or_issue(struct pki *p, const char *name, struct cert_spec *spec, int64_t now_s,
+                         char **cert_pem, char **key_pem, struct error *err)
+{
+    CLEANUP(freep) char *crt_name = xasprintf("%s.crt", name);
+    CLEANUP(freep) char *key_name = xasprintf("%s.key", name);
+    CLEANUP(freep) char *crt_path = pki_path(p, crt_name);
+    CLEANUP(freep) char *key_path = pki_path(p, key_name);
+    CLEANUP(freep) char *crt = NULL;
+    CLEANUP(freep) char *key = NULL;
+    int r = read_file(crt_path, &crt, err);
+    if (r >= 0)
+        r = read_file(key_path, &key, err);
+    if (r < 0)
+        return r;
+    if (crt && key) {
+        struct cert *c = NULL;
+        struct pkey *k = NULL;
+        bool good = cert_from_pem(str_z(crt), NULL, &c) >= 0 &&
+                    pkey_from_pem(str_z(key), NULL, &k) >= 0 && cert_key_matches(c, k) &&
+                    cert_good(p, c, spec, now_s);
+        cert_free(c);
+        pkey_free(k);
+        if (good) {
+            free(*cert_pem);
+            free(*key_pem);
+            *cert_pem = TAKE_PTR(crt);
+            *key_pem = TAKE_PTR(key);
+            return 0;
+        }
+    }
+    /* These can be made again at any time without harm, so a damaged one is simply replaced. */
+    spec->not_after_s = now_s + (int64_t)PKI_CERT_DAYS * 86400;
+    char *new_crt = NULL, *new_key = NULL;
+    r = pki_issue(p, spec, &new_crt, &new_key, err);
+    if (r < 0)
+        return r;
+    r = store_file(p, key_name, new_key, 0600, err);
+    if (r >= 0)
+        r = store_file(p, crt_name, new_crt, 0644, err);
+    if (r < 0) {
+        free(new_crt);
+        free(new_key);
+        return r;
+    }
+    free(*cert_pem);
+    free(*key_pem);
+    *cert_pem = new_crt;
+    *key_pem = new_key;
+    return 1;
+}
+
+static bool is_ip(const char *s)
+{
+    unsigned char b[16];
+    return inet_pton(AF_INET, s, b) == 1 || inet_pton(AF_INET6, s, b) == 1;
+}
+
+int pki_renew(struct pki *p, const char *const *sans, size_t n_sans, int64_t now_s,
+              bool *ret_changed, struct error *err)
+{
+    struct str dns[CERT_NAMES_MAX], ips[CERT_NAMES_MAX];
+    size_t n_dns = 0, n_ips = 0;
+    for (size_t i = 0; i < ARRAY_LEN(standard_names); i++)
+        dns[n_dns++] = str_z(standard_names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(standard_ips); i++)
+        ips[n_ips++] = str_z(standard_ips[i]);
+    for (size_t i = 0; i < n_sans; i++) {
+        bool ip = is_ip(sans[i]);
+        if (sans[i][0] == '\0' || has_name(ip ? ips : dns, ip ? n_ips : n_dns, str_z(sans[i])))
+            continue;
+        if ((ip ? n_ips : n_dns) >= CERT_NAMES_MAX)
+            return error_set(err, REASON_BAD_REQUEST, "too many names for the serving certificate");
+        if (ip)
+            ips[n_ips++] = str_z(sans[i]);
+        else
+            dns[n_dns++] = str_z(sans[i]);
+    }
+    struct cert_spec serving = {.cn = STR("davit-apiserver"),
+                                .dns = dns,
+                                .n_dns = n_dns,
+                                .ips = ips,
+                                .n_ips = n_ips,
+                                .for_server = true};
+    struct str masters = STR("system:masters");
+    struct cert_spec client = {.cn = STR("davit-apiserver-node-client"),
+                               .orgs = &masters,
+                               .n_orgs = 1,
+                               .for_client = true};
+    int r1 =
+        load_or_issue(p, "server", &serving, now_s, &p->server_cert_pem, &p->server_key_pem, err);
+    if (r1 < 0)
+        return r1;
+    int r2 = load_or_issue(p, "node-client", &client, now_s, &p->node_client_cert_pem,
+                           &p->node_client_key_pem, err);
+    if (r2 < 0)
+        return r2;
+    *ret_changed = r1 || r2;
+    return 0;
+}
+
+int pki_open(const char *dir, const char *const *sans, size_t n_sans, int64_t now_s,
+             struct pki **ret, struct error *err)
+{
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+        return error_errno(err, errno, "cannot make the directory %s", dir);
+    struct pki *p = NEW(struct pki);
+    p->dir = xstrdup(dir);
+    bool changed;
+    int r = load_ca(p, now_s, err);
+    if (r >= 0)
+        r = load_key(p, "sa.key", &p->sa_key, err);
+    if (r >= 0)
+        r = pki_renew(p, sans, n_sans, now_s, &changed, err);
+    if (r < 0) {
+        pki_free(p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+static void wipe_free(char *text)
+{
+    if (text)
+        crypto_wipe(text, strlen(text));
+    free(text);
+}
+
+struct pki *pki_free(struct pki *p)
+{
+    if (!p)
+        return NULL;
+    cert_free(p->ca);
+    pkey_free(p->ca_key);
+    pkey_free(p->sa_key);
+    free(p->ca_pem);
+    free(p->server_cert_pem);
+    wipe_free(p->server_key_pem);
+    free(p->node_client_cert_pem);
+    wipe_free(p->node_client_key_pem);
+    free(p->dir);
+    free(p);
+    return NULL;
+}
+
+char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
+                     const char *cert_pem, const char *key_pem)
+{
+    struct buf b = {0};
+    buf_add_lit(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: davit\n  cluster:\n"
+                    "    certificate-authority-data: ");
+    base64_print(str_z(p->ca_pem), &b);
+    buf_printf(&b, "\n    server: %s\n", server_url);
+    buf_printf(&b, "users:\n- name: %s\n  user:\n    client-certificate-data: ", user);
+    base64_print(str_z(cert_pem), &b);
+    buf_add_lit(&b, "\n    client-key-data: ");
+    base64_print(str_z(key_pem), &b);
+    buf_printf(&b, "\ncontexts:\n- name: davit\n  context:\n    cluster: davit\n    user: %s\n",
+               user);
+    buf_add_lit(&b, "current-context: davit\n");
+    return buf_take(&b, NULL);
+}

@@ -1,0 +1,44 @@
+/* The cluster's keys and certificates, in one directory (0700):
+ *
+ *   ca.crt ca.key                    the cluster's authority, ten years
+ *   server.crt server.key            the API server's serving certificate
+ *   node-client.crt node-client.key  how the API server shows itself to nodes (logs, exec)
+ *   sa.key                           signs service account tokens
+ *
+ * Keys are P-256 and 0600. Certificates other than the CA's are good for a year and are made anew
+ * when less than PKI_RENEW_DAYS are left, when the names they must carry changed, or when the CA
+ * did not sign them. A file that is there and cannot be read as what it should be is an error:
+ * nothing is overwritten. */
+#pragma once
+
+#include "base/error.h"
+#include "rt/crypto.h"
+
+#define PKI_CA_DAYS    3650
+#define PKI_CERT_DAYS  365
+#define PKI_RENEW_DAYS 30
+
+struct pki {
+    char *dir;
+    struct cert *ca;
+    struct pkey *ca_key, *sa_key;
+    char *ca_pem, *server_cert_pem, *server_key_pem, *node_client_cert_pem, *node_client_key_pem;
+};
+
+/* now_s: seconds since 1970. sans: names and literal addresses beyond the standard ones. */
+int pki_open(const char *dir, const char *const *sans, size_t n_sans, int64_t now_s,
+             struct pki **ret, struct error *err) MUST_CHECK;
+/* Renews what runs out. *ret_changed: serving or client certificate is a new one. */
+int pki_renew(struct pki *p, const char *const *sans, size_t n_sans, int64_t now_s,
+              bool *ret_changed, struct error *err) MUST_CHECK;
+struct pki *pki_free(struct pki *p); /* takes NULL; returns NULL */
+
+/* A certificate signed by the CA, with a fresh key. Malloc'ed PEM texts. */
+int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
+              char **ret_key_pem, struct error *err) MUST_CHECK;
+
+/* File with content, 0600 (or `mode`), replaced atomically and synced. */
+int pki_write_file(const char *path, struct str content, mode_t mode, struct error *err) MUST_CHECK;
+/* A kubeconfig with everything embedded, as malloc'ed text. */
+char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
+                     const char *cert_pem, const char *key_pem);

@@ -1,0 +1,274 @@
+/* What holds for objects of every kind between request and store: who sets which part of the
+ * metadata, that spec and status are written through different doors, when an update is a delete,
+ * and how the rules of tables and hooks are asked. The kinds' own rules are in src/api. */
+#include "apiserver/internal.h"
+
+#include "api/hooks.h"
+
+static const char name_letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */
+
+void random_suffix(struct rt *rt, char *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = name_letters[rt_random_below(rt, sizeof(name_letters) - 1)];
+    out[n] = '\0';
+}
+
+struct str make_name(struct api_call *c, struct str base)
+{
+    char suffix[6];
+    if (base.n > API_GENERATE_NAME_MAX)
+        base.n = API_GENERATE_NAME_MAX;
+    random_suffix(c->server->rt, suffix, 5);
+    return arena_printf(&c->arena, "%.*s%s", STR_ARG(base), suffix);
+}
+
+void make_uid(struct rt *rt, struct arena *a, struct str *ret)
+{
+    uint8_t b[16];
+    rt_random_bytes(rt, b, sizeof(b));
+    b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562 version 4 */
+    b[8] = (b[8] & 0x3f) | 0x80;
+    *ret = arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                        b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11],
+                        b[12], b[13], b[14], b[15]);
+}
+
+bool has_finalizer(const struct api_object_meta *m, struct str f)
+{
+    for (uint32_t i = 0; i < m->n_finalizers; i++)
+        if (str_eq(m->finalizers[i], f))
+            return true;
+    return false;
+}
+
+static const struct schema_field *top_field(const struct schema_kind *k, const char *name)
+{
+    return schema_field_find(k->desc, name, strlen(name));
+}
+
+bool kind_has_status(const struct schema_kind *k)
+{
+    return schema_subresource_find(k, STR("status")) && top_field(k, "status");
+}
+
+static size_t field_bytes(const struct schema_field *f)
+{
+    return f->flags & SCHEMA_POINTER ? sizeof(void *) : f->elem_size;
+}
+
+/* ---- create ---- */
+
+static int create_name(struct api_call *c, struct api_object_meta *m)
+{
+    if (m->name.n || !m->generate_name.n)
+        return 0;
+    const struct schema_kind *k = storage_kind(c->kind);
+    for (int i = 0; i < API_NAME_TRIES; i++) {
+        m->name = make_name(c, m->generate_name);
+        if (!store_peek(c->server->store, k, m->namespace, m->name))
+            return 0;
+    }
+    int r = call_already_exists(c, m->name);
+    c->reply.err.retry_after_s = API_RETRY_AFTER_S;
+    return r;
+}
+
+static int create_namespace(struct api_call *c, struct api_object_meta *m)
+{
+    if (!c->kind->namespaced) {
+        if (m->namespace.n)
+            m->namespace = STR_NONE;
+        return 0;
+    }
+    if (m->namespace.n && !str_eq(m->namespace, c->ns))
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the namespace of the provided object does not match the namespace sent "
+                          "on the request");
+    m->namespace = c->ns;
+    return 0;
+}
+
+int strategy_create(struct api_call *c, void *msg)
+{
+    struct api_object_meta *m = msg;
+    const struct api_hooks *h = api_hooks_find(c->kind);
+    if (m->resource_version.n)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "resourceVersion should not be set on objects to be created");
+    int r = create_namespace(c, m);
+    if (r < 0)
+        return r;
+    if (c->name.n && m->name.n && !str_eq(c->name, m->name))
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+                          STR_ARG(m->name), STR_ARG(c->name));
+    r = create_name(c, m);
+    if (r < 0)
+        return r;
+    m->self_link = STR_NONE;
+    m->deletion_timestamp = (struct timestamp){0};
+    m->has_deletion_grace_period_seconds = false;
+    m->creation_timestamp = timestamp_seconds(rt_wall(c->server->rt));
+    make_uid(c->server->rt, &c->arena, &m->uid);
+    m->generation = h && h->generation ? 1 : 0;
+    if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
+        const struct schema_field *f = top_field(c->kind, "status");
+        memset(schema_at(f, msg), 0, field_bytes(f));
+    }
+    api_default(c->kind, msg, &c->arena);
+    if (h && h->prepare_create)
+        h->prepare_create(msg, &c->arena);
+    return 0;
+}
+
+/* ---- update ---- */
+
+static int check_update_meta(struct api_call *c, struct api_object_meta *m,
+                             const struct api_object_meta *o, rev_t old_rev)
+{
+    rev_t rv = 0;
+    if (m->uid.n && !str_eq(m->uid, o->uid))
+        return call_conflict(
+            c, o->name, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
+            STR_ARG(m->uid), STR_ARG(o->uid));
+    if (m->resource_version.n && str_to_u64(m->resource_version, &rv) < 0) {
+        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.resourceVersion"),
+                          "Invalid value: \"%.*s\": must be an unsigned integer",
+                          STR_ARG(m->resource_version));
+        return call_invalid(c, o->name);
+    }
+    if (m->resource_version.n && rv != 0 && rv != old_rev)
+        return call_conflict(
+            c, o->name,
+            "the object has been modified; please apply your changes to the latest version and try "
+            "again");
+    return 0;
+}
+
+/* What no update may change, from old; strings are cloned because old goes away with its revision.
+ */
+static void keep_meta(struct api_call *c, struct api_object_meta *m,
+                      const struct api_object_meta *o)
+{
+    struct arena *a = &c->arena;
+    m->name = arena_str(a, o->name);
+    m->namespace = o->namespace.p ? arena_str(a, o->namespace) : STR_NONE;
+    m->generate_name = o->generate_name.p ? arena_str(a, o->generate_name) : STR_NONE;
+    m->uid = arena_str(a, o->uid);
+    m->self_link = STR_NONE;
+    m->resource_version = STR_NONE;
+    m->creation_timestamp = o->creation_timestamp;
+    m->deletion_timestamp = o->deletion_timestamp;
+    m->has_deletion_grace_period_seconds = o->has_deletion_grace_period_seconds;
+    m->deletion_grace_period_seconds = o->deletion_grace_period_seconds;
+    m->generation = o->generation;
+    if (!m->n_managed_fields && o->n_managed_fields) {
+        struct api_object_meta *copy = schema_clone(&api_object_meta_desc, o, a);
+        m->managed_fields = copy->managed_fields;
+        m->n_managed_fields = copy->n_managed_fields;
+    }
+}
+
+static bool spec_changed(const struct schema_kind *k, const void *a, const void *b)
+{
+    const struct schema_field *f = top_field(k, "spec");
+    if (!f || f->type != SCHEMA_MSG)
+        return false;
+    const void *x = schema_sub(f, a), *y = schema_sub(f, b);
+    if (!x || !y)
+        return x != y;
+    return !schema_equal(f->msg, x, y);
+}
+
+int strategy_update(struct api_call *c, void *msg, struct object *old)
+{
+    struct api_object_meta *m = msg;
+    const struct api_hooks *h = api_hooks_find(c->kind);
+    void *o =
+        schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena), &c->arena);
+    bool status_only = str_is(c->subresource, "status");
+    int r = check_update_meta(c, m, object_meta(old), old->rev);
+    if (r < 0)
+        return r;
+    keep_meta(c, m, object_meta(old));
+    if (status_only) { /* everything but the status is the old one, save what people mark objects
+                          with */
+        struct api_object_meta meta = *m;
+        const struct schema_field *f = top_field(c->kind, "status");
+        ASSERT(f && f->type == SCHEMA_MSG);
+        void *status = arena_alloc(&c->arena, field_bytes(f));
+        memcpy(status, schema_at(f, msg), field_bytes(f));
+        memcpy(msg, o, c->kind->desc->size);
+        memcpy(schema_at(f, msg), status, field_bytes(f));
+        m->resource_version = STR_NONE;
+        m->labels = meta.labels;
+        m->n_labels = meta.n_labels;
+        m->annotations = meta.annotations;
+        m->n_annotations = meta.n_annotations;
+        m->managed_fields = meta.managed_fields;
+        m->n_managed_fields = meta.n_managed_fields;
+        m->finalizers = meta.finalizers;
+        m->n_finalizers = meta.n_finalizers;
+    } else if (kind_has_status(c->kind)) {
+        const struct schema_field *f = top_field(c->kind, "status");
+        memcpy(schema_at(f, msg), schema_at(f, o), field_bytes(f));
+    }
+    api_default(c->kind, msg, &c->arena);
+    if (h && h->prepare_update)
+        h->prepare_update(msg, o, &c->arena);
+    if (h && h->generation && !status_only && spec_changed(c->kind, msg, o))
+        m->generation++;
+    return 0;
+}
+
+/* ---- rules and commit ---- */
+
+int strategy_validate(struct api_call *c, const void *msg, const struct object *old)
+{
+    const struct api_object_meta *m = msg;
+    const struct api_hooks *h = api_hooks_find(c->kind);
+    struct error *err = &c->reply.err;
+    const void *o = old ? schema_from_storage(c->kind, old->msg, &c->arena) : NULL;
+    bool status_only = str_is(c->subresource, "status");
+    api_validate_meta(c->kind, m, o, err);
+    (void)!schema_validate(c->kind->desc, msg, o, err);
+    if (status_only) {
+        if (h && h->validate_status)
+            h->validate_status(msg, o, err);
+    } else {
+        if (h && h->validate)
+            h->validate(msg, err);
+        if (h && h->validate_update && o)
+            h->validate_update(msg, o, err);
+    }
+    return call_invalid(c, m->name.n ? m->name : m->generate_name);
+}
+
+/* A namespace waits for its own finalizer list too. */
+static bool held(const struct schema_kind *k, const void *msg)
+{
+    const struct api_object_meta *m = msg;
+    if (m->n_finalizers)
+        return true;
+    return k == KIND(NAMESPACE) && ((const struct api_namespace *)msg)->spec.n_finalizers;
+}
+
+int strategy_commit_update(struct api_call *c, void *msg, struct object *old)
+{
+    struct api_object_meta *m = msg;
+    const struct api_object_meta *o = object_meta(old);
+    bool graceful = o->has_deletion_grace_period_seconds && o->deletion_grace_period_seconds != 0;
+    if (o->deletion_timestamp.set && !graceful && !held(c->kind, msg))
+        return call_remove(c, old, old->rev, false);
+    const void *stored = schema_to_storage(c->kind, msg, &c->arena);
+    m->resource_version = o->resource_version;
+    bool same = schema_equal(old->kind->desc, stored, old->msg);
+    m->resource_version = STR_NONE;
+    if (same) {
+        c->reply.object = object_ref(old);
+        c->reply.rev = old->rev;
+        return 0;
+    }
+    return call_put(c, msg, old->rev);
+}

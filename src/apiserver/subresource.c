@@ -1,0 +1,238 @@
+/* Subresources that are more than a part of the object: scale, binding, eviction, finalize. */
+#include "apiserver/subresource.h"
+
+#include "api/kv.h"
+
+#include "schema/select.h"
+
+/* ---- scale (autoscaling/v1) ---- */
+
+struct scale_view {
+    int32_t spec, status;
+    const struct api_label_selector *selector;
+    int32_t *put; /* where a write goes, in a clone */
+    bool *put_has;
+};
+
+static bool scale_view(const struct schema_kind *k, const void *msg, struct scale_view *v)
+{
+    if (k == KIND(DEPLOYMENT)) {
+        struct api_deployment *d = (void *)(uintptr_t)msg;
+        *v = (struct scale_view){d->spec.replicas, d->status.replicas, d->spec.selector,
+                                 &d->spec.replicas, &d->spec.has_replicas};
+    } else if (k == KIND(REPLICA_SET)) {
+        struct api_replica_set *r = (void *)(uintptr_t)msg;
+        *v = (struct scale_view){r->spec.replicas, r->status.replicas, r->spec.selector,
+                                 &r->spec.replicas, &r->spec.has_replicas};
+    } else {
+        return false;
+    }
+    return true;
+}
+
+struct api_scale *scale_of(struct api_call *c, const struct object *o)
+{
+    struct scale_view v;
+    struct label_selector sel;
+    struct api_scale *s = ARENA_NEW(&c->arena, struct api_scale);
+    const struct api_object_meta *m = object_meta(o);
+    if (!scale_view(o->kind, o->msg, &v))
+        return s;
+    s->metadata.name = arena_str(&c->arena, m->name);
+    s->metadata.namespace = arena_str(&c->arena, m->namespace);
+    s->metadata.uid = arena_str(&c->arena, m->uid);
+    s->metadata.resource_version = arena_printf(&c->arena, "%llu", (unsigned long long)o->rev);
+    s->metadata.creation_timestamp = m->creation_timestamp;
+    s->spec.replicas = v.spec;
+    s->status.replicas = v.status;
+    if (label_selector_compile(&c->arena, v.selector, &sel, NULL) >= 0)
+        s->status.selector = label_selector_print(&c->arena, &sel);
+    return s;
+}
+
+int scale_get(struct api_call *c, struct object *o)
+{
+    return call_message(c, &api_scale_desc, scale_of(c, o), 200);
+}
+
+int scale_update(struct api_call *c)
+{
+    struct object *old = call_peek(c);
+    struct scale_view v;
+    if (!old)
+        return call_not_found(c, c->kind, c->name);
+    if (c->body_desc != &api_scale_desc)
+        return call_error(c, REASON_BAD_REQUEST, "a Scale is expected in the request's body");
+    const struct api_scale *s = c->body;
+    if (s->metadata.name.n && !str_eq(s->metadata.name, c->name))
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+                          STR_ARG(s->metadata.name), STR_ARG(c->name));
+    if (s->spec.replicas < 0) {
+        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("spec.replicas"),
+                          "Invalid value: %d: must be greater than or equal to 0",
+                          s->spec.replicas);
+        c->reply.details_kind = STR("Scale");
+        c->reply.details_group = STR("autoscaling");
+        return error_invalid(&c->reply.err, STR("Scale.autoscaling"), c->name);
+    }
+    void *msg = schema_clone(c->kind->desc, old->msg, &c->arena);
+    if (!scale_view(c->kind, msg, &v))
+        return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    struct api_object_meta *m = msg;
+    m->resource_version = s->metadata.resource_version;
+    m->uid = s->metadata.uid.n ? s->metadata.uid : m->uid;
+    *v.put = s->spec.replicas;
+    *v.put_has = true;
+    c->answer_scale = true;
+    int r = strategy_update(c, msg, old);
+    if (r >= 0)
+        r = strategy_validate(c, msg, old);
+    return r < 0 ? r : strategy_commit_update(c, msg, old);
+}
+
+/* ---- binding: the scheduler's answer ---- */
+
+static void set_scheduled(struct api_call *c, struct api_pod *p)
+{
+    struct api_pod_status *s = &p->status;
+    struct api_pod_condition *v =
+        ARENA_NEW_N(&c->arena, struct api_pod_condition, s->n_conditions + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_conditions; i++)
+        if (!str_is(s->conditions[i].type, "PodScheduled"))
+            v[n++] = s->conditions[i];
+    v[n++] = (struct api_pod_condition){.type = STR("PodScheduled"),
+                                        .status = STR("True"),
+                                        .last_transition_time =
+                                            timestamp_seconds(rt_wall(c->server->rt))};
+    s->conditions = v;
+    s->n_conditions = n;
+}
+
+int sub_binding(struct api_call *c)
+{
+    const struct api_binding *b = c->body;
+    if (!b || c->body_desc != &api_binding_desc)
+        return call_error(c, REASON_BAD_REQUEST, "a Binding is expected in the request's body");
+    const struct schema_kind *kind = c->kind;
+    if (!c->name.n)
+        c->name = b->metadata.name;
+    c->kind = KIND(POD);
+    struct object *old = store_peek(c->server->store, KIND(POD), c->ns, c->name);
+    int r = 0;
+    if (b->target.kind.n && !str_is(b->target.kind, "Node"))
+        r = call_error(c, REASON_BAD_REQUEST,
+                       "target.kind: Unsupported value: \"%.*s\": supported values: \"Node\"",
+                       STR_ARG(b->target.kind));
+    else if (!b->target.name.n)
+        r = call_error(c, REASON_BAD_REQUEST, "target.name: Required value");
+    else if (!old)
+        r = call_not_found(c, KIND(POD), c->name);
+    if (r < 0)
+        return r;
+    const struct api_pod *o = old->msg;
+    c->reply.details_kind = STR("pods/binding");
+    if (b->metadata.uid.n && !str_eq(b->metadata.uid, o->metadata.uid))
+        return call_conflict(
+            c, c->name, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
+            STR_ARG(b->metadata.uid), STR_ARG(o->metadata.uid));
+    if (o->metadata.deletion_timestamp.set)
+        return call_conflict(c, c->name, "pod %.*s is being deleted, cannot be assigned to a host",
+                             STR_ARG(c->name));
+    if (o->spec.node_name.n)
+        return call_conflict(c, c->name, "pod %.*s is already assigned to node \"%.*s\"",
+                             STR_ARG(c->name), STR_ARG(o->spec.node_name));
+    if (o->spec.n_scheduling_gates)
+        return call_conflict(c, c->name, "pod %.*s has non-empty .spec.schedulingGates",
+                             STR_ARG(c->name));
+    struct api_pod *p = schema_clone(&api_pod_desc, o, &c->arena);
+    p->spec.node_name = b->target.name;
+    p->metadata.resource_version = STR_NONE;
+    for (uint32_t i = 0; i < b->metadata.n_annotations; i++)
+        kv_str_set(&c->arena, &p->metadata.annotations, &p->metadata.n_annotations,
+                   b->metadata.annotations[i].key, b->metadata.annotations[i].value);
+    set_scheduled(c, p);
+    (void)kind;
+    r = call_put(c, p, old->rev);
+    c->reply.success_status = true;
+    c->reply.code = 201;
+    return r;
+}
+
+/* ---- eviction: a delete that asks first ---- */
+
+int sub_eviction(struct api_call *c)
+{
+    const struct api_eviction *e = c->body;
+    if (!e || c->body_desc != &api_eviction_desc)
+        return call_error(c, REASON_BAD_REQUEST, "an Eviction is expected in the request's body");
+    struct object *old = call_peek(c);
+    if (!old)
+        return call_not_found(c, c->kind, c->name);
+    if (e->delete_options) {
+        const struct api_delete_options *d = e->delete_options;
+        c->del.has_grace = d->has_grace_period_seconds;
+        c->del.grace_s = d->grace_period_seconds;
+        if (d->preconditions) {
+            c->del.uid = d->preconditions->uid.n ? d->preconditions->uid : STR_NONE;
+            c->del.rv = d->preconditions->resource_version;
+        }
+        c->opts.dry_run |= d->n_dry_run > 0;
+    }
+    if (c->del.uid.n && !str_eq(c->del.uid, object_meta(old)->uid))
+        return call_conflict(
+            c, c->name, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
+            STR_ARG(c->del.uid), STR_ARG(object_meta(old)->uid));
+    int r = admit_delete(c, old);
+    if (r >= 0)
+        r = delete_one(c, old, NULL, NULL);
+    c->reply.success_status = true;
+    c->reply.code = 201;
+    return r;
+}
+
+/* ---- namespaces/finalize ---- */
+
+int sub_finalize(struct api_call *c)
+{
+    struct object *old = call_peek(c);
+    if (!old)
+        return call_not_found(c, c->kind, c->name);
+    if (!c->body || c->body_desc != c->kind->desc)
+        return call_error(c, REASON_BAD_REQUEST, "a Namespace is expected in the request's body");
+    const struct api_namespace *in = c->body;
+    struct api_namespace *n = schema_clone(&api_namespace_desc, old->msg, &c->arena);
+    n->spec = in->spec;
+    n->metadata.resource_version = in->metadata.resource_version;
+    rev_t rv;
+    if (n->metadata.resource_version.n && str_to_u64(n->metadata.resource_version, &rv) >= 0 &&
+        rv != old->rev)
+        return call_conflict(c, c->name,
+                             "the object has been modified; please apply your changes to the "
+                             "latest version and try again");
+    n->metadata.resource_version = STR_NONE;
+    return strategy_commit_update(c, n, old);
+}
+
+/* ---- which ---- */
+
+bool subresource_is_special(const struct api_call *c)
+{
+    return c->subresource.n && !str_is(c->subresource, "status");
+}
+
+int subresource_run(struct api_call *c)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct api_call *c);
+    } table[] = {
+        {"scale", scale_update},    {"binding", sub_binding}, {"eviction", sub_eviction},
+        {"finalize", sub_finalize}, {"token", sub_token},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (str_eqz(c->subresource, table[i].name))
+            return table[i].run(c);
+    return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+}

@@ -1,0 +1,27 @@
+/* Service account tokens: JWTs signed with the cluster's key (ES256), bound to the account and, if
+ * asked for, to a pod or secret. Verifying the signature needs no state and runs on I/O threads;
+ * whether what a token is bound to still exists is asked on the core thread (token_bound_check). */
+#pragma once
+
+#include "apiserver/call.h"
+#include "rt/crypto.h"
+
+#define TOKEN_ISSUER      "https://kubernetes.default.svc.cluster.local"
+#define TOKEN_SECONDS_MIN 600
+#define TOKEN_SECONDS_MAX 86400 /* as kube-apiserver's default for pods that ask for more */
+
+struct token_claims {
+    struct str user; /* "system:serviceaccount:NS:NAME" */
+    struct api_token_bound bound;
+    struct str audiences[16];
+    size_t n_audiences;
+    int64_t expires_s;
+};
+
+/* Any thread. 0; -EACCES with the reason in err: forged, expired, not yet valid, other issuer.
+ * Everything in *ret lives in a. */
+int token_verify(const struct pkey *key, struct str token, int64_t now_s, struct arena *a,
+                 struct token_claims *ret, struct error *err) MUST_CHECK;
+bool token_has_audience(const struct token_claims *t, const struct str *audiences, size_t n);
+/* The identity the claims stand for. */
+void token_user(const struct token_claims *t, struct arena *a, struct api_user *ret);

@@ -1,0 +1,150 @@
+/* list: all objects of a kind (in a namespace) that the selectors mean, as of one revision.
+ *
+ * Reads are always consistent here, so resourceVersion only says what the client would put up with:
+ * "0" and NotOlderThan get the newest state, Exact walks the store as of that revision. Pages after
+ * the first walk as of the first page's revision, which the continue token carries. */
+#include "apiserver/continue.h"
+#include "apiserver/internal.h"
+#include "schema/select.h"
+
+struct list_plan {
+    rev_t at; /* 0: now */
+    struct str after_ns, after_name;
+    struct label_selector labels;
+    struct field_selector fields;
+    size_t limit; /* 0: none */
+};
+
+static int plan_revision(struct api_call *c, struct list_plan *p)
+{
+    struct api_options *o = &c->opts;
+    struct str rv = o->resource_version, match = o->resource_version_match;
+    rev_t want = 0;
+    if (match.n && !str_is(match, "Exact") && !str_is(match, "NotOlderThan"))
+        return call_error(
+            c, REASON_BAD_REQUEST,
+            "resourceVersionMatch: Unsupported value: \"%.*s\": supported values: \"Exact\", "
+            "\"NotOlderThan\"",
+            STR_ARG(match));
+    if (match.n && !rv.n)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
+                          "unless resourceVersion "
+                          "is provided");
+    if (rv.n && str_to_u64(rv, &want) < 0)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "resourceVersion: Invalid value: \"%.*s\": invalid resource version",
+                          STR_ARG(rv));
+    if (o->continue_.n) {
+        if (rv.n && !str_is(rv, "0"))
+            return call_error(c, REASON_BAD_REQUEST,
+                              "specifying resource version is not allowed when using continue");
+        if (continue_parse(&c->arena, o->continue_, &p->at, &p->after_ns, &p->after_name) < 0)
+            return call_error(c, REASON_BAD_REQUEST,
+                              "continue key is not valid: it was not made by this server");
+        return 0;
+    }
+    if (want > store_rev(c->server->store))
+        return call_error(c, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu",
+                          (unsigned long long)want,
+                          (unsigned long long)store_rev(c->server->store));
+    if (str_is(match, "Exact")) {
+        if (!want)
+            return call_error(
+                c, REASON_BAD_REQUEST,
+                "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for "
+                "resourceVersion \"0\"");
+        p->at = want;
+    } else if (want && o->limit > 0 && !match.n) {
+        p->at = want; /* legacy: limit with a revision means exactly that one */
+    }
+    return 0;
+}
+
+static int plan(struct api_call *c, struct list_plan *p)
+{
+    int r = label_selector_parse(&c->arena, c->opts.label_selector, &p->labels, &c->reply.err);
+    if (r < 0)
+        return r;
+    r = field_selector_parse(&c->arena, c->kind, c->opts.field_selector, &p->fields, &c->reply.err);
+    if (r < 0)
+        return r;
+    if (c->opts.limit < 0)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "limit: Invalid value: %lld: must be greater than or equal to 0",
+                          (long long)c->opts.limit);
+    p->limit = (size_t)MIN(c->opts.limit, (int64_t)API_LIST_CHUNK_MAX);
+    return plan_revision(c, p);
+}
+
+static bool matches(struct api_call *c, const struct list_plan *p, struct object *o)
+{
+    const struct api_object_meta *m = object_meta(o);
+    if (!label_selector_match(&p->labels, m->labels, m->n_labels))
+        return false;
+    if (p->fields.n_terms == 0)
+        return true;
+    const void *msg = o->msg;
+    if (o->kind != c->kind)
+        msg = schema_from_storage(c->kind, msg, &c->arena);
+    return field_selector_match(&p->fields, msg);
+}
+
+static int expired(struct api_call *c)
+{
+    if (c->opts.continue_.n)
+        return call_error(c, REASON_EXPIRED,
+                          "The provided continue parameter is too old to display a consistent list "
+                          "result. You can "
+                          "start a new list without the continue parameter.");
+    return call_error(c, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
+}
+
+int verb_list(struct api_call *c)
+{
+    struct list_plan p = {0};
+    int r = plan(c, &p);
+    if (r < 0)
+        return r;
+    const struct schema_kind *k = storage_kind(c->kind);
+    struct store_iter it;
+    /* One object by name is the common field selector (kubectl get -w NAME, informers of one
+     * object). */
+    r = store_iter_init(&it, c->server->store, k, c->ns.n ? c->ns : STR_NONE, p.at, p.after_ns,
+                        p.after_name);
+    if (r == -ESPIPE)
+        return expired(c);
+    if (r < 0)
+        return call_error(c, error_reason_from_errno(r), "cannot list: %s", strerror(-r));
+    size_t cap = 0, n = 0;
+    struct object **items = NULL, *o;
+    bool more = false;
+    while ((o = store_iter_next(&it))) {
+        if (!matches(c, &p, o))
+            continue;
+        if (p.limit && n == p.limit) {
+            more = true;
+            break;
+        }
+        ARRAY_RESERVE(items, n, cap);
+        items[n++] = object_ref(o);
+    }
+    c->reply.rev = p.at ? p.at : store_rev(c->server->store);
+    if (more) {
+        struct object *last = items[n - 1];
+        c->reply.continue_ =
+            continue_make(&c->arena, c->reply.rev, object_ns(last), object_name(last));
+        if (label_selector_is_all(&p.labels) && p.fields.n_terms == 0) {
+            c->reply.remaining = 1;
+            while (store_iter_next(&it))
+                c->reply.remaining++;
+        }
+    }
+    store_iter_fini(&it);
+    c->reply.items = ARENA_NEW_N(&c->arena, struct object *, n);
+    if (n)
+        memcpy(c->reply.items, items, n * sizeof(*items));
+    c->reply.n_items = n;
+    free(items);
+    return 0;
+}

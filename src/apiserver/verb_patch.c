@@ -1,0 +1,75 @@
+/* patch: the pending object as JSON, changed by the patch, decoded again, and then an ordinary
+ * update. Reading and writing happen in one turn against the pending state, so a patch without
+ * resourceVersion never conflicts. */
+#include "apiserver/internal.h"
+#include "apiserver/subresource.h"
+#include "codec/json.h"
+#include "schema/patch.h"
+
+static int apply(struct api_call *c, const struct schema_desc *desc, struct json **doc)
+{
+    struct json *patch;
+    struct error *err = &c->reply.err;
+    int r = json_parse(c->patch, &c->arena, NULL, &patch, err);
+    if (r < 0) {
+        error_prefix(err, "error decoding patch");
+        return r;
+    }
+    switch (c->patch_type) {
+    case CLIENT_PATCH_JSON:
+        return patch_json(doc, patch, &c->arena, err);
+    case CLIENT_PATCH_MERGE:
+        return patch_merge(doc, patch, &c->arena, err);
+    case CLIENT_PATCH_STRATEGIC:
+        return patch_strategic(desc, doc, patch, &c->arena, err);
+    case CLIENT_PATCH_NONE:
+        break;
+    }
+    return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
+                      "the body of the request was in an unknown format - accepted media "
+                      "types include: application/json-patch+json, application/merge-patch+json, "
+                      "application/strategic-merge-patch+json");
+}
+
+/* Decodes with the caller's wish about unknown fields. */
+static int decode(struct api_call *c, const struct schema_desc *desc, const struct json *doc)
+{
+    struct schema_decode opts = {.unknown = c->unknown};
+    c->body = schema_new(desc, &c->arena);
+    c->body_desc = desc;
+    int r = schema_decode_json(desc, doc, &c->arena, &opts, c->body, &c->reply.err);
+    for (unsigned i = 0; r >= 0 && i < MIN(opts.n_warnings, (unsigned)SCHEMA_WARNINGS_MAX); i++)
+        api_call_warn(c, "%.*s", STR_ARG(opts.warnings[i]));
+    return r;
+}
+
+int verb_patch(struct api_call *c)
+{
+    struct object *old = call_peek(c);
+    const struct schema_desc *desc = c->kind->desc;
+    const void *msg;
+    if (!old)
+        return call_not_found(c, c->kind, c->name);
+    if (str_is(c->subresource, "scale")) {
+        desc = &api_scale_desc;
+        msg = scale_of(c, old);
+    } else {
+        msg = schema_from_storage(c->kind, old->msg, &c->arena);
+    }
+    struct json *doc = schema_to_json(desc, msg, SCHEMA_ENCODE_TYPE_META, &c->arena);
+    int r = apply(c, desc, &doc);
+    if (r >= 0)
+        r = decode(c, desc, doc);
+    if (r < 0)
+        return r;
+    if (desc == c->kind->desc) {
+        struct api_object_meta *m = c->body;
+        struct str name = m->name;
+        if (!str_eq(name, c->name)) {
+            (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.name"),
+                              "Invalid value: \"%.*s\": field is immutable", STR_ARG(name));
+            return call_invalid(c, c->name);
+        }
+    }
+    return subresource_is_special(c) ? subresource_run(c) : verb_update(c);
+}

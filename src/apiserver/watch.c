@@ -1,0 +1,274 @@
+/* Watches on the core thread: the store's raw events, cut down to what a watcher asked for.
+ *
+ * With selectors an object may start or cease to match: the watcher then sees ADDED or DELETED,
+ * whatever the store saw (a DELETED made here carries the last matching state at the event's
+ * revision, as in Kubernetes). A watch with initial events holds the snapshot's references until
+ * its first turn, so that what is told as present and what follows meet at one revision without a
+ * gap. */
+#include "apiserver/internal.h"
+#include "schema/select.h"
+
+struct api_watch {
+    struct apiserver *server;
+    struct list link; /* server->watches */
+    struct store_watch store_watch;
+    struct arena arena; /* selectors and names */
+    const struct schema_kind *kind;
+    struct str name, ns;
+    struct label_selector labels;
+    struct field_selector fields;
+    bool bookmarks, end_bookmark, running, stopped, in_fn;
+    struct object **initial; /* owned references until told */
+    size_t n_initial;
+    rev_t initial_rev;
+    bool initial_pending;
+    struct rt_task task;
+    struct error err; /* to be told by the task: the stream cannot start */
+    api_watch_fn fn;
+    void *arg;
+};
+
+static bool matches(const struct api_watch *w, struct object *o)
+{
+    const struct api_object_meta *m = object_meta(o);
+    if (w->name.p && !str_eq(w->name, m->name))
+        return false;
+    if (!label_selector_match(&w->labels, m->labels, m->n_labels))
+        return false;
+    if (w->fields.n_terms == 0)
+        return true;
+    if (o->kind == w->kind)
+        return field_selector_match(&w->fields, o->msg);
+    struct arena a = {0};
+    bool yes = field_selector_match(&w->fields, schema_from_storage(w->kind, o->msg, &a));
+    arena_fini(&a);
+    return yes;
+}
+
+static void release(struct api_watch *w)
+{
+    for (size_t i = 0; i < w->n_initial; i++)
+        object_unref(w->initial[i]);
+    free(w->initial);
+    w->initial = NULL;
+    w->n_initial = 0;
+}
+
+static void finish_stop(struct api_watch *w)
+{
+    release(w);
+    error_fini(&w->err);
+    arena_fini(&w->arena);
+    free(w);
+}
+
+/* Calls out; false when the watch was stopped from inside (it is gone then). */
+static bool tell(struct api_watch *w, const struct client_event *events, size_t n)
+{
+    w->in_fn = true;
+    w->fn(w->arg, events, n);
+    w->in_fn = false;
+    if (w->stopped) {
+        finish_stop(w);
+        return false;
+    }
+    return true;
+}
+
+/* A bookmark with the annotation that ends the initial events is an object of its own. */
+static bool tell_initial(struct api_watch *w)
+{
+    struct client_event *ev = xcalloc(w->n_initial + 1, sizeof(*ev));
+    size_t n = 0;
+    struct object *mark = NULL;
+    w->initial_pending = false;
+    for (size_t i = 0; i < w->n_initial; i++)
+        ev[n++] =
+            (struct client_event){CLIENT_EVENT_ADDED, w->initial[i], w->initial[i]->rev, NULL};
+    if (w->end_bookmark) {
+        struct arena a = {0};
+        struct api_object_meta *m = schema_new(w->kind->desc, &a);
+        struct kv_str kv = {STR("k8s.io/initial-events-end"), STR("true")};
+        m->annotations = &kv;
+        m->n_annotations = 1;
+        mark = object_new(w->kind, m, w->initial_rev);
+        arena_fini(&a);
+        ev[n++] = (struct client_event){CLIENT_EVENT_BOOKMARK, mark, w->initial_rev, NULL};
+    }
+    struct object **keep = w->initial;
+    size_t n_keep = w->n_initial;
+    w->initial = NULL;
+    w->n_initial = 0;
+    bool alive = n == 0 || tell(w, ev, n);
+    for (size_t i = 0; i < n_keep; i++)
+        object_unref(keep[i]);
+    free(keep);
+    object_unref(mark);
+    free(ev);
+    return alive;
+}
+
+static void on_task(void *arg)
+{
+    struct api_watch *w = arg;
+    if (w->err.reason != REASON_NONE) {
+        struct client_event ev = {CLIENT_EVENT_ERROR, NULL, 0, &w->err};
+        (void)tell(w, &ev, 1);
+        return;
+    }
+    if (w->initial_pending)
+        (void)tell_initial(w);
+}
+
+static size_t filter(struct api_watch *w, const struct store_event *e, struct client_event *out)
+{
+    bool now = e->type != STORE_EVENT_DELETED && matches(w, e->object);
+    bool before = e->type == STORE_EVENT_DELETED ? matches(w, e->prev ? e->prev : e->object)
+                                                 : e->prev && matches(w, e->prev);
+    if (!now && !before)
+        return 0;
+    *out = (struct client_event){.object = e->object, .rev = e->rev};
+    if (now)
+        out->type = before ? CLIENT_EVENT_MODIFIED : CLIENT_EVENT_ADDED;
+    else
+        out->type = CLIENT_EVENT_DELETED;
+    if (!now && e->type != STORE_EVENT_DELETED)
+        out->object = object_new(e->prev->kind, e->prev->msg, e->rev); /* released by the caller */
+    return 1;
+}
+
+#define EVENTS_ON_STACK 64
+
+static void on_store_events(void *arg, const struct store_event *events, size_t n)
+{
+    struct api_watch *w = arg;
+    struct client_event stack[EVENTS_ON_STACK];
+    if (w->initial_pending && !tell_initial(w))
+        return;
+    struct client_event *out = n > EVENTS_ON_STACK ? xcalloc(n, sizeof(*out)) : stack;
+    size_t k = 0;
+    bool plain = !w->name.p && label_selector_is_all(&w->labels) && w->fields.n_terms == 0;
+    static const enum client_event_type types[_STORE_EVENT_MAX] = {
+        CLIENT_EVENT_ADDED, CLIENT_EVENT_MODIFIED, CLIENT_EVENT_DELETED};
+    for (size_t i = 0; i < n; i++) {
+        if (plain)
+            out[k++] =
+                (struct client_event){types[events[i].type], events[i].object, events[i].rev, NULL};
+        else
+            k += filter(w, &events[i], &out[k]);
+    }
+    /* objects made by filter() are told apart by not being the store's */
+    struct object **made = NULL;
+    size_t n_made = 0;
+    for (size_t i = 0, j = 0; !plain && i < k; i++) {
+        while (j < n && events[j].rev != out[i].rev)
+            j++;
+        if (j < n && events[j].object != out[i].object) {
+            if (!made)
+                made = xcalloc(k, sizeof(*made));
+            made[n_made++] = out[i].object;
+        }
+    }
+    if (k)
+        (void)tell(w, out, k);
+    for (size_t i = 0; i < n_made; i++)
+        object_unref(made[i]);
+    free(made);
+    if (out != stack)
+        free(out);
+}
+
+static int take_snapshot(struct api_watch *w)
+{
+    struct store_iter it;
+    struct store *st = w->server->store;
+    int r = store_iter_init(&it, st, storage_kind(w->kind), w->ns.n ? w->ns : STR_NONE, 0, STR_NONE,
+                            STR_NONE);
+    if (r < 0)
+        return r;
+    size_t cap = 0;
+    for (struct object *o; (o = store_iter_next(&it));) {
+        if (!matches(w, o))
+            continue;
+        ARRAY_RESERVE(w->initial, w->n_initial, cap);
+        w->initial[w->n_initial++] = object_ref(o);
+    }
+    store_iter_fini(&it);
+    w->initial_rev = store_rev(st);
+    w->initial_pending = true;
+    return 0;
+}
+
+int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_watch_fn fn, void *arg,
+                    struct api_watch **ret, struct error *err)
+{
+    struct api_watch *w = NEW(struct api_watch);
+    w->server = s;
+    w->kind = o->kind;
+    w->fn = fn;
+    w->arg = arg;
+    w->bookmarks = o->bookmarks;
+    w->end_bookmark = o->initial && o->initial_end_bookmark;
+    w->ns = o->ns.n ? arena_str(&w->arena, o->ns) : STR_NONE;
+    w->name = o->name.n ? arena_str(&w->arena, o->name) : STR_NONE;
+    rt_task_init(&w->task, s->rt, on_task, w);
+    list_init(&w->link);
+    struct error *e = o->deferred_error ? &w->err : err;
+    int r = label_selector_parse(&w->arena, o->label_selector, &w->labels, e);
+    if (r >= 0)
+        r = field_selector_parse(&w->arena, o->kind, o->field_selector, &w->fields, e);
+    if (r < 0 && !o->deferred_error) {
+        finish_stop(w);
+        return r;
+    }
+    rev_t from = o->from_rev;
+    if (r < 0) {
+        rt_task_schedule(&w->task);
+        goto started;
+    }
+    if (o->initial && take_snapshot(w) >= 0)
+        from = w->initial_rev;
+    r = store_watch_start(&w->store_watch, s->store, storage_kind(o->kind), w->ns, from,
+                          on_store_events, w);
+    if (r == -ESPIPE) {
+        struct store_stats st;
+        store_stats(s->store, &st);
+        (void)error_set(&w->err, REASON_EXPIRED, "too old resource version: %llu (%llu)",
+                        (unsigned long long)from, (unsigned long long)st.compacted);
+    } else if (r < 0) {
+        (void)error_set(&w->err, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu",
+                        (unsigned long long)from, (unsigned long long)store_rev(s->store));
+    } else {
+        w->running = true;
+    }
+    if (!w->running || w->initial_pending)
+        rt_task_schedule(&w->task);
+started:
+    list_push_back(&s->watches, &w->link);
+    s->n_watches++;
+    *ret = w;
+    return 0;
+}
+
+void api_watch_stop(struct api_watch *w)
+{
+    if (!w || w->stopped)
+        return;
+    w->stopped = true;
+    if (w->running)
+        store_watch_stop(&w->store_watch);
+    rt_task_cancel(&w->task);
+    list_remove(&w->link);
+    w->server->n_watches--;
+    if (!w->in_fn)
+        finish_stop(w);
+}
+
+void api_watch_tick(struct apiserver *s)
+{
+    struct api_watch *w;
+    struct client_event ev = {CLIENT_EVENT_BOOKMARK, NULL, store_rev(s->store), NULL};
+    LIST_FOR_EACH(w, &s->watches, link)
+    if (w->bookmarks && w->running && !w->initial_pending)
+        (void)tell(w, &ev, 1);
+}
