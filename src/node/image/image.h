@@ -99,6 +99,9 @@ int image_store_open(const struct image_store_opts *opts, struct image_store **r
                      struct error *err) MUST_CHECK;
 /* No asynchronous call may be under way. Takes NULL; returns NULL. */
 struct image_store *image_store_close(struct image_store *s);
+/* Any thread: pulls under way break off within a second and fail; later ones fail at once. For
+ * stopping. */
+void image_store_cancel(struct image_store *s);
 
 enum image_pull_policy {
     IMAGE_PULL_IF_NOT_PRESENT,

@@ -189,6 +189,11 @@ int image_store_open(const struct image_store_opts *opts, struct image_store **r
     return 0;
 }
 
+void image_store_cancel(struct image_store *s)
+{
+    s->cancelled = true;
+}
+
 struct image_store *image_store_close(struct image_store *s)
 {
     if (!s)

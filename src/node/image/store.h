@@ -47,6 +47,7 @@ struct image_store {
     char **unpacking;       /* owned vector of diff_ids being unpacked by threads of this process */
     unsigned n_unpacking;
     _Atomic unsigned tmp_counter;
+    _Atomic bool cancelled;
 
     struct map pulls; /* loop thread: ref + policy -> struct ensure_pull */
 };
