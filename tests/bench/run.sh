@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# make bench: every budget of the design against what is measured here. One line a figure:
+#   NAME VALUE UNIT budget BUDGET ok|MISSED
+# Machines are noisy: read ratios, and run it twice. BENCH=quick leaves the long ones out. Root, for the containers.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+build=${1:-build}
+davit=$PWD/$build/davit
+ninja -C "$build" >/dev/null || exit 1
+dir=$(mktemp -d /tmp/davit-bench.XXXXXX)
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+pid=
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait 2>/dev/null; "$davit" down --data-dir "$dir" >/dev/null 2>&1; rm -rf "$dir" "$dir".*' EXIT
+missed=0
+
+report() { # name value unit budget less|more
+    local verdict
+    verdict=$(awk -v v="$2" -v b="$4" -v how="$5" 'BEGIN { print ((how == "less") ? v <= b : v >= b) ? "ok" : "MISSED" }')
+    printf '%-34s %12s %-8s budget %s %-10s %s\n' "$1" "$2" "$3" "$([ "$5" = less ] && echo '<=' || echo '>=')" "$4" "$verdict"
+    [ "$verdict" = ok ] || missed=$((missed + 1))
+}
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+wait_line() { for _ in $(seq 3000); do grep -q "^ready" "$1" 2>/dev/null && return; sleep 0.01; done; echo "no ready in $1" >&2; exit 1; }
+server_start() {
+    "$davit" server --data-dir "$dir" --listen "127.0.0.1:$port" --log-level warn >"$dir.out" 2>"$dir.err" &
+    pid=$!
+    wait_line "$dir.out"
+}
+server_stop() { kill "$pid"; wait "$pid" 2>/dev/null; pid=; : >"$dir.out"; }
+figure() { awk -v n="$1" '$1 == n { print $2 }' "$dir.figures"; }
+api() { "$build/tests/bench/bench_api" "$dir/admin.kubeconfig" "$@" | tee "$dir.figures" >/dev/null; }
+
+# ---- size and start-up ----
+cp "$davit" "$dir.stripped" && strip "$dir.stripped"
+report stripped_binary "$(awk -v b="$(stat -c %s "$dir.stripped")" 'BEGIN { printf "%.2f", b / 1048576 }')" MB 5 less
+server_start; server_stop          # makes the PKI
+best=999999
+for _ in 1 2 3 4 5; do
+    t=$(/usr/bin/python3 - "$davit" "$dir" "$port" <<'P'
+import subprocess, sys, time
+davit, d, port = sys.argv[1:]
+t = time.monotonic()
+p = subprocess.Popen([davit, "server", "--data-dir", d, "--listen", "127.0.0.1:" + port, "--log-level", "error"], stdout=subprocess.PIPE)
+p.stdout.readline()
+print(round((time.monotonic() - t) * 1000, 1))
+p.terminate(); p.wait()
+P
+    )
+    best=$(awk -v a="$best" -v b="$t" 'BEGIN { print a < b ? a : b }')
+done
+report server_start "$best" ms 50 less
+
+# ---- API server ----
+server_start
+export KUBECONFIG=$dir/admin.kubeconfig
+for _ in $(seq 100); do kubectl get sa default >/dev/null 2>&1 && break; sleep 0.1; done
+sleep 1
+before=$(rss_kb "$pid")
+n=${BENCH_PODS:-10000}
+api create "$n" 32
+report create_pods "$(figure create_pods)" per_s 10000 more
+sleep 1
+after=$(rss_kb "$pid")
+report memory_per_pod "$(awk -v a="$after" -v b="$before" -v n="$n" 'BEGIN { printf "%.2f", (a - b) / n }')" KB 6 less
+api get "${BENCH_GETS:-100000}" 64
+report get_object "$(figure get_object)" per_s 50000 more
+api list 0 5
+report list_10000 "$(figure list_0)" ms 100 less
+api list 500 9
+report list_500 "$(figure list_500)" ms 5 less
+if [ "${BENCH:-}" != quick ]; then
+    api watch 1000 "${BENCH_WATCH_RATE:-1000}" 5
+    report watch_delivered "$(figure watch_delivered)" of_all 1 more
+    report watch_p99 "$(figure watch_p99)" ms 50 less
+fi
+server_stop
+rm -rf "$dir"
+
+# ---- scheduler core ----
+if [ -x "$build/tests/bench/bench_scheduler" ]; then
+    "$build/tests/bench/bench_scheduler" >"$dir.figures" 2>&1
+    report scheduler_plain "$(figure schedule_plain)" per_s 50000 more
+    report scheduler_affinity "$(figure schedule_affinity)" per_s 10000 more
+    report scheduler_spread "$(figure schedule_spread)" per_s 10000 more
+fi
+
+# ---- one node ----
+if [ "$(id -u)" != 0 ]; then
+    echo "the figures of real containers need root"
+    exit $((missed > 0))
+fi
+mkdir -p "$dir"
+"$davit" up --data-dir "$dir" --listen "127.0.0.1:$port" --node-name bench --log-level warn >"$dir.out" 2>"$dir.err" &
+pid=$!
+wait_line "$dir.out"
+sleep 5
+server=$(cat "$dir/run/server.pid") agent=$(cat "$dir/run/agent.pid")
+report idle_memory "$(awk -v a="$(rss_kb "$server")" -v b="$(rss_kb "$agent")" 'BEGIN { printf "%.1f", (a + b) / 1024 }')" MB 25 less
+t0=$(($(cpu_ticks "$server") + $(cpu_ticks "$agent")))
+sleep 20
+t1=$(($(cpu_ticks "$server") + $(cpu_ticks "$agent")))
+report idle_cpu "$(awk -v t="$((t1 - t0))" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", t / hz / 20 * 100 }')" percent 0.2 less
+tools/busybox-image.sh "$dir.tar" davit.local/busybox:1
+"$davit" image load --data-dir "$dir" "$dir.tar" >/dev/null
+cat >"$dir.yaml" <<Y
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hundred}
+spec:
+  replicas: 100
+  selector: {matchLabels: {app: hundred}}
+  template:
+    metadata: {labels: {app: hundred}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: "davit.local/busybox:1", command: [sleep, "3600"]}]
+Y
+kubectl create deploy warm --image=davit.local/busybox:1 -- sleep 3600 >/dev/null
+kubectl rollout status deploy/warm --timeout=60s >/dev/null
+t0=$(now_ms)
+kubectl apply -f "$dir.yaml" >/dev/null
+kubectl wait --for=jsonpath='{.status.readyReplicas}'=100 deploy/hundred --timeout=120s >/dev/null
+report hundred_replicas "$(($(now_ms) - t0))" ms 2000 less
+overhead=$(ps -eo rss,args | awk -v d="$dir" '(/conmon/ || /davit.*holder/ || /davit-holder/) && index($0, d) { s += $1 } END { printf "%.2f", s / 101 / 1024 }')
+report overhead_per_pod "$overhead" MB 2 less
+# a container that ends is replaced: the time between the last line of one and the first of the next
+kubectl run crash --image=davit.local/busybox:1 -- sh -c 'date +%s%N; sleep 11; date +%s%N' >/dev/null
+for _ in $(seq 400); do [ "$(kubectl get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}' 2>/dev/null)" = 1 ] && break; sleep 0.1; done
+sleep 1
+ended=$(kubectl logs crash --previous | tail -n 1)
+began=$(kubectl logs crash | head -n 1)
+report restart_latency "$(((began - ended) / 1000000))" ms 100 less
+[ "$missed" -eq 0 ] && echo "every budget is met" || echo "$missed budgets are missed"
+exit 0
