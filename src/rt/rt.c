@@ -20,6 +20,7 @@ void rt_base_init(struct rt *rt, const struct rt_ops *ops)
     list_init(&rt->late);
     list_init(&rt->batch);
     list_init(&rt->signals);
+    list_init(&rt->at_free);
     list_init(&rt->long_waiting);
     rt->slow_limit = RT_SLOW_DEFAULT;
     atomic_init(&rt->current, "");
@@ -31,11 +32,29 @@ void rt_base_fini(struct rt *rt)
     free(rt->scratch);
 }
 
+void rt_at_free(struct rt *rt, struct rt_at_free *a, rt_fn fn, void *arg)
+{
+    a->fn = fn;
+    a->arg = arg;
+    list_push_back(&rt->at_free, &a->link);
+}
+
+void rt_at_free_cancel(struct rt_at_free *a)
+{
+    if (a->link.prev)
+        list_remove(&a->link);
+}
+
 struct rt *rt_free(struct rt *rt)
 {
     if (!rt)
         return NULL;
     ASSERT(!rt->running);
+    while (!list_empty(&rt->at_free)) {
+        struct rt_at_free *a = LIST_FIRST(&rt->at_free, struct rt_at_free, link);
+        list_remove(&a->link);
+        a->fn(a->arg);
+    }
     /* Closes in flight and work in other threads still refer to the loop. */
     for (int idle = 0; idle < 2 || rt->works_open;) {
         bool more = rt_has_tasks(rt) || atomic_load(&rt->inbox);

@@ -34,6 +34,7 @@ struct rt {
     struct list tasks, late;
     struct list batch; /* tasks of this turn */
     struct list signals;
+    struct list at_free; /* struct rt_at_free */
     struct list long_waiting; /* rt_work of RT_WORK_LONG */
     unsigned long_running, works_open;
     _Atomic(struct rt_post *) inbox; /* newest first */
@@ -49,6 +50,15 @@ struct rt {
     char *scratch; /* read buffer shared by the descriptors of this loop */
     void (*on_event)(struct rt *rt, const char *kind, const char *name); /* simulator */
 };
+
+/* fn(arg) when the loop is freed, unless cancelled before: for what outlives its owner. */
+struct rt_at_free {
+    struct list link; /* prev == NULL: never registered */
+    rt_fn fn;
+    void *arg;
+};
+void rt_at_free(struct rt *rt, struct rt_at_free *a, rt_fn fn, void *arg);
+void rt_at_free_cancel(struct rt_at_free *a);
 
 struct rt_signal {
     struct list link;
