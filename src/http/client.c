@@ -58,11 +58,10 @@ static void fail_waiting(struct http_client *cl, int err, const char *what)
     struct http_call *call;
     struct cconn *c;
 
-    LIST_FOR_EACH(c, &cl->conns, link)
-    if (c->ready && !c->closing && !c->solo)
-        return;
-    LIST_FOR_EACH(call, &cl->waiting, link)
-    {
+    LIST_FOR_EACH (c, &cl->conns, link)
+        if (c->ready && !c->closing && !c->solo)
+            return;
+    LIST_FOR_EACH (call, &cl->waiting, link) {
         list_remove(&call->link);
         call->waiting = false;
         cl->n_waiting--;
@@ -81,8 +80,7 @@ void cconn_close(struct cconn *c, int err, const char *what)
     c->closed = c->closing = true;
     c->connecting = rt_connect_cancel(c->connecting);
     rt_timer_stop(&c->timer);
-    LIST_FOR_EACH(call, &c->calls, link)
-    {
+    LIST_FOR_EACH (call, &c->calls, link) {
         call_leave_conn(call);
         if (!call_retry(call))
             call_fail(call, err, what);
@@ -317,8 +315,7 @@ static struct cconn *pick(struct http_client *cl, unsigned *ret_connecting)
     struct cconn *c;
 
     *ret_connecting = 0;
-    LIST_FOR_EACH(c, &cl->conns, link)
-    {
+    LIST_FOR_EACH (c, &cl->conns, link) {
         if (c->closing || c->solo)
             continue;
         if (!c->ready)
@@ -335,8 +332,7 @@ static void dispatch(void *arg)
     struct http_call *call;
     unsigned connecting, opened = 0;
 
-    LIST_FOR_EACH(call, &cl->waiting, link)
-    {
+    LIST_FOR_EACH (call, &cl->waiting, link) {
         struct cconn *c;
 
         if (call->upgrade) {
@@ -435,15 +431,14 @@ struct http_client *http_client_free(struct http_client *cl)
     ASSERT(!cl->dead);
     cl->dead = true;
     cl->n_calls++; /* holds it while the lists are walked */
-    LIST_FOR_EACH(call, &cl->waiting, link)
-    {
+    LIST_FOR_EACH (call, &cl->waiting, link) {
         list_remove(&call->link);
         call->waiting = false;
         cl->n_waiting--;
         call_fail(call, -ECANCELED, "the client was closed");
     }
-    LIST_FOR_EACH(c, &cl->conns, link)
-    cconn_close(c, -ECANCELED, "the client was closed");
+    LIST_FOR_EACH (c, &cl->conns, link)
+        cconn_close(c, -ECANCELED, "the client was closed");
     cl->n_calls--;
     client_maybe_free(cl);
     return NULL;
@@ -457,8 +452,7 @@ void http_client_set_tls(struct http_client *cl, struct rt_tls_client *tls)
     ASSERT(!cl->tls == !tls); /* the kind of the target does not change */
     cl->tls = tls ? rt_tls_client_ref(tls) : NULL;
     rt_tls_client_unref(old);
-    LIST_FOR_EACH(c, &cl->conns, link)
-    {
+    LIST_FOR_EACH (c, &cl->conns, link) {
         if (c->solo || !c->ready)
             continue;
         c->closing = true;

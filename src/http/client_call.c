@@ -20,6 +20,8 @@ static void call_free(struct http_call *call)
     buf_fini(&call->hold);
     buf_fini(&call->whole);
     arena_fini(&call->arena);
+    if (call->out_congested)
+        c->n_congested--;
     free(call);
     c->n_calls--;
     client_maybe_free(c);
@@ -342,8 +344,10 @@ int http_call_write(struct http_call *call, struct http_bytes chunk)
         http_bytes_release(&chunk);
         return -EPIPE;
     }
-    if (http_call_queued_bytes(call) + chunk.n > RT_STREAM_HIGH_BYTES)
+    if (http_call_queued_bytes(call) + chunk.n > RT_STREAM_HIGH_BYTES && !call->out_congested) {
         call->out_congested = true;
+        call->client->n_congested++;
+    }
     if (call->conn && call->conn->proto)
         call->conn->proto->write(call, chunk);
     else
@@ -365,6 +369,7 @@ void call_output_moved(struct http_call *call)
     if (!call->out_congested || http_call_queued_bytes(call) > RT_STREAM_LOW_BYTES)
         return;
     call->out_congested = false;
+    call->client->n_congested--;
     if (call->cb.on_drain && !call->done) {
         call->drain_due = true;
         rt_task_schedule(&call->task);

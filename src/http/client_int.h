@@ -100,7 +100,8 @@ struct http_client {
     struct rt_tls_client *tls;
     struct list conns, waiting;
     unsigned n_waiting, n_calls, n_conns;
-    int version; /* what the peer speaks: 0 unknown, 1, 2 */
+    unsigned n_congested; /* calls that are owed an on_drain */
+    int version;          /* what the peer speaks: 0 unknown, 1, 2 */
     bool dead;
     struct rt_task dispatch;
 };

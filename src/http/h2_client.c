@@ -15,6 +15,7 @@
 struct h2c {
     struct h2_out o; /* first: nghttp2's user pointer */
     struct cconn *conn;
+    bool settled; /* the server's SETTINGS came */
 };
 
 static void h2c_later(struct h2c *h)
@@ -34,8 +35,9 @@ static void h2c_flush(struct h2c *h)
     if (h2_flush(&h->o) < 0) {
         cconn_close(c, -EPROTO, "HTTP/2 session failed");
     } else {
-        LIST_FOR_EACH(call, &c->calls, link)
-        call_output_moved(call);
+        if (c->client->n_congested)
+            LIST_FOR_EACH (call, &c->calls, link)
+                call_output_moved(call);
         if (!nghttp2_session_want_read(h->o.session) && !nghttp2_session_want_write(h->o.session))
             cconn_close(c, -ECONNRESET, "the server closed the connection");
     }
@@ -116,6 +118,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *f, void 
         return 0;
     }
     if (f->hd.type == NGHTTP2_SETTINGS) {
+        h->settled = true;
         client_dispatch_later(h->conn->client); /* there may be more room now */
         return 0;
     }
@@ -349,7 +352,7 @@ static unsigned h2c_room(const struct cconn *c)
         nghttp2_session_get_remote_settings(h->o.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
     /* before the server's SETTINGS came 100 is what RFC 9113 6.5.2 recommends it to allow */
-    max = MIN(max, c->last_read > c->since ? 100000u : 100u);
+    max = MIN(max, h->settled ? 100000u : 100u);
     return !c->closing && c->n_calls < max ? max - c->n_calls : 0;
 }
 

@@ -54,8 +54,9 @@ static void h2_flush_now(struct h2 *h)
     } else {
         c->written += h->o.written - before;
         c->server->stats.bytes_out += h->o.written - before;
-        LIST_FOR_EACH(r, &c->reqs, link)
-        req_output_moved(r);
+        if (c->n_congested)
+            LIST_FOR_EACH (r, &c->reqs, link)
+                req_output_moved(r);
         h2_end_if_done(h);
     }
     conn_leave(c);
@@ -530,8 +531,8 @@ static void h2_check(struct http_conn *c, nsec_t now)
 
     if (!h->any)
         idle = MIN(idle, o->head_timeout_ms * NSEC_PER_MSEC);
-    LIST_FOR_EACH(r, &c->reqs, link)
-    give_up = check_req(h, r, now) || give_up;
+    LIST_FOR_EACH (r, &c->reqs, link)
+        give_up = check_req(h, r, now) || give_up;
     if (give_up || (c->idle_since && now - c->idle_since > idle)) {
         c->server->stats.timeouts++;
         if (h->goaway || give_up)

@@ -67,8 +67,8 @@ static void conn_detach_all(struct http_conn *c)
 {
     struct http_req *r;
 
-    LIST_FOR_EACH(r, &c->reqs, link)
-    req_detach(r);
+    LIST_FOR_EACH (r, &c->reqs, link)
+        req_detach(r);
     c->closed = true;
 }
 
@@ -226,8 +226,7 @@ static void sweep(void *arg)
     struct http_server *s = arg;
     struct http_conn *c;
 
-    LIST_FOR_EACH(c, &s->conns, link)
-    {
+    LIST_FOR_EACH (c, &s->conns, link) {
         if (c->closed)
             continue;
         conn_enter(c);
@@ -254,8 +253,8 @@ static void drain_cut(void *arg)
     struct http_server *s = arg;
     struct http_conn *c;
 
-    LIST_FOR_EACH(c, &s->conns, link)
-    conn_close(c);
+    LIST_FOR_EACH (c, &s->conns, link)
+        conn_close(c);
     rt_task_schedule(&s->drained);
 }
 
@@ -344,8 +343,7 @@ void http_server_drain(struct http_server *s, int64_t timeout_ms, void (*on_drai
     s->draining = true;
     s->on_drained = on_drained;
     s->drained_arg = arg;
-    LIST_FOR_EACH(c, &s->conns, link)
-    {
+    LIST_FOR_EACH (c, &s->conns, link) {
         if (c->closed)
             continue;
         conn_enter(c);
@@ -375,8 +373,7 @@ void server_maybe_free(struct http_server *s)
     }
     if (!s->dead || s->n_reqs)
         return;
-    LIST_FOR_EACH(r, &s->free_reqs, link)
-    {
+    LIST_FOR_EACH (r, &s->free_reqs, link) {
         arena_fini(&r->pub.arena);
         free(r);
     }
@@ -395,8 +392,8 @@ struct http_server *http_server_free(struct http_server *s)
     s->on_drained = NULL;
     s->n_reqs++; /* holds s together while its connections go */
     s->dead = true;
-    LIST_FOR_EACH(c, &s->conns, link)
-    conn_close(c);
+    LIST_FOR_EACH (c, &s->conns, link)
+        conn_close(c);
     s->n_reqs--;
     server_maybe_free(s);
     return NULL;

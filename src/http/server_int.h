@@ -57,7 +57,8 @@ struct http_conn {
     char peer[80];
     uint64_t id;
     bool tls, draining, closed;
-    unsigned depth; /* inside callbacks of its stream or protocol: freed when it falls to 0 */
+    unsigned n_congested; /* requests that are owed an on_drain */
+    unsigned depth;       /* inside callbacks of its stream or protocol: freed when it falls to 0 */
     nsec_t accepted;
     nsec_t idle_since;      /* no request is open since; 0: some are */
     nsec_t progress;        /* output moved last, or none was waiting */

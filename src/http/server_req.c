@@ -105,6 +105,9 @@ void req_detach(struct http_req *r)
     struct http_conn *c = r->conn;
 
     ASSERT(c);
+    if (r->congested)
+        c->n_congested--;
+    r->congested = false;
     r->conn = NULL;
     r->pub.stream = NULL;
     list_remove(&r->link);
@@ -263,9 +266,9 @@ static bool conn_has(const struct http_conn *c, const struct http_req *r, uint64
 {
     const struct http_req *it;
 
-    LIST_FOR_EACH(it, &c->reqs, link)
-    if (it == r)
-        return it->pub.id == id;
+    LIST_FOR_EACH (it, &c->reqs, link)
+        if (it == r)
+            return it->pub.id == id;
     return false;
 }
 
@@ -412,8 +415,10 @@ int http_stream_write(struct http_request *req, struct http_bytes chunk)
         http_bytes_release(&chunk);
         return -ENOBUFS;
     }
-    if (queued + chunk.n > RT_STREAM_HIGH_BYTES)
+    if (queued + chunk.n > RT_STREAM_HIGH_BYTES && !r->congested) {
         r->congested = true;
+        r->conn->n_congested++;
+    }
     r->proto->write(r, chunk);
     return 0;
 }
@@ -423,6 +428,7 @@ void req_output_moved(struct http_req *r)
     if (!r->congested || !r->conn || r->proto->queued(r) > RT_STREAM_LOW_BYTES)
         return;
     r->congested = false;
+    r->conn->n_congested--;
     if (r->on_drain && !r->finished) {
         r->drain_due = true;
         rt_task_schedule(&r->task);

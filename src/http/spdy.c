@@ -92,8 +92,8 @@ static void session_end(struct spdy *s, int err)
         return;
     s->ended = true;
     s->err = err;
-    LIST_FOR_EACH(st, &s->streams, link)
-    stream_end(st, err ? err : -ECONNRESET);
+    LIST_FOR_EACH (st, &s->streams, link)
+        stream_end(st, err ? err : -ECONNRESET);
     rt_timer_stop(&s->idle);
     rt_timer_stop(&s->ping);
     if (err)
@@ -210,9 +210,9 @@ static struct spdy_stream *find(struct spdy *s, uint32_t id)
 {
     struct spdy_stream *st;
 
-    LIST_FOR_EACH(st, &s->streams, link)
-    if (st->id == id)
-        return st;
+    LIST_FOR_EACH (st, &s->streams, link)
+        if (st->id == id)
+            return st;
     return NULL;
 }
 
@@ -223,8 +223,8 @@ static void see_blocked(struct spdy *s)
 
     if (s->ended)
         return;
-    LIST_FOR_EACH(st, &s->streams, link)
-    block = block || st->held.n > HELD_BYTES_MAX;
+    LIST_FOR_EACH (st, &s->streams, link)
+        block = block || st->held.n > HELD_BYTES_MAX;
     if (block && !s->blocked)
         rt_stream_read_stop(s->stream);
     else if (!block && s->blocked)
@@ -329,13 +329,13 @@ static void take_settings(struct spdy *s, struct str body)
 
         if (key != SPDY_SETTINGS_INITIAL_WINDOW || value > INT32_MAX)
             continue;
-        LIST_FOR_EACH(st, &s->streams, link)
-        st->send_window += (int64_t)value - s->peer_initial_window;
+        LIST_FOR_EACH (st, &s->streams, link)
+            st->send_window += (int64_t)value - s->peer_initial_window;
         s->peer_initial_window = value;
         s->windows = true;
     }
-    LIST_FOR_EACH(st, &s->streams, link)
-    send_data(st);
+    LIST_FOR_EACH (st, &s->streams, link)
+        send_data(st);
 }
 
 static void take_window_update(struct spdy *s, struct str body)
@@ -352,8 +352,8 @@ static void take_window_update(struct spdy *s, struct str body)
     delta = spdy_get32(body.p + 4) & 0x7fffffff;
     if (id == 0) {
         s->send_window = MIN(s->send_window + delta, (int64_t)INT32_MAX);
-        LIST_FOR_EACH(st, &s->streams, link)
-        send_data(st);
+        LIST_FOR_EACH (st, &s->streams, link)
+            send_data(st);
         return;
     }
     st = find(s, id);
@@ -517,8 +517,8 @@ static void on_drain(void *arg)
     struct spdy *s = arg;
     struct spdy_stream *st;
 
-    LIST_FOR_EACH(st, &s->streams, link)
-    send_data(st);
+    LIST_FOR_EACH (st, &s->streams, link)
+        send_data(st);
 }
 
 static const struct rt_stream_handler handler = {
@@ -552,8 +552,7 @@ static void do_work(struct spdy *s)
 {
     struct spdy_stream *st;
 
-    LIST_FOR_EACH(st, &s->streams, link)
-    {
+    LIST_FOR_EACH (st, &s->streams, link) {
         if (st->drain_due) {
             st->drain_due = false;
             if (s->cb.on_drain)
@@ -755,8 +754,8 @@ void spdy_close(struct spdy *s)
     if (s->ended)
         return;
     send_goaway(s, 0);
-    LIST_FOR_EACH(st, &s->streams, link)
-    stream_end(st, st->fin_sent ? 0 : -ECANCELED);
+    LIST_FOR_EACH (st, &s->streams, link)
+        stream_end(st, st->fin_sent ? 0 : -ECANCELED);
     session_end(s, 0);
 }
 

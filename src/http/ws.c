@@ -242,8 +242,8 @@ static void ws_free(struct ws *ws)
     rt_task_cancel(&ws->task);
     rt_timer_stop(&ws->ping);
     rt_timer_stop(&ws->cut);
-    LIST_FOR_EACH(h, &ws->held, link)
-    free(h);
+    LIST_FOR_EACH (h, &ws->held, link)
+        free(h);
     wslay_event_context_free(ws->ctx);
     free(ws);
 }
@@ -252,8 +252,7 @@ static void resume(struct ws *ws)
 {
     struct held *h;
 
-    LIST_FOR_EACH(h, &ws->held, link)
-    {
+    LIST_FOR_EACH (h, &ws->held, link) {
         if (ws->paused || ws->ended)
             return;
         list_remove(&h->link);

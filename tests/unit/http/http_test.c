@@ -1,4 +1,6 @@
 #include "http_test.h"
+#include "base/list.h"
+#include "rt/crypto.h"
 
 static void on_body(struct http_request *req, void *arg)
 {
@@ -41,8 +43,8 @@ static void on_drain(struct http_request *req, void *arg)
 static void handler(struct http_request *req, void *arg)
 {
     struct fixture *f = arg;
-    struct http_header h[2] = {{STR("x-conn"), arena_printf(&req->arena, "%llu",
-                                                            (unsigned long long)req->conn_id)}};
+    struct http_header h[2] = {
+        {STR("x-conn"), arena_printf(&req->arena, "%llu", (unsigned long long)req->conn_id)}};
 
     f->handled++;
     snprintf(f->last_path, sizeof(f->last_path), "%.*s", STR_ARG(req->path));
@@ -83,16 +85,117 @@ void fixture_init(struct fixture *f, const struct http_server_opts *opts)
     f->server = http_server_new(f->rt, opts, handler, f);
 }
 
+/* ---- the real loop ---- */
+
+static void make_tls(struct fixture *f)
+{
+    struct pkey *ca_key = pkey_new_p256(), *key = pkey_new_p256();
+    struct str name = STR("localhost"), ip = STR("127.0.0.1");
+    struct cert_spec spec = {.cn = name,
+                             .dns = &name,
+                             .n_dns = 1,
+                             .ips = &ip,
+                             .n_ips = 1,
+                             .for_server = true,
+                             .not_after_s = INT64_C(4000000000)};
+    struct cert *ca, *cert;
+    char *ca_pem, *cert_pem, *key_pem;
+
+    assert_int_equal(cert_new_ca(ca_key, STR("test"), INT64_C(4000000000), NULL, &ca), 0);
+    assert_int_equal(cert_issue(ca, ca_key, key, &spec, NULL, &cert), 0);
+    ca_pem = cert_to_pem(ca);
+    cert_pem = cert_to_pem(cert);
+    key_pem = pkey_to_pem(key);
+    assert_int_equal(rt_tls_server_new(&(struct rt_tls_server_opts){.cert_pem = str_z(cert_pem),
+                                                                    .key_pem = str_z(key_pem)},
+                                       NULL, &f->tls_server),
+                     0);
+    assert_int_equal(rt_tls_client_new(&(struct rt_tls_client_opts){.ca_pem = str_z(ca_pem)}, NULL,
+                                       &f->tls_client),
+                     0);
+    free(ca_pem);
+    free(cert_pem);
+    free(key_pem);
+    cert_free(ca);
+    cert_free(cert);
+    pkey_free(ca_key);
+    pkey_free(key);
+}
+
+struct handshake {
+    struct fixture *f;
+    struct rt_stream *s;
+};
+
+static void on_handshake(void *arg, int err)
+{
+    struct handshake *h = arg;
+
+    if (err)
+        rt_stream_close(h->s, NULL, NULL);
+    else
+        http_server_accept(h->f->server, h->s);
+    free(h);
+}
+
+static void on_accept(void *arg, int fd)
+{
+    struct fixture *f = arg;
+    struct rt_stream *s;
+    struct handshake *h;
+
+    f->accepted++;
+    assert_int_equal(rt_stream_from_fd(f->rt, fd, &s), 0);
+    if (!f->tls_server) {
+        http_server_accept(f->server, s);
+        return;
+    }
+    h = NEW(struct handshake);
+    h->f = f;
+    h->s = rt_tls_accept(f->tls_server, s, on_handshake, h);
+}
+
+void fixture_init_real(struct fixture *f, const struct http_server_opts *opts, bool tls)
+{
+    struct rt_listen_opts lo = {.addr = "127.0.0.1:0"};
+
+    *f = (struct fixture){.rt = rt_uv_new()};
+    f->server = http_server_new(f->rt, opts, handler, f);
+    if (tls)
+        make_tls(f);
+    assert_int_equal(rt_listen(f->rt, &lo, on_accept, f, NULL, &f->listener), 0);
+    f->port = rt_listener_port(f->listener);
+}
+
+static bool is_set(void *arg)
+{
+    return *(const bool *)arg;
+}
+
+void wait_flag(struct fixture *f, const bool *flag)
+{
+    if (!rt_run_until(f->rt, is_set, (void *)flag, 10 * NSEC_PER_SEC))
+        fail_msg("timed out");
+}
+
+static bool never(void *arg)
+{
+    return false;
+}
+
 void fixture_fini(struct fixture *f)
 {
     struct http_request *held = f->held;
 
+    f->listener = rt_listener_close(f->listener);
     f->server = http_server_free(f->server);
     run_ms(f, 5000);
     if (held && f->held == held) /* had no on_close */
         http_stream_abort(held);
     buf_fini(&f->seen);
     run_ms(f, 5000);
+    rt_tls_server_unref(f->tls_server);
+    rt_tls_client_unref(f->tls_client);
     rt_free(f->rt);
 }
 
@@ -137,7 +240,10 @@ void peer_close(struct peer *p)
 
 void run_ms(struct fixture *f, int64_t ms)
 {
-    rt_sim_run_for(f->rt, ms * NSEC_PER_MSEC);
+    if (rt_is_sim(f->rt))
+        rt_sim_run_for(f->rt, ms * NSEC_PER_MSEC);
+    else
+        (void)rt_run_until(f->rt, never, NULL, MIN(ms, 50) * NSEC_PER_MSEC);
 }
 
 struct str say(struct fixture *f, struct peer *p, const char *text)

@@ -77,8 +77,7 @@ static void test_pipelining(void **state)
 
 static void test_pipelined_behind_held(void **state)
 {
-    say(&f, &p,
-        "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    say(&f, &p, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(f.handled, 1);
     http_respond_str(TAKE_PTR(f.held), 200, NULL, STR("first"));
     run_ms(&f, 10);
@@ -89,11 +88,13 @@ static void test_pipelined_behind_held(void **state)
 
 static void test_chunked_edges(void **state)
 {
-    assert_has(say(&f, &p, "POST /echo HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n"
-                           "5;ext=1;x=\"q\"\r\nhello\r\n0A\r\n0123456789\r\n0\r\nX-Trailer: y\r\n\r\n"),
+    assert_has(say(&f, &p,
+                   "POST /echo HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+                   "5;ext=1;x=\"q\"\r\nhello\r\n0A\r\n0123456789\r\n0\r\nX-Trailer: y\r\n\r\n"),
                "\r\n\r\nhello0123456789");
-    assert_has(say(&f, &p, "POST /echo HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n"
-                           "0\r\n\r\n"),
+    assert_has(say(&f, &p,
+                   "POST /echo HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+                   "0\r\n\r\n"),
                "content-length: 0");
     assert_int_equal(f.bodies, 2);
     assert_false(p.eof);
@@ -130,8 +131,9 @@ static void test_expect_continue(void **state)
     assert_string_equal(out.p, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_has(say(&f, &p, "abc"), "\r\n\r\nabc");
     /* not wanted: no 100, and the connection ends, as nobody knows whether the body comes */
-    out = say(&f, &p,
-              "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    out =
+        say(&f, &p,
+            "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     assert_has(out, "HTTP/1.1 401 ");
     assert_has(out, "connection: close");
     assert_false(has(out, "100 Continue"));
@@ -273,34 +275,63 @@ static const struct {
     const char *what, *text;
     const char *want;
 } bad[] = {
-    {"CL and TE", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
-    {"TE and CL", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", "400"},
-    {"two CL", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "400"},
-    {"two equal CL", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "400"},
+    {"CL and TE",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: "
+     "chunked\r\n\r\n0\r\n\r\n",
+     "400"},
+    {"TE and CL",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+     "3\r\n\r\n0\r\n\r\n",
+     "400"},
+    {"two CL",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "400"},
+    {"two equal CL",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "400"},
     {"CL list", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc", "400"},
     {"CL sign", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", "400"},
     {"CL hex", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc", "400"},
     {"CL negative", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "400"},
-    {"CL huge", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", "400"},
-    {"CL over int64", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", "413"},
-    {"TE not last", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", "400"},
-    {"TE unknown", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "400"},
-    {"TE in 1.0", "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
-    {"blank before colon", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc", "400"},
+    {"CL huge", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+     "400"},
+    {"CL over int64",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", "413"},
+    {"TE not last",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", "400"},
+    {"TE unknown", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+     "400"},
+    {"TE in 1.0", "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "400"},
+    {"blank before colon", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc",
+     "400"},
     {"obs-fold", "GET /hello HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", "400"},
     {"fold first", "GET /hello HTTP/1.1\r\n Host: a\r\n\r\n", "400"},
     {"bare LF line", "GET /hello HTTP/1.1\nHost: a\n\n", "400"},
     {"bare LF header", "GET /hello HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "400"},
     {"bare LF end", "GET /hello HTTP/1.1\r\nHost: a\r\n\n", "400"},
     {"bare CR", "GET /hello HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "400"},
-    {"chunk size empty", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size bad", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3x\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size 0x", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size negative", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size overflow", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc", "400"},
-    {"chunk size blank", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk without CRLF", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX0\r\n\r\n", "400"},
-    {"chunk LF", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n", "400"},
+    {"chunk size empty",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc\r\n0\r\n\r\n",
+     "400"},
+    {"chunk size bad",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3x\r\nabc\r\n0\r\n\r\n",
+     "400"},
+    {"chunk size 0x",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+     "400"},
+    {"chunk size negative",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+     "400"},
+    {"chunk size overflow",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc",
+     "400"},
+    {"chunk size blank",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n",
+     "400"},
+    {"chunk without CRLF",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX0\r\n\r\n",
+     "400"},
+    {"chunk LF",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n", "400"},
     {"no host", "GET /hello HTTP/1.1\r\n\r\n", "400"},
     {"two hosts", "GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"},
     {"version 2", "GET /hello HTTP/2.0\r\nHost: a\r\n\r\n", "505"},
@@ -314,7 +345,8 @@ static const struct {
     {"NUL in value", NULL, "400"},
     {"empty name", "GET /hello HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", "400"},
     {"no colon", "GET /hello HTTP/1.1\r\nHost: a\r\nabc\r\n\r\n", "400"},
-    {"expect else", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 200-ok\r\n\r\nabc", "417"},
+    {"expect else",
+     "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 200-ok\r\n\r\nabc", "417"},
     {"TLS hello", "\x16\x03\x01\x02", "400"},
     {"garbage", "\xff\xfe\xfd garbage", "400"},
 };
