@@ -225,10 +225,9 @@ const char *schema_format_check(enum schema_format f, struct str s)
     case SCHEMA_FORMAT_LABEL_VALUE:
         return check_label_value(s);
     case SCHEMA_FORMAT_IP_OR_EMPTY:
-        if (s.n == 0)
-            return NULL;
-        /* fallthrough */
     case SCHEMA_FORMAT_IP:
+        if (s.n == 0 && f == SCHEMA_FORMAT_IP_OR_EMPTY)
+            return NULL;
         return ip_family(s) ? NULL : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     case SCHEMA_FORMAT_CIDR:
         return check_cidr(s);

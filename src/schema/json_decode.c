@@ -179,7 +179,7 @@ static int decode_value(struct decoder *d, const struct schema_desc *desc, const
         if (v->type != JSON_STR)
             return wrong_type(d, desc, f, v, NULL, at);
         if (base64_parse(v->s, d->a, p) < 0)
-            return wrong_value(d, at, "illegal base64 data%.0s", v->s);
+            return wrong_value(d, at, "illegal base64 data%.*s", STR(""));
         return 0;
     case SCHEMA_QUANTITY:
         return decode_quantity(d, desc, f, v, p, at);
