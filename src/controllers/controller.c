@@ -70,6 +70,11 @@ struct controllers *controller_all(struct controller *c)
     return c->all;
 }
 
+struct client_shared *controller_shared(struct controller *c)
+{
+    return c->all->shared;
+}
+
 struct rt *controller_rt(struct controller *c)
 {
     return c->all->rt;
@@ -276,20 +281,23 @@ static void cache_moved(void *arg, struct object *old, struct object *new)
         rt_task_schedule(&cs->check);
 }
 
+void controller_watch(struct controller *c, enum kind_id kind, controller_map_fn map)
+{
+    struct client_cache *cache = client_shared_cache(c->all->shared, schema_kinds[kind]);
+    if (!map)
+        return;
+    struct mapping *m = NEW(struct mapping);
+    *m = (struct mapping){.controller = c, .map = map, .next = c->all->mappings};
+    c->all->mappings = m;
+    client_cache_on_change(cache, changed, m);
+}
+
 static void controller_setup(struct controllers *cs, struct controller *c, const struct controller_row *row)
 {
     c->all = cs;
     c->row = row;
-    for (unsigned i = 0; i < row->n_watches; i++) {
-        const struct controller_watch *w = &row->watches[i];
-        struct client_cache *cache = client_shared_cache(cs->shared, schema_kinds[w->kind]);
-        if (!w->map)
-            continue;
-        struct mapping *m = NEW(struct mapping);
-        *m = (struct mapping){.controller = c, .map = w->map, .next = cs->mappings};
-        cs->mappings = m;
-        client_cache_on_change(cache, changed, m);
-    }
+    for (unsigned i = 0; i < row->n_watches; i++)
+        controller_watch(c, row->watches[i].kind, row->watches[i].map);
     const struct work_queue_opts opts = {
         .parallel = PARALLEL, .backoff_min = BACKOFF_MIN, .backoff_max = BACKOFF_MAX};
     c->queue = work_queue_new(cs->rt, &opts, run_start, c);

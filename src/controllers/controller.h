@@ -71,6 +71,9 @@ void controller_map_self(struct controller *c, struct object *old, struct object
 void controller_map_owner(struct controller *c, struct object *old, struct object *new);
 
 struct controllers *controller_all(struct controller *c);
+struct client_shared *controller_shared(struct controller *c);
+/* In init: one more watch than the row has room for. */
+void controller_watch(struct controller *c, enum kind_id kind, controller_map_fn map);
 struct rt *controller_rt(struct controller *c);
 const struct controllers_opts *controller_opts(struct controller *c);
 void controller_set_state(struct controller *c, void *state);

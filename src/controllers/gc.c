@@ -1,0 +1,288 @@
+/* Garbage collection by owner references. A dependent whose owners are all gone goes too (background);
+ * an owner deleted in the foreground waits, by its finalizer foregroundDeletion, for the dependents that block it;
+ * an owner deleted with "orphan" first takes its reference out of its dependents.
+ *
+ * There is no graph to keep: dependents are found by the shared caches' index of owner uids, and owners by
+ * name. "Gone" is never concluded from a cache alone: a live read must not find the uid.
+ * Keys are "KIND NUMBER/NAMESPACE/NAME". */
+#include "base/buf.h"
+#include "controllers/registry.h"
+
+struct state {
+    int by_owner[_KIND_MAX]; /* index numbers; -1: kind not looked at */
+};
+
+/* Stored kinds that own or are owned. Events and Leases have no dependents, and no owners worth a cache. */
+static const enum kind_id KINDS[] = {
+    KIND_CONFIG_MAP,      KIND_SECRET,      KIND_SERVICE, KIND_SERVICE_ACCOUNT, KIND_POD,  KIND_ENDPOINTS,
+    KIND_ENDPOINT_SLICE,  KIND_REPLICA_SET, KIND_JOB,     KIND_DEPLOYMENT,      KIND_NODE, KIND_NAMESPACE,
+    KIND_CONTROLLER_REVISION,
+};
+
+static void add(struct controller *c, const struct object *o)
+{
+    char key[600];
+    int n = snprintf(key, sizeof(key), "%u/%.*s/%.*s", o->kind->id, STR_ARG(object_ns(o)), STR_ARG(object_name(o)));
+    ASSERT(n > 0 && n < (int)sizeof(key));
+    controller_add(c, (struct str){key, (size_t)n});
+}
+
+typedef void (*dependent_fn)(void *ctx, struct object *dependent);
+
+static void each_dependent(struct controller *c, struct str uid, dependent_fn fn, void *ctx)
+{
+    const struct state *st = controller_state(c);
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
+        struct client_cache_iter it;
+        client_cache_iter_init_index(&it, controller_cache(c, KINDS[i]), st->by_owner[KINDS[i]], uid);
+        for (struct object *o; (o = client_cache_iter_next(&it));)
+            fn(ctx, o);
+    }
+}
+
+static void add_dependent(void *ctx, struct object *o)
+{
+    add(ctx, o);
+}
+
+static bool is_waiting(const struct api_object_meta *m)
+{
+    return m->deletion_timestamp.set && has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion"));
+}
+
+static void map(struct controller *c, struct object *old, struct object *new)
+{
+    if (!new) {
+        each_dependent(c, object_meta(old)->uid, add_dependent, c);
+        const struct api_object_meta *m = object_meta(old); /* owners may wait for it */
+        for (uint32_t i = 0; i < m->n_owner_references; i++) {
+            const struct api_owner_reference *r = &m->owner_references[i];
+            struct str group, version;
+            if (!r->block_owner_deletion || !schema_split_api_version(r->api_version, &group, &version))
+                continue;
+            const struct schema_kind *k = schema_kind_find(group, version, r->kind);
+            struct client_cache *cache = k ? client_shared_find(controller_shared(c), k) : NULL;
+            struct object *owner =
+                cache ? client_cache_get(cache, k->namespaced ? m->namespace : STR_NONE, r->name) : NULL;
+            if (owner && is_waiting(object_meta(owner)))
+                add(c, owner);
+        }
+        return;
+    }
+    const struct api_object_meta *m = object_meta(new);
+    if (m->deletion_timestamp.set && m->n_finalizers > 0) {
+        add(c, new);
+        if (is_waiting(m))
+            each_dependent(c, m->uid, add_dependent, c);
+    } else if (m->n_owner_references > 0 && (!old || object_meta(old)->n_owner_references != m->n_owner_references)) {
+        add(c, new);
+    }
+}
+
+static void init(struct controller *c)
+{
+    struct state *st = NEW_STATE(struct state);
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++)
+        st->by_owner[KINDS[i]] = controller_index(c, KINDS[i], owner_index);
+    controller_set_state(c, st);
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++)
+        controller_watch(c, KINDS[i], map);
+}
+
+/* ---- one object ---- */
+
+enum owner_is { OWNER_SOLID, OWNER_WAITING, OWNER_GONE, OWNER_UNKNOWN };
+
+struct work {
+    struct object *o;
+    enum owner_is *owners;
+    unsigned n_calls;
+};
+
+struct probe {
+    struct work *work;
+    uint32_t i;
+};
+
+static void count_dependent(void *ctx, struct object *o)
+{
+    ++*(uint32_t *)ctx;
+}
+
+static struct str refs_patch(struct reconcile *rc, const struct work *w, bool drop_waiting)
+{
+    const struct api_object_meta *m = object_meta(w->o);
+    struct buf b = {0};
+    unsigned k = 0;
+    buf_printf(&b, "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[", STR_ARG(m->uid));
+    for (uint32_t i = 0; i < m->n_owner_references; i++)
+        if (w->owners[i] == OWNER_GONE || (drop_waiting && w->owners[i] == OWNER_WAITING))
+            buf_printf(&b, "%s{\"$patch\":\"delete\",\"uid\":\"%.*s\"}", k++ ? "," : "",
+                       STR_ARG(m->owner_references[i].uid));
+    buf_add_lit(&b, "]}}");
+    struct str out = arena_str(rc->arena, buf_str(&b));
+    buf_fini(&b);
+    return out;
+}
+
+/* What becomes of the object, once all its owners are known. */
+static void judge(struct reconcile *rc, struct work *w)
+{
+    const struct api_object_meta *m = object_meta(w->o);
+    enum kind_id kind = (enum kind_id)w->o->kind->id;
+    unsigned solid = 0, waiting = 0, gone = 0;
+    for (uint32_t i = 0; i < m->n_owner_references; i++) {
+        solid += w->owners[i] == OWNER_SOLID || w->owners[i] == OWNER_UNKNOWN;
+        waiting += w->owners[i] == OWNER_WAITING;
+        gone += w->owners[i] == OWNER_GONE;
+    }
+    if (solid > 0) {
+        if (gone + waiting > 0)
+            controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, refs_patch(rc, w, true), NULL, NULL);
+        return;
+    }
+    uint32_t dependents = 0;
+    each_dependent(rc->controller, m->uid, count_dependent, &dependents);
+    const char *how = waiting > 0 && dependents > 0                                  ? "Foreground"
+                      : has_str(m->finalizers, m->n_finalizers, STR("orphan"))       ? "Orphan"
+                      : has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion")) ? "Foreground"
+                                                                                     : "Background";
+    if (!m->deletion_timestamp.set)
+        controller_delete(rc, kind, m, how, NULL, NULL);
+}
+
+static bool probed(struct reconcile *rc, void *arg, const struct client_reply *reply)
+{
+    struct probe *p = arg;
+    const struct api_owner_reference *r = &object_meta(p->work->o)->owner_references[p->i];
+    enum owner_is *out = &p->work->owners[p->i];
+    if (reply->r == 0 && str_eq(object_meta(reply->object)->uid, r->uid))
+        *out = is_waiting(object_meta(reply->object)) ? OWNER_WAITING : OWNER_SOLID;
+    else if (reply->r == 0 || reply->r == -ENOENT)
+        *out = OWNER_GONE;
+    else
+        reconcile_fail(rc, "look for owner %.*s %.*s: %s", STR_ARG(r->kind), STR_ARG(r->name), strerror(-reply->r));
+    if (--p->work->n_calls == 0)
+        judge(rc, p->work);
+    return true;
+}
+
+static void judge_owners(struct reconcile *rc, struct work *w)
+{
+    const struct api_object_meta *m = object_meta(w->o);
+    w->owners = ARENA_NEW_N(rc->arena, enum owner_is, m->n_owner_references + 1);
+    w->n_calls = 1;
+    for (uint32_t i = 0; i < m->n_owner_references; i++) {
+        const struct api_owner_reference *r = &m->owner_references[i];
+        struct str group, version;
+        const struct schema_kind *k = NULL;
+        if (schema_split_api_version(r->api_version, &group, &version))
+            k = schema_kind_find(group, version, r->kind);
+        w->owners[i] = OWNER_UNKNOWN; /* a kind we do not serve: leave the object alone */
+        if (!k || (k->namespaced && str_empty(m->namespace)))
+            continue;
+        struct str ns = k->namespaced ? m->namespace : STR_NONE;
+        struct client_cache *cache = client_shared_find(controller_shared(rc->controller), k);
+        struct object *owner = cache ? client_cache_get(cache, ns, r->name) : NULL;
+        if (owner && str_eq(object_meta(owner)->uid, r->uid)) {
+            w->owners[i] = is_waiting(object_meta(owner)) ? OWNER_WAITING : OWNER_SOLID;
+            continue;
+        }
+        struct probe *p = ARENA_NEW(rc->arena, struct probe);
+        *p = (struct probe){w, i};
+        w->n_calls++;
+        const struct client_request req = {.verb = CLIENT_GET, .kind = k, .ns = ns, .name = r->name};
+        controller_call(rc, &req, probed, p);
+    }
+    if (--w->n_calls == 0)
+        judge(rc, w);
+}
+
+/* ---- owners that wait ---- */
+
+struct waiting {
+    struct reconcile *rc;
+    struct object *owner;
+    unsigned blocking, others, n_calls;
+    bool failed;
+};
+
+static void look_at_dependent(void *ctx, struct object *o)
+{
+    struct waiting *w = ctx;
+    const struct api_object_meta *m = object_meta(o);
+    for (uint32_t i = 0; i < m->n_owner_references; i++)
+        if (str_eq(m->owner_references[i].uid, object_meta(w->owner)->uid))
+            *(m->owner_references[i].block_owner_deletion ? &w->blocking : &w->others) += 1;
+    add(w->rc->controller, o);
+}
+
+static void drop_finalizer(struct reconcile *rc, struct object *o, const char *finalizer)
+{
+    const struct api_object_meta *m = object_meta(o);
+    controller_patch(rc, (enum kind_id)o->kind->id, m, NULL, CLIENT_PATCH_MERGE,
+                     finalizers_patch_without(rc->arena, m, str_z(finalizer)), NULL, NULL);
+}
+
+static bool let_go(struct reconcile *rc, void *arg, const struct client_reply *reply)
+{
+    struct waiting *w = arg;
+    if (reply->r < 0 && reply->r != -ENOENT)
+        w->failed = true;
+    if (--w->n_calls == 0 && !w->failed)
+        drop_finalizer(rc, w->owner, "orphan");
+    return reply->r == 0 || reply->r == -ENOENT;
+}
+
+static void let_go_of(void *ctx, struct object *o)
+{
+    struct waiting *w = ctx;
+    struct str json = arena_printf(w->rc->arena,
+                                   "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\","
+                                   "\"uid\":\"%.*s\"}]}}",
+                                   STR_ARG(object_meta(o)->uid), STR_ARG(object_meta(w->owner)->uid));
+    w->n_calls++;
+    controller_patch(w->rc, (enum kind_id)o->kind->id, object_meta(o), NULL, CLIENT_PATCH_STRATEGIC, json, let_go, w);
+}
+
+static struct object *find(struct reconcile *rc)
+{
+    struct str rest = rc->key, number, ns;
+    int64_t id;
+    (void)str_cut(&rest, '/', &number);
+    (void)str_cut(&rest, '/', &ns);
+    if (str_to_i64(number, &id) < 0 || id < 0 || id >= _KIND_MAX)
+        return NULL;
+    return controller_find(rc->controller, (enum kind_id)id, ns, rest);
+}
+
+static void reconcile(struct reconcile *rc)
+{
+    struct object *o = find(rc);
+    if (!o)
+        return;
+    const struct api_object_meta *m = object_meta(reconcile_keep(rc, o));
+    struct waiting *w = ARENA_NEW(rc->arena, struct waiting);
+    *w = (struct waiting){.rc = rc, .owner = o};
+    if (m->deletion_timestamp.set && has_str(m->finalizers, m->n_finalizers, STR("orphan"))) {
+        w->n_calls = 1;
+        each_dependent(rc->controller, m->uid, let_go_of, w);
+        if (--w->n_calls == 0)
+            drop_finalizer(rc, o, "orphan");
+    } else if (is_waiting(m)) {
+        each_dependent(rc->controller, m->uid, look_at_dependent, w);
+        if (w->blocking == 0)
+            drop_finalizer(rc, o, "foregroundDeletion");
+    } else if (m->n_owner_references > 0) {
+        struct work *k = ARENA_NEW(rc->arena, struct work);
+        k->o = o;
+        judge_owners(rc, k);
+    }
+}
+
+const struct controller_row gc_row = {
+    .name = "garbage-collector",
+    .init = init,
+    .fini = controller_free_state,
+    .reconcile = reconcile,
+};
