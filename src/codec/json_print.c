@@ -133,8 +133,8 @@ void json_print_double(double d, struct buf *b)
         buf_add_lit(b, "0");
         return;
     }
-    if (d == floor(d) && fabs(d) < 1e15) {
-        buf_printf(b, "%.0f", d);
+    if (d > -1e15 && d < 1e15 && (double)(int64_t)d == d) {
+        buf_add_i64(b, (int64_t)d);
         return;
     }
     int prec = 0;
