@@ -198,7 +198,7 @@ int rt_listen(struct rt *rt, const struct rt_listen_opts *opts, rt_accept_fn fn,
     if (r < 0)
         return r;
     r = open_socket(&a, opts, &fd);
-    if (r == -ENOENT)
+    if (r == -ENOENT && !a.is_unix)
         return error_set(err, REASON_BAD_REQUEST,
                          "cannot listen on %s: the host must be a literal address", opts->addr);
     if (r < 0) {

@@ -34,7 +34,7 @@ struct rt {
     struct list tasks, late;
     struct list batch; /* tasks of this turn */
     struct list signals;
-    struct list at_free; /* struct rt_at_free */
+    struct list at_free;      /* struct rt_at_free */
     struct list long_waiting; /* rt_work of RT_WORK_LONG */
     unsigned long_running, works_open;
     _Atomic(struct rt_post *) inbox; /* newest first */

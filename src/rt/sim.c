@@ -128,9 +128,9 @@ static void event_fire(void *arg)
         rt->stats.posts++;
         e->post->fn(e->post->arg);
     } else {
-        LIST_FOR_EACH(s, &rt->signals, link)
-        if (s->signum == e->signum)
-            s->fn(s->arg, s->signum);
+        LIST_FOR_EACH (s, &rt->signals, link)
+            if (s->signum == e->signum)
+                s->fn(s->arg, s->signum);
     }
     free(e);
 }

@@ -80,7 +80,8 @@ CHILD static void reset_signals(void)
     const unsigned long dfl[8] = {0}; /* the kernel's struct sigaction, all zero: SIG_DFL */
 
     for (int i = 1; i < NSIG; i++)
-        (void)syscall(SYS_rt_sigaction, i, dfl, NULL, (size_t)(NSIG / 8)); /* SIGKILL refuses; fine */
+        (void)syscall(SYS_rt_sigaction, i, dfl, NULL,
+                      (size_t)(NSIG / 8)); /* SIGKILL refuses; fine */
 }
 
 CHILD static int write_small(int fd, const char *text, size_t n)

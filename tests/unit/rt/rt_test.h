@@ -72,14 +72,6 @@ static inline void end_start(struct end *e, struct rt_stream *s)
     rt_stream_read_start(s);
 }
 
-static inline void end_close(struct end *e)
-{
-    if (e->s)
-        rt_stream_close(e->s, end_closed, e);
-    e->s = NULL;
-    buf_fini(&e->got);
-}
-
 /* Runs the loop until cond, or fails after 5 s. */
 #define WAIT(rt, cond)                                                                             \
     do {                                                                                           \
@@ -98,4 +90,17 @@ static inline void settle(struct rt *rt, nsec_t d)
     bool no = false;
 
     (void)rt_run_until(rt, flag_set, &no, d);
+}
+
+/* Closes and waits until that is done. */
+static inline void end_close(struct end *e)
+{
+    if (e->s) {
+        struct rt *rt = rt_stream_rt(e->s);
+        rt_stream_close(e->s, end_closed, e);
+        assert_false(e->closed);
+        WAIT(rt, e->closed);
+    }
+    e->s = NULL;
+    buf_fini(&e->got);
 }

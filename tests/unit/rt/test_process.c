@@ -43,8 +43,10 @@ static void test_exit_codes(void **state)
     static const struct {
         const char *script;
         int code, signal;
-    } rows[] = {
-        {"exit 0", 0, 0}, {"exit 7", 7, 0}, {"kill -9 $$", -1, SIGKILL}, {"kill -15 $$", -1, SIGTERM}};
+    } rows[] = {{"exit 0", 0, 0},
+                {"exit 7", 7, 0},
+                {"kill -9 $$", -1, SIGKILL},
+                {"kill -15 $$", -1, SIGTERM}};
     struct rt *rt = rt_uv_new();
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -119,7 +121,8 @@ static void test_pipes(void **state)
     rt_free(rt);
 }
 
-/* The child sees 0, 1, 2 and what it was given, at the numbers asked for, even when these collide. */
+/* The child sees 0, 1, 2 and what it was given, at the numbers asked for, even when these collide.
+ */
 static void test_descriptors(void **state)
 {
     struct rt *rt = rt_uv_new();
@@ -137,7 +140,9 @@ static void test_descriptors(void **state)
     struct rt_process_fd fds[] = {{a[1], b[1]}, {b[1], a[1]}}; /* crosswise */
     o.fds = fds;
     o.n_fds = 2;
-    char *script = xasprintf("echo first >/proc/self/fd/%d; echo second >/proc/self/fd/%d; ls /proc/self/fd", b[1], a[1]);
+    char *script =
+        xasprintf("echo first >/proc/self/fd/%d; echo second >/proc/self/fd/%d; ls /proc/self/fd",
+                  b[1], a[1]);
     p = sh(rt, script, &e, &o);
     free(script);
     close(a[1]);

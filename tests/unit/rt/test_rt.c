@@ -1,5 +1,5 @@
-/* The loop: timers, tasks, messages, work, signals, descriptors, watchdog. Each case runs on the real
- * loop; those that do not need the world also run on the simulator. */
+/* The loop: timers, tasks, messages, work, signals, descriptors, watchdog. Each case runs on the
+ * real loop; those that do not need the world also run on the simulator. */
 #include "rt_test.h"
 #include "rt/sim.h"
 
