@@ -41,6 +41,7 @@ struct event_recorder {
     char *component, *host; /* owned */
     struct map seen, sources;
     struct list seen_lru, source_lru;
+    struct list gone; /* forgotten entries whose write is under way */
     uint64_t seq;
     struct event_stats stats;
 };
@@ -53,11 +54,13 @@ struct event_recorder *event_recorder_new(struct client *c, const char *componen
     r->host = host ? xstrdup(host) : NULL;
     list_init(&r->seen_lru);
     list_init(&r->source_lru);
+    list_init(&r->gone);
     return r;
 }
 
 static void entry_free(struct entry *e)
 {
+    list_remove(&e->lru);
     arena_fini(&e->arena);
     free((char *)(uintptr_t)e->key.p);
     free(e);
@@ -68,7 +71,9 @@ static void entry_forget(struct event_recorder *r, struct entry *e)
     (void)map_remove(&r->seen, e->key);
     list_remove(&e->lru);
     e->recorder = NULL;
-    if (!e->busy)
+    if (e->busy)
+        list_push_back(&r->gone, &e->lru);
+    else
         entry_free(e);
 }
 
@@ -86,8 +91,12 @@ struct event_recorder *event_recorder_free(struct event_recorder *r)
         return NULL;
     struct entry *e;
     struct source *s;
-    LIST_FOR_EACH (e, &r->seen_lru, lru)
+    LIST_FOR_EACH (e, &r->seen_lru, lru) {
+        e->busy = false; /* no answer comes any more */
         entry_forget(r, e);
+    }
+    LIST_FOR_EACH (e, &r->gone, lru)
+        entry_free(e);
     LIST_FOR_EACH (s, &r->source_lru, lru)
         source_free(r, s);
     map_fini(&r->seen);

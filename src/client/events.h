@@ -14,7 +14,7 @@ struct event_recorder;
 
 /* component: "deployment-controller"; host: the node it runs on, or NULL. Both are copied. c is borrowed. */
 struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *host);
-/* Calls under way are let go. Takes NULL; returns NULL. */
+/* Calls under way are forgotten: free the client before the loop runs again. Takes NULL; returns NULL. */
 struct event_recorder *event_recorder_free(struct event_recorder *r);
 
 /* meta: of the object, whose kind is given. reason: CamelCase. */

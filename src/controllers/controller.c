@@ -252,6 +252,7 @@ static void run_start(void *arg, struct str key)
     r->rc.now = rt_wall(c->all->rt);
     split_key(&r->rc);
     list_init(&r->node);
+    list_init(&r->calls);
     list_push_back(&c->all->running, &r->node);
     c->all->n_runs++;
     r->in_reconcile = true;
@@ -376,8 +377,10 @@ struct controllers *controllers_free(struct controllers *cs)
     rt_timer_stop(&cs->sync_timer);
     LIST_FOR_EACH (r, &cs->waiting, node)
         run_unlink_free(r);
-    LIST_FOR_EACH (r, &cs->running, node)
-        run_abandon(r);
+    LIST_FOR_EACH (r, &cs->running, node) {
+        run_drop_calls(r);
+        run_unlink_free(r);
+    }
     for (unsigned i = 0; i < cs->n; i++) {
         if (cs->v[i].row->fini)
             cs->v[i].row->fini(&cs->v[i]);

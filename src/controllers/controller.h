@@ -30,12 +30,13 @@ struct controllers_opts {
     int32_t terminated_pods_max;  /* terminated pods kept in the cluster; 12500 */
 };
 
-/* c is borrowed and must outlive the controllers, also its calls under way. shared: started by
- * controllers_start when not yet started is false; borrowed. */
+/* shared and its client are borrowed; shared is not yet started. */
 struct controllers *controllers_new(struct client_shared *shared, const struct controllers_opts *opts);
 /* After client_shared_start of shared; runs wait until all caches are synced. */
 void controllers_start(struct controllers *cs);
-struct controllers *controllers_free(struct controllers *cs); /* takes NULL; returns NULL */
+/* Calls under way are forgotten: the client must be freed (client_shared_free, client_free) before the loop runs
+ * again, so that none is answered. Takes NULL; returns NULL. */
+struct controllers *controllers_free(struct controllers *cs);
 bool controllers_idle(const struct controllers *cs); /* nothing queued for now, nothing under way */
 
 /* ---- rows ---- */

@@ -20,9 +20,10 @@ struct run {
     struct mark *marks;   /* in the arena */
     struct object **kept; /* owned references */
     size_t n_kept, cap_kept;
-    unsigned n_calls;     /* under way */
+    struct list calls;    /* of struct call: under way */
+    unsigned n_calls;
     nsec_t again, answered;
-    bool in_reconcile, failed, abandoned;
+    bool in_reconcile, failed;
 };
 
 struct controller {
@@ -54,5 +55,5 @@ static inline struct run *run_of(struct reconcile *rc)
 }
 void run_settle(struct run *r);
 void run_unlink_free(struct run *r);
-/* The controllers go away: the run frees itself with its last answer. */
-void run_abandon(struct run *r);
+/* The controllers go away, and the client with them: no call is answered any more. */
+void run_drop_calls(struct run *r);

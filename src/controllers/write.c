@@ -9,6 +9,7 @@
 #define RESOLVE_TRIES 12 /* looks after an unknown outcome, 20 ms to 5 s apart */
 
 struct call {
+    struct list node; /* in run->calls */
     struct run *run;
     struct rt *rt;
     enum client_verb verb;
@@ -25,6 +26,7 @@ static void call_answered(void *arg, const struct client_reply *reply);
 static void call_free(struct call *k)
 {
     rt_timer_stop(&k->timer);
+    list_remove(&k->node);
     free(k);
 }
 
@@ -106,12 +108,6 @@ static void call_answered(void *arg, const struct client_reply *reply)
 {
     struct call *k = arg;
     struct run *r = k->run;
-    if (r->abandoned) {
-        call_free(k);
-        if (--r->n_calls == 0)
-            run_unlink_free(r);
-        return;
-    }
     if (resolve(k, reply))
         return;
     mark_add(r, k, reply);
@@ -125,12 +121,11 @@ static void call_answered(void *arg, const struct client_reply *reply)
     run_settle(r);
 }
 
-void run_abandon(struct run *r)
+void run_drop_calls(struct run *r)
 {
-    list_remove(&r->node);
-    r->abandoned = true;
-    if (r->n_calls == 0)
-        run_unlink_free(r);
+    while (!list_empty(&r->calls))
+        call_free(LIST_FIRST(&r->calls, struct call, node));
+    r->n_calls = 0;
 }
 
 static void start(struct reconcile *rc, const struct client_request *req, struct str uid,
@@ -149,6 +144,8 @@ static void start(struct reconcile *rc, const struct client_request *req, struct
     k->uid = arena_str(&r->memory, uid);
     k->done = done;
     k->arg = arg;
+    list_init(&k->node);
+    list_push_back(&r->calls, &k->node);
     r->n_calls++;
     client_call(cs->client, req, call_answered, k);
 }

@@ -19,7 +19,8 @@ enum pod_state { POD_WAITING, POD_GATED, POD_BINDING, POD_BOUND };
 
 struct pod {
     struct sched_item item;
-    struct scheduler *scheduler; /* NULL: freed meanwhile, a bind is under way */
+    struct scheduler *scheduler;
+    struct list dropped_link;
     struct object *object;       /* owned reference */
     struct sched_pod *core;      /* owned; NULL while gated */
     enum pod_state state;
@@ -34,6 +35,7 @@ struct scheduler {
     struct sched_core *core;
     struct sched_queue queue;
     struct map pods; /* uid -> struct pod */
+    struct list dropped; /* gone while their bind is under way */
     struct event_recorder *events;
     struct rt_task task;
     struct rt_timer timer, sync_timer;
@@ -117,6 +119,7 @@ static void say_unschedulable(struct scheduler *s, struct pod *p)
 
 static void pod_free(struct pod *p)
 {
+    list_remove(&p->dropped_link);
     (void)object_unref(p->object);
     free(p);
 }
@@ -126,10 +129,6 @@ static void bind_done(void *arg, const struct client_reply *reply)
     struct pod *p = arg;
     struct scheduler *s = p->scheduler;
     p->bind_under_way = false;
-    if (!s) {
-        pod_free(p);
-        return;
-    }
     s->n_binding--;
     kick(s);
     if (reply->r == 0) {
@@ -219,10 +218,12 @@ static void pod_drop(struct scheduler *s, struct pod *p)
     sched_queue_remove(&s->queue, &p->item);
     s->n_gated -= p->state == POD_GATED;
     p->core = sched_pod_free(p->core);
-    if (p->bind_under_way)
+    if (p->bind_under_way) {
         p->dropped = true;
-    else
+        list_push_back(&s->dropped, &p->dropped_link);
+    } else {
         pod_free(p);
+    }
     if (placed)
         cluster_changed(s);
 }
@@ -234,6 +235,7 @@ static struct pod *pod_get(struct scheduler *s, struct object *o)
         p = NEW(struct pod);
         p->scheduler = s;
         sched_item_init(&p->item);
+        list_init(&p->dropped_link);
         p->object = object_ref(o);
         (void)map_set(&s->pods, uid_of(p->object), p);
         return p;
@@ -355,6 +357,7 @@ struct scheduler *scheduler_new(struct client_shared *shared, const struct sched
     s->core = sched_core_new();
     s->events = event_recorder_new(s->client, s->name, NULL);
     sched_queue_init(&s->queue);
+    list_init(&s->dropped);
     rt_task_init(&s->task, s->rt, run, s);
     rt_timer_init(&s->timer, s->rt, run, s);
     client_cache_on_change(client_shared_cache(shared, schema_kinds[KIND_NODE]), on_node, s);
@@ -391,10 +394,11 @@ struct scheduler *scheduler_free(struct scheduler *s)
         struct pod *p = slot->value;
         sched_queue_remove(&s->queue, &p->item);
         p->core = sched_pod_free(p->core);
-        p->scheduler = NULL;
-        if (!p->bind_under_way)
-            pod_free(p);
+        pod_free(p);
     }
+    struct pod *p;
+    LIST_FOR_EACH (p, &s->dropped, dropped_link)
+        pod_free(p);
     map_fini(&s->pods);
     sched_queue_fini(&s->queue);
     sched_core_free(s->core);

@@ -13,7 +13,8 @@ struct scheduler_opts {
 /* Before client_shared_start of shared (borrowed). */
 struct scheduler *scheduler_new(struct client_shared *shared, const struct scheduler_opts *opts);
 void scheduler_start(struct scheduler *s); /* begins when all caches are synced */
-struct scheduler *scheduler_free(struct scheduler *s); /* takes NULL; returns NULL */
+/* Calls under way are forgotten: free the client before the loop runs again. Takes NULL; returns NULL. */
+struct scheduler *scheduler_free(struct scheduler *s);
 
 struct scheduler_stats {
     uint64_t bound, failed_attempts, bind_errors;
