@@ -38,17 +38,25 @@ static struct str name_text(const X509_NAME *name, struct arena *a)
     return arena_strz(a, text);
 }
 
-void cert_names_fill(X509_NAME *name, struct arena *a, struct cert_facts *f)
+int cert_names_fill(X509_NAME *name, struct arena *a, struct cert_facts *f)
 {
+    int n = X509_NAME_entry_count(name);
+    struct str *orgs;
+
+    if (n > CERT_NAMES_MAX)
+        return -EINVAL;
+    orgs = ARENA_NEW_N(a, struct str, n);
+    f->orgs = orgs;
     f->subject = name_text(name, a);
-    for (int i = 0; i < X509_NAME_entry_count(name); i++) {
+    for (int i = 0; i < n; i++) {
         const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
         int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
         if (nid == NID_commonName && !f->cn.p)
             f->cn = asn1_text(X509_NAME_ENTRY_get_data(e), a);
-        else if (nid == NID_organizationName && f->n_orgs < CERT_NAMES_MAX)
-            f->orgs[f->n_orgs++] = asn1_text(X509_NAME_ENTRY_get_data(e), a);
+        else if (nid == NID_organizationName)
+            orgs[f->n_orgs++] = asn1_text(X509_NAME_ENTRY_get_data(e), a);
     }
+    return 0;
 }
 
 static struct str ip_text(const ASN1_OCTET_STRING *ip, struct arena *a)
@@ -64,17 +72,23 @@ static struct str ip_text(const ASN1_OCTET_STRING *ip, struct arena *a)
 
 int cert_sans_fill(const GENERAL_NAMES *names, struct arena *a, struct cert_facts *f)
 {
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+    int n = sk_GENERAL_NAME_num(names);
+    struct str *v, s;
+
+    if (n > CERT_NAMES_MAX)
+        return -EINVAL;
+    v = ARENA_NEW_N(a, struct str, 3 * n);
+    f->dns = v;
+    f->ips = v + n;
+    f->uris = v + 2 * n;
+    for (int i = 0; i < n; i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
-        struct str s;
-        if (f->n_dns == CERT_NAMES_MAX || f->n_ips == CERT_NAMES_MAX || f->n_uris == CERT_NAMES_MAX)
-            return -EINVAL;
         if (g->type == GEN_DNS)
-            f->dns[f->n_dns++] = asn1_text(g->d.dNSName, a);
+            v[f->n_dns++] = asn1_text(g->d.dNSName, a);
         else if (g->type == GEN_URI)
-            f->uris[f->n_uris++] = asn1_text(g->d.uniformResourceIdentifier, a);
+            v[2 * n + (int)f->n_uris++] = asn1_text(g->d.uniformResourceIdentifier, a);
         else if (g->type == GEN_IPADD && (s = ip_text(g->d.iPAddress, a)).p)
-            f->ips[f->n_ips++] = s;
+            v[n + (int)f->n_ips++] = s;
     }
     return 0;
 }
@@ -102,10 +116,10 @@ int cert_facts_fill(X509 *x, struct arena *a, struct cert_facts *f)
 {
     GENERAL_NAMES *sans;
     unsigned n = 0;
-    int r = 0;
+    int r;
 
     *f = (struct cert_facts){0};
-    cert_names_fill(X509_get_subject_name(x), a, f);
+    r = cert_names_fill(X509_get_subject_name(x), a, f);
     f->issuer = name_text(X509_get_issuer_name(x), a);
     f->self_signed = X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
     f->serial_hex = serial_text(x, a);
@@ -119,7 +133,7 @@ int cert_facts_fill(X509 *x, struct arena *a, struct cert_facts *f)
         f->for_server = f->for_client = true;
     }
     sans = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-    if (sans)
+    if (sans && r == 0)
         r = cert_sans_fill(sans, a, f);
     GENERAL_NAMES_free(sans);
     if (!X509_get0_pubkey(x))

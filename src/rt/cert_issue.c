@@ -93,8 +93,8 @@ static int make_sans(const struct cert_spec *spec, struct error *err, GENERAL_NA
 
 static int check_spec(const struct cert_spec *spec, struct error *err)
 {
-    if (spec->n_orgs > CERT_NAMES_MAX || spec->n_dns >= CERT_NAMES_MAX ||
-        spec->n_ips >= CERT_NAMES_MAX) {
+    if (spec->n_orgs >= CERT_NAMES_MAX || spec->n_dns > CERT_NAMES_MAX ||
+        spec->n_ips > CERT_NAMES_MAX || spec->n_dns + spec->n_ips > CERT_NAMES_MAX) {
         (void)error_set(err, REASON_BAD_REQUEST, "too many names for one certificate");
         return -EINVAL;
     }
@@ -204,18 +204,18 @@ static int csr_wrap(X509_REQ *req, struct error *err, struct csr **ret)
     struct csr *c = NEW(struct csr);
     STACK_OF(X509_EXTENSION) *exts = X509_REQ_get_extensions(req);
     GENERAL_NAMES *sans = X509V3_get_d2i(exts, NID_subject_alt_name, NULL, NULL);
-    int r = 0;
+    int r;
 
     c->req = req;
-    cert_names_fill(X509_REQ_get_subject_name(req), &c->arena, &c->facts);
-    if (sans)
+    r = cert_names_fill(X509_REQ_get_subject_name(req), &c->arena, &c->facts);
+    if (sans && r == 0)
         r = cert_sans_fill(sans, &c->arena, &c->facts);
     GENERAL_NAMES_free(sans);
     sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
     ERR_clear_error();
     if (r < 0) {
         csr_free(c);
-        (void)error_set(err, REASON_BAD_REQUEST, "the request names more than %d hosts",
+        (void)error_set(err, REASON_BAD_REQUEST, "the request has more than %d names",
                         CERT_NAMES_MAX);
         return r;
     }

@@ -74,16 +74,13 @@ int jws_verify(const struct pkey *k, struct str alg, struct str data, struct str
 
 /* ---- certificates ---- */
 
-#define CERT_NAMES_MAX 64 /* SANs or organisations of one certificate; more are refused */
+#define CERT_NAMES_MAX 64 /* SANs, or parts of the subject, of one certificate; more are refused   \
+                           */
 
 struct cert_facts {
     struct str cn, serial_hex, subject, issuer; /* subject as "O=a,O=b,CN=c" in its own order */
-    struct str orgs[CERT_NAMES_MAX];
-    size_t n_orgs;
-    struct str dns[CERT_NAMES_MAX], ips[CERT_NAMES_MAX]; /* ips as text */
-    size_t n_dns, n_ips;
-    struct str uris[CERT_NAMES_MAX];
-    size_t n_uris;
+    const struct str *orgs, *dns, *ips, *uris;  /* ips as text */
+    size_t n_orgs, n_dns, n_ips, n_uris;
     int64_t not_before_s, not_after_s;
     bool is_ca, for_server, for_client; /* extended key usage; both true when it has none */
     bool self_signed;                   /* subject is issuer */

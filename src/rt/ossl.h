@@ -26,7 +26,7 @@ int pkey_wrap(EVP_PKEY *p, struct pkey **ret); /* takes p */
 
 /* Facts of a certificate into memory of `a`. -EINVAL: more than CERT_NAMES_MAX names. */
 int cert_facts_fill(X509 *x, struct arena *a, struct cert_facts *f);
-void cert_names_fill(X509_NAME *name, struct arena *a, struct cert_facts *f);
+int cert_names_fill(X509_NAME *name, struct arena *a, struct cert_facts *f);
 int cert_sans_fill(const GENERAL_NAMES *names, struct arena *a, struct cert_facts *f);
 int cert_wrap(X509 *x, struct error *err, struct cert **ret); /* takes x */
 void spki_sha256(EVP_PKEY *p, uint8_t ret[SHA256_BYTES]);
