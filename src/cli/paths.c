@@ -122,6 +122,8 @@ int data_dir_open(struct data_dir *d, const char *path, bool create, struct erro
     }
     d->admin_kubeconfig = path_in(d, "admin.kubeconfig");
     d->agent_kubeconfig = path_in(d, "agent.kubeconfig");
+    d->agent_cert = path_in(d, "agent.crt");
+    d->agent_key = path_in(d, "agent.key");
     d->store = path_in(d, "store");
     d->pki = path_in(d, "pki");
     d->images = path_in(d, "images");

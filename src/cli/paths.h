@@ -2,6 +2,7 @@
  *
  *   DIR/admin.kubeconfig   for the operator, 0600
  *   DIR/agent.kubeconfig   the local node's own identity, 0600
+ *   DIR/agent.crt, .key    what the local node's own API shows to the server
  *   DIR/instance           short random name of this directory's cgroups, bridge and nft tables
  *   DIR/store/             objects (LMDB)
  *   DIR/pki/               certificate authority, keys
@@ -21,7 +22,7 @@
 struct data_dir {
     struct arena arena; /* owned; holds the texts */
     const char *root;   /* absolute */
-    const char *admin_kubeconfig, *agent_kubeconfig, *store, *pki, *images, *node, *net, *run, *log;
+    const char *admin_kubeconfig, *agent_kubeconfig, *agent_cert, *agent_key, *store, *pki, *images, *node, *net, *run, *log;
     char instance[9]; /* 8 hex digits; the same as long as the directory lives */
 };
 

@@ -289,7 +289,7 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
 }
 
 struct up_opts {
-    const char *data_dir, *listen, *node_name, *log_level;
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level;
     bool detach, stop_pods;
 };
 
@@ -308,8 +308,8 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     part_init(&up, PART_SERVER, exe, "server");
     part_init(&up, PART_AGENT, exe, "agent");
     for (int i = 0; i < _PART_MAX; i++) {
-        const char *const common[] = {"--data-dir", dir->root, "--node-name", o->node_name,
-                                      "--log-level", o->log_level};
+        const char *const common[] = {"--data-dir", dir->root, "--node-name", o->node_name, "--node-ip",
+                                      o->node_ip, "--log-level", o->log_level};
         for (size_t k = 0; k < ARRAY_LEN(common); k++)
             part_arg(&up.parts[i], common[k]);
     }
@@ -334,13 +334,14 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
 
 int cli_up(int argc, char **argv)
 {
-    char host[256];
-    struct up_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "127.0.0.1:6443", .node_name = host,
+    char host[256], ip[64];
+    struct up_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "127.0.0.1:6443", .node_name = host, .node_ip = ip,
                         .log_level = "info"};
     const struct cli_opt opts[] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
         {"listen", "ADDR:PORT", "of the API (127.0.0.1:6443)", CLI_STRING, &o.listen},
         {"node-name", "NAME", "of this machine (its host name)", CLI_STRING, &o.node_name},
+        {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
         {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG, &o.detach},
         {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running", CLI_FLAG, &o.stop_pods},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
@@ -351,6 +352,7 @@ int cli_up(int argc, char **argv)
     int operands, r, exit_code = -1, notify_fd = -1;
 
     cli_default_node_name(host, sizeof(host));
+    cli_default_node_ip(ip, sizeof(ip));
     r = cli_opts_parse("up [options]", "Runs a whole cluster on this machine: API server and node agent, supervised.\n"
                        "Prints `ready` when the node takes pods. kubectl: --kubeconfig DIR/admin.kubeconfig",
                        opts, ARRAY_LEN(opts), argc, argv, &operands, &err);

@@ -15,6 +15,7 @@
 #include "scheduler/scheduler.h"
 #include "store/store_lmdb.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -23,7 +24,7 @@
 #define STOP_TIMEOUT_MS 5000 /* for calls under way; clients retry what is cut */
 
 struct server_opts {
-    const char *data_dir, *listen, *node_name, *log_level, *advertise, *service_cidr;
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *service_cidr;
     nsec_t node_grace;
     int64_t ready_fd, io_threads;
     bool local_node;
@@ -99,6 +100,29 @@ static char *server_url(const struct server *s)
     return xasprintf(strchr(a.host, ':') ? "https://[%s]:%u" : "https://%s:%u", a.host, apiserver_port(s->api));
 }
 
+static int file_write(const char *path, const char *text, struct error *err)
+{
+    CLEANUP(freep) char *tmp = xasprintf("%s.tmp", path);
+    CLEANUP(fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t n = strlen(text);
+
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n || fsync(fd) < 0 || rename(tmp, path) < 0)
+        return error_errno(err, errno, "cannot write %s", path);
+    return 0;
+}
+
+/* The certificate of the local node's own API. Remote nodes will ask for theirs when they join. */
+static int server_write_node_cert(struct server *s, struct error *err)
+{
+    CLEANUP(freep) char *cert = NULL, *key = NULL;
+    const char *addresses[] = {s->opts->node_ip, "127.0.0.1"};
+    int r = apiserver_issue_node_serving_cert(s->api, s->opts->node_name, addresses, ARRAY_LEN(addresses), &cert, &key, err);
+
+    if (r == 0)
+        r = file_write(s->dir.agent_key, key, err);
+    return r < 0 ? r : file_write(s->dir.agent_cert, cert, err);
+}
+
 static int server_write_kubeconfigs(struct server *s, struct error *err)
 {
     CLEANUP(freep) char *url = server_url(s);
@@ -106,7 +130,7 @@ static int server_write_kubeconfigs(struct server *s, struct error *err)
 
     if (r == 0 && s->opts->local_node)
         r = apiserver_write_node_kubeconfig(s->api, s->opts->node_name, s->dir.agent_kubeconfig, url, err);
-    return r;
+    return r == 0 && s->opts->local_node ? server_write_node_cert(s, err) : r;
 }
 
 static void server_ready(void *arg)
@@ -210,14 +234,15 @@ static int server_run(const struct server_opts *o, struct error *err)
 
 int main_server(int argc, char **argv)
 {
-    char host[256];
-    struct server_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "0.0.0.0:6443", .node_name = host,
+    char host[256], ip[64];
+    struct server_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "0.0.0.0:6443", .node_name = host, .node_ip = ip,
                             .log_level = "info", .service_cidr = "10.96.0.0/16", .node_grace = 40 * NSEC_PER_SEC,
                             .ready_fd = -1, .io_threads = 1};
     const struct cli_opt opts[] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
         {"listen", "ADDR:PORT", "of the API (0.0.0.0:6443)", CLI_STRING, &o.listen},
         {"node-name", "NAME", "of this machine, for the certificate (its host name)", CLI_STRING, &o.node_name},
+        {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
         {"local-node", NULL, "also write DIR/agent.kubeconfig for an agent beside it", CLI_FLAG, &o.local_node},
         {"advertise-address", "ADDR", "where pods find the API, instead of the listen address", CLI_STRING, &o.advertise},
         {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING, &o.service_cidr},
@@ -230,6 +255,7 @@ int main_server(int argc, char **argv)
     int operands, r;
 
     cli_default_node_name(host, sizeof(host));
+    cli_default_node_ip(ip, sizeof(ip));
     r = cli_opts_parse("server [options]", "Runs the control plane. Prints `ready` when it serves.", opts,
                        ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r == 0 && operands)
