@@ -3,15 +3,18 @@
 
 #define API_BODY_BYTES_MAX (3u << 20) /* as kube-apiserver; etcd's own limit is half of it */
 #define API_CALLS_IN_FLIGHT_MAX                                                                    \
-    2000 /* of one front; over it 429. 2,000 calls of 3 MB are never all large */
-#define API_RETRY_AFTER_S   1     /* what a 429 tells: a full queue drains in well under a second */
-#define API_WATCHES_MAX     20000 /* of one front: 5,000 nodes with four watches each */
-#define API_WATCH_BYTES_MAX (8u << 20) /* queued for one watcher; a slower one is cut and relists  \
-                                        */
-#define API_WATCH_TIMEOUT_MIN_S 1800 /* a watch without timeoutSeconds ends after 1..2 times this  \
-                                      */
-#define API_BOOKMARK_PERIOD_S 60 /* as kube-apiserver: so that resumed watches start near the end  \
-                                  */
+    2000                    /* of one front; over it 429. 2,000 calls of 3 MB are never all large */
+#define API_RETRY_AFTER_S 1 /* what a 429 tells: a full queue drains in well under a second */
+#define API_WATCHES_MAX   20000 /* of one front: 5,000 nodes with four watches each */
+#define API_WATCH_BYTES_MAX                                                                        \
+    (8u << 20) /* queued for one watcher; a slower one is cut and relists                          \
+                */
+#define API_WATCH_TIMEOUT_MIN_S                                                                    \
+    1800 /* a watch without timeoutSeconds ends after 1..2 times this                              \
+          */
+#define API_BOOKMARK_PERIOD_S                                                                      \
+    60 /* as kube-apiserver: so that resumed watches start near the end                            \
+        */
 #define API_LIST_CHUNK_MAX        100000 /* a larger `limit` is cut to this */
 #define API_NAME_TRIES            8    /* generateName: tries for a free name, as kube-apiserver */
 #define API_GENERATE_NAME_MAX     58   /* 63 less the five random characters */
@@ -21,5 +24,9 @@
 #define API_TIMEOUT_S             60 /* a call that the store has not answered by then is told 504 */
 #define API_EVENTS_SWEEP_MAX      1000         /* expired Events removed in one turn */
 #define API_ANNOTATIONS_BYTES_MAX (256u << 10) /* as Kubernetes */
-#define API_PROXY_IDLE_MS         (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets \
-                                                     */
+#define API_PROXY_IDLE_MS                                                                          \
+    (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
+                       */
+
+/* The Kubernetes whose types are served (shared/reference): /version says so. */
+#define API_KUBERNETES_MINOR "36"

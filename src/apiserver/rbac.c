@@ -313,9 +313,9 @@ static struct entry *entries_walk(struct rbac *r, const struct api_user *u, stru
         struct entry *e;
         if (!s)
             continue;
-        LIST_FOR_EACH(e, &s->entries, in_subject)
-        if ((e->ns.n == 0 || (ns.n && str_eq(e->ns, ns))) && fn(arg, e))
-            return e;
+        LIST_FOR_EACH (e, &s->entries, in_subject)
+            if ((e->ns.n == 0 || (ns.n && str_eq(e->ns, ns))) && fn(arg, e))
+                return e;
     }
     return NULL;
 }

@@ -268,7 +268,7 @@ void api_watch_tick(struct apiserver *s)
 {
     struct api_watch *w;
     struct client_event ev = {CLIENT_EVENT_BOOKMARK, NULL, store_rev(s->store), NULL};
-    LIST_FOR_EACH(w, &s->watches, link)
-    if (w->bookmarks && w->running && !w->initial_pending)
-        (void)tell(w, &ev, 1);
+    LIST_FOR_EACH (w, &s->watches, link)
+        if (w->bookmarks && w->running && !w->initial_pending)
+            (void)tell(w, &ev, 1);
 }

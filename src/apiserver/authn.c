@@ -1,0 +1,105 @@
+/* Who asks: the client certificate of the connection, else a service account token, else nobody.
+ * Signatures are verified on the I/O thread and remembered by token; whether the account still
+ * exists is asked on the core thread with every call (authz_call). */
+#include "apiserver/front_int.h"
+
+struct token_entry {
+    char *token;
+    struct arena arena;
+    struct token_claims claims;
+};
+
+static void entry_free(struct token_entry *e)
+{
+    crypto_wipe(e->token, strlen(e->token));
+    free(e->token);
+    arena_fini(&e->arena);
+    free(e);
+}
+
+void authn_forget(struct io *io)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&io->tokens, s));)
+        entry_free(s->value);
+    map_fini(&io->tokens);
+    io->tokens = (struct map){0};
+}
+
+static int by_token(struct io *io, struct str token, struct api_call *c)
+{
+    struct str own = STR(TOKEN_ISSUER);
+    int64_t now_s = rt_wall(io->rt) / 1000000;
+    struct token_entry *e = map_get(&io->tokens, token);
+    if (e && e->claims.expires_s <= now_s) {
+        map_remove(&io->tokens, token);
+        entry_free(e);
+        return -EACCES;
+    }
+    if (!e) {
+        e = NEW(struct token_entry);
+        e->token = str_dup(token);
+        if (token_verify(io->front->token_key, str_z(e->token), now_s, &e->arena, &e->claims,
+                         NULL) < 0 ||
+            !token_has_audience(&e->claims, &own, 1)) {
+            entry_free(e);
+            return -EACCES;
+        }
+        if (io->tokens.n >= API_TOKEN_CACHE_MAX)
+            authn_forget(io);
+        map_set(&io->tokens, (struct str){e->token, token.n}, e);
+    }
+    token_user(&e->claims, &c->arena, &c->user);
+    return 0;
+}
+
+static void by_certificate(const struct cert_facts *f, struct api_call *c)
+{
+    struct api_user *u = &c->user;
+    u->name = arena_str(&c->arena, f->cn);
+    u->groups = ARENA_NEW_N(&c->arena, struct str, f->n_orgs + 1);
+    for (size_t i = 0; i < f->n_orgs; i++)
+        u->groups[u->n_groups++] = arena_str(&c->arena, f->orgs[i]);
+    u->groups[u->n_groups++] = STR("system:authenticated");
+}
+
+static void impersonation(struct http_request *req, struct api_call *c)
+{
+    struct str user = http_request_header(req, STR("impersonate-user"));
+    struct str uid = http_request_header(req, STR("impersonate-uid"));
+    c->impersonate_user = user.n ? arena_str(&c->arena, user) : STR_NONE;
+    c->impersonate_uid = uid.n ? arena_str(&c->arena, uid) : STR_NONE;
+    for (size_t i = 0; i < req->n_headers; i++) {
+        if (!str_is(req->headers[i].name, "impersonate-group") ||
+            c->n_impersonate_groups == API_USER_GROUPS_MAX)
+            continue;
+        if (!c->impersonate_groups)
+            c->impersonate_groups = ARENA_NEW_N(&c->arena, struct str, API_USER_GROUPS_MAX);
+        c->impersonate_groups[c->n_impersonate_groups++] =
+            arena_str(&c->arena, req->headers[i].value);
+    }
+}
+
+int authn_request(struct io *io, struct http_request *req, struct api_call *c)
+{
+    const struct rt_tls_info *tls = req->stream ? rt_tls_info(req->stream) : NULL;
+    struct str auth = http_request_header(req, STR("authorization"));
+    impersonation(req, c);
+    if (tls && tls->peer && tls->verified) {
+        by_certificate(tls->peer, c);
+        return 0;
+    }
+    if (auth.n) {
+        struct str scheme, token = auth;
+        if (!str_cut(&token, ' ', &scheme) || !str_ieq(scheme, STR("bearer")))
+            return -EACCES;
+        token = str_trim(token);
+        return token.n ? by_token(io, token, c) : -EACCES;
+    }
+    if ((tls && tls->peer) || io->front->server->opts.no_anonymous)
+        return -EACCES; /* a certificate that does not verify is no anonymous request */
+    c->user.name = STR("system:anonymous");
+    c->user.groups = ARENA_NEW(&c->arena, struct str);
+    c->user.groups[0] = STR("system:unauthenticated");
+    c->user.n_groups = 1;
+    return 0;
+}

@@ -1,0 +1,274 @@
+/* One request on an I/O thread: who asks, for what, with which body; over to the core thread; the
+ * answer.
+ *
+ * The http_request stays ours until it is finished, also when the client goes away meanwhile, and
+ * the call returns from the core in every case; so neither thread ever frees what the other holds.
+ */
+#include "apiserver/front_int.h"
+
+#include <stdarg.h>
+
+static void let_go(struct exchange *x)
+{
+    struct io *io = x->io;
+    if (x->counted) {
+        x->counted = false;
+        io->n_in_flight--;
+        atomic_fetch_sub_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
+    }
+    list_remove(&x->link);
+    io->n_exchanges--;
+    api_call_free(x->call);
+    free(x);
+    io_maybe_stopped(io);
+}
+
+void exchange_release(struct exchange *x)
+{
+    ASSERT(!x->in_core);
+    let_go(x);
+}
+
+void exchange_answer(struct exchange *x, int code, const char *content_type, struct http_bytes body,
+                     const struct http_header *extra, size_t n_extra)
+{
+    struct http_header h[48];
+    size_t n = 0;
+    ASSERT(!x->in_core && n_extra + 4 < ARRAY_LEN(h));
+    if (content_type)
+        h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
+    h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
+    for (size_t i = 0; i < n_extra; i++)
+        h[n++] = extra[i];
+    metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
+    struct http_request *req = x->req;
+    struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
+    x->call = NULL;
+    let_go(x);
+    http_respond(req, code, h, n, body);
+    api_call_free(call);
+}
+
+void exchange_answer_buf(struct exchange *x, int code, const char *content_type, struct buf *b)
+{
+    size_t n;
+    char *p = buf_take(b, &n);
+    exchange_answer(x, code, content_type, http_bytes_take(p, n), NULL, 0);
+}
+
+void exchange_fail(struct exchange *x, int r)
+{
+    ASSERT(r < 0);
+    x->call->reply.r = r;
+    if (x->call->reply.err.reason == REASON_NONE)
+        (void)error_set(&x->call->reply.err, error_reason_from_errno(r), "%s", strerror(-r));
+    encode_reply(x);
+}
+
+void exchange_refuse(struct exchange *x, enum error_reason reason, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    exchange_fail(x, error_set(&x->call->reply.err, reason, "%s", text));
+}
+
+/* ---- to the core and back ---- */
+
+static void on_reply(void *arg)
+{
+    struct api_call *c = arg;
+    struct exchange *x = c->arg;
+    x->in_core = false;
+    if (x->gone && !x->watch) { /* the peer left: finishing frees the request */
+        exchange_answer(x, 499, NULL, HTTP_BYTES_NONE, NULL, 0);
+        return;
+    }
+    if (c->reply.r < 0)
+        encode_reply(x);
+    else if (c->verb == API_WATCH)
+        front_watch_begin(x);
+    else if (c->verb == API_CONNECT)
+        proxy_start(x);
+    else if (c->verb == API_PATH)
+        path_answer(x);
+    else
+        encode_reply(x);
+}
+
+/* Core thread. */
+static void on_done(struct api_call *c)
+{
+    struct exchange *x = c->arg;
+    if (c->reply.r >= 0 && c->verb == API_PATH)
+        path_core(c);
+    else if (c->reply.r >= 0 && c->verb == API_WATCH)
+        (void)front_watch_core(c);
+    rt_post(x->io->rt, &c->post, on_reply, c);
+}
+
+static void on_core(void *arg)
+{
+    api_call_start(arg);
+}
+
+void exchange_to_core(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    x->in_core = true;
+    c->arg = x;
+    c->done = on_done;
+    rt_post(x->io->front->server->rt, &c->post, on_core, c);
+}
+
+/* ---- the request ---- */
+
+static void on_close(struct http_request *req, void *arg)
+{
+    struct exchange *x = arg;
+    (void)req;
+    x->gone = true;
+    if (x->watch)
+        front_watch_end(x);
+    else if (x->tunnel)
+        proxy_cancel(x);
+    else if (!x->in_core) /* the body broke off; the library has answered */
+        exchange_answer(x, 499, NULL, HTTP_BYTES_NONE, NULL, 0);
+}
+
+static void on_body(struct http_request *req, void *arg)
+{
+    struct exchange *x = arg;
+    int r = decode_body(x, req->body);
+    if (r < 0)
+        exchange_fail(x, r);
+    else
+        exchange_to_core(x);
+}
+
+static void fill_call(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    const struct route *r = &x->route;
+    c->verb = r->verb;
+    c->authz_verb = r->authz_verb;
+    c->kind = r->kind;
+    c->ns = r->ns;
+    c->name = r->name;
+    c->subresource = r->subresource;
+    c->query = x->req->query;
+    if (r->verb == API_WATCH && r->name.n) { /* as a watch of the collection, cut to one name */
+        c->opts.field_selector =
+            c->opts.field_selector.n
+                ? arena_printf(&c->arena, "%.*s,metadata.name=%.*s",
+                               STR_ARG(c->opts.field_selector), STR_ARG(r->name))
+                : arena_printf(&c->arena, "metadata.name=%.*s", STR_ARG(r->name));
+    }
+}
+
+static int negotiate(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    int r = accept_parse(http_request_header(x->req, STR("accept")), &x->accept);
+    if (x->route.verb == API_CONNECT || x->route.verb == API_PATH) {
+        if (r < 0)
+            x->accept = (struct accept){.media = MEDIA_JSON};
+        return 0;
+    }
+    if (r >= 0 && x->route.verb == API_WATCH && x->accept.media == MEDIA_YAML)
+        x->accept.media = MEDIA_JSON;
+    if (r >= 0)
+        return 0;
+    x->accept = (struct accept){.media = MEDIA_JSON};
+    return call_error(
+        c, REASON_NOT_ACCEPTABLE,
+        "only the following media types are accepted: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf, application/json;as=Table;v=v1;g=meta.k8s.io");
+}
+
+static struct exchange *exchange_new(struct io *io, struct http_request *req)
+{
+    struct exchange *x = NEW(struct exchange);
+    x->io = io;
+    x->req = req;
+    x->call = api_call_new(io->front->server);
+    x->route.verb = API_PATH;
+    req->user = x;
+    list_push_back(&io->exchanges, &x->link);
+    io->n_exchanges++;
+    http_on_close(req, on_close, x);
+    return x;
+}
+
+static bool is_long(enum api_verb v)
+{
+    return v == API_WATCH || v == API_CONNECT;
+}
+
+/* True when it may go on; else it is answered. */
+static bool admit_load(struct exchange *x)
+{
+    struct io *io = x->io;
+    if (io->stopping) {
+        exchange_refuse(x, REASON_UNAVAILABLE, "the server is shutting down");
+        return false;
+    }
+    if (is_long(x->route.verb))
+        return true;
+    if (io->n_in_flight >= API_CALLS_IN_FLIGHT_MAX) {
+        atomic_fetch_add_explicit(&io->metrics.rejected, 1, memory_order_relaxed);
+        x->call->reply.err.retry_after_s = API_RETRY_AFTER_S;
+        exchange_refuse(x, REASON_TOO_MANY_REQUESTS, "Too many requests, please try again later.");
+        return false;
+    }
+    x->counted = true;
+    io->n_in_flight++;
+    atomic_fetch_add_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
+    return true;
+}
+
+static void start_path(struct exchange *x)
+{
+    x->call->path = x->req->path;
+    x->call->verb = API_PATH;
+    if (!path_known(x)) {
+        exchange_refuse(x, REASON_NOT_FOUND, "the server could not find the requested resource");
+        return;
+    }
+    exchange_to_core(x);
+}
+
+void exchange_handle(struct http_request *req, void *arg)
+{
+    struct io *io = arg;
+    struct exchange *x = exchange_new(io, req);
+    struct api_call *c = x->call;
+    enum route_result found = route_find(req->method, req->path, req->query, &c->arena, &x->route);
+    int r = negotiate(x);
+    if (r >= 0 && authn_request(io, req, c) < 0)
+        r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
+    if (r >= 0 && found == ROUTE_BAD_PATH)
+        r = call_error(c, REASON_BAD_REQUEST, "the path is not well formed");
+    else if (r >= 0 && found == ROUTE_NOT_FOUND)
+        r = call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    else if (r >= 0 && found == ROUTE_BAD_METHOD)
+        r = call_error(c, REASON_METHOD_NOT_ALLOWED,
+                       "the server does not allow this method on the requested resource");
+    if (r >= 0)
+        r = decode_options(x);
+    if (r < 0) {
+        exchange_fail(x, r);
+        return;
+    }
+    if (!admit_load(x))
+        return;
+    fill_call(x);
+    if (x->route.verb == API_PATH)
+        start_path(x);
+    else if (x->route.needs_body || x->route.optional_body)
+        http_request_body(req, API_BODY_BYTES_MAX, on_body, x);
+    else
+        exchange_to_core(x);
+}

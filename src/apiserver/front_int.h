@@ -1,0 +1,131 @@
+/* What the files of the front half share. An I/O thread (struct io) owns its loop, its HTTP server
+ * and its exchanges; nothing here is touched by the core thread but what is said so. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "apiserver/front.h"
+#include "apiserver/internal.h"
+#include "apiserver/negotiate.h"
+#include "apiserver/route.h"
+#include "apiserver/token.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "rt/tls.h"
+
+struct front_watch;
+
+/* Counters any thread may read. */
+#define METRIC_VERBS   10 /* enum api_verb */
+#define METRIC_CODES   24
+#define METRIC_BUCKETS 9
+struct metrics {
+    _Atomic uint64_t requests[METRIC_VERBS][METRIC_CODES];
+    _Atomic uint64_t latency[METRIC_VERBS][METRIC_BUCKETS];
+    _Atomic uint64_t latency_sum_us[METRIC_VERBS];
+    _Atomic int64_t in_flight, watches;
+    _Atomic uint64_t watch_events, watch_cut, rejected;
+};
+void metrics_count(struct metrics *m, enum api_verb verb, int code, nsec_t took);
+void metrics_print(struct metrics *const *m, size_t n, struct buf *out);
+
+struct io {
+    struct front *front;
+    struct rt *rt;
+    struct rt_thread *thread;
+    struct rt_listener *listener;
+    struct http_server *http;
+    struct list exchanges;
+    size_t n_exchanges, n_in_flight, n_handshakes;
+    struct list tunnels; /* struct tunnel, proxy.c */
+    struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
+    struct map tokens;   /* token -> struct token_entry, authn.c */
+    struct metrics metrics;
+    bool stopping, drained;
+    int64_t stop_timeout_ms;
+    struct rt_post stop_post, stopped_post, reload_post;
+};
+
+struct front {
+    struct apiserver *server;
+    struct io *ios; /* n_ios */
+    unsigned n_ios, n_running;
+    struct rt_tls_server *tls;
+    struct rt_tls_client *node_tls;
+    struct pkey *token_key; /* borrowed from the PKI */
+    struct discovery *discovery;
+    uint16_t port;
+    void (*done)(void *arg);
+    void *done_arg;
+    bool stopping;
+};
+
+/* One request from its head to its answer. */
+struct exchange {
+    struct list link;
+    struct io *io;
+    struct http_request *req;
+    struct api_call *call; /* owned */
+    struct route route;
+    struct accept accept;
+    enum schema_unknown unknown;
+    bool pretty, gone, counted;
+    char accept_object; /* includeObject of tables: None, Metadata, Object */
+    bool in_core;       /* the call is on its way through the core: wait for it before finishing */
+    struct front_watch *watch;
+    struct tunnel *tunnel;
+};
+
+/* ---- exchange.c ---- */
+void exchange_handle(struct http_request *req, void *arg);
+/* Ends the exchange with one answer; takes the body. Extra headers may be NULL. */
+void exchange_answer(struct exchange *x, int code, const char *content_type, struct http_bytes body,
+                     const struct http_header *extra, size_t n_extra);
+void exchange_answer_buf(struct exchange *x, int code, const char *content_type, struct buf *b);
+/* Ends it with x->call's error (set it with call_error first; returns nothing). */
+void exchange_fail(struct exchange *x, int r);
+/* The request was finished by somebody else (upgrade, stream): only let go. */
+void exchange_release(struct exchange *x);
+void exchange_to_core(struct exchange *x); /* starts the call there; exchange_reply comes back */
+/* Refuses with a Status; for what happens before there is a kind. */
+void exchange_refuse(struct exchange *x, enum error_reason reason, const char *fmt, ...)
+    PRINTF(3, 4);
+
+/* ---- authn.c ---- */
+/* Who asks: fills call->user. 0, or -EACCES: 401. */
+int authn_request(struct io *io, struct http_request *req, struct api_call *call) MUST_CHECK;
+void authn_forget(struct io *io);
+
+/* ---- decode.c ---- */
+/* Query options into the call. 0 or an error in the call's reply. */
+int decode_options(struct exchange *x) MUST_CHECK;
+int decode_body(struct exchange *x, struct str body) MUST_CHECK;
+
+/* ---- encode.c ---- */
+/* The answer of a finished call, in the format the exchange agreed on. */
+void encode_reply(struct exchange *x);
+/* One watch event appended in the stream's framing. first: the first event of the stream. */
+void encode_event(struct exchange *x, const struct client_event *e, bool first, struct buf *b);
+const char *encode_content_type(const struct accept *a, bool stream);
+
+/* ---- front_watch.c ---- */
+void front_watch_begin(struct exchange *x); /* io: the call was allowed */
+bool front_watch_core(
+    struct api_call *c); /* core: starts the watch; false: the call's reply is an error */
+void front_watch_end(struct exchange *x); /* io: ends the stream */
+
+/* ---- proxy.c ---- */
+void proxy_start(struct exchange *x); /* after API_CONNECT was resolved */
+void proxy_stop(struct io *io);
+void proxy_cancel(struct exchange *x); /* the client is gone */
+
+/* ---- paths.c, discovery.c ---- */
+bool path_known(struct exchange *x);
+void path_answer(struct exchange *x); /* after API_PATH was allowed */
+void path_core(struct api_call *c);   /* core thread: what /metrics and /readyz need from there */
+struct discovery *discovery_new(void);
+struct discovery *discovery_free(struct discovery *d);
+/* False: no such document. */
+bool discovery_answer(struct discovery *d, struct exchange *x);
+
+void io_maybe_stopped(struct io *io);

@@ -1,0 +1,29 @@
+/* Content negotiation: what the client takes (Accept) and what it sent (Content-Type). */
+#pragma once
+
+#include "base/arena.h"
+
+enum media {
+    MEDIA_JSON,
+    MEDIA_YAML,
+    MEDIA_PB,
+};
+
+enum accept_as {
+    AS_ITSELF,
+    AS_TABLE,        /* as=Table;v=v1;g=meta.k8s.io */
+    AS_PARTIAL,      /* as=PartialObjectMetadata */
+    AS_PARTIAL_LIST, /* as=PartialObjectMetadataList */
+    AS_DISCOVERY_V2, /* as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io */
+};
+
+struct accept {
+    enum media media;
+    enum accept_as as;
+    bool any; /* no Accept, or a wildcard: the client has no wish */
+};
+
+/* -ENOMSG: nothing we have is acceptable. header may be absent. */
+int accept_parse(struct str header, struct accept *ret) MUST_CHECK;
+/* Without its parameters, lower case compared: absent counts as JSON. -ENOTSUP otherwise. */
+int content_type_parse(struct str header, enum media *ret) MUST_CHECK;
