@@ -8,8 +8,8 @@ typedef __int128 i128;
 typedef unsigned __int128 u128;
 
 #define NANO_EXP   9
-#define FRAC_MAX   12 /* digits behind the point that are kept while parsing; the rest rounds up */
-#define DIGITS_MAX 19 /* digits before the point; more is above the cap */
+#define DIGITS_MAX 37 /* digits kept while parsing; 10^37 fits in 128 bits, what is cut rounds up */
+#define FRAC_MAX   60 /* digits behind the point that are looked at, leading zeros included */
 
 static const uint64_t pow10_table[] = {
     1ull,
@@ -113,10 +113,10 @@ int quantity_parse(struct str s, struct quantity *ret)
 {
     size_t i = 0, digits = 0;
     u128 n = 0;
-    unsigned frac = 0, exp1024, int_digits = 0;
-    int exp10;
+    unsigned exp1024, kept = 0;
+    int exp10, scale = 0;
     uint8_t format;
-    bool negative = false, point = false, huge = false, sticky = false;
+    bool negative = false, point = false, cut = false;
 
     if (s.n && (s.p[0] == '-' || s.p[0] == '+'))
         negative = s.p[i++] == '-';
@@ -129,44 +129,38 @@ int quantity_parse(struct str s, struct quantity *ret)
         if (c < '0' || c > '9')
             break;
         digits++;
-        if (point && frac >= FRAC_MAX) {
-            sticky |= c != '0';
+        if (kept >= DIGITS_MAX || (point && scale <= -FRAC_MAX)) {
+            cut |= c != '0';
+            scale += !point && scale < 1000;
             continue;
         }
-        frac += point;
-        int_digits += !point && (n || c != '0');
-        huge |= int_digits > DIGITS_MAX;
-        if (!huge)
-            n = n * 10 + (unsigned)(c - '0');
+        scale -= point;
+        kept += kept || c != '0';
+        n = n * 10 + (unsigned)(c - '0');
     }
     if (digits == 0 || parse_suffix(str_sub(s, i, s.n), &exp10, &exp1024, &format) < 0)
         return -EINVAL;
-    int scale = exp10 - (int)frac;
-    if (sticky) { /* one more digit that stands for all that were cut */
-        n = n * 10 + 1;
-        scale--;
-    }
-    if (huge) {
-        n = (u128)INT64_MAX;
-        scale = exp10 < 0 ? 0 : exp10;
-    }
-    if (exp1024) {
-        u128 factor = (u128)1 << (10 * exp1024);
-        if (n > (~(u128)0 >> 1) / factor) {
-            n = (u128)INT64_MAX;
-            scale = 0;
-        } else {
-            n *= factor;
+    n += cut;
+    scale += exp10;
+    for (; exp1024; exp1024--) {
+        while (n > ~(u128)0 / 1024 && scale < 0) {
+            n = n / 10 + (n % 10 != 0);
+            scale++;
         }
+        n = n > ~(u128)0 / 1024 ? (u128)INT64_MAX : n * 1024;
     }
     *ret = normalize(n, scale, negative, format);
     return 0;
 }
 
-static size_t put_i64(int64_t v, char *out)
+/* 128 bits: a full mantissa may get two zeros for the sake of the suffix. */
+static size_t put_i128(i128 v, char *out)
 {
-    char tmp[24], *p = tmp + sizeof tmp;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char tmp[48], *p = tmp + sizeof tmp;
+    u128 wide = v < 0 ? -(u128)v : (u128)v;
+    for (; wide > UINT64_MAX; wide /= 10)
+        *--p = (char)('0' + (unsigned)(wide % 10));
+    uint64_t u = (uint64_t)wide; /* division by 64 bits is many times cheaper */
     do
         *--p = (char)('0' + u % 10);
     while (u /= 10);
@@ -185,7 +179,7 @@ static size_t print_binary(const struct quantity *q, char *out)
         v /= 1024;
         e++;
     }
-    size_t n = put_i64(v, out);
+    size_t n = put_i128(v, out);
     if (e) {
         out[n++] = "KMGTPE"[e - 1];
         out[n++] = 'i';
@@ -201,7 +195,7 @@ size_t quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_M
     if (q->format == QUANTITY_BINARY_SI && (nano <= -kilo || nano >= kilo)) {
         n = print_binary(q, out);
     } else {
-        /* Down to an exponent that is a multiple of three; a capped mantissa has no room for that. */
+        /* Down to an exponent that is a multiple of three. */
         int64_t m = q->set ? q->mantissa : 0;
         int scale = q->set && m ? q->scale : 0;
         i128 wide = m;
@@ -209,24 +203,11 @@ size_t quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_M
             wide *= 10;
             scale--;
         }
-        if (wide > INT64_MAX || wide < INT64_MIN) {
-            out[0] = '0'; /* cannot be: normalize keeps value under the cap and 10^2 fits above it */
-            n = 1;
-            char tmp[48], *p = tmp + sizeof tmp;
-            u128 u = wide < 0 ? -(u128)wide : (u128)wide;
-            for (; u; u /= 10)
-                *--p = (char)('0' + (unsigned)(u % 10));
-            if (wide < 0)
-                *--p = '-';
-            n = (size_t)(tmp + sizeof tmp - p);
-            memcpy(out, p, n);
-        } else {
-            n = put_i64((int64_t)wide, out);
-        }
+        n = put_i128(wide, out);
         if (q->format == QUANTITY_DECIMAL_EXPONENT) {
             if (scale) {
                 out[n++] = 'e';
-                n += put_i64(scale, out + n);
+                n += put_i128(scale, out + n);
             }
         } else if (scale) {
             out[n++] = "num kMGTPE"[scale / 3 + 3];

@@ -18,10 +18,9 @@ static void put_time(uint32_t number, const struct timestamp *t, struct buf *b)
     }
     size_t m = pb_begin(b, number);
     if (t->set) {
-        if (sec)
-            pb_put_uint(b, 1, (uint64_t)sec);
-        if (us)
-            pb_put_uint(b, 2, (uint64_t)us * 1000);
+        /* Zeros too: an empty message is the zero time of Go, not 1970. */
+        pb_put_uint(b, 1, (uint64_t)sec);
+        pb_put_uint(b, 2, (uint64_t)us * 1000);
     }
     pb_end(b, m);
 }
