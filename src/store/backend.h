@@ -61,8 +61,8 @@ struct store_backend_ops {
     /* batch and its objects are frozen and stay valid until done, which runs once, later. */
     void (*commit)(struct store_backend *b, const struct store_batch *batch, store_commit_fn done,
                    void *arg);
-    /* No commit is under way. Frees b. */
-    void (*close)(struct store_backend *b);
+    /* No commit is under way. Frees b, then calls done; maybe from inside the call. */
+    void (*close)(struct store_backend *b, void (*done)(void *arg), void *arg);
     /* Frees b at once, as if the process had died: a commit under way never calls back. Also after
      * a failed open. Only for backends whose commits run on the loop (simulator), or with none
      * under way. */

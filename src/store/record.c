@@ -20,7 +20,8 @@
  *        24  u64  end of the watch window at that time (for people)
  *        32       cluster id, 36 bytes
  *        68  u32  0
- *        72  u64  checksum of bytes 0..71 */
+ *        72  u64  salt of the journal, random
+ *        80  u64  checksum of bytes 0..79 */
 #include "store/record.h"
 
 #define VALUE_LAYOUT  1
@@ -28,24 +29,25 @@
 #define ENCODING_PB   1
 #define ENCODING_JSON 2
 #define FLAG_SEALED   1
-#define META_BYTES    80
+#define META_SUM      80
+#define META_BYTES    88
 #define META_MAGIC    "davit-store" /* with its NUL: 12 bytes */
 
 static_assert(sizeof(META_MAGIC) == 12, "drawn so");
 
-static void put32(char *p, uint32_t v)
+void record_put32(char *p, uint32_t v)
 {
     for (int i = 0; i < 4; i++)
         p[i] = (char)(v >> (8 * i));
 }
 
-static void put64(char *p, uint64_t v)
+void record_put64(char *p, uint64_t v)
 {
     for (int i = 0; i < 8; i++)
         p[i] = (char)(v >> (8 * i));
 }
 
-static uint64_t get64(const char *p)
+uint64_t record_get64(const char *p)
 {
     uint64_t v = 0;
 
@@ -54,7 +56,7 @@ static uint64_t get64(const char *p)
     return v;
 }
 
-static uint32_t get32(const char *p)
+uint32_t record_get32(const char *p)
 {
     return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 |
            (uint32_t)(uint8_t)p[3] << 24;
@@ -62,19 +64,19 @@ static uint32_t get32(const char *p)
 
 /* Against accidents, not attackers: eight bytes a step, each step a bijection of the word, so a
  * change within one word is always seen. */
-static uint64_t sum_bytes(uint64_t h, const void *data, size_t n)
+uint64_t record_sum(uint64_t h, const void *data, size_t n)
 {
     const char *p = data;
     char last[8] = {0};
 
     h ^= n;
     for (; n >= 8; p += 8, n -= 8) {
-        h = (h ^ get64(p)) * UINT64_C(0x9E3779B97F4A7C15);
+        h = (h ^ record_get64(p)) * UINT64_C(0x9E3779B97F4A7C15);
         h ^= h >> 29;
     }
     if (n)
         memcpy(last, p, n);
-    h = (h ^ get64(last)) * UINT64_C(0xBF58476D1CE4E5B9);
+    h = (h ^ record_get64(last)) * UINT64_C(0xBF58476D1CE4E5B9);
     return h ^ h >> 32;
 }
 
@@ -91,10 +93,10 @@ void record_key(struct buf *b, const struct schema_kind *kind, struct str ns, st
 
 static uint64_t value_sum(struct str key, struct str value)
 {
-    uint64_t h = sum_bytes(UINT64_C(0x6461766974), key.p, key.n);
+    uint64_t h = record_sum(UINT64_C(0x6461766974), key.p, key.n);
 
-    h = sum_bytes(h, value.p, 16);
-    return sum_bytes(h, value.p + VALUE_HEAD, value.n - VALUE_HEAD);
+    h = record_sum(h, value.p, 16);
+    return record_sum(h, value.p + VALUE_HEAD, value.n - VALUE_HEAD);
 }
 
 int record_encode(const struct store_op *op, struct str key, const struct store_seal *seal,
@@ -130,10 +132,10 @@ int record_encode(const struct store_op *op, struct str key, const struct store_
     p[1] = ENCODING_PB;
     p[2] = sealed ? FLAG_SEALED : 0;
     p[3] = (char)version_bytes;
-    put32(p + 4, (uint32_t)(b->n - start - head));
-    put64(p + 8, op->rev);
+    record_put32(p + 4, (uint32_t)(b->n - start - head));
+    record_put64(p + 8, op->rev);
     value = (struct str){p, b->n - start};
-    put64(p + 16, value_sum(key, value));
+    record_put64(p + 16, value_sum(key, value));
     return 0;
 }
 
@@ -167,15 +169,15 @@ int record_decode(struct str key, struct str value, const struct store_seal *sea
         return bad(err, key, "is cut short");
     version_bytes = (uint8_t)value.p[3];
     if (value.n - VALUE_HEAD < version_bytes ||
-        value.n - VALUE_HEAD - version_bytes != get32(value.p + 4) ||
-        get64(value.p + 16) != value_sum(key, value))
+        value.n - VALUE_HEAD - version_bytes != record_get32(value.p + 4) ||
+        record_get64(value.p + 16) != value_sum(key, value))
         return bad(err, key, "does not match its checksum");
     if (value.p[0] != VALUE_LAYOUT || (value.p[1] != ENCODING_PB && value.p[1] != ENCODING_JSON) ||
         ((uint8_t)value.p[2] & ~FLAG_SEALED))
         return bad(err, key, "has a layout this version of davit does not know");
     if (!key_split(key, &rec))
         return bad(err, key, "has a malformed key");
-    rec.rev = get64(value.p + 8);
+    rec.rev = record_get64(value.p + 8);
     rec.is_json = value.p[1] == ENCODING_JSON;
     rec.version = (struct str){value.p + VALUE_HEAD, version_bytes};
     rec.bytes = str_sub(value, VALUE_HEAD + version_bytes, value.n);
@@ -204,19 +206,22 @@ bool record_is_meta(struct str key)
     return str_eq(key, record_meta_key());
 }
 
-void record_meta_encode(const struct store_meta *meta, rev_t compacted, struct buf *b)
+void record_meta_encode(const struct store_meta *meta, rev_t compacted, uint64_t salt,
+                        struct buf *b)
 {
     char p[META_BYTES] = META_MAGIC;
 
-    put32(p + 12, RECORD_FORMAT);
-    put64(p + 16, meta->rev);
-    put64(p + 24, compacted);
+    record_put32(p + 12, RECORD_FORMAT);
+    record_put64(p + 16, meta->rev);
+    record_put64(p + 24, compacted);
     memcpy(p + 32, meta->cluster_id, STORE_CLUSTER_ID_LEN);
-    put64(p + 72, sum_bytes(RECORD_FORMAT, p, 72));
+    record_put64(p + 72, salt);
+    record_put64(p + META_SUM, record_sum(RECORD_FORMAT, p, META_SUM));
     buf_add(b, p, sizeof(p));
 }
 
-int record_meta_decode(struct str value, struct store_meta *ret, struct error *err)
+int record_meta_decode(struct str value, struct store_meta *ret, uint64_t *ret_salt,
+                       struct error *err)
 {
     uint32_t format;
 
@@ -224,10 +229,11 @@ int record_meta_decode(struct str value, struct store_meta *ret, struct error *e
         (void)error_set(err, REASON_INTERNAL, "it is no store of davit");
         return -EBADMSG;
     }
-    format = get32(value.p + 12);
+    format = record_get32(value.p + 12);
     if (value.n == META_BYTES && format == RECORD_FORMAT &&
-        get64(value.p + 72) == sum_bytes(RECORD_FORMAT, value.p, 72)) {
-        ret->rev = get64(value.p + 16);
+        record_get64(value.p + META_SUM) == record_sum(RECORD_FORMAT, value.p, META_SUM)) {
+        *ret_salt = record_get64(value.p + 72);
+        ret->rev = record_get64(value.p + 16);
         memcpy(ret->cluster_id, value.p + 32, STORE_CLUSTER_ID_LEN);
         ret->cluster_id[STORE_CLUSTER_ID_LEN] = '\0';
         return 0;

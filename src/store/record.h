@@ -13,8 +13,18 @@ int record_encode(const struct store_op *op, struct str key, const struct store_
 int record_decode(struct str key, struct str value, const struct store_seal *seal,
                   struct buf *scratch, struct store_record *ret, struct error *err) MUST_CHECK;
 
+/* Little-endian numbers, and the checksum everything here uses. */
+void record_put32(char *p, uint32_t v);
+void record_put64(char *p, uint64_t v);
+uint32_t record_get32(const char *p);
+uint64_t record_get64(const char *p);
+uint64_t record_sum(uint64_t start, const void *data, size_t n);
+
 struct str record_meta_key(void);
 bool record_is_meta(struct str key);
-void record_meta_encode(const struct store_meta *meta, rev_t compacted, struct buf *b);
+/* salt: of the journal (journal.h). */
+void record_meta_encode(const struct store_meta *meta, rev_t compacted, uint64_t salt,
+                        struct buf *b);
 /* -EBADMSG: not ours or damaged; -ENOTSUP: of a newer version. */
-int record_meta_decode(struct str value, struct store_meta *ret, struct error *err) MUST_CHECK;
+int record_meta_decode(struct str value, struct store_meta *ret, uint64_t *ret_salt,
+                       struct error *err) MUST_CHECK;

@@ -557,12 +557,21 @@ int store_open(struct rt *rt, struct store_backend *backend, const struct store_
     return 0;
 }
 
-/* Runs in a turn of its own once no commit is under way. */
-static void close_step(void *arg)
+static void backend_closed(void *arg)
 {
     struct store *s = arg;
     void (*closed)(void *) = s->closed;
     void *closed_arg = s->closed_arg;
+
+    store_release(s);
+    if (closed)
+        closed(closed_arg);
+}
+
+/* Runs in a turn of its own once no commit is under way. */
+static void close_step(void *arg)
+{
+    struct store *s = arg;
     struct error err = {0};
     struct write_list all;
 
@@ -573,10 +582,7 @@ static void close_step(void *arg)
         (void)error_set(&err, REASON_UNAVAILABLE, "the server is shutting down");
     writes_fail(&all, -ECANCELED, &err);
     error_fini(&err);
-    s->backend->ops->close(s->backend);
-    store_release(s);
-    if (closed)
-        closed(closed_arg);
+    s->backend->ops->close(s->backend, backend_closed, s);
 }
 
 void store_close(struct store *s, void (*done)(void *arg), void *arg)

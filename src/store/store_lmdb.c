@@ -1,60 +1,33 @@
-/* The default backend: LMDB, because it is small, has no background work and survives a crash at
- * any moment without recovery. One worker at a time encodes and writes a batch in one transaction,
- * with one durable commit; the loop only gets the result. Everything is read at open; afterwards
- * LMDB is written to only, so its reader table is not needed (MDB_NOLOCK) and the pages its map
- * faulted in are given back to the kernel now and then.
+/* The default backend: LMDB, because it is small, has no background work of its own and survives a
+ * crash at any moment without recovery; before it a journal, because a commit of LMDB costs two
+ * flushes and scattered writes.
  *
- * What can fail and what then is true:
- *   before the new head page is written (encoding, full map, full disk, fsync of pages): nothing
- * was kept the map is full: it is made larger and the batch is tried again writing the head page
- * itself: unknown; LMDB refuses further transactions, so do we (see commit_outcome)
+ *   commit      encode the batch into a frame, append it to the journal, one fdatasync: durable
+ * (journal.c) checkpoint  when the journal file is long enough: write the newest state of its keys
+ * to LMDB (lmdb_checkpoint.c) open        check the database page by page, replay the journal into
+ * it, read everything close       checkpoint, empty the journal
  *
- * A new database is made under another name and renamed when it holds its head record, so a crash
- * meanwhile does not leave a half-made store. */
-#include "store/store_lmdb.h"
+ * Everything is read at open; afterwards LMDB is written to only, so its reader table is not needed
+ * (MDB_NOLOCK), and the pages its map faulted in are given back to the kernel. A new database is
+ * made under another name and renamed when it holds its head record, so a crash meanwhile does not
+ * leave a half-made store. */
+#include "store/lmdb_int.h"
 #include "base/mem.h"
 #include "store/lmdb_check.h"
 #include "store/record.h"
 #include "store/store_dir.h"
 
 #include <fcntl.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define MAP_BYTES_FIRST   ((size_t)1 << 30)
-#define MAP_BYTES_MAX     ((size_t)1 << 40)
-#define GIVE_BACK_BATCHES 64
-#define FULL_BELOW_BYTES                                                                           \
-    ((uint64_t)1 << 20) /* a failed write with less room than this: the disk is full */
+#define MAP_BYTES_FIRST ((size_t)1 << 30)
+#define JOURNAL_BYTES   ((uint64_t)8 << 20) /* a few thousand writes; read back in milliseconds */
+#define JOURNAL_FULL    8u                  /* times that: commits wait for the checkpoint */
 
-struct store_lmdb {
-    struct store_backend base;
-    struct rt *rt;
-    char *dir, *file; /* owned */
-    int dir_fd;
-    bool sealing;
-    struct store_seal seal;
-    MDB_env *env;
-    MDB_dbi dbi;
-    size_t map_bytes;
-    struct store_meta meta;
-    struct buf key, value, scratch; /* the worker's */
-    struct rt_work work;
-    bool working;
-    const struct store_batch *batch;
-    store_commit_fn done;
-    void *done_arg;
-    int result;   /* worker -> loop */
-    bool unknown; /* worker -> loop */
-    const char *failed_step;
-    uint64_t batches;
-};
-
-static int lmdb_errno(int rc)
+int lmdb_errno(int rc)
 {
     if (rc > 0)
         return rc;
@@ -68,7 +41,7 @@ static int lmdb_errno(int rc)
     }
 }
 
-static const struct store_seal *seal_of(const struct store_lmdb *l)
+const struct store_seal *lmdb_seal(const struct store_lmdb *l)
 {
     return l->sealing ? &l->seal : NULL;
 }
@@ -95,15 +68,14 @@ static MDB_val val(struct str s)
     return (MDB_val){s.n, (void *)(uintptr_t)s.p};
 }
 
-static int meta_put(struct store_lmdb *l, MDB_txn *txn, rev_t rev, rev_t compacted)
+int lmdb_meta_put(struct store_lmdb *l, MDB_txn *txn, const struct store_meta *meta,
+                  rev_t compacted, struct buf *scratch)
 {
     MDB_val key = val(record_meta_key()), value;
-    struct store_meta meta = l->meta;
 
-    meta.rev = rev;
-    buf_clear(&l->value);
-    record_meta_encode(&meta, compacted, &l->value);
-    value = val(buf_str(&l->value));
+    buf_clear(scratch);
+    record_meta_encode(meta, compacted, l->salt, scratch);
+    value = val(buf_str(scratch));
     return mdb_put(txn, l->dbi, &key, &value, 0);
 }
 
@@ -116,6 +88,7 @@ static int create(struct store_lmdb *l, const char *new_id, struct error *err)
     int rc, r;
 
     memcpy(l->meta.cluster_id, new_id, sizeof(l->meta.cluster_id));
+    l->salt = rt_random_u64(l->rt);
     if (unlinkat(l->dir_fd, STORE_NEW_FILE, 0) < 0 && errno != ENOENT)
         return error_errno(err, errno, "cannot remove %s", file);
     r = env_open(l, file, err);
@@ -125,7 +98,7 @@ static int create(struct store_lmdb *l, const char *new_id, struct error *err)
     if (!rc)
         rc = mdb_dbi_open(txn, NULL, 0, &l->dbi);
     if (!rc)
-        rc = meta_put(l, txn, 0, 0);
+        rc = lmdb_meta_put(l, txn, &l->meta, 0, &l->value);
     if (rc && txn)
         mdb_txn_abort(txn);
     else if (!rc)
@@ -172,37 +145,52 @@ static int check_file(struct store_lmdb *l, struct error *err)
     r = lmdb_check(fd, err);
     if (r < 0)
         return refuse(l, r, err);
-    while (l->map_bytes < 2 * (size_t)st.st_size && l->map_bytes < MAP_BYTES_MAX)
-        l->map_bytes *= 2;
+    l->file_bytes = (uint64_t)st.st_size;
     return 0;
 }
 
-static int load_one(struct store_lmdb *l, struct str key, struct str value, struct store_meta *meta,
-                    store_load_fn fn, void *arg, struct error *err)
+static int load_one(struct store_lmdb *l, struct str key, struct str value, store_load_fn fn,
+                    void *arg, struct error *err)
 {
     struct store_record rec;
     int r;
 
     if (record_is_meta(key))
         return 0;
-    r = record_decode(key, value, seal_of(l), &l->scratch, &rec, err);
+    r = record_decode(key, value, lmdb_seal(l), &l->scratch, &rec, err);
     if (r < 0)
         return r;
-    if (rec.rev > meta->rev) {
+    if (rec.rev > l->meta.rev) {
         (void)error_set(err, REASON_INTERNAL, "a record is newer than the head record");
         return -EBADMSG;
     }
     return fn(arg, &rec, err);
 }
 
-static int load(struct store_lmdb *l, store_load_fn fn, void *arg, struct error *err)
+static int load_all(struct store_lmdb *l, MDB_txn *txn, store_load_fn fn, void *arg,
+                    struct error *err)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, l->dbi, &cursor), r = 0;
+
+    while (!rc && r == 0 && !(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)))
+        r = load_one(l, (struct str){key.mv_data, key.mv_size},
+                     (struct str){value.mv_data, value.mv_size}, fn, arg, err);
+    if (cursor)
+        mdb_cursor_close(cursor);
+    if (r == 0 && rc != MDB_NOTFOUND)
+        r = error_errno(err, lmdb_errno(rc), "it cannot be read (%s)", mdb_strerror(rc));
+    return r;
+}
+
+/* The head record: is it ours, and how far does it go? */
+static int load_meta(struct store_lmdb *l, struct error *err)
 {
     MDB_val key = val(record_meta_key()), value;
-    MDB_cursor *cursor = NULL;
     MDB_txn *txn = NULL;
-    int rc, r = 0;
+    int rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn), r = 0;
 
-    rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
     if (!rc)
         rc = mdb_dbi_open(txn, NULL, 0, &l->dbi);
     if (!rc)
@@ -210,30 +198,56 @@ static int load(struct store_lmdb *l, store_load_fn fn, void *arg, struct error 
     if (rc == MDB_NOTFOUND) {
         (void)error_set(err, REASON_INTERNAL, "it is an LMDB database, but no store of davit");
         r = -EBADMSG;
-    } else if (!rc) {
-        r = record_meta_decode((struct str){value.mv_data, value.mv_size}, &l->meta, err);
+    } else if (rc) {
+        r = error_errno(err, lmdb_errno(rc), "it cannot be read (%s)", mdb_strerror(rc));
+    } else {
+        r = record_meta_decode((struct str){value.mv_data, value.mv_size}, &l->meta, &l->salt, err);
     }
-    if (!rc && r == 0)
-        rc = mdb_cursor_open(txn, l->dbi, &cursor);
-    while (!rc && r == 0 && !(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)))
-        r = load_one(l, (struct str){key.mv_data, key.mv_size},
-                     (struct str){value.mv_data, value.mv_size}, &l->meta, fn, arg, err);
-    if (cursor)
-        mdb_cursor_close(cursor);
     if (txn)
         mdb_txn_abort(txn);
+    return r;
+}
+
+struct replay {
+    struct store_lmdb *l;
+    MDB_txn *txn;
+};
+
+static int replay_one(void *arg, struct str key, struct str value)
+{
+    struct replay *rp = arg;
+    MDB_val k = val(key), v = val(value);
+    int rc =
+        value.p ? mdb_put(rp->txn, rp->l->dbi, &k, &v, 0) : mdb_del(rp->txn, rp->l->dbi, &k, NULL);
+
+    dirty_put_raw(&rp->l->dirty, key, value);
+    return rc && (value.p || rc != MDB_NOTFOUND) ? -lmdb_errno(rc) : 0;
+}
+
+/* Journal and database together are the state. They are put together in a transaction that is not
+ * kept: opening changes nothing, and works on a full disk too. */
+static int load(struct store_lmdb *l, store_load_fn fn, void *arg, struct error *err)
+{
+    struct replay rp = {.l = l};
+    int rc, r = load_meta(l, err);
+
+    if (r == 0)
+        r = journal_open(&l->journal, l->dir_fd, l->salt, l->meta.rev, err);
     if (r < 0)
-        return refuse(l, r, err);
-    if (rc && rc != MDB_NOTFOUND) {
-        (void)error_set(err, REASON_INTERNAL, "it cannot be read (%s)", mdb_strerror(rc));
-        return refuse(l, -lmdb_errno(rc), err);
-    }
-    return 0;
+        return r;
+    rc = mdb_txn_begin(l->env, NULL, 0, &rp.txn);
+    if (rc)
+        return error_errno(err, lmdb_errno(rc), "it cannot be read (%s)", mdb_strerror(rc));
+    r = journal_replay(&l->journal, replay_one, &rp, &l->meta.rev, err);
+    if (r == 0)
+        r = load_all(l, rp.txn, fn, arg, err);
+    mdb_txn_abort(rp.txn);
+    return r;
 }
 
 /* The map's pages count as ours while they are mapped, though the kernel can have them back any
  * time. */
-static void map_give_back(struct store_lmdb *l)
+void lmdb_give_back(struct store_lmdb *l)
 {
     MDB_envinfo info;
     MDB_stat st;
@@ -257,6 +271,15 @@ static void map_give_back(struct store_lmdb *l)
     (void)fclose(maps);
 }
 
+static uint64_t journal_bytes_in(int dir_fd)
+{
+    struct stat a = {0}, b = {0};
+
+    (void)!fstatat(dir_fd, JOURNAL_FILE_0, &a, 0);
+    (void)!fstatat(dir_fd, JOURNAL_FILE_1, &b, 0);
+    return (uint64_t)a.st_size + (uint64_t)b.st_size;
+}
+
 static int lmdb_open(struct store_backend *b, struct rt *rt, const char *new_id,
                      struct store_meta *ret_meta, store_load_fn fn, void *arg, struct error *err)
 {
@@ -268,116 +291,110 @@ static int lmdb_open(struct store_backend *b, struct rt *rt, const char *new_id,
     r = store_dir_open(l->dir, &l->dir_fd, &is_new, err);
     if (r == 0)
         r = is_new ? create(l, new_id, err) : check_file(l, err);
-    if (r == 0)
-        r = env_open(l, l->file, err);
-    if (r == 0)
-        r = load(l, fn, arg, err);
+    if (r < 0)
+        return r;
+    while (l->map_bytes < 2 * l->file_bytes + 4 * journal_bytes_in(l->dir_fd) &&
+           l->map_bytes < MAP_BYTES_MAX)
+        l->map_bytes *= 2;
+    r = env_open(l, l->file, err);
+    if (r < 0)
+        return r;
+    r = load(l, fn, arg, err);
+    if (r < 0)
+        return refuse(l, r, err);
+    r = journal_make(&l->journal, l->dir_fd, err);
     if (r < 0)
         return r;
     store_dir_sign(l->dir_fd);
-    map_give_back(l);
+    lmdb_give_back(l);
     *ret_meta = l->meta;
+    (void)lmdb_checkpoint_start(l); /* of what the journal held, if anything */
     return 0;
 }
 
-/* ---- committing: on a worker ---- */
+/* ---- committing ---- */
 
-static int write_op(struct store_lmdb *l, MDB_txn *txn, const struct store_op *op)
-{
-    MDB_val key, value;
-    int r;
-
-    buf_clear(&l->key);
-    record_key(&l->key, op->kind, op->ns, op->name);
-    key = val(buf_str(&l->key));
-    if (!op->object) {
-        r = mdb_del(txn, l->dbi, &key, NULL);
-        return r == MDB_NOTFOUND ? 0 : r; /* made and deleted within this batch */
-    }
-    buf_clear(&l->value);
-    r = record_encode(op, buf_str(&l->key), seal_of(l), &l->scratch, &l->value);
-    if (r < 0) {
-        l->failed_step = "encrypting";
-        return -r;
-    }
-    value = val(buf_str(&l->value));
-    return mdb_put(txn, l->dbi, &key, &value, 0);
-}
-
-static int write_batch(struct store_lmdb *l)
-{
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
-
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < l->batch->n && !rc; i++)
-        rc = write_op(l, txn, &l->batch->ops[i]);
-    if (!rc)
-        rc = meta_put(l, txn, l->batch->rev, l->batch->compacted);
-    if (rc) {
-        mdb_txn_abort(txn);
-        return rc;
-    }
-    return mdb_txn_commit(txn);
-}
-
-/* After a failed commit: did it leave LMDB able to go on? If so, nothing was kept. */
-static void commit_outcome(struct store_lmdb *l)
-{
-    struct statvfs vfs;
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
-
-    if (rc == 0)
-        mdb_txn_abort(txn);
-    l->unknown = rc != 0;
-    /* LMDB calls a write that fell short EIO */
-    if (!l->unknown && l->result == EIO && fstatvfs(l->dir_fd, &vfs) == 0 &&
-        (uint64_t)vfs.f_bavail * vfs.f_frsize < FULL_BELOW_BYTES)
-        l->result = ENOSPC;
-}
-
-static void commit_work(void *arg)
+static void commit_work(void *arg) /* on a worker */
 {
     struct store_lmdb *l = arg;
-    int rc;
+    const struct store_batch *b = l->batch;
 
-    l->failed_step = "writing";
     l->unknown = false;
-    while ((rc = write_batch(l)) == MDB_MAP_FULL && l->map_bytes < MAP_BYTES_MAX) {
-        l->map_bytes *= 2;
-        rc = mdb_env_set_mapsize(l->env, l->map_bytes);
-        if (rc) {
-            l->failed_step = "growing the map of";
-            break;
+    l->failed_step = "encrypting a record of";
+    journal_begin(&l->journal);
+    for (size_t i = 0; i < b->n; i++) {
+        const struct store_op *op = &b->ops[i];
+        buf_clear(&l->key);
+        record_key(&l->key, op->kind, op->ns, op->name);
+        buf_clear(&l->value);
+        if (op->object) {
+            l->result = record_encode(op, buf_str(&l->key), lmdb_seal(l), &l->scratch, &l->value);
+            if (l->result < 0)
+                return;
         }
+        journal_add(&l->journal, buf_str(&l->key), op->object ? buf_str(&l->value) : STR_NONE);
     }
-    l->result = rc ? lmdb_errno(rc) : 0;
-    if (rc)
-        commit_outcome(l);
-    if (++l->batches % GIVE_BACK_BATCHES == 0)
-        map_give_back(l);
+    l->failed_step = "writing the journal of";
+    l->result = journal_commit(&l->journal, b->ops[0].rev, b->rev, &l->unknown);
     if (l->value.cap > (1u << 20)) /* a rare large object must not stay */
         buf_fini(&l->value);
+}
+
+/* Ends the batch under way. */
+static void commit_end(struct store_lmdb *l, int result, bool unknown)
+{
+    struct error err = {0};
+    int r = 0;
+
+    if (result == -ENOSPC || result == -EDQUOT)
+        r = error_set(&err, REASON_STORAGE_FULL,
+                      "the disk of the data directory %s is full: writes fail until there is room, "
+                      "reads go on",
+                      l->dir);
+    else if (result < 0)
+        r = error_errno(&err, result, "%s %s", l->failed_step, l->file);
+    l->done(l->done_arg, r, unknown, r < 0 ? &err : NULL);
+    error_fini(&err);
+}
+
+static void journal_tell_checked(struct store_lmdb *l)
+{
+    if (l->checked)
+        journal_checked(&l->journal, l->checked);
+    l->checked = 0;
 }
 
 static void commit_done(void *arg)
 {
     struct store_lmdb *l = arg;
-    struct error err = {0};
-    int r = 0;
 
     l->working = false;
-    if (l->result == ENOSPC || l->result == EDQUOT)
-        r = error_set(&err, REASON_STORAGE_FULL,
-                      "the disk of the data directory %s is full: writes fail until there is room, "
-                      "reads go on",
-                      l->dir);
-    else if (l->result)
-        r = error_errno(&err, l->result, "%s %s", l->failed_step, l->file);
-    l->done(l->done_arg, r, l->unknown, r < 0 ? &err : NULL);
-    error_fini(&err);
+    journal_tell_checked(l);
+    if (l->result == 0) {
+        for (size_t i = 0; i < l->batch->n; i++)
+            dirty_put(&l->dirty, &l->batch->ops[i], &l->key);
+        l->meta.rev = l->batch->rev;
+        l->compacted = l->batch->compacted;
+    }
+    /* a full disk, too: after a checkpoint the journal's own space can be used again */
+    if (l->result < 0 || journal_active_bytes(&l->journal) >= l->journal_bytes)
+        (void)lmdb_checkpoint_start(l);
+    commit_end(l, l->result, l->unknown);
+}
+
+static void commit_begin(struct store_lmdb *l)
+{
+    l->working = true;
+    rt_work(l->rt, &l->work, RT_WORK_SHORT, commit_work, commit_done, l);
+}
+
+static void commit_refused(void *arg)
+{
+    struct store_lmdb *l = arg;
+
+    l->waiting = false;
+    l->failed_step = "emptying the journal of";
+    commit_end(l, l->ckpt_result ? -l->ckpt_result : -ENOSPC, false);
 }
 
 static void lmdb_commit(struct store_backend *b, const struct store_batch *batch,
@@ -385,12 +402,19 @@ static void lmdb_commit(struct store_backend *b, const struct store_batch *batch
 {
     struct store_lmdb *l = CONTAINER_OF(b, struct store_lmdb, base);
 
-    ASSERT(!l->working);
-    l->working = true;
+    ASSERT(!l->working && !l->waiting);
     l->batch = batch;
     l->done = done;
     l->done_arg = arg;
-    rt_work(l->rt, &l->work, RT_WORK_SHORT, commit_work, commit_done, l);
+    if (journal_active_bytes(&l->journal) < JOURNAL_FULL * l->journal_bytes) {
+        commit_begin(l);
+        return;
+    }
+    l->waiting = true;
+    if (!lmdb_checkpoint_start(l)) {
+        rt_task_init(&l->refuse_task, l->rt, commit_refused, l);
+        rt_task_schedule(&l->refuse_task);
+    }
 }
 
 /* ---- the end ---- */
@@ -399,10 +423,12 @@ static void lmdb_free(struct store_backend *b)
 {
     struct store_lmdb *l = CONTAINER_OF(b, struct store_lmdb, base);
 
-    ASSERT(!l->working);
+    ASSERT(!l->working && !l->waiting && !l->ckpt_running);
+    journal_close(&l->journal);
     if (l->env)
         mdb_env_close(l->env);
     fd_closep(&l->dir_fd);
+    dirty_clear(&l->dirty);
     buf_fini(&l->key);
     buf_fini(&l->value);
     buf_fini(&l->scratch);
@@ -411,20 +437,59 @@ static void lmdb_free(struct store_backend *b)
     free(l);
 }
 
+/* Everything that can be in the database is. */
+static void close_end(struct store_lmdb *l)
+{
+    void (*closed)(void *) = l->closed;
+    void *arg = l->closed_arg;
+
+    /* what a failed checkpoint left in the journal is found there at the next open */
+    if (l->journal.checked == l->meta.rev)
+        journal_clear(&l->journal);
+    lmdb_free(&l->base);
+    closed(arg);
+}
+
+void lmdb_checkpoint_done(struct store_lmdb *l)
+{
+    if (!l->working)
+        journal_tell_checked(l);
+    if (l->waiting && l->ckpt_result == 0) {
+        l->waiting = false;
+        commit_begin(l);
+    } else if (l->waiting) {
+        commit_refused(l);
+    } else if (l->closing && (l->ckpt_result || !lmdb_checkpoint_start(l))) {
+        close_end(l);
+    }
+}
+
+static void lmdb_close(struct store_backend *b, void (*done)(void *arg), void *arg)
+{
+    struct store_lmdb *l = CONTAINER_OF(b, struct store_lmdb, base);
+
+    l->closing = true;
+    l->closed = done;
+    l->closed_arg = arg;
+    l->ckpt_retry = 0;
+    if (!lmdb_checkpoint_start(l))
+        close_end(l);
+}
+
 static void lmdb_stats(struct store_backend *b, struct store_stats *st)
 {
     struct store_lmdb *l = CONTAINER_OF(b, struct store_lmdb, base);
     struct stat sb;
 
     if (fstatat(l->dir_fd, STORE_DATA_FILE, &sb, 0) == 0)
-        st->disk_bytes = (uint64_t)sb.st_size;
+        st->disk_bytes = (uint64_t)sb.st_size + journal_bytes_in(l->dir_fd);
 }
 
 static const struct store_backend_ops lmdb_ops = {
     .name = "lmdb",
     .open = lmdb_open,
     .commit = lmdb_commit,
-    .close = lmdb_free,
+    .close = lmdb_close,
     .abandon = lmdb_free,
     .stats = lmdb_stats,
 };
@@ -436,11 +501,12 @@ struct store_backend *store_lmdb_new(const struct store_lmdb_opts *opts)
     l->base.ops = &lmdb_ops;
     l->dir = xstrdup(opts->dir);
     l->file = xasprintf("%s/%s", opts->dir, STORE_DATA_FILE);
-    l->dir_fd = -1;
+    l->dir_fd = l->journal.files[0].fd = l->journal.files[1].fd = -1;
     if (opts->seal) {
         l->seal = *opts->seal;
         l->sealing = true;
     }
     l->map_bytes = opts->map_bytes ? opts->map_bytes : MAP_BYTES_FIRST;
+    l->journal_bytes = opts->journal_bytes ? opts->journal_bytes : JOURNAL_BYTES;
     return &l->base;
 }

@@ -1,4 +1,4 @@
-/* The store's backend on disk: one LMDB file in a directory of its own. */
+/* The store's backend on disk: one LMDB file and its journal in a directory of their own. */
 #pragma once
 
 #include "store/backend.h"
@@ -17,7 +17,8 @@ struct store_seal {
 struct store_lmdb_opts {
     const char *dir;               /* copied; made (0700) when it is not there */
     const struct store_seal *seal; /* NULL: nothing is sealed; copied */
-    size_t map_bytes; /* first size of the map, grows by itself; 0: default. For tests */
+    size_t map_bytes;       /* first size of the map, grows by itself; 0: default. For tests */
+    uint64_t journal_bytes; /* of one journal file before a checkpoint; 0: default. For tests */
 };
 
 /* For one store_open. The directory is locked while it is open: a second process gets an error that

@@ -175,12 +175,13 @@ static void mem_free(struct store_mem *m)
     free(m);
 }
 
-static void mem_close(struct store_backend *b)
+static void mem_close(struct store_backend *b, void (*done)(void *arg), void *arg)
 {
     struct store_mem *m = CONTAINER_OF(b, struct store_mem, base);
 
     ASSERT(!m->batch);
     mem_free(m);
+    done(arg);
 }
 
 static void mem_abandon(struct store_backend *b)

@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf scratch = {0};
     struct error err = {0};
     struct str key, value;
+    uint64_t salt;
 
     if (size < 1 || data[0] > size - 1)
         return 0;
@@ -43,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rec.bytes = value;
     (void)ignore_record(NULL, &rec, &err);
     error_clear(&err);
-    (void)!record_meta_decode(value, &meta, &err);
+    (void)!record_meta_decode(value, &meta, &salt, &err);
     error_fini(&err);
     buf_fini(&scratch);
     return 0;

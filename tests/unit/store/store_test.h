@@ -18,6 +18,7 @@ enum fx_backend {
     FX_MEM_SIM,
     FX_MEM_UV,
     FX_LMDB,
+    FX_LMDB_TINY, /* a checkpoint after each commit */
 };
 
 struct fx {
@@ -28,6 +29,7 @@ struct fx {
     struct store_opts opts;
     struct store_seal *seal;
     size_t map_bytes;
+    uint64_t journal_bytes;
     struct store *s;
 };
 
@@ -43,8 +45,12 @@ static inline void fx_rm(const char *dir)
 
 static inline int fx_try_open(struct fx *f, struct error *err)
 {
-    struct store_lmdb_opts lo = {.dir = f->dir, .seal = f->seal, .map_bytes = f->map_bytes};
-    struct store_backend *b = f->backend == FX_LMDB ? store_lmdb_new(&lo) : store_mem_new(f->disk);
+    struct store_lmdb_opts lo = {.dir = f->dir,
+                                 .seal = f->seal,
+                                 .map_bytes = f->map_bytes,
+                                 .journal_bytes =
+                                     f->backend == FX_LMDB_TINY ? 1 : f->journal_bytes};
+    struct store_backend *b = f->backend >= FX_LMDB ? store_lmdb_new(&lo) : store_mem_new(f->disk);
 
     return store_open(f->rt, b, &f->opts, &f->s, err);
 }

@@ -442,6 +442,11 @@ static int setup_lmdb(void **state)
     backend_now = FX_LMDB;
     return 0;
 }
+static int setup_lmdb_tiny(void **state)
+{
+    backend_now = FX_LMDB_TINY;
+    return 0;
+}
 
 int main(void)
 {
@@ -467,5 +472,6 @@ int main(void)
     failed += cmocka_run_group_tests_name("store/mem/sim", tests, setup_sim, NULL);
     failed += cmocka_run_group_tests_name("store/mem/uv", tests, setup_mem, NULL);
     failed += cmocka_run_group_tests_name("store/lmdb", tests, setup_lmdb, NULL);
+    failed += cmocka_run_group_tests_name("store/lmdb/tiny", tests, setup_lmdb_tiny, NULL);
     return failed;
 }
