@@ -1,0 +1,80 @@
+/* Shared inside src/net. */
+#pragma once
+
+#include "client/cache.h"
+#include "net/lease.h"
+#include "net/net.h"
+#include "net/rules.h"
+#include "rt/rt.h"
+#include "sys/netlink.h"
+#include "sys/nft.h"
+
+struct net_config { /* DATA/net/config: what must not change while pods run */
+    char id[9];
+    char bridge[16], table[16]; /* both "davit-<id>" */
+    char pod_cidr[IP_PREFIX_TEXT_MAX];
+    struct ip_prefix range;
+};
+
+struct service_dirty; /* an entry of the set of services to look at again */
+
+struct net {
+    struct rt *rt;         /* borrowed */
+    struct client *client; /* borrowed; may be NULL */
+    char *dir;             /* owned; data_dir/net */
+    int dirfd;
+    char *node_name, *cluster_cidr, *service_cidr, *cluster_domain, *dns_address; /* owned */
+    char gateway[IP_TEXT_MAX];
+    unsigned mtu;
+    struct net_config config;
+    struct pool pool;
+    struct nl *nl; /* owned; host namespace */
+    int bridge_index;
+    bool started, stopping;
+
+    /* services.c */
+    struct net_plan_env plan_env;
+    struct client_cache *services, *slices; /* owned */
+    int slices_by_service;
+    struct net_rules *rules; /* owned */
+    struct map dirty;        /* key -> struct service_dirty */
+    struct net_batch batch;  /* gathered, not sent */
+    struct rt_task flush;    /* late: a turn's changes are one transaction */
+    struct rt_timer retry;
+    struct rt_work work;
+    struct nft *nft; /* owned; used by the work only */
+    bool busy;       /* a transaction is under way */
+    bool table_made; /* some table of ours is in the kernel */
+    bool full_needed, full_keep;
+    unsigned failures;
+    struct buf sent;          /* text of the one under way */
+    struct net_udp_gone *udp; /* of the one under way, owned */
+    size_t n_udp;
+    int sent_result;
+    struct error sent_err;
+    uint64_t transactions;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* ---- config.c ---- */
+int config_load(struct net *n, const char *data_dir, const char *pod_cidr,
+                struct error *err) MUST_CHECK;
+int config_id(const char *data_dir, char ret[9]) MUST_CHECK; /* -ENOENT: no such directory */
+/* Sets a sysctl of the host, noting what it was first (once for all instances). */
+int host_sysctl_set(const char *name, const char *value, struct error *err) MUST_CHECK;
+/* Puts all noted ones back; for the last instance. */
+int host_sysctls_restore(void) MUST_CHECK;
+
+/* ---- attach.c ---- */
+int bridge_make(struct net *n, struct error *err) MUST_CHECK;
+int attach_pod(struct net *n, const struct lease *l, const char *netns_path,
+               struct error *err) MUST_CHECK;
+int detach_pod(struct net *n, struct str uid, uint32_t ip, struct error *err) MUST_CHECK;
+void veth_name(const struct net_config *c, struct str uid, char out[static LINK_NAME_MAX]);
+
+/* ---- services.c ---- */
+void services_start(struct net *n);
+void services_stop(struct net *n);
+void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
+                          const struct net_host_port *ports, size_t n_ports);

@@ -1,0 +1,52 @@
+/* From what the API says of a Service to what a packet needs to know. Pure: no kernel, no clock, no
+ * state. */
+#pragma once
+
+#include "api/types.gen.h"
+#include "base/arena.h"
+#include "sys/ip.h"
+
+#define NET_ENDPOINTS_MAX      4096 /* of one front; further ones get no traffic */
+#define NET_AFFINITY_DEFAULT_S 10800
+
+struct net_endpoint {
+    uint32_t ip; /* host order */
+    uint16_t port;
+    bool remote; /* not a pod of this cluster: clients from outside must be masqueraded */
+};
+
+enum net_front_kind {
+    NET_FRONT_VIP,      /* address and port: ClusterIP, external IP, load balancer IP */
+    NET_FRONT_NODEPORT, /* port on every address of the node */
+};
+
+/* One thing that clients connect to. */
+struct net_front {
+    enum net_front_kind kind;
+    uint32_t ip;   /* VIP only */
+    uint8_t proto; /* IPPROTO_* */
+    uint16_t port;
+    uint32_t affinity_s; /* 0: none */
+    struct net_endpoint
+        *eps; /* sorted by address and port, no duplicates; none: connections are refused */
+    uint32_t n_eps;
+};
+
+struct net_plan {
+    struct net_front *v; /* in the arena */
+    size_t n;
+};
+
+struct net_plan_env {
+    struct str node_name;
+    struct ip_prefix cluster_cidr;
+};
+
+/* What the service with these slices (all of its own, any order) should look like. Everything
+ * malformed is left out: the API server checks, but a rule made of garbage would fail the whole
+ * transaction. */
+void net_plan_service(const struct api_service *svc, const struct api_endpoint_slice *const *slices,
+                      size_t n_slices, const struct net_plan_env *env, struct arena *a,
+                      struct net_plan *ret);
+
+int net_proto_parse(struct str s); /* "" and "TCP", "UDP", "SCTP" -> IPPROTO_*; -EINVAL */

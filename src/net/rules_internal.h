@@ -1,0 +1,81 @@
+/* Shared by rules.c (services), rules_front.c (one front), rules_pod.c (pods), table.c (the table's
+ * shape). */
+#pragma once
+
+#include <stdarg.h>
+
+#include "net/rules.h"
+
+#define NET_CHAIN_MAX 40
+#define NET_ELEM_MAX  128
+
+struct service_state {
+    char *key; /* owned; in rules.services */
+    struct list fronts;
+    /* When another service holds what this one wants: a copy of its plan, to be tried again. */
+    struct net_plan blocked; /* owned; n == 0: not blocked */
+};
+
+struct front_state {
+    struct list link; /* in owner->fronts */
+    char key[48];     /* in rules.fronts */
+    struct service_state *owner;
+    struct net_front f; /* eps owned: place i is what random number i leads to */
+    uint32_t *ids;      /* owned; with affinity: the mark of each place */
+    bool seen;          /* scratch of net_rules_service */
+};
+
+struct pod_state {
+    char *uid; /* owned; in rules.pods */
+    uint32_t ip;
+    struct net_host_port *ports; /* owned */
+    size_t n_ports;
+};
+
+struct host_port_state {
+    char key[48]; /* in rules.host_ports */
+    struct pod_state *owner;
+    uint32_t pod_ip;
+    struct net_host_port port;
+};
+
+struct counted {
+    unsigned refs;
+    char text[NET_ELEM_MAX]; /* in rules.masq */
+};
+
+struct net_rules {
+    struct net_rules_env env; /* strings owned */
+    struct map services;      /* key -> struct service_state */
+    struct map fronts;        /* key -> struct front_state */
+    struct map pods;          /* uid -> struct pod_state */
+    struct map host_ports;    /* key -> struct host_port_state */
+    struct map masq;          /* element -> struct counted */
+    struct map chains;        /* name -> the name, owned: what is in the kernel */
+    unsigned n_blocked;
+};
+
+extern const char *const net_map_names[_NET_MAP_MAX];
+extern const char *const net_map_prefix[]; /* by enum net_front_kind: "svc", "np" */
+
+void net_table_print(const struct net_rules_env *e, bool keep, struct buf *b);
+/* The chain for fronts like f with n endpoints. */
+void net_chain_name(const struct net_front *f, uint32_t n, char out[static NET_CHAIN_MAX]);
+void net_chain_print(const struct net_rules_env *e, const struct net_front *f, uint32_t n,
+                     struct buf *b);
+
+void batch_add(struct net_batch *b, enum net_map map, const char *fmt, ...) PRINTF(3, 4);
+void batch_remove(struct net_batch *b, enum net_map map, const char *fmt, ...) PRINTF(3, 4);
+
+#define IP4_FMT    "%u.%u.%u.%u"
+#define IP4_ARG(n) (n) >> 24, (n) >> 16 & 255, (n) >> 8 & 255, (n)&255
+
+/* ---- one front ---- */
+void front_key(const struct net_front *f, char out[static 48]);
+/* Makes s what f wants; f->n_eps 0 with `gone`: leaves nothing, not even a refusal. */
+void front_change(struct net_rules *r, struct front_state *s, const struct net_front *f, bool fresh,
+                  bool gone, struct net_batch *b);
+/* Everything of s as additions, for a new table. */
+void front_print(const struct net_rules *r, const struct front_state *s, struct net_batch *b);
+
+void pods_print(const struct net_rules *r, struct net_batch *b); /* all pods as additions */

@@ -1,0 +1,118 @@
+/* What each local pod needs in the table: that it may reach itself by a Service, and its host
+ * ports. Two pods may want one host port for a moment (the old one going, the new one coming): the
+ * first holds it. */
+#include "net/rules_internal.h"
+
+#include "base/mem.h"
+
+static void host_port_key(const struct net_host_port *p, char out[static 48])
+{
+    snprintf(out, 48, IP4_FMT ":%u:%u", IP4_ARG(p->host_ip), p->proto, p->host_port);
+}
+
+static void host_port_emit(const struct host_port_state *h,
+                           void (*emit)(struct net_batch *, enum net_map, const char *, ...),
+                           struct net_batch *b)
+{
+    const struct net_host_port *p = &h->port;
+    if (p->host_ip)
+        emit(b, NET_MAP_HP_IP, IP4_FMT " . %u . %u : " IP4_FMT " . %u", IP4_ARG(p->host_ip),
+             p->proto, p->host_port, IP4_ARG(h->pod_ip), p->pod_port);
+    else
+        emit(b, NET_MAP_HP, "%u . %u : " IP4_FMT " . %u", p->proto, p->host_port,
+             IP4_ARG(h->pod_ip), p->pod_port);
+}
+
+static void claim_ports(struct net_rules *r, struct pod_state *pod, struct net_batch *b)
+{
+    for (size_t i = 0; i < pod->n_ports; i++) {
+        char key[48];
+        host_port_key(&pod->ports[i], key);
+        if (map_get(&r->host_ports, str_z(key)))
+            continue;
+        struct host_port_state *h = NEW(struct host_port_state);
+        memcpy(h->key, key, sizeof(key));
+        h->owner = pod;
+        h->pod_ip = pod->ip;
+        h->port = pod->ports[i];
+        map_set(&r->host_ports, str_z(h->key), h);
+        host_port_emit(h, batch_add, b);
+    }
+}
+
+static void release_ports(struct net_rules *r, struct pod_state *pod, struct net_batch *b)
+{
+    for (size_t i = 0; i < pod->n_ports; i++) {
+        char key[48];
+        host_port_key(&pod->ports[i], key);
+        struct host_port_state *h = map_get(&r->host_ports, str_z(key));
+        if (!h || h->owner != pod)
+            continue;
+        host_port_emit(h, batch_remove, b);
+        map_remove(&r->host_ports, str_z(h->key));
+        free(h);
+    }
+}
+
+static void claim_freed(struct net_rules *r, struct net_batch *b)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&r->pods, s));)
+        claim_ports(r, s->value, b);
+}
+
+static bool same_ports(const struct pod_state *pod, const struct net_host_port *ports, size_t n)
+{
+    if (pod->n_ports != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (pod->ports[i].host_ip != ports[i].host_ip ||
+            pod->ports[i].host_port != ports[i].host_port ||
+            pod->ports[i].pod_port != ports[i].pod_port || pod->ports[i].proto != ports[i].proto)
+            return false;
+    return true;
+}
+
+static void pod_drop(struct net_rules *r, struct pod_state *pod, struct net_batch *b)
+{
+    bool had_ports = pod->n_ports > 0;
+    release_ports(r, pod, b);
+    batch_remove(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(pod->ip), IP4_ARG(pod->ip));
+    map_remove(&r->pods, str_z(pod->uid));
+    free(pod->uid);
+    free(pod->ports);
+    free(pod);
+    if (had_ports)
+        claim_freed(r, b);
+}
+
+void net_rules_pod(struct net_rules *r, struct str uid, uint32_t ip,
+                   const struct net_host_port *ports, size_t n, struct net_batch *b)
+{
+    struct pod_state *pod = map_get(&r->pods, uid);
+    if (pod && ip && pod->ip == ip && same_ports(pod, ports, n))
+        return;
+    if (pod)
+        pod_drop(r, pod, b);
+    if (!ip)
+        return;
+    pod = NEW(struct pod_state);
+    pod->uid = str_dup(uid);
+    pod->ip = ip;
+    pod->n_ports = n;
+    pod->ports = xcalloc(n + 1, sizeof(*ports));
+    if (n)
+        memcpy(pod->ports, ports, n * sizeof(*ports));
+    map_set(&r->pods, str_z(pod->uid), pod);
+    batch_add(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(ip), IP4_ARG(ip));
+    claim_ports(r, pod, b);
+}
+
+void pods_print(const struct net_rules *r, struct net_batch *b)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&r->pods, s));) {
+        const struct pod_state *pod = s->value;
+        batch_add(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(pod->ip), IP4_ARG(pod->ip));
+    }
+    for (struct map_slot *s = NULL; (s = map_next(&r->host_ports, s));)
+        host_port_emit(s->value, batch_add, b);
+}

@@ -1,0 +1,286 @@
+/* From the caches to the kernel. A change of a Service or a slice only marks that service; once a
+ * turn the marked ones are planned and told to the differ, and what comes out is one transaction,
+ * run on the pool by libnftables. While it runs, further changes gather for the next: a storm costs
+ * few transactions.
+ *
+ * When a transaction fails (somebody deleted our table), all is written anew in one transaction,
+ * later and later as it keeps failing. At start rules of the former run stay in force until the
+ * caches are in. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "api/object.h"
+#include "net/net_internal.h"
+#include "schema/schema.h"
+
+#define RETRY_FIRST (1 * NSEC_PER_SEC)
+#define RETRY_LAST  (60 * NSEC_PER_SEC)
+#define SLICES_MAX  1024 /* of one service: 100,000 endpoints */
+
+struct service_dirty {
+    char *ns, *name, *key; /* owned */
+};
+
+static void transact(struct net *n);
+
+static bool ready_to_plan(const struct net *n)
+{
+    return n->services && client_cache_synced(n->services) && client_cache_synced(n->slices);
+}
+
+/* ---- marking ---- */
+
+static void mark(struct net *n, struct str ns, struct str name)
+{
+    char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
+    if (n->stopping || map_get(&n->dirty, str_z(key))) {
+        free(key);
+        return;
+    }
+    struct service_dirty *d = NEW(struct service_dirty);
+    *d = (struct service_dirty){.ns = str_dup(ns), .name = str_dup(name), .key = key};
+    map_set(&n->dirty, str_z(key), d);
+    rt_task_schedule_late(&n->flush);
+}
+
+static struct str slice_service(struct object *o)
+{
+    const struct api_object_meta *m = object_meta(o);
+    const struct str *name = KV_GET(m, labels, STR("kubernetes.io/service-name"));
+    return name ? *name : STR_NONE;
+}
+
+static void on_service(void *arg, struct object *old, struct object *new)
+{
+    struct object *o = new ? new : old;
+    mark(arg, object_ns(o), object_name(o));
+}
+
+static void on_slice(void *arg, struct object *old, struct object *new)
+{
+    struct object *both[] = {old, new};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        struct str name = both[i] ? slice_service(both[i]) : STR_NONE;
+        if (name.n)
+            mark(arg, object_ns(both[i]), name);
+    }
+}
+
+static void index_slice(struct object *o, client_cache_emit_fn emit, void *ctx)
+{
+    struct str name = slice_service(o);
+    if (!name.n)
+        return;
+    char *key = xasprintf("%.*s/%.*s", STR_ARG(object_ns(o)), STR_ARG(name));
+    emit(ctx, str_z(key));
+    free(key);
+}
+
+/* Also services that are gone while we were away have to go: with the first full list all is new.
+ */
+static void on_synced(void *arg)
+{
+    struct net *n = arg;
+    if (!ready_to_plan(n))
+        return;
+    n->full_needed = true;
+    n->full_keep = n->table_made;
+    rt_task_schedule_late(&n->flush);
+}
+
+/* ---- planning ---- */
+
+static void plan_one(struct net *n, const struct service_dirty *d)
+{
+    struct arena a = {0};
+    struct net_plan plan = {0};
+    struct object *svc = client_cache_get(n->services, str_z(d->ns), str_z(d->name));
+    if (svc) {
+        const struct api_endpoint_slice **slices =
+            ARENA_NEW_N(&a, const struct api_endpoint_slice *, SLICES_MAX);
+        size_t n_slices = 0;
+        struct client_cache_iter it;
+        struct object *o;
+        client_cache_iter_init_index(&it, n->slices, n->slices_by_service, str_z(d->key));
+        while (n_slices < SLICES_MAX && (o = client_cache_iter_next(&it)))
+            slices[n_slices++] = OBJECT_MSG(o, api_endpoint_slice);
+        net_plan_service(OBJECT_MSG(svc, api_service), slices, n_slices, &n->plan_env, &a, &plan);
+    }
+    net_rules_service(n->rules, str_z(d->key), &plan, &n->batch);
+    arena_fini(&a);
+}
+
+static void dirty_clear(struct net *n, bool plan)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));) {
+        struct service_dirty *d = s->value;
+        if (plan)
+            plan_one(n, d);
+        free(d->ns);
+        free(d->name);
+        free(d->key);
+        free(d);
+    }
+    map_clear(&n->dirty);
+}
+
+static void flush(void *arg)
+{
+    struct net *n = arg;
+    if (n->busy || n->stopping || rt_timer_active(&n->retry))
+        return;
+    if (ready_to_plan(n))
+        dirty_clear(n, true);
+    transact(n);
+}
+
+/* ---- transactions ---- */
+
+struct udp_match {
+    const struct net_udp_gone *v;
+    size_t n;
+};
+
+static bool flow_gone(void *arg, const struct conntrack_flow *f)
+{
+    const struct udp_match *m = arg;
+    if (f->proto != 17)
+        return false;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct net_udp_gone *g = &m->v[i];
+        if (f->orig_dport == g->front.port &&
+            (g->front.kind == NET_FRONT_NODEPORT || ip4_number(&f->orig_dst) == g->front.ip) &&
+            ip4_number(&f->reply_src) == g->ep.ip && f->reply_sport == g->ep.port)
+            return true;
+    }
+    return false;
+}
+
+static void work(void *arg)
+{
+    struct net *n = arg;
+    n->sent_result = nft_run(n->nft, n->sent.data, &n->sent_err);
+    if (n->sent_result == 0 && n->n_udp) {
+        struct udp_match m = {n->udp, n->n_udp};
+        int r = conntrack_delete(flow_gone, &m);
+        if (r < 0)
+            log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-r));
+    }
+}
+
+static void work_done(void *arg)
+{
+    struct net *n = arg;
+    n->busy = false;
+    n->transactions++;
+    if (n->sent_result < 0) {
+        nsec_t wait = MIN(RETRY_FIRST << MIN(n->failures, 6u), RETRY_LAST);
+        /* The table may be of another shape (an older davit) or gone: the next try makes it anew.
+         */
+        n->full_keep = n->full_keep && n->failures == 0;
+        n->full_needed = true;
+        if (n->failures++ == 0)
+            wait = 10 * NSEC_PER_MSEC;
+        else
+            log_error("net: %.*s", STR_ARG(n->sent_err.message));
+        rt_timer_start(&n->retry, wait);
+    } else {
+        n->failures = 0;
+        n->table_made = true;
+    }
+    error_clear(&n->sent_err);
+    buf_clear(&n->sent);
+    free(n->udp);
+    n->udp = NULL;
+    n->n_udp = 0;
+    if (n->stopping) {
+        n->stopped(n->stopped_arg);
+        return;
+    }
+    rt_task_schedule_late(&n->flush);
+}
+
+static void retry(void *arg)
+{
+    struct net *n = arg;
+    rt_task_schedule_late(&n->flush);
+}
+
+static void transact(struct net *n)
+{
+    if (n->full_needed)
+        net_rules_full(n->rules, n->full_keep, &n->sent);
+    else if (n->batch.changes)
+        net_batch_print(&n->batch, n->config.table, &n->sent);
+    else
+        return;
+    n->full_needed = false;
+    n->udp = TAKE_PTR(n->batch.udp);
+    n->n_udp = n->batch.n_udp;
+    net_batch_fini(&n->batch);
+    n->busy = true;
+    rt_work(n->rt, &n->work, RT_WORK_SHORT, work, work_done, n);
+}
+
+/* ---- life ---- */
+
+void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
+                          const struct net_host_port *ports, size_t n_ports)
+{
+    net_rules_pod(n->rules, uid, ip, ports, n_ports, &n->batch);
+    if (n->batch.changes)
+        rt_task_schedule_late(&n->flush);
+}
+
+static bool table_exists(struct net *n)
+{
+    char *out = NULL, *command = xasprintf("list chain ip %s services", n->config.table);
+    int r = nft_query(n->nft, command, false, &out, NULL);
+    free(command);
+    free(out);
+    return r == 0;
+}
+
+void services_start(struct net *n)
+{
+    rt_task_init(&n->flush, n->rt, flush, n);
+    rt_timer_init(&n->retry, n->rt, retry, n);
+    n->nft = nft_new();
+    n->plan_env.node_name = str_z(n->node_name);
+    if (ip_prefix_parse(str_z(n->cluster_cidr), &n->plan_env.cluster_cidr) < 0)
+        n->plan_env.cluster_cidr = n->config.range;
+    for (struct map_slot *s = NULL; (s = map_next(&n->pool.leases, s));) {
+        const struct lease *l = s->value;
+        net_rules_pod(n->rules, str_z(l->uid), l->ip, l->ports, l->n_ports, &n->batch);
+    }
+    n->table_made = table_exists(n);
+    /* Rules of the last run keep serving until we know the Services; without any, pods need the
+     * base now. */
+    n->full_needed = !n->table_made || !n->client;
+    n->full_keep = false;
+    if (!n->full_needed)
+        net_batch_fini(&n->batch);
+    if (n->client) {
+        n->services = client_cache_new(
+            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_SERVICE]});
+        n->slices = client_cache_new(
+            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_ENDPOINT_SLICE]});
+        n->slices_by_service = client_cache_add_index(n->slices, index_slice);
+        client_cache_on_change(n->services, on_service, n);
+        client_cache_on_change(n->slices, on_slice, n);
+        client_cache_on_synced(n->services, on_synced, n);
+        client_cache_on_synced(n->slices, on_synced, n);
+        client_cache_start(n->services);
+        client_cache_start(n->slices);
+    }
+    rt_task_schedule_late(&n->flush);
+}
+
+void services_stop(struct net *n)
+{
+    n->services = client_cache_free(n->services);
+    n->slices = client_cache_free(n->slices);
+    rt_task_cancel(&n->flush);
+    rt_timer_stop(&n->retry);
+    dirty_clear(n, false);
+    net_batch_fini(&n->batch);
+}
