@@ -24,7 +24,8 @@ struct hollow_pod { /* a pod whose start or end is on its way */
     struct rt_timer timer;
     struct object *object; /* owned reference: the newest seen */
     char *key;             /* owned; ns/name/uid */
-    bool running, started;
+    bool running, started, writing, let_go;
+    bool over;      /* phase Succeeded or Failed */
 };
 
 struct hollow {
@@ -54,6 +55,52 @@ static void pod_forget(struct hollow_pod *p)
     free(p);
 }
 
+/* The answer of a write about a pod; a lost one is made up for by trying again. */
+struct hollow_call {
+    struct hollow *h;
+    char *key; /* owned; the pod may be gone by then */
+    bool is_delete;
+};
+
+static void pod_arm(struct hollow_pod *p);
+
+static void pod_written(void *arg, const struct client_reply *reply)
+{
+    struct hollow_call *call = arg;
+    struct hollow_pod *p = map_get(&call->h->pods_by_key, str_z(call->key));
+
+    if (p) {
+        p->writing = false;
+        p->let_go = call->is_delete && reply->r == 0;
+        if (reply->r < 0 && reply->r != -ENOENT)
+            p->started = p->over = false;
+        if (reply->r < 0 && reply->r != -ENOENT && !rt_timer_active(&p->timer))
+            rt_timer_start(&p->timer, NSEC_PER_SEC);
+        else
+            pod_arm(p);
+    }
+    free(call->key);
+    free(call);
+}
+
+static struct hollow_call *pod_call(struct hollow_pod *p)
+{
+    struct hollow_call *call = NEW(struct hollow_call);
+
+    *call = (struct hollow_call){.h = p->h, .key = xstrdup(p->key)};
+    p->writing = true;
+    return call;
+}
+
+/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the start). */
+static bool pod_behaves(const struct hollow_pod *p, const char *how)
+{
+    const struct api_object_meta *m = object_meta(p->object);
+    const struct str *v = m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
+                                           : NULL;
+    return v && str_eqz(*v, how);
+}
+
 static void pod_delete(struct hollow_pod *p)
 {
     const struct api_object_meta *meta = object_meta(p->object);
@@ -66,12 +113,25 @@ static void pod_delete(struct hollow_pod *p)
         .has_grace_period = true,
     };
 
-    client_call(p->h->client, &req, NULL, NULL);
+    struct hollow_call *call = pod_call(p);
+    call->is_delete = true;
+    client_call(p->h->client, &req, pod_written, call);
 }
 
 static void condition_set(struct api_pod_condition *c, const char *type, struct timestamp at)
 {
     *c = (struct api_pod_condition){.type = str_z(type), .status = STR("True"), .last_transition_time = at};
+}
+
+static void container_end(struct api_container_status *s, bool ok, struct timestamp at, struct arena *a)
+{
+    struct api_container_state_terminated *t = ARENA_NEW(a, struct api_container_state_terminated);
+
+    *t = (struct api_container_state_terminated){
+        .exit_code = !ok, .reason = ok ? STR("Completed") : STR("Error"), .started_at = at, .finished_at = at};
+    s->ready = s->started = false;
+    s->state.running = NULL;
+    s->state.terminated = t;
 }
 
 static void container_fill(struct api_container_status *s, const struct api_container *c, struct timestamp at,
@@ -110,8 +170,16 @@ static void pod_run(struct hollow_pod *p)
     st->container_statuses = ARENA_NEW_N(&a, struct api_container_status, pod->spec.n_containers);
     for (uint32_t i = 0; i < pod->spec.n_containers; i++)
         container_fill(&st->container_statuses[i], &pod->spec.containers[i], now, &a);
+    bool ok = pod_behaves(p, "succeed");
+    p->over = ok || pod_behaves(p, "fail");
+    for (uint32_t i = 0; p->over && i < pod->spec.n_containers; i++)
+        container_end(&st->container_statuses[i], ok, now, &a);
+    if (p->over)
+        st->phase = ok ? STR("Succeeded") : STR("Failed");
+    if (p->over || pod_behaves(p, "never-ready"))
+        st->conditions[2].status = st->conditions[3].status = STR("False");
     pod->metadata.resource_version = STR_NONE;
-    client_update_status(h->client, schema_kinds[KIND_POD], pod, NULL, NULL);
+    client_update_status(h->client, schema_kinds[KIND_POD], pod, pod_written, pod_call(p));
     arena_fini(&a);
     h->running += !p->running;
     p->running = true;
@@ -121,7 +189,7 @@ static void pod_due(void *arg)
 {
     struct hollow_pod *p = arg;
 
-    if (p->node->dead)
+    if (p->node->dead || p->writing)
         return;
     if (object_meta(p->object)->deletion_timestamp.set)
         pod_delete(p);
@@ -135,13 +203,23 @@ static void pod_arm(struct hollow_pod *p)
 {
     nsec_t delay = p->h->opts.start_delay;
 
-    if (p->node->dead || rt_timer_active(&p->timer))
+    if (p->node->dead || p->writing || p->let_go || rt_timer_active(&p->timer))
         return;
     if (object_meta(p->object)->deletion_timestamp.set)
         delay = 0;
     else if (p->started)
         return;
     rt_timer_start(&p->timer, delay ? rt_jitter(p->h->client->rt, delay, 0.5) : 0);
+}
+
+static bool pod_says_ready(const struct object *o)
+{
+    const struct api_pod_status *st = &OBJECT_MSG(o, api_pod)->status;
+
+    for (uint32_t i = 0; i < st->n_conditions; i++)
+        if (str_is(st->conditions[i].type, "Ready"))
+            return str_is(st->conditions[i].status, "True");
+    return false;
 }
 
 static void pods_changed(void *arg, struct object *old, struct object *new)
@@ -168,11 +246,16 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
         *p = (struct hollow_pod){.h = h, .node = node, .key = str_dup(buf_str(&key))};
         rt_timer_init(&p->timer, h->client->rt, pod_due, p);
         map_set(&h->pods_by_key, str_z(p->key), p);
-        p->started = p->running = str_is(pod->status.phase, "Running");
+        p->running = str_is(pod->status.phase, "Running");
+        p->over = str_is(pod->status.phase, "Succeeded") || str_is(pod->status.phase, "Failed");
+        p->started = p->running || p->over;
         h->running += p->running;
     }
     object_unref(p->object);
     p->object = object_ref(new);
+    if (p->started && !p->over && !p->writing && str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") &&
+        !pod_says_ready(new) && !pod_behaves(p, "never-ready"))
+        p->started = false; /* taken away while the node was silent: said again */
     pod_arm(p);
     buf_fini(&key);
 }

@@ -1,6 +1,7 @@
 /* Hollow nodes: nodes without containers, for load and for the simulator. They register, renew leases, report pods
  * that are bound to them as running and ready, and let go of those that are deleted. Everything goes through a
- * struct client, so it works over the network and under the simulated runtime alike. */
+ * struct client, so it works over the network and under the simulated runtime alike.
+ * The pod annotation davit.dev/hollow makes a pod "never-ready", or "succeed" or "fail" as soon as it has started. */
 #pragma once
 
 #include "client/client.h"

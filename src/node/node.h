@@ -18,7 +18,7 @@
 
 struct node;
 struct image_store;
-struct rt_tls_ctx;
+struct rt_tls_server;
 
 /* Makes the process fit to run crun. On a host with the hybrid cgroup layout it enters a private mount
  * namespace (kept by a bind mount under data_dir/node/ns so that the next agent of this data_dir finds its
@@ -43,7 +43,7 @@ struct node_opts {
     /* The node's API (logs, exec, attach, port-forward, stats). NULL tls: not served. The context must
      * demand a client certificate of the cluster's CA; api_client_names are the certificate names (CN)
      * that may call. */
-    struct rt_tls_ctx *api_tls;
+    struct rt_tls_server *api_tls; /* referenced */
     const char *api_listen_host; /* "0.0.0.0", "127.0.0.1" */
     uint16_t api_listen_port;    /* usually 10250; 0: any free port (reported in the Node object) */
     const char *const *api_client_names;

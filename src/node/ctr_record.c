@@ -1,0 +1,148 @@
+/* POD/c/NAME/record.json: what must be known of a container after our death. It is written before each step it
+ * announces, so the next agent sees at most one step more than was done, never one less:
+ *
+ *   preparing  nothing runs; directories may be half made
+ *   creating   conmon may be there, crun may have created; surely not started
+ *   starting   crun start may have been asked for
+ *   running    started
+ *   exited     ended and cleaned; `end` says how */
+#include "node/agent.h"
+
+#include "base/mem.h"
+#include "node/fsutil.h"
+#include "node/jw.h"
+
+#define RECORD_BYTES_MAX (1 << 20)
+
+static void write_end(struct jw *w, const char *key, const struct ctr_end *e)
+{
+    if (!e->set)
+        return;
+    jw_key_open(w, key, '{');
+    jw_key_i64(w, "code", e->code);
+    jw_key_i64(w, "signal", e->signal);
+    jw_key_i64(w, "started", e->started);
+    jw_key_i64(w, "finished", e->finished);
+    jw_key_z(w, "reason", e->reason ? e->reason : "");
+    jw_key_z(w, "message", e->message ? e->message : "");
+    jw_key_z(w, "id", e->id ? e->id : "");
+    jw_close(w, '}');
+}
+
+void ctr_save(struct ctr *c)
+{
+    const struct ctr_record *r = &c->rec;
+    struct buf b = {0};
+    struct jw w = {&b, false};
+    jw_open(&w, '{');
+    jw_key_i64(&w, "attempt", r->attempt);
+    jw_key_i64(&w, "restarts", r->restarts);
+    jw_key_z(&w, "phase", r->phase ? r->phase : "");
+    jw_key_z(&w, "image", r->image ? r->image : "");
+    jw_key_z(&w, "imageID", r->image_id ? r->image_id : "");
+    jw_key_z(&w, "stopSignal", r->stop_signal ? r->stop_signal : "");
+    jw_key_i64(&w, "created", r->created);
+    jw_key_i64(&w, "started", r->started);
+    jw_key_i64(&w, "backoff", r->backoff_s);
+    jw_key_bool(&w, "hooked", r->hooked);
+    jw_key_bool(&w, "wasStarted", r->was_started);
+    jw_key_i64(&w, "pid", r->pid);
+    jw_key_i64(&w, "pidStart", (int64_t)r->pid_start);
+    write_end(&w, "end", &r->end);
+    write_end(&w, "last", &r->last);
+    jw_close(&w, '}');
+    int rc = fs_write_atomic(fs_path("%s/record.json", c->dir).s, buf_str(&b), 0600);
+    if (rc == -ENOENT && (rc = fs_mkdirs(c->dir, 0700)) == 0)
+        rc = fs_write_atomic(fs_path("%s/record.json", c->dir).s, buf_str(&b), 0600);
+    if (rc < 0)
+        log_error("pod %s/%s: cannot write the record of container %s: %s", c->pod->ns, c->pod->name, c->name,
+                  strerror(-rc));
+    buf_fini(&b);
+}
+
+static int64_t get_i64(const struct json *v, const char *key)
+{
+    const struct json *m = json_get(v, str_z(key));
+    return json_is(m, JSON_INT) ? m->i : 0;
+}
+
+static bool get_bool(const struct json *v, const char *key)
+{
+    const struct json *m = json_get(v, str_z(key));
+    return json_is(m, JSON_BOOL) && m->b;
+}
+
+static char *get_text(const struct json *v, const char *key)
+{
+    return str_dup(json_get_str(v, str_z(key)));
+}
+
+static void read_end(const struct json *v, struct ctr_end *e)
+{
+    if (!json_is(v, JSON_OBJ))
+        return;
+    *e = (struct ctr_end){
+        .set = true,
+        .code = (int)get_i64(v, "code"),
+        .signal = (int)get_i64(v, "signal"),
+        .started = get_i64(v, "started"),
+        .finished = get_i64(v, "finished"),
+        .reason = get_text(v, "reason"),
+        .message = get_text(v, "message"),
+        .id = get_text(v, "id"),
+    };
+}
+
+int ctr_load(struct ctr *c)
+{
+    struct buf b = {0};
+    struct arena a = {0};
+    struct error err = {0};
+    struct json *v;
+    int r = fs_read(fs_path("%s/record.json", c->dir).s, RECORD_BYTES_MAX, &b);
+    if (r == 0)
+        r = json_parse(buf_str(&b), &a, NULL, &v, &err) < 0 ? -ENOENT : 0; /* torn by a power cut: as if absent */
+    if (r == 0) {
+        ctr_record_fini(&c->rec);
+        c->rec = (struct ctr_record){
+            .attempt = (unsigned)get_i64(v, "attempt"),
+            .restarts = (unsigned)get_i64(v, "restarts"),
+            .phase = get_text(v, "phase"),
+            .image = get_text(v, "image"),
+            .image_id = get_text(v, "imageID"),
+            .stop_signal = get_text(v, "stopSignal"),
+            .created = get_i64(v, "created"),
+            .started = get_i64(v, "started"),
+            .backoff_s = get_i64(v, "backoff"),
+            .hooked = get_bool(v, "hooked"),
+            .was_started = get_bool(v, "wasStarted"),
+            .pid = (int)get_i64(v, "pid"),
+            .pid_start = (uint64_t)get_i64(v, "pidStart"),
+        };
+        read_end(json_getz(v, "end"), &c->rec.end);
+        read_end(json_getz(v, "last"), &c->rec.last);
+    }
+    error_fini(&err);
+    arena_fini(&a);
+    buf_fini(&b);
+    return r;
+}
+
+void ctr_end_clear(struct ctr_end *e)
+{
+    free(e->reason);
+    free(e->message);
+    free(e->id);
+    *e = (struct ctr_end){0};
+}
+
+void ctr_record_fini(struct ctr_record *r)
+{
+    free(r->phase);
+    free(r->image);
+    free(r->image_id);
+    free(r->stop_signal);
+    ctr_end_clear(&r->end);
+    ctr_end_clear(&r->last);
+    *r = (struct ctr_record){0};
+}
