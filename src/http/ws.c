@@ -53,7 +53,7 @@ static void ws_end(struct ws *ws, int code, struct str reason, int err)
         memcpy(ws->reason, reason.p, ws->reason_n);
     rt_timer_stop(&ws->ping);
     rt_timer_stop(&ws->cut);
-    if (err)
+    if (err && err != -EPROTO) /* a close frame that says what is wrong still goes out */
         rt_stream_close(TAKE_PTR(ws->stream), NULL, NULL);
     else
         rt_stream_finish(TAKE_PTR(ws->stream), LINGER, NULL, NULL);
@@ -178,13 +178,13 @@ static void take_input(struct ws *ws, struct str data)
     ws->receiving = false;
     if (ws->ended)
         return;
-    if (r < 0) {
-        ws_end(ws, WSLAY_CODE_ABNORMAL_CLOSURE, STR("cannot read"), -EPROTO);
-        return;
-    }
     pump(ws);
     if (ws->ended)
         return;
+    if (r < 0) { /* and it had no close frame to say why */
+        ws_end(ws, WSLAY_CODE_ABNORMAL_CLOSURE, STR("cannot read"), -EPROTO);
+        return;
+    }
     if (!wslay_event_get_read_enabled(ws->ctx)) {
         ws->cur.n = 0; /* nothing counts behind a close frame */
     } else if (ws->cur.n && ws->paused) {

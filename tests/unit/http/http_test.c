@@ -47,6 +47,8 @@ static void handler(struct http_request *req, void *arg)
         {STR("x-conn"), arena_printf(&req->arena, "%llu", (unsigned long long)req->conn_id)}};
 
     f->handled++;
+    if (f->route && f->route(req, f))
+        return;
     snprintf(f->last_path, sizeof(f->last_path), "%.*s", STR_ARG(req->path));
     if (str_is(req->path, "/hello")) {
         http_respond(req, 200, h, 1, HTTP_BYTES_STATIC("hello"));

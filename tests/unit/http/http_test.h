@@ -25,6 +25,7 @@ struct fixture {
     struct buf seen; /* body pieces of /pieces */
     char last_path[256];
     bool piece_pause;
+    bool (*route)(struct http_request *req, struct fixture *f); /* asked first; true: taken */
     /* on the real loop */
     struct rt_listener *listener;
     struct rt_tls_server *tls_server;
