@@ -22,6 +22,9 @@ int ossl_error(struct error *err, int r, const char *what);
 /* The newest reason as text, and an empty queue. */
 const char *ossl_reason(void);
 
+/* Empties the error queue; cheap when it is empty, as it nearly always is. */
+void ossl_clear(void);
+
 int pkey_wrap(EVP_PKEY *p, struct pkey **ret); /* takes p */
 
 /* Facts of a certificate into memory of `a`. -EINVAL: more than CERT_NAMES_MAX names. */

@@ -26,6 +26,12 @@ const char *ossl_reason(void)
     return s ? s : "unspecified failure";
 }
 
+void ossl_clear(void)
+{
+    if (UNLIKELY(ERR_peek_error()))
+        ERR_clear_error();
+}
+
 int ossl_error(struct error *err, int r, const char *what)
 {
     const char *reason = ossl_reason();

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "rt/tls_impl.h"
 
-#include <openssl/err.h>
 #include <pthread.h>
 
 #define RECORD_BYTES 16384 /* the largest record TLS knows */
@@ -168,9 +167,8 @@ static void fill_info(struct tls_stream *t)
     t->info.resumed = SSL_session_reused(t->ssl);
     SSL_get0_alpn_selected(t->ssl, &alpn, &n);
     if (n)
-        t->info.alpn = arena_str(&t->arena, (struct str){(const char *)alpn, n});
-    if (sni)
-        t->info.sni = arena_strz(&t->arena, sni);
+        t->info.alpn = (struct str){(const char *)alpn, n}; /* OpenSSL's, as long as ssl */
+    t->info.sni = str_z(sni);
     fill_peer(t);
 }
 
@@ -201,7 +199,7 @@ static int shake(struct tls_stream *t)
     if (r == SSL_ERROR_WANT_READ)
         return 0;
     if (t->lower_eof && r != SSL_ERROR_SSL) {
-        ERR_clear_error();
+        ossl_clear();
         return -ECONNRESET;
     }
     return verify_errno(t, ossl_reason());
@@ -239,7 +237,7 @@ static bool read_record(struct tls_stream *t, char *plain)
         if (t->lower_eof) {
             /* Cut off without a goodbye: an attacker could have done it, so it is no clean end. */
             snprintf(t->failure, sizeof(t->failure), "connection cut off");
-            ERR_clear_error();
+            ossl_clear();
             fail(t, -ECONNRESET);
         } else {
             fail(t, verify_errno(t, ossl_reason()));
@@ -254,7 +252,7 @@ static void pump(struct tls_stream *t)
     char plain[RECORD_BYTES];
     int r;
 
-    ERR_clear_error();
+    ossl_clear();
     if (t->handshaking) {
         r = shake(t);
         if (r < 0)
@@ -356,7 +354,7 @@ static void tls_flush(struct rt_stream *s)
 
     if (t->handshaking || t->failed)
         return;
-    ERR_clear_error();
+    ossl_clear();
     while (s->out.bytes > 0 && !rt_stream_congested(t->lower)) {
         struct str piece = next_piece(t, gather);
         size_t n = 0;
@@ -414,9 +412,9 @@ static void tls_shutdown(struct rt_stream *s)
     }
     if (t->failed)
         return;
-    ERR_clear_error();
+    ossl_clear();
     (void)SSL_shutdown(t->ssl); /* sends close_notify; reading goes on */
-    ERR_clear_error();
+    ossl_clear();
     rt_stream_shutdown(t->lower);
 }
 
@@ -441,7 +439,7 @@ static void tls_close(struct rt_stream *s)
     }
     SSL_free(t->ssl);
     t->ssl = NULL;
-    ERR_clear_error();
+    ossl_clear();
     t->in = STR_NONE;
     buf_fini(&t->stash);
     arena_fini(&t->arena);
