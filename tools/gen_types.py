@@ -404,9 +404,29 @@ class Generator:
         elif f.has:
             aux = "offsetof(struct %s, %shas_%s)" % (m.c, head, last)
         size = "struct " + f.kv if f.map else f.c_type
-        return "    {%s, %s, &%s, offsetof(struct %s, %s), %s, %s, %d, sizeof(%s), SCHEMA_%s, %d}," % (
+        probe, probe_size = self.probe(m, f, path, head, last)
+        return "    {%s, %s, &%s, offsetof(struct %s, %s), %s, %s, %d, sizeof(%s), %s, %d, SCHEMA_%s, %d}," % (
             c_str(f.name), "&%s_desc" % f.ref.c if f.ref else "NULL", self.rules(f, o), m.c, path, aux,
-            " | ".join(flags) or "0", f.number, size, f.type, len(f.name))
+            " | ".join(flags) or "0", f.number, size, probe, probe_size, f.type, len(f.name))
+
+    @staticmethod
+    def probe(m, f, path, head, last):
+        """where zero bytes mean that the field is absent: (offset, how many)"""
+        def at(member):
+            return "offsetof(struct %s, %s)" % (m.c, member)
+        if f.list or f.map:
+            return at(head + "n_" + last), 4
+        if f.has:
+            return at(head + "has_" + last), 1
+        if f.type == "MSG":
+            return (at(path), 8) if f.pointer else ("0", 0)
+        if f.type in ("STRING", "BYTES", "RAW"):
+            return at(path + (".p" if f.pointer else ".n")), 8
+        if f.type in ("QUANTITY", "TIME", "MICRO_TIME", "DURATION"):
+            return at(path + ".set"), 1
+        if f.type == "INT_OR_STR":
+            return at(path + ".type"), 1
+        return at(path), {"BOOL": 1, "INT32": 4, "INT64": 8, "DOUBLE": 8}[f.type]
 
     def emit_desc(self, m, o, bodies):
         flat = m.flat()
@@ -445,7 +465,8 @@ class Generator:
         flags = [n for c, n in ((m.kind, "KIND"), (m.object, "OBJECT"), (m.of_list, "OF_LIST"),
                                 (m.as_list, "AS_LIST"), (m.atomic, "ATOMIC"),
                                 (m.has_default, "DEFAULTS"), (m.has_check, "CHECKS"),
-                                (m.c == "api_object_meta", "META")) if c]
+                                (m.c == "api_object_meta", "META"),
+                                (any(f.list or f.map for f in m.fields), "REPEATED")) if c]
         bodies.append("""const struct schema_desc %s_desc = {
     .name = %s, .group = %s, .version = %s, .api_version = %s,
     .openapi = %s, .doc = %s,

@@ -1,7 +1,8 @@
-/* JSON trees. yyjson does the parsing, in place over a copy of the text in the arena, into values of
- * its own; those are turned into our nodes and dropped. Why nodes of our own: patches change trees,
- * YAML makes them too, and no other folder may see yyjson. A node costs 48 bytes and an object's
- * members are a list: API objects have few members, and schema_decode_json walks them in order. */
+/* JSON trees. yyjson does the parsing, in place over a copy of the text in the arena, into values
+ * of its own; those are turned into our nodes and dropped. Why nodes of our own: patches change
+ * trees, YAML makes them too, and no other folder may see yyjson. A node costs 48 bytes and an
+ * object's members are a list: API objects have few members, and schema_decode_json walks them in
+ * order. */
 #include "codec/json.h"
 
 #include <math.h>
@@ -102,14 +103,14 @@ static int parse_error(struct str text, const yyjson_read_err *e, struct error *
     if (e->code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
         return error_set(err, REASON_TOO_LARGE, "the JSON document is too large");
     if (text.n && yyjson_locate_pos(text.p, text.n, MIN(e->pos, text.n), &line, &col, &chr))
-        return error_set(err, REASON_BAD_REQUEST, "invalid JSON at line %zu, column %zu: %s", line, col,
-                         e->msg);
+        return error_set(err, REASON_BAD_REQUEST, "invalid JSON at line %zu, column %zu: %s", line,
+                         col, e->msg);
     return error_set(err, REASON_BAD_REQUEST, "invalid JSON: %s",
                      text.n ? e->msg : "the document is empty");
 }
 
-int json_parse(struct str text, struct arena *a, const struct json_limits *limits, struct json **ret,
-               struct error *err)
+int json_parse(struct str text, struct arena *a, const struct json_limits *limits,
+               struct json **ret, struct error *err)
 {
     uint32_t values_max = limits && limits->values_max ? limits->values_max : JSON_VALUES_MAX;
     struct maker m = {.a = a};
@@ -131,7 +132,8 @@ int json_parse(struct str text, struct arena *a, const struct json_limits *limit
         r = make(&m, yyjson_doc_get_root(doc), 0, &v);
     yyjson_doc_free(doc);
     if (r == -E2BIG)
-        return error_set(err, REASON_BAD_REQUEST, "invalid JSON: nested deeper than %u levels, or more than %u values",
+        return error_set(err, REASON_BAD_REQUEST,
+                         "invalid JSON: nested deeper than %u levels, or more than %u values",
                          m.depth_max, values_max);
     if (r < 0)
         return error_set(err, REASON_TOO_LARGE, "the JSON document is too large");
@@ -199,8 +201,7 @@ struct json *json_clone(const struct json *v, struct arena *a)
         return c;
     c->first = c->last = NULL;
     c->n = 0;
-    json_for_each (child, v)
-        json_push(c, json_clone(child, a));
+    json_for_each(child, v) json_push(c, json_clone(child, a));
     return c;
 }
 
@@ -209,9 +210,7 @@ struct json *json_get(const struct json *v, struct str key)
     struct json *found = NULL;
     if (!json_is(v, JSON_OBJ))
         return NULL;
-    json_for_each (child, v)
-        if (str_eq(child->key, key))
-            found = child;
+    json_for_each(child, v) if (str_eq(child->key, key)) found = child;
     return found;
 }
 
@@ -249,7 +248,8 @@ void json_set(struct json *obj, struct str key, struct json *value)
 {
     ASSERT(obj->type == JSON_OBJ);
     value->key = key;
-    for (struct json **link = &obj->first, *prev = NULL; *link; prev = *link, link = &(*link)->next) {
+    for (struct json **link = &obj->first, *prev = NULL; *link;
+         prev = *link, link = &(*link)->next) {
         if (!str_eq((*link)->key, key))
             continue;
         value->next = (*link)->next;
@@ -365,6 +365,7 @@ bool json_equal(const struct json *a, const struct json *b)
 
 const char *json_type_name(const struct json *v)
 {
-    static const char *const names[] = {"null", "bool", "number", "number", "string", "array", "object"};
+    static const char *const names[] = {"null",   "bool",  "number", "number",
+                                        "string", "array", "object"};
     return v ? names[v->type] : "null";
 }

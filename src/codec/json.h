@@ -1,9 +1,9 @@
 /* JSON as a tree of nodes in an arena: parsed by yyjson, then ours, so that it can be changed.
  *
- * Invariants: a node has one parent; children are a singly linked list in document order; key is set
- * on members of objects only. Strings are valid UTF-8 and point into the arena (or wherever who made
- * the node says). Parsed trees are at most `depth_max` deep, so walking them by recursion is safe.
- * Trees are freed with their arena; unlinked nodes just stay there. */
+ * Invariants: a node has one parent; children are a singly linked list in document order; key is
+ * set on members of objects only. Strings are valid UTF-8 and point into the arena (or wherever who
+ * made the node says). Parsed trees are at most `depth_max` deep, so walking them by recursion is
+ * safe. Trees are freed with their arena; unlinked nodes just stay there. */
 #pragma once
 
 #include "base/buf.h"
@@ -36,16 +36,16 @@ struct json {
 };
 
 struct json_limits {
-    uint32_t depth_max;   /* 0: JSON_DEPTH_MAX */
-    uint32_t values_max;  /* 0: JSON_VALUES_MAX */
+    uint32_t depth_max;  /* 0: JSON_DEPTH_MAX */
+    uint32_t values_max; /* 0: JSON_VALUES_MAX */
 };
-#define JSON_DEPTH_MAX  200       /* the deepest Kubernetes object is far below 50 */
-#define JSON_VALUES_MAX 8000000   /* a list of 50,000 pods; 48 bytes each */
+#define JSON_DEPTH_MAX  200     /* the deepest Kubernetes object is far below 50 */
+#define JSON_VALUES_MAX 8000000 /* a list of 50,000 pods; 48 bytes each */
 
 /* Whole text, RFC 8259, no extensions. -EINVAL (REASON_BAD_REQUEST) with line and column in err.
  * text is copied; nothing of it is needed afterwards. limits may be NULL. */
-int json_parse(struct str text, struct arena *a, const struct json_limits *limits, struct json **ret,
-               struct error *err) MUST_CHECK;
+int json_parse(struct str text, struct arena *a, const struct json_limits *limits,
+               struct json **ret, struct error *err) MUST_CHECK;
 
 /* Appends compact JSON. Numbers print as Go prints them; invalid UTF-8 becomes U+FFFD. */
 void json_print(const struct json *v, struct buf *b);
@@ -57,7 +57,8 @@ void json_print_double(double d, struct buf *b);
 /* True when text is one valid JSON value. Cheaper than json_parse. */
 bool json_valid(struct str text);
 
-/* --- Building and changing ---------------------------------------------------------------------- */
+/* --- Building and changing ----------------------------------------------------------------------
+ */
 
 struct json *json_new_null(struct arena *a);
 struct json *json_new_bool(struct arena *a, bool b);
@@ -68,14 +69,16 @@ struct json *json_new_arr(struct arena *a);
 struct json *json_new_obj(struct arena *a);
 struct json *json_clone(const struct json *v, struct arena *a); /* strings are shared */
 
-/* Member of an object; NULL when v is NULL, no object, or has no such member. The last of duplicates. */
+/* Member of an object; NULL when v is NULL, no object, or has no such member. The last of
+ * duplicates. */
 struct json *json_get(const struct json *v, struct str key);
 #define json_getz(v, lit) json_get((v), STR(lit))
 struct json *json_at(const struct json *arr, size_t i); /* NULL when out of range */
 /* Text of a string member, or STR_NONE. */
 struct str json_get_str(const struct json *v, struct str key);
 
-/* Links a fresh node. set replaces a member of that key in its place, or appends. key is borrowed. */
+/* Links a fresh node. set replaces a member of that key in its place, or appends. key is borrowed.
+ */
 void json_set(struct json *obj, struct str key, struct json *value);
 void json_push(struct json *arr, struct json *value);
 void json_insert(struct json *arr, size_t i, struct json *value); /* i <= n */

@@ -1,6 +1,7 @@
 /* Printing JSON: strings with as little looking at bytes as possible (eight at a time while nothing
  * needs an escape), numbers the way Go's encoding/json does, since clients compare texts. */
 #include "codec/json.h"
+#include "codec/out.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@ static inline bool plain8(uint64_t w)
     return ((low | w) & tops) == 0;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none. Rejects overlong forms, surrogates. */
+/* Length of the valid UTF-8 sequence at p, 0 when there is none. Rejects overlong forms,
+ * surrogates. */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
     uint8_t c = p[0];
@@ -69,37 +71,38 @@ static char *put_escape(char *o, uint8_t c)
     }
 }
 
-void json_print_str(struct str s, struct buf *b)
+/* The whole text needs no escape. Reads in eights, the last one overlapping; short texts are put
+ * together in one word. */
+static inline bool plain(const uint8_t *p, size_t n)
 {
-    /* The likely size first, more only when something needs an escape. */
-    const uint8_t *p = (const uint8_t *)s.p, *end = p + s.n;
-    char *o = buf_reserve(b, s.n + 2 + 8);
+    uint64_t w = UINT64_C(0x6161616161616161);
+    uint32_t lo, hi;
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            memcpy(&w, p + i, 8);
+            if (!plain8(w))
+                return false;
+        }
+        memcpy(&w, p + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(&lo, p, 4);
+        memcpy(&hi, p + n - 4, 4);
+        w = (uint64_t)hi << 32 | lo;
+    } else if (n) {
+        w = (w & ~UINT64_C(0xFFFFFF)) | p[0] | (uint64_t)p[n >> 1] << 8 | (uint64_t)p[n - 1] << 16;
+    }
+    return plain8(w);
+}
+
+static void print_escaped(const uint8_t *p, const uint8_t *end, struct buf *b)
+{
+    size_t room = (size_t)(end - p) + 2; /* a control byte grows by five, a broken one by two */
+    for (const uint8_t *q = p; q < end; q++)
+        room += *q < 0x20 ? 5 : *q >= 0x80 ? 2 : (*q == '"' || *q == '\\');
+    char *o = out_room(b, room), *start = o;
     if (!o)
         return;
-    char *start = o;
     *o++ = '"';
-    while (end - p >= 8) {
-        uint64_t w;
-        memcpy(&w, p, 8);
-        if (!plain8(w))
-            break;
-        memcpy(o, p, 8);
-        o += 8;
-        p += 8;
-    }
-    if (end - p > 0) {
-        size_t done = (size_t)(o - start);
-        size_t extra = 0; /* a control byte grows by five, a broken one by two */
-        for (const uint8_t *q = p; q < end; q++)
-            extra += *q < 0x20 ? 5 : *q >= 0x80 ? 2 : (*q == '"' || *q == '\\');
-        if (extra) {
-            o = buf_reserve(b, done + (size_t)(end - p) + extra + 2);
-            if (!o)
-                return;
-            start = o;
-            o += done;
-        }
-    }
     while (p < end) {
         uint8_t c = *p;
         if (c >= 0x80) {
@@ -122,8 +125,24 @@ void json_print_str(struct str s, struct buf *b)
         }
     }
     *o++ = '"';
-    b->n += (size_t)(o - start);
-    b->data[b->n] = 0;
+    out_end(b, (size_t)(o - start));
+}
+
+void json_print_str(struct str s, struct buf *b)
+{
+    const uint8_t *p = (const uint8_t *)s.p;
+    if (UNLIKELY(!plain(p, s.n))) {
+        print_escaped(p, p + s.n, b);
+        return;
+    }
+    char *o = out_room(b, s.n + 2);
+    if (!o)
+        return;
+    o[0] = '"';
+    if (s.n)
+        memcpy(o + 1, p, s.n);
+    o[s.n + 1] = '"';
+    out_end(b, s.n + 2);
 }
 
 void json_print_double(double d, struct buf *b)
@@ -186,7 +205,8 @@ static void print(const struct json *v, struct buf *b, bool pretty, unsigned lev
     }
     bool obj = v->type == JSON_OBJ;
     buf_add_char(b, obj ? '{' : '[');
-    json_for_each (child, v) {
+    json_for_each(child, v)
+    {
         if (child != v->first)
             buf_add_char(b, ',');
         if (pretty)

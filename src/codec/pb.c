@@ -1,5 +1,6 @@
 /* Protobuf wire format. A nested message's length comes before it but is known only after: pb_begin
  * leaves one byte, and pb_end moves the content when more are needed; most messages are short. */
+#include "codec/out.h"
 #include "codec/pb.h"
 
 size_t pb_varint_size(uint64_t v)
@@ -7,19 +8,22 @@ size_t pb_varint_size(uint64_t v)
     return v ? (size_t)(63 - __builtin_clzll(v)) / 7 + 1 : 1;
 }
 
-void pb_put_varint(struct buf *b, uint64_t v)
+static size_t put(char *o, uint64_t v)
 {
-    char *o = buf_reserve(b, 10);
-    if (!o)
-        return;
     size_t n = 0;
     while (v >= 0x80) {
         o[n++] = (char)(v | 0x80);
         v >>= 7;
     }
     o[n++] = (char)v;
-    b->n += n;
-    b->data[b->n] = 0;
+    return n;
+}
+
+void pb_put_varint(struct buf *b, uint64_t v)
+{
+    char *o = out_room(b, 10);
+    if (o)
+        out_end(b, put(o, v));
 }
 
 void pb_put_tag(struct buf *b, uint32_t number, enum pb_wire wire)
@@ -29,21 +33,33 @@ void pb_put_tag(struct buf *b, uint32_t number, enum pb_wire wire)
 
 void pb_put_uint(struct buf *b, uint32_t number, uint64_t v)
 {
-    pb_put_tag(b, number, PB_VARINT);
-    pb_put_varint(b, v);
+    char *o = out_room(b, 20);
+    if (!o)
+        return;
+    size_t n = put(o, (uint64_t)number << 3 | PB_VARINT);
+    out_end(b, n + put(o + n, v));
 }
 
 void pb_put_bytes(struct buf *b, uint32_t number, struct str s)
 {
-    pb_put_tag(b, number, PB_LEN);
-    pb_put_varint(b, s.n);
-    buf_add(b, s.p, s.n);
+    char *o = out_room(b, 20 + s.n);
+    if (!o)
+        return;
+    size_t n = put(o, (uint64_t)number << 3 | PB_LEN);
+    n += put(o + n, s.n);
+    if (s.n)
+        memcpy(o + n, s.p, s.n);
+    out_end(b, n + s.n);
 }
 
 size_t pb_begin(struct buf *b, uint32_t number)
 {
-    pb_put_tag(b, number, PB_LEN);
-    buf_add_char(b, 0);
+    char *o = out_room(b, 11);
+    if (!o)
+        return b->n;
+    size_t n = put(o, (uint64_t)number << 3 | PB_LEN);
+    o[n] = 0;
+    out_end(b, n + 1);
     return b->n;
 }
 
@@ -95,12 +111,10 @@ static int get_fixed(struct pb_reader *r, size_t n, uint64_t *ret)
     return 1;
 }
 
-int pb_next(struct pb_reader *r, uint32_t *ret_number, enum pb_wire *ret_wire, uint64_t *ret_value,
-            struct str *ret_bytes)
+int pb_next_slow(struct pb_reader *r, uint32_t *ret_number, enum pb_wire *ret_wire,
+                 uint64_t *ret_value, struct str *ret_bytes)
 {
     uint64_t tag, n;
-    if (r->p == r->end)
-        return 0;
     if (pb_get_varint(r, &tag) < 0 || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF)
         return -EBADMSG;
     *ret_number = (uint32_t)(tag >> 3);

@@ -1,15 +1,16 @@
 /* Kubernetes quantities. All arithmetic is done on nano units in 128 bits: amounts are capped at
- * 2^63-1, so their nanos fit with room to spare, and no big-number library is needed. The struct keeps
- * the shortest mantissa, which makes printing (the canonical form wants the largest suffix without a
- * fraction) and comparing cheap. */
+ * 2^63-1, so their nanos fit with room to spare, and no big-number library is needed. The struct
+ * keeps the shortest mantissa, which makes printing (the canonical form wants the largest suffix
+ * without a fraction) and comparing cheap. */
 #include "codec/values.h"
 
 typedef __int128 i128;
 typedef unsigned __int128 u128;
 
 #define NANO_EXP   9
-#define DIGITS_MAX 37 /* digits kept while parsing; 10^37 fits in 128 bits, what is cut rounds up */
-#define FRAC_MAX   60 /* digits behind the point that are looked at, leading zeros included */
+#define DIGITS_MAX 37 /* digits kept while parsing; 10^37 fits in 128 bits, what is cut rounds up  \
+                       */
+#define FRAC_MAX 60   /* digits behind the point that are looked at, leading zeros included */
 
 static const uint64_t pow10_table[] = {
     1ull,

@@ -1,5 +1,6 @@
-/* Times and durations as text. Calendar arithmetic is the proleptic Gregorian one on whole days, as in
- * Howard Hinnant's "chrono-compatible low-level date algorithms"; no time zone data is involved. */
+/* Times and durations as text. Calendar arithmetic is the proleptic Gregorian one on whole days, as
+ * in Howard Hinnant's "chrono-compatible low-level date algorithms"; no time zone data is involved.
+ */
 #include "codec/values.h"
 
 #include <stdio.h>
@@ -69,7 +70,8 @@ int timestamp_parse(struct str s, struct timestamp *ret)
         if (i >= s.n || (s.p[i] != '+' && s.p[i] != '-'))
             return -EINVAL;
         sign = s.p[i++] == '+' ? 1 : -1;
-        if (!digits(s, &i, 2, &oh) || !lit(s, &i, ':') || !digits(s, &i, 2, &om) || oh > 23 || om > 59)
+        if (!digits(s, &i, 2, &oh) || !lit(s, &i, ':') || !digits(s, &i, 2, &om) || oh > 23 ||
+            om > 59)
             return -EINVAL;
     }
     bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
@@ -98,7 +100,9 @@ size_t timestamp_format(struct timestamp t, bool micro, char out[static TIMESTAM
         days--;
     }
     civil_from_days(days, &y, &mo, &d);
-    unsigned v[] = {(unsigned)y, mo, d, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60), (unsigned)(rest % 60)};
+    unsigned v[] = {
+        (unsigned)y,          mo, d, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60),
+        (unsigned)(rest % 60)};
     char *o = out;
     for (unsigned k = 0; k < 6; k++) {
         if (k)
@@ -132,9 +136,9 @@ static int64_t unit_at(struct str s, size_t *i)
     static const struct {
         const char *text;
         int64_t nsec;
-    } units[] = {{"ns", 1},           {"us", 1000},         {"\xC2\xB5s", 1000},
-                 {"\xCE\xBCs", 1000}, {"ms", 1000000},      {"s", NSEC_PER_SEC},
-                 {"m", 60 * NSEC_PER_SEC}, {"h", 3600 * NSEC_PER_SEC}};
+    } units[] = {
+        {"ns", 1},       {"us", 1000},        {"\xC2\xB5s", 1000},      {"\xCE\xBCs", 1000},
+        {"ms", 1000000}, {"s", NSEC_PER_SEC}, {"m", 60 * NSEC_PER_SEC}, {"h", 3600 * NSEC_PER_SEC}};
     for (size_t k = 0; k < ARRAY_LEN(units); k++) {
         struct str u = str_z(units[k].text);
         if (str_starts(str_sub(s, *i, s.n), u)) {
@@ -217,7 +221,8 @@ size_t duration_format(int64_t nsec, char out[static DURATION_TEXT_MAX])
         n += snprintf(out + n, DURATION_TEXT_MAX - (size_t)n, "%llum", (unsigned long long)m);
     n += snprintf(out + n, DURATION_TEXT_MAX - (size_t)n, "%llu", (unsigned long long)whole);
     if (width)
-        n += snprintf(out + n, DURATION_TEXT_MAX - (size_t)n, ".%0*llu", width, (unsigned long long)frac);
+        n += snprintf(out + n, DURATION_TEXT_MAX - (size_t)n, ".%0*llu", width,
+                      (unsigned long long)frac);
     n += snprintf(out + n, DURATION_TEXT_MAX - (size_t)n, "%s", unit);
     return (size_t)n;
 }

@@ -1,18 +1,18 @@
 /* The values of the Kubernetes API that are neither scalars nor messages, as C structs, and their
  * text forms. The generated API structs (api/types.gen.h) are made of these.
  *
- * In every one of them, all zero bytes means "absent". Parsers leave the output untouched on failure
- * and return 0 or -EINVAL (-ERANGE when the text is well formed but too large). Printers append to
- * a buffer, without quotes. */
+ * In every one of them, all zero bytes means "absent". Parsers leave the output untouched on
+ * failure and return 0 or -EINVAL (-ERANGE when the text is well formed but too large). Printers
+ * append to a buffer, without quotes. */
 #pragma once
 
 #include "base/buf.h"
 #include "base/str.h"
 
 /* An amount: mantissa * 10^scale. Held canonically by quantity_parse, so that equal amounts of the
- * same format are equal bytes. Precision is a nano unit; smaller parts round up (away from zero), and
- * amounts beyond +-(2^63-1) are cut to that, both as Kubernetes does. Above 2^63-1 nano units the
- * mantissa keeps the leading 18 or 19 digits, rounded up. */
+ * same format are equal bytes. Precision is a nano unit; smaller parts round up (away from zero),
+ * and amounts beyond +-(2^63-1) are cut to that, both as Kubernetes does. Above 2^63-1 nano units
+ * the mantissa keeps the leading 18 or 19 digits, rounded up. */
 struct quantity {
     int64_t mantissa;
     int8_t scale;   /* decimal exponent, -9..18; no trailing zeros in mantissa unless 0 */
@@ -25,7 +25,8 @@ enum quantity_format {
     QUANTITY_DECIMAL_EXPONENT, /* 1e3 */
 };
 
-/* A moment: microseconds since 1970-01-01 UTC. metav1.Time prints seconds, MicroTime microseconds. */
+/* A moment: microseconds since 1970-01-01 UTC. metav1.Time prints seconds, MicroTime microseconds.
+ */
 struct timestamp {
     int64_t usec;
     bool set;
@@ -86,7 +87,8 @@ bool quantity_is_zero(const struct quantity *q);
 /* RFC 3339, any offset, year 0001..9999; parts below a microsecond are cut. */
 int timestamp_parse(struct str s, struct timestamp *ret) MUST_CHECK;
 #define TIMESTAMP_TEXT_MAX 36
-/* "2006-01-02T15:04:05Z", with micro "2006-01-02T15:04:05.000000Z"; "null" is the caller's matter. */
+/* "2006-01-02T15:04:05Z", with micro "2006-01-02T15:04:05.000000Z"; "null" is the caller's matter.
+ */
 size_t timestamp_format(struct timestamp t, bool micro, char out[static TIMESTAMP_TEXT_MAX]);
 void timestamp_print(struct timestamp t, bool micro, struct buf *b);
 static inline struct timestamp timestamp_of(usec_t usec)
@@ -108,7 +110,8 @@ size_t duration_human(int64_t nsec, char out[static DURATION_TEXT_MAX]);
 
 /* "25%" or a number. The part of total it stands for; percent rounds up or down. -EINVAL when it is
  * text but no percentage. None counts as 0. */
-int int_or_str_scaled(const struct int_or_str *v, int32_t total, bool round_up, int32_t *ret) MUST_CHECK;
+int int_or_str_scaled(const struct int_or_str *v, int32_t total, bool round_up,
+                      int32_t *ret) MUST_CHECK;
 static inline struct int_or_str int_or_str_int(int32_t i)
 {
     return (struct int_or_str){.type = INT_OR_STR_INT, .i = i};

@@ -1,6 +1,6 @@
-/* YAML through libyaml's events: one recursive pass builds the JSON tree. Anchored nodes are kept by
- * name; an alias is a deep copy, and every node made counts against one budget, so that a few lines of
- * aliases cannot fill the memory. */
+/* YAML through libyaml's events: one recursive pass builds the JSON tree. Anchored nodes are kept
+ * by name; an alias is a deep copy, and every node made counts against one budget, so that a few
+ * lines of aliases cannot fill the memory. */
 #include "codec/yaml.h"
 #include "base/map.h"
 
@@ -60,8 +60,10 @@ static bool is_null(struct str s)
 }
 static bool is_bool(struct str s, bool *ret)
 {
-    static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", NULL};
-    static const char *const no[] = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", NULL};
+    static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes",
+                                      "YES",  "on",   "On",   "ON",  NULL};
+    static const char *const no[] = {"false", "False", "FALSE", "no",  "No",
+                                     "NO",    "off",   "Off",   "OFF", NULL};
     *ret = one_of(s, yes);
     return *ret || one_of(s, no);
 }
@@ -208,8 +210,7 @@ static bool keys_add(struct keys *k, const struct json *obj, struct str key)
     if (obj->n < KEYS_LINEAR)
         return json_get(obj, key) == NULL;
     if (!k->seen.n)
-        json_for_each (child, obj)
-            map_set(&k->seen, child->key, child);
+        json_for_each(child, obj) map_set(&k->seen, child->key, child);
     return map_set(&k->seen, key, k) == NULL;
 }
 
@@ -217,15 +218,13 @@ static bool keys_add(struct keys *k, const struct json *obj, struct str key)
 static void merge_in(struct json *obj, const struct json *from, struct arena *a)
 {
     if (from->type == JSON_ARR) {
-        json_for_each (child, from)
-            merge_in(obj, child, a);
+        json_for_each(child, from) merge_in(obj, child, a);
         return;
     }
     if (from->type != JSON_OBJ)
         return;
-    json_for_each (child, from)
-        if (!json_get(obj, child->key))
-            json_set(obj, child->key, json_clone(child, a));
+    json_for_each(child, from) if (!json_get(obj, child->key))
+        json_set(obj, child->key, json_clone(child, a));
 }
 
 static int mapping_members(struct reader *r, unsigned depth, struct json *obj, struct keys *keys)
@@ -281,7 +280,8 @@ static int mapping(struct reader *r, unsigned depth, struct json *obj)
 static int collection(struct reader *r, yaml_event_t *e, unsigned depth, struct json **ret)
 {
     bool map = e->type == YAML_MAPPING_START_EVENT;
-    const char *anchor = (const char *)(map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor);
+    const char *anchor =
+        (const char *)(map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor);
     const char *tag = (const char *)(map ? e->data.mapping_start.tag : e->data.sequence_start.tag);
     struct anchor *x = NULL;
     if (depth >= YAML_DEPTH_MAX)
@@ -366,7 +366,8 @@ static size_t bytes_of_chars(struct str s, size_t chars)
     return i;
 }
 
-int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct json **ret, struct error *err)
+int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct json **ret,
+                    struct error *err)
 {
     struct reader r = {.a = a, .err = err};
     struct json *v = NULL;
@@ -388,7 +389,8 @@ int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct jso
     if (rc <= 0)
         return rc;
     *offset += MAX(bytes_of_chars(rest, end), (size_t)1);
-    /* An explicit end mark or the next document's start is still ahead; "---" begins the next one. */
+    /* An explicit end mark or the next document's start is still ahead; "---" begins the next one.
+     */
     *ret = v && v->type == JSON_NULL ? NULL : v;
     return 1;
 }
@@ -412,7 +414,8 @@ int yaml_parse(struct str text, struct arena *a, struct json **ret, struct error
     return 0;
 }
 
-/* --- Printing ----------------------------------------------------------------------------------- */
+/* --- Printing -----------------------------------------------------------------------------------
+ */
 
 static int write_out(void *data, unsigned char *p, size_t n)
 {
@@ -426,8 +429,8 @@ static bool needs_quotes(struct str s)
 {
     struct arena a = {0};
     struct reader r = {.a = &a};
-    bool quotes = s.n == 0 || resolve_plain(&r, s)->type != JSON_STR || str_is(s, "<<") || str_is(s, "y") ||
-                  str_is(s, "n") || str_is(s, "Y") || str_is(s, "N");
+    bool quotes = s.n == 0 || resolve_plain(&r, s)->type != JSON_STR || str_is(s, "<<") ||
+                  str_is(s, "y") || str_is(s, "n") || str_is(s, "Y") || str_is(s, "N");
     arena_fini(&a);
     return quotes;
 }
@@ -442,8 +445,8 @@ static int emit_str(yaml_emitter_t *em, struct str s)
         style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;
     else if (str_find(s, '\n') >= 0)
         style = YAML_LITERAL_SCALAR_STYLE;
-    return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""), (int)s.n, 1, 1,
-                                        style) &&
+    return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""),
+                                        (int)s.n, 1, 1, style) &&
            yaml_emitter_emit(em, &e);
 }
 
@@ -456,7 +459,8 @@ static int emit_children(yaml_emitter_t *em, const struct json *v)
         return 0;
     if (!yaml_emitter_emit(em, &e))
         return 0;
-    json_for_each (child, v) {
+    json_for_each(child, v)
+    {
         if (obj && !emit_str(em, child->key))
             return 0;
         if (!emit(em, child))
@@ -478,8 +482,8 @@ static int emit(yaml_emitter_t *em, const struct json *v)
         return emit_children(em, v);
     struct buf t = {0};
     json_print(v, &t);
-    int ok = yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)t.data, (int)t.n, 1, 1,
-                                          YAML_PLAIN_SCALAR_STYLE) &&
+    int ok = yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)t.data, (int)t.n, 1,
+                                          1, YAML_PLAIN_SCALAR_STYLE) &&
              yaml_emitter_emit(em, &e);
     buf_fini(&t);
     return ok;
@@ -494,10 +498,12 @@ int yaml_print(const struct json *v, struct buf *b)
     yaml_emitter_set_output(&em, write_out, b);
     yaml_emitter_set_unicode(&em, 1);
     yaml_emitter_set_width(&em, -1);
-    int ok = yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING) && yaml_emitter_emit(&em, &e) &&
-             yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1) && yaml_emitter_emit(&em, &e) &&
-             emit(&em, v) && yaml_document_end_event_initialize(&e, 1) && yaml_emitter_emit(&em, &e) &&
-             yaml_stream_end_event_initialize(&e) && yaml_emitter_emit(&em, &e) && yaml_emitter_flush(&em);
+    int ok =
+        yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING) && yaml_emitter_emit(&em, &e) &&
+        yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1) &&
+        yaml_emitter_emit(&em, &e) && emit(&em, v) && yaml_document_end_event_initialize(&e, 1) &&
+        yaml_emitter_emit(&em, &e) && yaml_stream_end_event_initialize(&e) &&
+        yaml_emitter_emit(&em, &e) && yaml_emitter_flush(&em);
     yaml_emitter_delete(&em);
     return ok ? 0 : -EINVAL;
 }

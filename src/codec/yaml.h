@@ -1,13 +1,14 @@
-/* YAML to JSON trees and back (libyaml), as Kubernetes' tools read it: plain scalars resolve to null,
- * bool (true, yes, on ...), int (also 0x1f, 0o17, 017, 1_000), float or string, which is YAML 1.1 but for
- * "y" and "n"; keys become strings; anchors and aliases are expanded within limits; merge keys ("<<")
- * are honoured; tags other than the core ones and duplicate keys are errors. */
+/* YAML to JSON trees and back (libyaml), as Kubernetes' tools read it: plain scalars resolve to
+ * null, bool (true, yes, on ...), int (also 0x1f, 0o17, 017, 1_000), float or string, which is
+ * YAML 1.1 but for "y" and "n"; keys become strings; anchors and aliases are expanded within
+ * limits; merge keys ("<<") are honoured; tags other than the core ones and duplicate keys are
+ * errors. */
 #pragma once
 
 #include "codec/json.h"
 
-#define YAML_DEPTH_MAX  JSON_DEPTH_MAX
-#define YAML_NODES_MAX  1000000 /* after alias expansion: an alias bomb stops here */
+#define YAML_DEPTH_MAX JSON_DEPTH_MAX
+#define YAML_NODES_MAX 1000000 /* after alias expansion: an alias bomb stops here */
 
 /* Parses the first document at or behind *offset and moves *offset behind it. 1: *ret is set (NULL
  * for an empty document); 0: no further document; -EINVAL with line and column in err. */

@@ -1,5 +1,6 @@
-/* One object under two kinds (core and events.k8s.io events). The tables pair the fields, the generator
- * has made sure that each pair has one C type, so conversion is a shallow copy field by field. */
+/* One object under two kinds (core and events.k8s.io events). The tables pair the fields, the
+ * generator has made sure that each pair has one C type, so conversion is a shallow copy field by
+ * field. */
 #include "schema/internal.h"
 
 static size_t field_bytes(const struct schema_field *f)
@@ -9,7 +10,8 @@ static size_t field_bytes(const struct schema_field *f)
     return f->type == SCHEMA_MSG && (f->flags & SCHEMA_POINTER) ? sizeof(void *) : f->elem_size;
 }
 
-static void move_field(const struct schema_field *from, const void *src, const struct schema_field *to, void *dst)
+static void move_field(const struct schema_field *from, const void *src,
+                       const struct schema_field *to, void *dst)
 {
     memcpy(schema_at(to, dst), schema_at(from, src), field_bytes(from));
     if (from->flags & (SCHEMA_LIST | SCHEMA_MAP))
@@ -25,7 +27,8 @@ const void *schema_to_storage(const struct schema_kind *k, const void *msg, stru
         return msg;
     void *out = schema_new(to, a);
     for (unsigned i = 0; i < k->n_convert; i++)
-        move_field(&k->desc->fields[k->convert[i].own], msg, &to->fields[k->convert[i].stored], out);
+        move_field(&k->desc->fields[k->convert[i].own], msg, &to->fields[k->convert[i].stored],
+                   out);
     return out;
 }
 
@@ -36,6 +39,7 @@ const void *schema_from_storage(const struct schema_kind *k, const void *msg, st
         return msg;
     void *out = schema_new(k->desc, a);
     for (unsigned i = 0; i < k->n_convert; i++)
-        move_field(&from->fields[k->convert[i].stored], msg, &k->desc->fields[k->convert[i].own], out);
+        move_field(&from->fields[k->convert[i].stored], msg, &k->desc->fields[k->convert[i].own],
+                   out);
     return out;
 }

@@ -1,7 +1,7 @@
 /* Deep copies. One walk adds up what a message needs, a second copies it into one block: structs,
- * lists and map entries from the front, so that they stay aligned, string bytes from the back, so that
- * no padding goes between them. One block is one malloc to make, one free to drop, and close together
- * in the cache. Static enum texts are not copied at all. */
+ * lists and map entries from the front, so that they stay aligned, string bytes from the back, so
+ * that no padding goes between them. One block is one malloc to make, one free to drop, and close
+ * together in the cache. Static enum texts are not copied at all. */
 #include "base/mem.h"
 #include "schema/internal.h"
 

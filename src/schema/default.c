@@ -1,6 +1,6 @@
-/* Defaults of the tables. A field that is absent gets its default; messages below are visited whether
- * they were there or just made, so defaults of defaults hold too. Subtrees without any default are
- * never entered (SCHEMA_DEFAULTS is set up to the root by the generator). */
+/* Defaults of the tables. A field that is absent gets its default; messages below are visited
+ * whether they were there or just made, so defaults of defaults hold too. Subtrees without any
+ * default are never entered (SCHEMA_DEFAULTS is set up to the root by the generator). */
 #include "schema/internal.h"
 
 static void set_default(const struct schema_field *f, void *msg, struct arena *a)

@@ -1,6 +1,6 @@
 /* Descriptors: what the engine knows of a type. tools/gen_types.py writes constant tables of these
- * from the .proto files of api/; custom resources will build them at run time. The shape of the structs they
- * describe is drawn in the generated api/types.gen.h:
+ * from the .proto files of api/; custom resources will build them at run time. The shape of the
+ * structs they describe is drawn in the generated api/types.gen.h:
  *
  *   string, bytes, raw JSON   struct str NAME              absent: p == NULL
  *   bool, int32, int64, ...   T NAME                       with SCHEMA_POINTER also `bool has_NAME`
@@ -32,18 +32,18 @@ enum schema_type {
 };
 
 enum schema_flags {
-    SCHEMA_POINTER = 1 << 0,   /* absent and zero differ */
+    SCHEMA_POINTER = 1 << 0, /* absent and zero differ */
     SCHEMA_LIST = 1 << 1,
     SCHEMA_MAP = 1 << 2,
-    SCHEMA_ALWAYS = 1 << 3,    /* printed even when empty */
-    SCHEMA_INLINE = 1 << 4,    /* JSON members belong to the parent (a by-value message) */
-    SCHEMA_OMITZERO = 1 << 5,  /* a by-value struct left out when zero */
-    SCHEMA_REQUIRED = 1 << 6,  /* OpenAPI: required */
-    SCHEMA_NONEMPTY = 1 << 7,  /* empty: "Required value" */
+    SCHEMA_ALWAYS = 1 << 3,   /* printed even when empty */
+    SCHEMA_INLINE = 1 << 4,   /* JSON members belong to the parent (a by-value message) */
+    SCHEMA_OMITZERO = 1 << 5, /* a by-value struct left out when zero */
+    SCHEMA_REQUIRED = 1 << 6, /* OpenAPI: required */
+    SCHEMA_NONEMPTY = 1 << 7, /* empty: "Required value" */
     SCHEMA_IMMUTABLE = 1 << 8,
     SCHEMA_ATOMIC = 1 << 9,    /* map or message replaced as a whole by apply */
     SCHEMA_DEFAULTS = 1 << 10, /* this field, or something below it, has a default */
-    SCHEMA_CHECKS = 1 << 11,   /* this field, or something below it, is checked by schema_validate */
+    SCHEMA_CHECKS = 1 << 11, /* this field, or something below it, is checked by schema_validate */
     SCHEMA_UNIQUE = 1 << 12,
 };
 
@@ -110,32 +110,52 @@ struct schema_field {
     uint16_t flags;     /* enum schema_flags */
     uint16_t number;    /* protobuf field number */
     uint16_t elem_size; /* of one element (list), one entry (map), else of the value itself */
+    uint16_t probe;     /* the field is absent when the bytes here are all zero... */
+    uint8_t probe_size; /* ...1, 4 or 8 of them; 0: a plain message, see schema_is_empty */
     uint8_t type;       /* enum schema_type, of the element or map value */
     uint8_t name_len;
 };
+static_assert(sizeof(struct schema_field) == 40, "rows of the tables should stay small");
+
+/* The probe of a field finds only zeros. */
+static inline bool schema_probe_zero(const struct schema_field *f, const void *msg)
+{
+    const char *p = (const char *)msg + f->probe;
+    switch (f->probe_size) {
+    case 8:
+        return *(const uint64_t *)(const void *)p == 0;
+    case 4:
+        return *(const uint32_t *)(const void *)p == 0;
+    case 1:
+        return *p == 0;
+    default:
+        return false;
+    }
+}
 
 enum schema_desc_flags {
-    SCHEMA_DESC_KIND = 1 << 0,      /* has kind and apiVersion */
-    SCHEMA_DESC_OBJECT = 1 << 1,    /* struct api_object_meta is its first member */
-    SCHEMA_DESC_OF_LIST = 1 << 2,   /* has api_list_meta and items */
-    SCHEMA_DESC_AS_LIST = 1 << 3,   /* JSON is the array of the only field */
+    SCHEMA_DESC_KIND = 1 << 0,    /* has kind and apiVersion */
+    SCHEMA_DESC_OBJECT = 1 << 1,  /* struct api_object_meta is its first member */
+    SCHEMA_DESC_OF_LIST = 1 << 2, /* has api_list_meta and items */
+    SCHEMA_DESC_AS_LIST = 1 << 3, /* JSON is the array of the only field */
     SCHEMA_DESC_ATOMIC = 1 << 4,
-    SCHEMA_DESC_DEFAULTS = 1 << 5,  /* it, or something below it, has defaults */
+    SCHEMA_DESC_DEFAULTS = 1 << 5, /* it, or something below it, has defaults */
     SCHEMA_DESC_CHECKS = 1 << 6,
-    SCHEMA_DESC_META = 1 << 7,      /* it is ObjectMeta */
+    SCHEMA_DESC_META = 1 << 7,     /* it is ObjectMeta */
+    SCHEMA_DESC_REPEATED = 1 << 8, /* has lists or maps */
 };
 
 struct schema_desc {
-    const char *name;        /* "Pod": also the kind of kinds */
-    const char *group;       /* "" for core */
+    const char *name;  /* "Pod": also the kind of kinds */
+    const char *group; /* "" for core */
     const char *version;
-    const char *api_version; /* "v1", "apps/v1" */
-    const char *openapi;     /* "io.k8s.api.core.v1.Pod" */
-    const char *doc;         /* NULL: none */
+    const char *api_version;           /* "v1", "apps/v1" */
+    const char *openapi;               /* "io.k8s.api.core.v1.Pod" */
+    const char *doc;                   /* NULL: none */
     const struct schema_field *fields; /* as declared; the protobuf view */
-    const struct schema_field *json;   /* inline messages flattened; the JSON view, in print order */
-    const uint8_t *json_hash;          /* slot -> index into json + 1; open addressing; 0 empty */
-    const uint8_t *by_number;          /* number -> index into fields + 1 */
+    const struct schema_field *json; /* inline messages flattened; the JSON view, in print order */
+    const uint8_t *json_hash;        /* slot -> index into json + 1; open addressing; 0 empty */
+    const uint8_t *by_number;        /* number -> index into fields + 1 */
     uint16_t n_fields, n_json;
     uint16_t hash_mask;
     uint16_t max_number;
@@ -152,8 +172,8 @@ static inline uint32_t schema_name_hash(const char *p, size_t n)
 }
 
 /* Field of a JSON name, or NULL. */
-static inline const struct schema_field *schema_field_find(const struct schema_desc *d, const char *p,
-                                                           size_t n)
+static inline const struct schema_field *schema_field_find(const struct schema_desc *d,
+                                                           const char *p, size_t n)
 {
     if (n == 0 || n > 255 || d->n_json == 0)
         return NULL;
@@ -166,13 +186,15 @@ static inline const struct schema_field *schema_field_find(const struct schema_d
             return f;
     }
 }
-static inline const struct schema_field *schema_field_by_number(const struct schema_desc *d, uint32_t number)
+static inline const struct schema_field *schema_field_by_number(const struct schema_desc *d,
+                                                                uint32_t number)
 {
     unsigned i = number <= d->max_number ? d->by_number[number] : 0;
     return i ? &d->fields[i - 1] : NULL;
 }
 
-/* --- Kinds that are served ---------------------------------------------------------------------- */
+/* --- Kinds that are served ----------------------------------------------------------------------
+ */
 
 enum schema_verb {
     SCHEMA_VERB_GET = 1 << 0,
@@ -193,7 +215,7 @@ struct schema_column {
     const char *path;   /* dotted path of JSON names, or NULL */
     const char *hook;   /* name of a function of src/schema/table_hooks.c, or NULL */
     const char *description;
-    int32_t priority;   /* 0 always, 1 with -o wide */
+    int32_t priority; /* 0 always, 1 with -o wide */
 };
 
 struct schema_subresource {
@@ -209,7 +231,7 @@ struct schema_convert {
 };
 
 struct schema_kind {
-    uint16_t id; /* enum kind_id */
+    uint16_t id;      /* enum kind_id */
     uint16_t storage; /* id of the kind it is stored as; its own id mostly */
     const struct schema_desc *desc;
     const struct schema_desc *list_desc; /* NULL: cannot be listed */
@@ -219,7 +241,8 @@ struct schema_kind {
     const char *plural, *singular;
     const char *const *short_names; /* NULL terminated */
     const char *const *categories;  /* NULL terminated */
-    const char *const *selectable;  /* field selectors beyond metadata.name/namespace; NULL terminated */
+    const char *const
+        *selectable; /* field selectors beyond metadata.name/namespace; NULL terminated */
     const struct schema_subresource *subresources;
     const struct schema_column *columns;
     const struct schema_convert *convert; /* when stored as another kind */

@@ -1,5 +1,5 @@
-/* Comparing messages by meaning. Used where a write may turn out to change nothing, and to see what an
- * update touched, so nil and empty must not differ where the API does not tell them apart. */
+/* Comparing messages by meaning. Used where a write may turn out to change nothing, and to see what
+ * an update touched, so nil and empty must not differ where the API does not tell them apart. */
 #include "schema/internal.h"
 
 static bool value_equal(const struct schema_field *f, const void *x, const void *y)
@@ -48,7 +48,8 @@ static bool elems_equal(const struct schema_field *f, const void *a, const void 
     if (n != schema_count(f, b))
         return false;
     for (; n; n--, x += f->elem_size, y += f->elem_size) {
-        if (map && !str_eq(*(const struct str *)(const void *)x, *(const struct str *)(const void *)y))
+        if (map &&
+            !str_eq(*(const struct str *)(const void *)x, *(const struct str *)(const void *)y))
             return false;
         if (!value_equal(f, map ? x + SCHEMA_MAP_VALUE : x, map ? y + SCHEMA_MAP_VALUE : y))
             return false;

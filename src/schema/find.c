@@ -1,5 +1,6 @@
-/* Looking types up by the names clients use. There are a few dozen kinds, so a scan with a length check
- * first costs less than the request line it serves; nothing to build, nothing to keep in step. */
+/* Looking types up by the names clients use. There are a few dozen kinds, so a scan with a length
+ * check first costs less than the request line it serves; nothing to build, nothing to keep in
+ * step. */
 #include "schema/schema.h"
 
 static bool eq(const char *z, struct str s)
@@ -17,7 +18,8 @@ const struct schema_kind *schema_kind_find(struct str group, struct str version,
     return NULL;
 }
 
-const struct schema_kind *schema_kind_by_plural(struct str group, struct str version, struct str plural)
+const struct schema_kind *schema_kind_by_plural(struct str group, struct str version,
+                                                struct str plural)
 {
     for (size_t i = 0; i < _KIND_MAX; i++) {
         const struct schema_kind *k = schema_kinds[i];
@@ -49,7 +51,8 @@ const struct schema_desc *schema_desc_find(struct str api_version, struct str ki
     return NULL;
 }
 
-const struct schema_subresource *schema_subresource_find(const struct schema_kind *k, struct str name)
+const struct schema_subresource *schema_subresource_find(const struct schema_kind *k,
+                                                         struct str name)
 {
     for (size_t i = 0; i < k->n_subresources; i++)
         if (eq(k->subresources[i].name, name))
@@ -57,7 +60,8 @@ const struct schema_subresource *schema_subresource_find(const struct schema_kin
     return NULL;
 }
 
-bool schema_split_api_version(struct str api_version, struct str *ret_group, struct str *ret_version)
+bool schema_split_api_version(struct str api_version, struct str *ret_group,
+                              struct str *ret_version)
 {
     struct str rest = api_version, group = STR("");
     ssize_t slash = str_find(api_version, '/');

@@ -23,7 +23,8 @@ static bool is_lalnum(char c)
 
 static bool label_chars(struct str s, bool letter_first)
 {
-    if (s.n == 0 || !is_lalnum(s.p[0]) || !is_lalnum(s.p[s.n - 1]) || (letter_first && !is_lower(s.p[0])))
+    if (s.n == 0 || !is_lalnum(s.p[0]) || !is_lalnum(s.p[s.n - 1]) ||
+        (letter_first && !is_lower(s.p[0])))
         return false;
     for (size_t i = 0; i < s.n; i++)
         if (!is_lalnum(s.p[i]) && s.p[i] != '-')
@@ -58,11 +59,12 @@ static const char *check_label(struct str s)
 {
     if (s.n > 63)
         return TOO_LONG_63;
-    return label_chars(s, false)
-               ? NULL
-               : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
-                 "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
-                 "used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+    return label_chars(s, false) ? NULL
+                                 : "a lowercase RFC 1123 label must consist of lower case "
+                                   "alphanumeric characters or '-', and "
+                                   "must start and end with an alphanumeric character (e.g. "
+                                   "'my-name',  or '123-abc', regex "
+                                   "used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 }
 
 static const char *check_subdomain(struct str s)
@@ -71,9 +73,12 @@ static const char *check_subdomain(struct str s)
         return TOO_LONG_253;
     return subdomain_chars(s)
                ? NULL
-               : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-                 "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
-                 "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+               : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+                 "characters, '-' or "
+                 "'.', and must start and end with an alphanumeric character (e.g. 'example.com', "
+                 "regex used "
+                 "for validation is "
+                 "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 }
 
 static const char *check_1035(struct str s)
@@ -82,8 +87,10 @@ static const char *check_1035(struct str s)
         return TOO_LONG_63;
     return label_chars(s, true)
                ? NULL
-               : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-                 "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
+               : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
+                 "start with an "
+                 "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  "
+                 "or "
                  "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 }
 
@@ -95,17 +102,22 @@ static const char *check_qualified(struct str s)
         struct str prefix = str_sub(s, 0, (size_t)slash);
         name = str_sub(s, (size_t)slash + 1, s.n);
         if (str_find(name, '/') >= 0)
-            return "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start "
-                   "and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', "
-                   "regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional "
+            return "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and "
+                   "must start "
+                   "and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+                   "'123-abc', "
+                   "regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with "
+                   "an optional "
                    "DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
         if (prefix.n == 0)
             return "prefix part must be non-empty";
         if (prefix.n > 253)
             return "prefix part must be no more than 253 characters";
         if (!subdomain_chars(prefix))
-            return "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
-                   "characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+            return "prefix part a lowercase RFC 1123 subdomain must consist of lower case "
+                   "alphanumeric "
+                   "characters, '-' or '.', and must start and end with an alphanumeric character "
+                   "(e.g. "
                    "'example.com', regex used for validation is "
                    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
     }
@@ -113,22 +125,25 @@ static const char *check_qualified(struct str s)
         return "name part must be non-empty";
     if (name.n > 63)
         return "name part must be no more than 63 characters";
-    return name_chars(name)
-               ? NULL
-               : "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-                 "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
-                 "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+    return name_chars(name) ? NULL
+                            : "name part must consist of alphanumeric characters, '-', '_' or '.', "
+                              "and must start and end "
+                              "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+                              "'123-abc', regex used for "
+                              "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 }
 
 static const char *check_label_value(struct str s)
 {
     if (s.n > 63)
         return TOO_LONG_63;
-    return s.n == 0 || name_chars(s)
-               ? NULL
-               : "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
-                 "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value', "
-                 " or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+    return s.n == 0 || name_chars(s) ? NULL
+                                     : "a valid label must be an empty string or consist of "
+                                       "alphanumeric characters, '-', '_' or "
+                                       "'.', and must start and end with an alphanumeric character "
+                                       "(e.g. 'MyValue',  or 'my_value', "
+                                       " or '12345', regex used for validation is "
+                                       "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 }
 
 static int ip_family(struct str s)
@@ -143,7 +158,8 @@ static int ip_family(struct str s)
 
 static const char *check_cidr(struct str s)
 {
-    static const char *const msg = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    static const char *const msg =
+        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     ssize_t slash = str_find(s, '/');
     uint64_t bits;
     if (slash < 0)
@@ -178,7 +194,8 @@ static const char *check_env_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '=')
-            return "a valid environment variable name must consist only of printable ASCII characters other "
+            return "a valid environment variable name must consist only of printable ASCII "
+                   "characters other "
                    "than '='";
     return NULL;
 }
@@ -191,7 +208,8 @@ static const char *check_config_key(struct str s)
     for (size_t i = 0; i < s.n; i++)
         ok &= is_alnum(s.p[i]) || s.p[i] == '-' || s.p[i] == '_' || s.p[i] == '.';
     if (!ok)
-        return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  "
+        return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+               "'key.name',  "
                "or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
     if (str_is(s, "."))
         return "must not be '.'";
@@ -228,7 +246,8 @@ const char *schema_format_check(enum schema_format f, struct str s)
     case SCHEMA_FORMAT_IP:
         if (s.n == 0 && f == SCHEMA_FORMAT_IP_OR_EMPTY)
             return NULL;
-        return ip_family(s) ? NULL : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        return ip_family(s) ? NULL
+                            : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     case SCHEMA_FORMAT_CIDR:
         return check_cidr(s);
     case SCHEMA_FORMAT_PORT_NAME:

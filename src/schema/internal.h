@@ -7,21 +7,24 @@
 extern const max_align_t schema_empty;
 #define SCHEMA_EMPTY ((void *)(uintptr_t)&schema_empty)
 
-/* The path to the value at hand, kept on the stack as frames and printed only when something is wrong. */
+/* The path to the value at hand, kept on the stack as frames and printed only when something is
+ * wrong. */
 struct schema_frame {
     const struct schema_frame *up;
     struct str name; /* member or map key; absent: an index */
     uint32_t index;
     bool map_key;
 };
-/* "spec.containers[0].name", map keys as "labels[a/b]"; with plain, indices and keys are left out. */
+/* "spec.containers[0].name", map keys as "labels[a/b]"; with plain, indices and keys are left out.
+ */
 void schema_frame_print(const struct schema_frame *f, bool plain, struct buf *b);
 
 /* The static text equal to s (an enum value or the default of the field), or s itself. */
 struct str schema_intern(const struct schema_rules *r, struct str s);
 static inline bool schema_is_static(const char *p)
 {
-    return (p >= schema_text && p < schema_text + schema_text_size) || p == (const char *)&schema_empty;
+    return (p >= schema_text && p < schema_text + schema_text_size) ||
+           p == (const char *)&schema_empty;
 }
 
 /* Sorts map entries by key and drops all but the last of equal keys; returns how many are left. */

@@ -1,7 +1,7 @@
-/* Reading a JSON tree into a struct. Members are looked for where the last one left off first, since
- * clients print in a fixed order, and by hash else. Lists are sized before they are filled, so they
- * are contiguous at once; strings stay where the tree has them. Wrong types are worded like Go's
- * encoding/json, which is what clients of a Kubernetes server know. */
+/* Reading a JSON tree into a struct. Members are looked for where the last one left off first,
+ * since clients print in a fixed order, and by hash else. Lists are sized before they are filled,
+ * so they are contiguous at once; strings stay where the tree has them. Wrong types are worded like
+ * Go's encoding/json, which is what clients of a Kubernetes server know. */
 #include "schema/internal.h"
 #include "codec/base64.h"
 
@@ -13,8 +13,8 @@ struct decoder {
     struct error *err;
 };
 
-static int decode_msg(struct decoder *d, const struct schema_desc *desc, const struct json *v, void *msg,
-                      const struct schema_frame *at);
+static int decode_msg(struct decoder *d, const struct schema_desc *desc, const struct json *v,
+                      void *msg, const struct schema_frame *at);
 
 static int too_large(struct decoder *d)
 {
@@ -31,14 +31,25 @@ static void *take(struct decoder *d, size_t size)
 
 static const char *go_type(const struct schema_field *f)
 {
-    static const char *const names[] = {"bool", "int32",    "int64", "float64", "string",   "[]uint8",     "",
-                                        "resource.Quantity", "v1.Time", "v1.MicroTime", "v1.Duration",
-                                        "intstr.IntOrString", "runtime.RawExtension"};
+    static const char *const names[] = {"bool",
+                                        "int32",
+                                        "int64",
+                                        "float64",
+                                        "string",
+                                        "[]uint8",
+                                        "",
+                                        "resource.Quantity",
+                                        "v1.Time",
+                                        "v1.MicroTime",
+                                        "v1.Duration",
+                                        "intstr.IntOrString",
+                                        "runtime.RawExtension"};
     return f->type == SCHEMA_MSG ? f->msg->name : names[f->type];
 }
 
-static int wrong_type(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                      const struct json *v, const char *wanted, const struct schema_frame *at)
+static int wrong_type(struct decoder *d, const struct schema_desc *desc,
+                      const struct schema_field *f, const struct json *v, const char *wanted,
+                      const struct schema_frame *at)
 {
     struct buf path = {0};
     schema_frame_print(at, true, &path);
@@ -49,13 +60,14 @@ static int wrong_type(struct decoder *d, const struct schema_desc *desc, const s
     else if (v->type == JSON_REAL)
         snprintf(num, sizeof num, " %g", v->d);
     int r = error_set(d->err, REASON_BAD_REQUEST,
-                      "json: cannot unmarshal %s%s into Go struct field %s.%.*s of type %s", what, num,
-                      desc->name, STR_ARG(buf_str(&path)), wanted ? wanted : go_type(f));
+                      "json: cannot unmarshal %s%s into Go struct field %s.%.*s of type %s", what,
+                      num, desc->name, STR_ARG(buf_str(&path)), wanted ? wanted : go_type(f));
     buf_fini(&path);
     return r;
 }
 
-static int wrong_value(struct decoder *d, const struct schema_frame *at, const char *fmt, struct str value)
+static int wrong_value(struct decoder *d, const struct schema_frame *at, const char *fmt,
+                       struct str value)
 {
     struct buf path = {0};
     schema_frame_print(at, false, &path);
@@ -65,7 +77,8 @@ static int wrong_value(struct decoder *d, const struct schema_frame *at, const c
     return r;
 }
 
-static void warn(struct decoder *d, const char *what, struct str name, const struct schema_frame *up)
+static void warn(struct decoder *d, const char *what, struct str name,
+                 const struct schema_frame *up)
 {
     struct buf path = {0};
     struct schema_frame at = {.up = up, .name = name};
@@ -79,8 +92,9 @@ static void warn(struct decoder *d, const char *what, struct str name, const str
     buf_fini(&path);
 }
 
-static int decode_quantity(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                           const struct json *v, struct quantity *q, const struct schema_frame *at)
+static int decode_quantity(struct decoder *d, const struct schema_desc *desc,
+                           const struct schema_field *f, const struct json *v, struct quantity *q,
+                           const struct schema_frame *at)
 {
     char num[40];
     struct str s = v->s;
@@ -98,15 +112,17 @@ static int decode_quantity(struct decoder *d, const struct schema_desc *desc, co
     return 0;
 }
 
-static int decode_time(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                       const struct json *v, struct timestamp *t, const struct schema_frame *at)
+static int decode_time(struct decoder *d, const struct schema_desc *desc,
+                       const struct schema_field *f, const struct json *v, struct timestamp *t,
+                       const struct schema_frame *at)
 {
     if (v->type != JSON_STR)
         return wrong_type(d, desc, f, v, NULL, at);
     if (v->s.n == 0) /* Go: an empty text is the zero time */
         return 0;
     if (timestamp_parse(v->s, t) < 0)
-        return wrong_value(d, at, "parsing time \"%.*s\" as \"2006-01-02T15:04:05Z07:00\": not such a time", v->s);
+        return wrong_value(
+            d, at, "parsing time \"%.*s\" as \"2006-01-02T15:04:05Z07:00\": not such a time", v->s);
     if (f->type == SCHEMA_TIME)
         *t = timestamp_seconds(t->usec);
     return 0;
@@ -125,8 +141,9 @@ static int decode_raw(struct decoder *d, const struct json *v, struct str *ret)
     return p ? 0 : too_large(d);
 }
 
-static int decode_int(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                      const struct json *v, void *p, const struct schema_frame *at)
+static int decode_int(struct decoder *d, const struct schema_desc *desc,
+                      const struct schema_field *f, const struct json *v, void *p,
+                      const struct schema_frame *at)
 {
     if (v->type != JSON_INT || (f->type == SCHEMA_INT32 && (v->i > INT32_MAX || v->i < INT32_MIN)))
         return wrong_type(d, desc, f, v, NULL, at);
@@ -137,8 +154,9 @@ static int decode_int(struct decoder *d, const struct schema_desc *desc, const s
     return 0;
 }
 
-static int decode_int_or_str(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                             const struct json *v, struct int_or_str *x, const struct schema_frame *at)
+static int decode_int_or_str(struct decoder *d, const struct schema_desc *desc,
+                             const struct schema_field *f, const struct json *v,
+                             struct int_or_str *x, const struct schema_frame *at)
 {
     if (v->type == JSON_STR) {
         *x = int_or_str_str(v->s);
@@ -151,14 +169,16 @@ static int decode_int_or_str(struct decoder *d, const struct schema_desc *desc, 
 }
 
 /* One value (an element, a map value, a plain field) at p. v is not null. */
-static int decode_value(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                        const struct json *v, void *p, const struct schema_frame *at)
+static int decode_value(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, const struct json *v, void *p,
+                        const struct schema_frame *at)
 {
     switch ((enum schema_type)f->type) {
     case SCHEMA_STRING:
         if (v->type != JSON_STR)
             return wrong_type(d, desc, f, v, NULL, at);
-        *(struct str *)p = f->rules->enum_ || f->rules->default_text ? schema_intern(f->rules, v->s) : v->s;
+        *(struct str *)p =
+            f->rules->enum_ || f->rules->default_text ? schema_intern(f->rules, v->s) : v->s;
         return 0;
     case SCHEMA_MSG:
         return decode_msg(d, f->msg, v, p, at);
@@ -202,8 +222,9 @@ static int decode_value(struct decoder *d, const struct schema_desc *desc, const
     return -EINVAL;
 }
 
-static int decode_list(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                       const struct json *v, void *msg, const struct schema_frame *at)
+static int decode_list(struct decoder *d, const struct schema_desc *desc,
+                       const struct schema_field *f, const struct json *v, void *msg,
+                       const struct schema_frame *at)
 {
     if (v->type != JSON_ARR)
         return wrong_type(d, desc, f, v, f->type == SCHEMA_MSG ? NULL : "[]string", at);
@@ -227,8 +248,9 @@ static int decode_list(struct decoder *d, const struct schema_desc *desc, const 
     return 0;
 }
 
-static int decode_map(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                      const struct json *v, void *msg, const struct schema_frame *at)
+static int decode_map(struct decoder *d, const struct schema_desc *desc,
+                      const struct schema_field *f, const struct json *v, void *msg,
+                      const struct schema_frame *at)
 {
     bool duplicates = false;
     if (v->type != JSON_OBJ)
@@ -255,8 +277,9 @@ static int decode_map(struct decoder *d, const struct schema_desc *desc, const s
     return 0;
 }
 
-static int decode_field(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                        const struct json *v, void *msg, const struct schema_frame *at)
+static int decode_field(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, const struct json *v, void *msg,
+                        const struct schema_frame *at)
 {
     if (f->flags & SCHEMA_LIST)
         return decode_list(d, desc, f, v, msg, at);
@@ -298,8 +321,8 @@ static bool is_type_meta(const struct schema_desc *desc, struct str key)
     return (desc->flags & SCHEMA_DESC_KIND) && (str_is(key, "kind") || str_is(key, "apiVersion"));
 }
 
-static int decode_msg(struct decoder *d, const struct schema_desc *desc, const struct json *v, void *msg,
-                      const struct schema_frame *at)
+static int decode_msg(struct decoder *d, const struct schema_desc *desc, const struct json *v,
+                      void *msg, const struct schema_frame *at)
 {
     uint64_t seen[4] = {0};
     const struct schema_field *next = desc->json, *end = desc->json + desc->n_json;

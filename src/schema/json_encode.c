@@ -1,23 +1,16 @@
-/* Printing a struct as JSON, straight from memory: no tree, no second pass. What is left out and what
- * is printed empty follows Go's encoding/json over the types of Kubernetes, since clients compare:
- * plain structs are always there ("status":{}), nil lists of fields without omitempty are null, the
- * zero time is null, maps come sorted (they are kept so). */
+/* Printing a struct as JSON, straight from memory: no tree, no second pass. What is left out and
+ * what is printed empty follows Go's encoding/json over the types of Kubernetes, since clients
+ * compare: plain structs are always there ("status":{}), nil lists of fields without omitempty are
+ * null, the zero time is null, maps come sorted (they are kept so). */
 #include "codec/base64.h"
+#include "codec/out.h"
 #include "schema/internal.h"
 
-static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta, struct buf *b);
+static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta,
+                       struct buf *b);
 
-static inline void put(struct buf *b, const char *p, size_t n)
-{
-    if (UNLIKELY(b->n + n + 1 > b->cap) || UNLIKELY(b->limit_bytes)) {
-        buf_add(b, p, n);
-        return;
-    }
-    memcpy(b->data + b->n, p, n);
-    b->n += n;
-    b->data[b->n] = 0;
-}
-#define PUT(b, lit) put((b), "" lit, sizeof(lit) - 1)
+#define put         out_add
+#define PUT(b, lit) OUT_LIT(b, lit)
 
 static void put_quantity(const struct quantity *q, struct buf *b)
 {
@@ -150,25 +143,14 @@ static void encode_map(const struct schema_field *f, const void *msg, struct buf
 }
 
 /* Whether a field is printed at all when it is not marked SCHEMA_ALWAYS. */
-static bool shown(const struct schema_field *f, const void *msg)
+static inline bool shown(const struct schema_field *f, const void *msg)
 {
-    if (f->flags & (SCHEMA_LIST | SCHEMA_MAP))
-        return schema_count(f, msg) > 0;
-    if (f->flags & SCHEMA_POINTER)
-        return !schema_field_absent(f, msg);
-    switch ((enum schema_type)f->type) {
-    case SCHEMA_MSG:
-    case SCHEMA_TIME:
-    case SCHEMA_MICRO_TIME:
-        return !(f->flags & SCHEMA_OMITZERO) || !schema_field_absent(f, msg);
-    case SCHEMA_QUANTITY: /* Go structs and types with a marshaller: omitempty does nothing */
-    case SCHEMA_DURATION:
-    case SCHEMA_INT_OR_STR:
-    case SCHEMA_RAW:
-        return true;
-    default:
-        return !schema_field_absent(f, msg);
-    }
+    if (!schema_probe_zero(f,
+                           msg)) /* plain messages have no probe and are printed even when empty */
+        return f->probe_size || !(f->flags & SCHEMA_OMITZERO) || !schema_field_absent(f, msg);
+    /* Absent; but these are structs or have marshallers in Go, where omitempty does nothing. */
+    return f->type >= SCHEMA_QUANTITY &&
+           !(f->flags & (SCHEMA_LIST | SCHEMA_MAP | SCHEMA_POINTER | SCHEMA_OMITZERO));
 }
 
 static void encode_field(const struct schema_field *f, const void *msg, struct buf *b)
@@ -189,7 +171,8 @@ static void encode_field(const struct schema_field *f, const void *msg, struct b
     }
 }
 
-static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta, struct buf *b)
+static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta,
+                       struct buf *b)
 {
     char sep = '{';
     if (desc->flags & SCHEMA_DESC_AS_LIST) {
@@ -208,7 +191,7 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, bool typ
         if (!(f->flags & SCHEMA_ALWAYS) && !shown(f, msg))
             continue;
         size_t n = f->name_len;
-        char *o = buf_reserve(b, n + 4);
+        char *o = out_room(b, n + 4);
         if (!o)
             return;
         o[0] = sep;
@@ -225,12 +208,14 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, bool typ
     PUT(b, "}");
 }
 
-void schema_encode_json(const struct schema_desc *desc, const void *msg, unsigned flags, struct buf *b)
+void schema_encode_json(const struct schema_desc *desc, const void *msg, unsigned flags,
+                        struct buf *b)
 {
     encode_msg(desc, msg, flags & SCHEMA_ENCODE_TYPE_META, b);
 }
 
-struct json *schema_to_json(const struct schema_desc *desc, const void *msg, unsigned flags, struct arena *a)
+struct json *schema_to_json(const struct schema_desc *desc, const void *msg, unsigned flags,
+                            struct arena *a)
 {
     struct buf b = {0};
     struct json *v = NULL;

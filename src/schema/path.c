@@ -13,7 +13,8 @@ struct cursor {
 /* Points the cursor at one value (an element, a map value, a plain field). 0 when it is absent. */
 static int enter(struct cursor *c, const struct schema_field *f, const void *p)
 {
-    c->ref = (struct schema_ref){.field = f, .ptr = p, .desc = f->type == SCHEMA_MSG ? f->msg : NULL};
+    c->ref =
+        (struct schema_ref){.field = f, .ptr = p, .desc = f->type == SCHEMA_MSG ? f->msg : NULL};
     return 1;
 }
 
@@ -33,7 +34,8 @@ static int step_member(struct cursor *c, struct str name)
     }
     if (f->type == SCHEMA_MSG) {
         const void *sub = schema_sub(f, msg);
-        /* A nil pointer: keep a type to go on with, so that a wrong path is told from an absent one. */
+        /* A nil pointer: keep a type to go on with, so that a wrong path is told from an absent
+         * one. */
         int r = enter(c, f, sub);
         return sub ? r : 0;
     }
@@ -96,7 +98,8 @@ static int step(struct cursor *c)
     return step_member(c, name);
 }
 
-int schema_get_path(const struct schema_desc *desc, const void *msg, struct str path, struct schema_ref *ret)
+int schema_get_path(const struct schema_desc *desc, const void *msg, struct str path,
+                    struct schema_ref *ret)
 {
     struct cursor c = {.ref = {.desc = desc, .ptr = msg}, .rest = path};
     while (c.rest.n) {

@@ -1,24 +1,26 @@
-/* Reading a protobuf message into a struct. Elements of a list may lie anywhere in a message, so each
- * message that has lists is walked twice: once to count, which skips over contents, once to fill.
- * Unknown fields are skipped, as protobuf wants; a field of the wrong wire type is an error. */
+/* Reading a protobuf message into a struct. Elements of a list may lie anywhere in a message, so
+ * each message that has lists is walked twice: once to count, which skips over contents, once to
+ * fill. Unknown fields are skipped, as protobuf wants; a field of the wrong wire type is an error.
+ */
 #include "codec/pb.h"
 #include "schema/internal.h"
 
-#define PB_DEPTH_MAX 100 /* no type nests deeper; a guard for types that will be built at run time */
+#define PB_DEPTH_MAX                                                                               \
+    100 /* no type nests deeper; a guard for types that will be built at run time */
 
 struct decoder {
     struct arena *a;
     struct error *err;
 };
 
-static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes, void *msg,
-                      unsigned depth);
+static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes,
+                      void *msg, unsigned depth);
 
 static int fail(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
                 const char *what)
 {
-    return error_set(d->err, REASON_BAD_REQUEST, "invalid protobuf of %s%s%s: %s", desc->name, f ? "." : "",
-                     f ? f->name : "", what);
+    return error_set(d->err, REASON_BAD_REQUEST, "invalid protobuf of %s%s%s: %s", desc->name,
+                     f ? "." : "", f ? f->name : "", what);
 }
 
 static void *take(struct decoder *d, size_t size)
@@ -59,7 +61,8 @@ static int read_small(struct str bytes, uint64_t num[3], struct str text[4])
 static int decode_time(const struct schema_field *f, const uint64_t num[3], struct timestamp *t)
 {
     int64_t sec = (int64_t)num[1], nanos = (int64_t)num[2];
-    if (sec > INT64_C(253402300799) || sec < INT64_C(-62135596800) || nanos < 0 || nanos > 999999999)
+    if (sec > INT64_C(253402300799) || sec < INT64_C(-62135596800) || nanos < 0 ||
+        nanos > 999999999)
         return -EINVAL;
     *t = (struct timestamp){.usec = sec * 1000000 + nanos / 1000, .set = true};
     /* Go's zero time, and seconds only where the text form has no more. */
@@ -70,8 +73,8 @@ static int decode_time(const struct schema_field *f, const uint64_t num[3], stru
     return 0;
 }
 
-static int decode_builtin(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                          struct str bytes, void *p)
+static int decode_builtin(struct decoder *d, const struct schema_desc *desc,
+                          const struct schema_field *f, struct str bytes, void *p)
 {
     uint64_t num[3] = {0};
     struct str text[4] = {{0}};
@@ -105,13 +108,13 @@ static int decode_builtin(struct decoder *d, const struct schema_desc *desc, con
     return -EINVAL;
 }
 
-static int decode_value(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                        const struct wire *w, void *p, unsigned depth)
+static int decode_value(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, const struct wire *w, void *p, unsigned depth)
 {
-    enum pb_wire want = f->type == SCHEMA_DOUBLE ? PB_FIXED64
-                        : f->type == SCHEMA_BOOL || f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64
-                            ? PB_VARINT
-                            : PB_LEN;
+    enum pb_wire want =
+        f->type == SCHEMA_DOUBLE                                                       ? PB_FIXED64
+        : f->type == SCHEMA_BOOL || f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64 ? PB_VARINT
+                                                                                       : PB_LEN;
     if (w->type != want)
         return fail(d, desc, f, "wrong wire type");
     switch ((enum schema_type)f->type) {
@@ -142,8 +145,8 @@ static int decode_value(struct decoder *d, const struct schema_desc *desc, const
     }
 }
 
-static int decode_entry(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                        struct str bytes, char *entry, unsigned depth)
+static int decode_entry(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, struct str bytes, char *entry, unsigned depth)
 {
     struct pb_reader r = pb_reader(bytes);
     uint32_t n;
@@ -168,44 +171,51 @@ static int decode_entry(struct decoder *d, const struct schema_desc *desc, const
 
 static bool packed(const struct schema_field *f, enum pb_wire w)
 {
-    return w == PB_LEN && (f->type == SCHEMA_BOOL || f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64);
+    return w == PB_LEN &&
+           (f->type == SCHEMA_BOOL || f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64);
 }
 
-/* How many elements of each list there are; memory is taken for them all. */
-static int count_elems(struct decoder *d, const struct schema_desc *desc, struct str bytes, void *msg)
+static uint32_t *count_of(const struct schema_field *f, void *msg)
 {
-    uint32_t counts[256] = {0}, n;
+    return (uint32_t *)(void *)((char *)msg + f->aux);
+}
+
+/* Counts the elements of each list in its own n_NAME, takes memory for them all, and starts over at
+ * 0. */
+static int count_elems(struct decoder *d, const struct schema_desc *desc, struct str bytes,
+                       void *msg)
+{
     struct pb_reader r = pb_reader(bytes);
     struct wire w = {0};
+    uint32_t n;
     int rc;
     while ((rc = pb_next(&r, &n, &w.type, &w.value, &w.bytes)) > 0) {
         const struct schema_field *f = schema_field_by_number(desc, n);
         if (!f || !(f->flags & (SCHEMA_LIST | SCHEMA_MAP)))
             continue;
-        if (packed(f, w.type)) {
-            for (size_t i = 0; i < w.bytes.n; i++)
-                counts[f - desc->fields] += (uint8_t)w.bytes.p[i] < 0x80;
-        } else {
-            counts[f - desc->fields]++;
+        if (!packed(f, w.type)) {
+            ++*count_of(f, msg);
+            continue;
         }
+        for (size_t i = 0; i < w.bytes.n; i++)
+            *count_of(f, msg) += (uint8_t)w.bytes.p[i] < 0x80;
     }
     if (rc < 0)
         return fail(d, desc, NULL, "cut short");
-    for (unsigned i = 0; i < desc->n_fields; i++) {
-        const struct schema_field *f = &desc->fields[i];
-        if (!counts[i])
+    for (const struct schema_field *f = desc->fields; f < desc->fields + desc->n_fields; f++) {
+        if (!(f->flags & (SCHEMA_LIST | SCHEMA_MAP)) || *count_of(f, msg) == 0)
             continue;
-        void *p = take(d, (size_t)counts[i] * f->elem_size);
+        void *p = take(d, (size_t)*count_of(f, msg) * f->elem_size);
         if (!p)
             return -EFBIG;
         *(void **)schema_at(f, msg) = p;
-        *(uint32_t *)((char *)msg + f->aux) = 0;
+        *count_of(f, msg) = 0;
     }
     return 0;
 }
 
-static int decode_elem(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                       struct wire *w, void *msg, unsigned depth)
+static int decode_elem(struct decoder *d, const struct schema_desc *desc,
+                       const struct schema_field *f, struct wire *w, void *msg, unsigned depth)
 {
     uint32_t *n = (uint32_t *)(void *)((char *)msg + f->aux);
     char *base = schema_elems(f, msg);
@@ -228,8 +238,8 @@ static int decode_elem(struct decoder *d, const struct schema_desc *desc, const 
     return 0;
 }
 
-static int decode_field(struct decoder *d, const struct schema_desc *desc, const struct schema_field *f,
-                        struct wire *w, void *msg, unsigned depth)
+static int decode_field(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, struct wire *w, void *msg, unsigned depth)
 {
     if (f->flags & (SCHEMA_LIST | SCHEMA_MAP))
         return decode_elem(d, desc, f, w, msg, depth);
@@ -237,18 +247,20 @@ static int decode_field(struct decoder *d, const struct schema_desc *desc, const
     if (f->flags & SCHEMA_POINTER) {
         if (f->type == SCHEMA_MSG) {
             void **sub = p;
-            if (!*sub && !(*sub = take(d, f->elem_size)))
+            if (!(*sub = take(d, f->elem_size)))
                 return -EFBIG;
             p = *sub;
         } else if (f->type <= SCHEMA_DOUBLE) {
             *((bool *)msg + f->aux) = true;
         }
+    } else if (f->type == SCHEMA_MSG) {
+        memset(p, 0, f->elem_size); /* of two the last one counts */
     }
     return decode_value(d, desc, f, w, p, depth);
 }
 
-static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes, void *msg,
-                      unsigned depth)
+static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes,
+                      void *msg, unsigned depth)
 {
     struct pb_reader r = pb_reader(bytes);
     struct wire w = {0};
@@ -256,8 +268,8 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct 
     int rc;
     if (depth > PB_DEPTH_MAX)
         return fail(d, desc, NULL, "nested too deeply");
-    rc = count_elems(d, desc, bytes, msg);
-    if (rc < 0)
+    bool repeated = desc->flags & SCHEMA_DESC_REPEATED;
+    if (repeated && (rc = count_elems(d, desc, bytes, msg)) < 0)
         return rc;
     while ((rc = pb_next(&r, &n, &w.type, &w.value, &w.bytes)) > 0) {
         const struct schema_field *f = schema_field_by_number(desc, n);
@@ -269,12 +281,12 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct 
     }
     if (rc < 0)
         return fail(d, desc, NULL, "cut short");
-    for (unsigned i = 0; i < desc->n_fields; i++) {
+    for (unsigned i = 0; repeated && i < desc->n_fields; i++) {
         const struct schema_field *f = &desc->fields[i];
-        uint32_t *count = (uint32_t *)(void *)((char *)msg + f->aux);
         bool duplicates;
-        if ((f->flags & SCHEMA_MAP) && *count > 1)
-            *count = schema_map_sort(schema_elems(f, msg), *count, f->elem_size, &duplicates);
+        if ((f->flags & SCHEMA_MAP) && *count_of(f, msg) > 1)
+            *count_of(f, msg) =
+                schema_map_sort(schema_elems(f, msg), *count_of(f, msg), f->elem_size, &duplicates);
     }
     return 0;
 }
@@ -303,7 +315,8 @@ int schema_decode_pb_envelope(struct str bytes, struct schema_envelope *ret, str
     enum pb_wire w;
     int rc;
     if (!schema_is_pb_envelope(bytes))
-        return error_set(err, REASON_BAD_REQUEST, "invalid protobuf: it does not begin with k8s\\0");
+        return error_set(err, REASON_BAD_REQUEST,
+                         "invalid protobuf: it does not begin with k8s\\0");
     struct pb_reader r = pb_reader(str_sub(bytes, 4, bytes.n));
     while ((rc = pb_next(&r, &n, &w, &v, &s)) > 0) {
         struct str *const slots[] = {NULL, &meta, &e.raw, &e.content_encoding, &e.content_type};
@@ -322,7 +335,8 @@ int schema_decode_pb_envelope(struct str bytes, struct schema_envelope *ret, str
     if (rc < 0)
         return error_set(err, REASON_BAD_REQUEST, "invalid protobuf: the envelope is cut short");
     if (!str_utf8_valid(e.api_version) || !str_utf8_valid(e.kind))
-        return error_set(err, REASON_BAD_REQUEST, "invalid protobuf: kind or apiVersion is not valid UTF-8");
+        return error_set(err, REASON_BAD_REQUEST,
+                         "invalid protobuf: kind or apiVersion is not valid UTF-8");
     *ret = e;
     return 0;
 }

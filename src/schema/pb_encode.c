@@ -2,7 +2,8 @@
  * included, fill in the same. The envelope around a message is how a Kubernetes server says which
  * message it is:
  *
- *   "k8s\0"  Unknown{ 1: TypeMeta{ 1: apiVersion, 2: kind }, 2: raw, 3: contentEncoding, 4: contentType }
+ *   "k8s\0"  Unknown{ 1: TypeMeta{ 1: apiVersion, 2: kind }, 2: raw, 3: contentEncoding, 4:
+ * contentType }
  */
 #include "codec/pb.h"
 #include "schema/internal.h"
@@ -54,7 +55,8 @@ static void put_double(uint32_t number, double d, struct buf *b)
 }
 
 /* One value, whatever it is, under the given number. */
-static void encode_value(const struct schema_field *f, uint32_t number, const void *p, struct buf *b)
+static void encode_value(const struct schema_field *f, uint32_t number, const void *p,
+                         struct buf *b)
 {
     size_t m;
     switch ((enum schema_type)f->type) {
@@ -136,7 +138,8 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, struct b
                 pb_end(b, m);
         } else if (!schema_field_absent(f, msg) ||
                    (f->type == SCHEMA_BYTES && ((struct str *)schema_at(f, msg))->p)) {
-            encode_value(f, f->number, f->type == SCHEMA_MSG ? schema_sub(f, msg) : schema_at(f, msg), b);
+            encode_value(f, f->number,
+                         f->type == SCHEMA_MSG ? schema_sub(f, msg) : schema_at(f, msg), b);
         }
     }
 }

@@ -67,7 +67,8 @@ uint32_t schema_map_sort(void *entries, uint32_t n, size_t entry_size, bool *ret
     if (n <= 32 && entry_size <= 256)
         insertion_sort(base, n, entry_size);
     else
-        qsort(base, n, entry_size, entry_cmp); /* glibc: merge sort, stable for what fits in memory */
+        qsort(base, n, entry_size,
+              entry_cmp); /* glibc: merge sort, stable for what fits in memory */
     for (uint32_t i = 0; i < n; i++) {
         if (i + 1 < n && entry_cmp(base + i * entry_size, base + (i + 1) * entry_size) == 0) {
             *ret_duplicates = true;
@@ -83,40 +84,4 @@ uint32_t schema_map_sort(void *entries, uint32_t n, size_t entry_size, bool *ret
 void *schema_new(const struct schema_desc *desc, struct arena *a)
 {
     return arena_zalloc(a, desc->size);
-}
-
-bool schema_field_absent(const struct schema_field *f, const void *msg)
-{
-    const void *p = schema_at(f, msg);
-    bool pointer = f->flags & SCHEMA_POINTER;
-    if (f->flags & (SCHEMA_LIST | SCHEMA_MAP))
-        return schema_count(f, msg) == 0;
-    switch ((enum schema_type)f->type) {
-    case SCHEMA_MSG:
-        return pointer ? *(void *const *)p == NULL : schema_is_empty(f->msg, p);
-    case SCHEMA_STRING:
-    case SCHEMA_BYTES:
-    case SCHEMA_RAW:
-        return pointer ? ((const struct str *)p)->p == NULL : ((const struct str *)p)->n == 0;
-    case SCHEMA_BOOL:
-        return pointer ? !*((const bool *)msg + f->aux) : !*(const bool *)p;
-    case SCHEMA_INT32:
-        return pointer ? !*((const bool *)msg + f->aux) : *(const int32_t *)p == 0;
-    case SCHEMA_INT64:
-        return pointer ? !*((const bool *)msg + f->aux) : *(const int64_t *)p == 0;
-    case SCHEMA_DOUBLE:
-        return pointer ? !*((const bool *)msg + f->aux) : *(const double *)p == 0;
-    case SCHEMA_QUANTITY:
-        return !((const struct quantity *)p)->set;
-    case SCHEMA_TIME:
-    case SCHEMA_MICRO_TIME:
-        return !((const struct timestamp *)p)->set;
-    case SCHEMA_DURATION:
-        return !((const struct duration *)p)->set;
-    case SCHEMA_INT_OR_STR:
-        return ((const struct int_or_str *)p)->type == INT_OR_STR_NONE;
-    case _SCHEMA_TYPE_MAX:
-        break;
-    }
-    return true;
 }

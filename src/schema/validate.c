@@ -1,6 +1,6 @@
-/* The rules of the tables, checked over a whole object. Every breach becomes a cause with the path of
- * its field, in the words of a Kubernetes server; checking goes on behind a breach, so that a person
- * sees all at once. Subtrees without rules are never entered (SCHEMA_CHECKS). */
+/* The rules of the tables, checked over a whole object. Every breach becomes a cause with the path
+ * of its field, in the words of a Kubernetes server; checking goes on behind a breach, so that a
+ * person sees all at once. Subtrees without rules are never entered (SCHEMA_CHECKS). */
 #include "schema/internal.h"
 
 #include <stdio.h>
@@ -10,11 +10,11 @@ struct checker {
     int result; /* 0 or -EBADMSG */
 };
 
-static void check_msg(struct checker *c, const struct schema_desc *desc, const void *msg, const void *old,
-                      const struct schema_frame *at);
+static void check_msg(struct checker *c, const struct schema_desc *desc, const void *msg,
+                      const void *old, const struct schema_frame *at);
 
-static void cause(struct checker *c, const char *type, const struct schema_frame *at, const char *fmt,
-                  struct str text)
+static void cause(struct checker *c, const char *type, const struct schema_frame *at,
+                  const char *fmt, struct str text)
 {
     struct buf path = {0};
     schema_frame_print(at, false, &path);
@@ -29,7 +29,8 @@ static void required(struct checker *c, const struct schema_frame *at)
 }
 
 /* `Invalid value: VALUE: WHY`; strings come quoted as JSON. */
-static void invalid(struct checker *c, const struct schema_frame *at, struct str value, const char *why)
+static void invalid(struct checker *c, const struct schema_frame *at, struct str value,
+                    const char *why)
 {
     struct buf b = {0};
     buf_printf(&b, "Invalid value: %.*s: %s", STR_ARG(value), why);
@@ -37,7 +38,8 @@ static void invalid(struct checker *c, const struct schema_frame *at, struct str
     buf_fini(&b);
 }
 
-static void invalid_str(struct checker *c, const struct schema_frame *at, struct str value, const char *why)
+static void invalid_str(struct checker *c, const struct schema_frame *at, struct str value,
+                        const char *why)
 {
     struct buf b = {0};
     json_print_str(value, &b);
@@ -45,7 +47,8 @@ static void invalid_str(struct checker *c, const struct schema_frame *at, struct
     buf_fini(&b);
 }
 
-static void invalid_int(struct checker *c, const struct schema_frame *at, int64_t value, const char *why)
+static void invalid_int(struct checker *c, const struct schema_frame *at, int64_t value,
+                        const char *why)
 {
     struct buf b = {0};
     buf_add_i64(&b, value);
@@ -53,7 +56,8 @@ static void invalid_int(struct checker *c, const struct schema_frame *at, int64_
     buf_fini(&b);
 }
 
-static void check_enum(struct checker *c, const struct schema_enum *e, struct str s, const struct schema_frame *at)
+static void check_enum(struct checker *c, const struct schema_enum *e, struct str s,
+                       const struct schema_frame *at)
 {
     for (unsigned i = 0; i < e->n_texts; i++)
         if (str_eq(e->texts[i], s))
@@ -71,7 +75,8 @@ static void check_enum(struct checker *c, const struct schema_enum *e, struct st
     buf_fini(&b);
 }
 
-static void check_str(struct checker *c, const struct schema_rules *r, struct str s, const struct schema_frame *at)
+static void check_str(struct checker *c, const struct schema_rules *r, struct str s,
+                      const struct schema_frame *at)
 {
     const char *why;
     if (r->enum_ && !r->enum_->open) {
@@ -88,7 +93,8 @@ static void check_str(struct checker *c, const struct schema_rules *r, struct st
     }
 }
 
-static void check_int(struct checker *c, const struct schema_rules *r, int64_t v, const struct schema_frame *at)
+static void check_int(struct checker *c, const struct schema_rules *r, int64_t v,
+                      const struct schema_frame *at)
 {
     char why[96];
     bool port = r->format == SCHEMA_FORMAT_PORT || r->format == SCHEMA_FORMAT_PORT_OR_NAME;
@@ -101,16 +107,17 @@ static void check_int(struct checker *c, const struct schema_rules *r, int64_t v
     if ((!r->has_min || v >= r->min) && (!r->has_max || v <= r->max))
         return;
     if (r->has_min && r->has_max)
-        snprintf(why, sizeof why, "must be between %lld and %lld, inclusive", (long long)r->min, (long long)r->max);
+        snprintf(why, sizeof why, "must be between %lld and %lld, inclusive", (long long)r->min,
+                 (long long)r->max);
     else
-        snprintf(why, sizeof why, "must be %s than or equal to %lld", r->has_min ? "greater" : "less",
-                 (long long)(r->has_min ? r->min : r->max));
+        snprintf(why, sizeof why, "must be %s than or equal to %lld",
+                 r->has_min ? "greater" : "less", (long long)(r->has_min ? r->min : r->max));
     invalid_int(c, at, v, why);
 }
 
 /* One value that is there. */
-static void check_value(struct checker *c, const struct schema_field *f, const void *p, const void *old,
-                        const struct schema_frame *at)
+static void check_value(struct checker *c, const struct schema_field *f, const void *p,
+                        const void *old, const struct schema_frame *at)
 {
     switch ((enum schema_type)f->type) {
     case SCHEMA_MSG:
@@ -141,8 +148,9 @@ static void check_value(struct checker *c, const struct schema_field *f, const v
 /* The string that tells the elements of a list apart: its map key or merge key. */
 static struct str elem_key(const struct schema_field *f, const void *elem, const char **ret_name)
 {
-    const char *name = f->rules->merge_key ? f->rules->merge_key
-                       : f->rules->list_map_keys ? f->rules->list_map_keys[0] : NULL;
+    const char *name = f->rules->merge_key       ? f->rules->merge_key
+                       : f->rules->list_map_keys ? f->rules->list_map_keys[0]
+                                                 : NULL;
     if (f->type == SCHEMA_STRING) {
         *ret_name = NULL;
         return *(const struct str *)elem;
@@ -158,7 +166,8 @@ static void check_unique(struct checker *c, const struct schema_field *f, const 
                          const struct schema_frame *at)
 {
     const char *base = schema_elems(f, msg), *name;
-    uint32_t n = MIN(schema_count(f, msg), 1000u); /* quadratic; longer lists are refused elsewhere */
+    uint32_t n =
+        MIN(schema_count(f, msg), 1000u); /* quadratic; longer lists are refused elsewhere */
     for (uint32_t i = 1; i < n; i++) {
         struct str key = elem_key(f, base + (size_t)i * f->elem_size, &name);
         for (uint32_t j = 0; j < i && key.n; j++) {
@@ -200,7 +209,8 @@ static void check_elems(struct checker *c, const struct schema_field *f, const v
     }
 }
 
-static bool field_same(const struct schema_desc *desc, const struct schema_field *f, const void *a, const void *b)
+static bool field_same(const struct schema_desc *desc, const struct schema_field *f, const void *a,
+                       const void *b)
 {
     /* A descriptor of just this field: equality is defined on messages. */
     struct schema_desc one = *desc;
@@ -209,8 +219,8 @@ static bool field_same(const struct schema_desc *desc, const struct schema_field
     return schema_equal(&one, a, b);
 }
 
-static void immutable(struct checker *c, const struct schema_desc *desc, const struct schema_field *f,
-                      const void *msg, const struct schema_frame *at)
+static void immutable(struct checker *c, const struct schema_desc *desc,
+                      const struct schema_field *f, const void *msg, const struct schema_frame *at)
 {
     struct schema_ref ref = {.field = f, .ptr = schema_at(f, msg)};
     struct buf b = {0};
@@ -232,8 +242,9 @@ static void immutable(struct checker *c, const struct schema_desc *desc, const s
     buf_fini(&b);
 }
 
-static void check_field(struct checker *c, const struct schema_desc *desc, const struct schema_field *f,
-                        const void *msg, const void *old, const struct schema_frame *at)
+static void check_field(struct checker *c, const struct schema_desc *desc,
+                        const struct schema_field *f, const void *msg, const void *old,
+                        const struct schema_frame *at)
 {
     if ((f->flags & SCHEMA_IMMUTABLE) && old && !field_same(desc, f, msg, old)) {
         immutable(c, desc, f, msg, at);
@@ -261,8 +272,8 @@ static void check_field(struct checker *c, const struct schema_desc *desc, const
         check_value(c, f, schema_at(f, msg), NULL, at);
 }
 
-static void check_msg(struct checker *c, const struct schema_desc *desc, const void *msg, const void *old,
-                      const struct schema_frame *at)
+static void check_msg(struct checker *c, const struct schema_desc *desc, const void *msg,
+                      const void *old, const struct schema_frame *at)
 {
     if (!(desc->flags & SCHEMA_DESC_CHECKS) || (desc->flags & SCHEMA_DESC_META))
         return;
@@ -274,8 +285,8 @@ static void check_msg(struct checker *c, const struct schema_desc *desc, const v
     }
 }
 
-int schema_validate_at(const struct schema_desc *desc, const void *msg, const void *old, struct str path,
-                       struct error *err)
+int schema_validate_at(const struct schema_desc *desc, const void *msg, const void *old,
+                       struct str path, struct error *err)
 {
     struct checker c = {.err = err};
     struct schema_frame root = {.name = path.p ? path : STR("")};
@@ -283,7 +294,8 @@ int schema_validate_at(const struct schema_desc *desc, const void *msg, const vo
     return c.result;
 }
 
-int schema_validate(const struct schema_desc *desc, const void *msg, const void *old, struct error *err)
+int schema_validate(const struct schema_desc *desc, const void *msg, const void *old,
+                    struct error *err)
 {
     return schema_validate_at(desc, msg, old, STR(""), err);
 }

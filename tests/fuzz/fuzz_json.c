@@ -1,5 +1,5 @@
-/* JSON: what is read prints, and reads back the same. What fits a type (the first byte chooses one) survives defaults,
- * validation, copies and a second round. */
+/* JSON: what is read prints, and reads back the same. What fits a type (the first byte chooses one)
+ * survives defaults, validation, copies and a second round. */
 #include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

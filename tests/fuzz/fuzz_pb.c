@@ -1,5 +1,5 @@
-/* Protobuf: the first byte chooses a type. What is read writes, reads back the same, and prints as valid JSON; the
- * envelope never reads behind its end. */
+/* Protobuf: the first byte chooses a type. What is read writes, reads back the same, and prints as
+ * valid JSON; the envelope never reads behind its end. */
 #include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

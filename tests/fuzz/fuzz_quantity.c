@@ -1,4 +1,5 @@
-/* Quantities: what is read prints in a form that reads back as the same amount and prints the same. */
+/* Quantities: what is read prints in a form that reads back as the same amount and prints the same.
+ */
 #include "codec/values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(quantity_parse((struct str){t, n}, &back) == 0);
     /* Only a binary quantity with a fraction rounds on its way through text. */
     ASSERT(quantity_cmp(&q, &back) == 0 || q.format == QUANTITY_BINARY_SI);
-    ASSERT(str_eq((struct str){t2, quantity_format(&back, t2)}, (struct str){t, n}) || q.format == QUANTITY_BINARY_SI);
+    ASSERT(str_eq((struct str){t2, quantity_format(&back, t2)}, (struct str){t, n}) ||
+           q.format == QUANTITY_BINARY_SI);
     sum = quantity_sub(&q, &q);
     ASSERT(quantity_is_zero(&sum));
     sum = quantity_add(&q, &back);

@@ -25,10 +25,28 @@ static void assert_prints(const struct json *v, const char *expected)
 static void values_come_back_as_they_were(void **state)
 {
     static const char *const same[] = {
-        "null", "true", "false", "0", "-1", "9223372036854775807", "-9223372036854775808", "1.5", "0.1", "1e-7",
-        "1e+21", "123456789012345680000", "\"\"", "\"a\"", "\"\\\"\\\\\\n\\r\\t\\b\\f\\u0001\"", "[]", "{}",
-        "[1,[2,[3]],{}]", "{\"a\":1,\"b\":{\"c\":[null,true]}}", "\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\"",
-        "\"0123456789abcdef\\n0123456789\"", "{\"\":1}",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1.5",
+        "0.1",
+        "1e-7",
+        "1e+21",
+        "123456789012345680000",
+        "\"\"",
+        "\"a\"",
+        "\"\\\"\\\\\\n\\r\\t\\b\\f\\u0001\"",
+        "[]",
+        "{}",
+        "[1,[2,[3]],{}]",
+        "{\"a\":1,\"b\":{\"c\":[null,true]}}",
+        "\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+        "\"0123456789abcdef\\n0123456789\"",
+        "{\"\":1}",
     };
     for (size_t i = 0; i < ARRAY_LEN(same); i++)
         assert_prints(parsed(same[i]), same[i]);
@@ -40,9 +58,34 @@ static void values_come_back_as_they_were(void **state)
 static void bad_input_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "", " ", "{", "}", "[1,]", "{\"a\":}", "{\"a\"}", "{a:1}", "nul", "01", "1.", ".5", "+1", "\"", "\"\x01\"",
-        "\"\\x\"", "\"\\ud800\"", "\"\xFF\"", "\"\xC0\x80\"", "\"\xED\xA0\x80\"", "1 2", "[1 2]", "NaN",
-        "Infinity", "{\"a\":1,}", "// x\n1", "'a'", "\xEF\xBB\xBF{}",
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        "{\"a\":}",
+        "{\"a\"}",
+        "{a:1}",
+        "nul",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "\"",
+        "\"\x01\"",
+        "\"\\x\"",
+        "\"\\ud800\"",
+        "\"\xFF\"",
+        "\"\xC0\x80\"",
+        "\"\xED\xA0\x80\"",
+        "1 2",
+        "[1 2]",
+        "NaN",
+        "Infinity",
+        "{\"a\":1,}",
+        "// x\n1",
+        "'a'",
+        "\xEF\xBB\xBF{}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct error err = {0};
@@ -144,9 +187,9 @@ static void invalid_utf8_is_printed_as_replacement(void **state)
 {
     struct buf b = {0};
     json_print_str(STR("a\xFF\xC3\xA4\xE2\x82z01234567890123456789\xED\xA0\x80"), &b);
-    assert_str(buf_str(&b),
-               "\"a\xEF\xBF\xBD\xC3\xA4\xEF\xBF\xBD\xEF\xBF\xBDz01234567890123456789\xEF\xBF\xBD\xEF\xBF\xBD"
-               "\xEF\xBF\xBD\"");
+    assert_str(buf_str(&b), "\"a\xEF\xBF\xBD\xC3\xA4\xEF\xBF\xBD\xEF\xBF\xBDz01234567890123456789"
+                            "\xEF\xBF\xBD\xEF\xBF\xBD"
+                            "\xEF\xBF\xBD\"");
     buf_fini(&b);
     struct buf small = {.limit_bytes = 10};
     json_print_str(STR("0123456789"), &small);
@@ -158,7 +201,8 @@ static void pretty_printing_indents(void **state)
 {
     struct buf b = {0};
     json_print_pretty(parsed("{\"a\":[1,{}],\"b\":{\"c\":null}}"), &b);
-    assert_str(buf_str(&b), "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": null\n  }\n}");
+    assert_str(buf_str(&b),
+               "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": null\n  }\n}");
     buf_fini(&b);
     arena_clear(&arena);
 }
@@ -166,9 +210,12 @@ static void pretty_printing_indents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_come_back_as_they_were), cmocka_unit_test(bad_input_is_refused),
-        cmocka_unit_test(depth_and_size_are_bounded),    cmocka_unit_test(trees_can_be_changed),
-        cmocka_unit_test(equality_ignores_member_order), cmocka_unit_test(invalid_utf8_is_printed_as_replacement),
+        cmocka_unit_test(values_come_back_as_they_were),
+        cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(depth_and_size_are_bounded),
+        cmocka_unit_test(trees_can_be_changed),
+        cmocka_unit_test(equality_ignores_member_order),
+        cmocka_unit_test(invalid_utf8_is_printed_as_replacement),
         cmocka_unit_test(pretty_printing_indents),
     };
     int r = cmocka_run_group_tests(tests, NULL, NULL);

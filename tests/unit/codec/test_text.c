@@ -15,11 +15,13 @@ static void yaml_becomes_json(void **state)
         {"# only a comment\n", "null"},
         {"---\na: b\n---\n", "{\"a\":\"b\"}"},
         {"a: {b: [1, 2.5, x, 'y', \"z\"]}", "{\"a\":{\"b\":[1,2.5,\"x\",\"y\",\"z\"]}}"},
-        {"- true\n- no\n- null\n- ~\n-\n- 'true'\n- y\n", "[true,false,null,null,null,\"true\",\"y\"]"},
+        {"- true\n- no\n- null\n- ~\n-\n- 'true'\n- y\n",
+         "[true,false,null,null,null,\"true\",\"y\"]"},
         {"- 0x1F\n- 0o17\n- 0644\n- 1_000\n- -5\n- 1e3\n- .5\n- 1.2.3\n- 08\n- 2024-01-01\n",
          "[31,15,420,1000,-5,1000,0.5,\"1.2.3\",8,\"2024-01-01\"]"},
         {"a: &x {b: 1}\nc: *x\n", "{\"a\":{\"b\":1},\"c\":{\"b\":1}}"},
-        {"base: &x {a: 1, b: 2}\nd:\n  <<: *x\n  b: 3\n", "{\"base\":{\"a\":1,\"b\":2},\"d\":{\"b\":3,\"a\":1}}"},
+        {"base: &x {a: 1, b: 2}\nd:\n  <<: *x\n  b: 3\n",
+         "{\"base\":{\"a\":1,\"b\":2},\"d\":{\"b\":3,\"a\":1}}"},
         {"t: |\n  one\n  two\nf: >-\n  a\n  b\n", "{\"t\":\"one\\ntwo\\n\",\"f\":\"a b\"}"},
         {"1: a\ntrue: b\n", "{\"1\":\"a\",\"true\":\"b\"}"},
         {"v: !!str 12\nw: !!int '3'\n", "{\"v\":\"12\",\"w\":3}"},
@@ -68,8 +70,9 @@ static void documents_come_one_by_one(void **state)
 static void bad_yaml_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "a: b: c", "a: [1", "{a: 1", "a: 1\na: 2", "*x", "a: *x", "a: !custom b", "!foo {a: 1}", "? [a]\n: b",
-        "a: 1\n---\nb: 2", "a: \"\xFF\"", "\t- a", "a: &x [*x]", "a: 'x", "a: \"\\0\"", "%YAML 3.0\n---\na: 1",
+        "a: b: c",      "a: [1",       "{a: 1",      "a: 1\na: 2",           "*x",          "a: *x",
+        "a: !custom b", "!foo {a: 1}", "? [a]\n: b", "a: 1\n---\nb: 2",      "a: \"\xFF\"", "\t- a",
+        "a: &x [*x]",   "a: 'x",       "a: \"\\0\"", "%YAML 3.0\n---\na: 1",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct error err = {0};
@@ -115,8 +118,10 @@ static void alias_bombs_and_depth_are_bounded(void **state)
 static void yaml_printed_reads_back(void **state)
 {
     static const char *const texts[] = {
-        "{\"a\":1,\"b\":[\"x\",\"true\",\"12\",\"\",\"null\",\"a: b\",\"- c\",\"#d\"],\"c\":{},\"d\":[],\"e\":null}",
-        "{\"t\":\"one\\ntwo\\n\",\"q\":\"say \\\"hi\\\"\",\"u\":\"\xC3\xA4\",\"y\":\"y\",\"f\":1.5,\"<<\":\"x\"}",
+        "{\"a\":1,\"b\":[\"x\",\"true\",\"12\",\"\",\"null\",\"a: b\",\"- "
+        "c\",\"#d\"],\"c\":{},\"d\":[],\"e\":null}",
+        "{\"t\":\"one\\ntwo\\n\",\"q\":\"say "
+        "\\\"hi\\\"\",\"u\":\"\xC3\xA4\",\"y\":\"y\",\"f\":1.5,\"<<\":\"x\"}",
         "[[1,[2]],{\"a\":[{\"b\":false}]}]",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -136,8 +141,9 @@ static void yaml_printed_reads_back(void **state)
 
 static void base64_is_strict(void **state)
 {
-    static const char *const rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-                                          {"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
+    static const char *const rows[][2] = {
+        {"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
     struct str s;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf b = {0};
@@ -153,7 +159,8 @@ static void base64_is_strict(void **state)
         assert_str(s, rows[i][0]);
         buf_fini(&b);
     }
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Z*==", "Zm9v\n", "=", "====", "-_-_"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Z*==", "Zm9v\n", "=", "====", "-_-_"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(base64_parse(str_z(bad[i]), &arena, &s), -EINVAL);
     assert_int_equal(base64url_parse(STR("Zg=="), &arena, &s), -EINVAL);
@@ -195,9 +202,16 @@ static void wire_fields_come_back(void **state)
 
 static void bad_wire_is_refused(void **state)
 {
-    static const struct str bad[] = {STR("\x08"), STR("\x0a\x05" "ab"), STR("\x07"), STR("\x0b"), STR("\x00\x01"),
-                                     STR("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), STR("\x09\x01\x02"),
-                                     STR("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), STR("\x0d\x01")};
+    static const struct str bad[] = {STR("\x08"),
+                                     STR("\x0a\x05"
+                                         "ab"),
+                                     STR("\x07"),
+                                     STR("\x0b"),
+                                     STR("\x00\x01"),
+                                     STR("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),
+                                     STR("\x09\x01\x02"),
+                                     STR("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+                                     STR("\x0d\x01")};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct pb_reader r = pb_reader(bad[i]);
         uint32_t n;
@@ -211,10 +225,14 @@ static void bad_wire_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(yaml_becomes_json),  cmocka_unit_test(documents_come_one_by_one),
-        cmocka_unit_test(bad_yaml_is_refused), cmocka_unit_test(alias_bombs_and_depth_are_bounded),
-        cmocka_unit_test(yaml_printed_reads_back), cmocka_unit_test(base64_is_strict),
-        cmocka_unit_test(wire_fields_come_back), cmocka_unit_test(bad_wire_is_refused),
+        cmocka_unit_test(yaml_becomes_json),
+        cmocka_unit_test(documents_come_one_by_one),
+        cmocka_unit_test(bad_yaml_is_refused),
+        cmocka_unit_test(alias_bombs_and_depth_are_bounded),
+        cmocka_unit_test(yaml_printed_reads_back),
+        cmocka_unit_test(base64_is_strict),
+        cmocka_unit_test(wire_fields_come_back),
+        cmocka_unit_test(bad_wire_is_refused),
     };
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     arena_fini(&arena);

@@ -1,5 +1,5 @@
-/* Random messages from the tables: every message type can be filled without knowing it. Seeded, so that
- * a failing seed can be run again. */
+/* Random messages from the tables: every message type can be filled without knowing it. Seeded, so
+ * that a failing seed can be run again. */
 #pragma once
 
 #include "schema/schema.h"
@@ -20,8 +20,20 @@ static inline uint32_t rnd(struct random_msg *r, uint32_t below)
 
 static inline struct str rnd_str(struct random_msg *r)
 {
-    static const char *const parts[] = {"a", "web", "\"", "\\", "\n", "\x01", "\xC3\xA4", "\xF0\x9F\x98\x80", "0",
-                                        "-", "long enough to need the eight byte path", "/", "<&>", "\x7f"};
+    static const char *const parts[] = {"a",
+                                        "web",
+                                        "\"",
+                                        "\\",
+                                        "\n",
+                                        "\x01",
+                                        "\xC3\xA4",
+                                        "\xF0\x9F\x98\x80",
+                                        "0",
+                                        "-",
+                                        "long enough to need the eight byte path",
+                                        "/",
+                                        "<&>",
+                                        "\x7f"};
     struct buf b = {0};
     for (uint32_t n = rnd(r, 4); n; n--)
         buf_add_str(&b, str_z(parts[rnd(r, ARRAY_LEN(parts))]));
@@ -32,7 +44,8 @@ static inline struct str rnd_str(struct random_msg *r)
 
 static inline int64_t rnd_int(struct random_msg *r, bool wide)
 {
-    static const int64_t edge[] = {0, 1, -1, 127, 128, 65535, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+    static const int64_t edge[] = {0,     1,         -1,        127,       128,
+                                   65535, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
     return edge[rnd(r, wide ? 10 : 8)];
 }
 
@@ -41,7 +54,8 @@ static void rnd_msg(struct random_msg *r, const struct schema_desc *d, void *msg
 static inline void rnd_value(struct random_msg *r, const struct schema_field *f, void *p, int depth)
 {
     static const char *const raws[] = {"null", "1", "{\"a\":[1,true,null]}", "\"x\"", "[]", "{}"};
-    static const char *const quantities[] = {"1", "500m", "1Gi", "1e3", "0", "-5", "3k", "1n", "1536Mi"};
+    static const char *const quantities[] = {"1",  "500m", "1Gi", "1e3",   "0",
+                                             "-5", "3k",   "1n",  "1536Mi"};
     switch ((enum schema_type)f->type) {
     case SCHEMA_BOOL:
         *(bool *)p = rnd(r, 2);
@@ -61,7 +75,8 @@ static inline void rnd_value(struct random_msg *r, const struct schema_field *f,
                                : rnd_str(r);
         break;
     case SCHEMA_BYTES:
-        *(struct str *)p = rnd(r, 3) ? arena_str(r->a, (struct str){"\x00\xff\x80z", rnd(r, 5)}) : rnd_str(r);
+        *(struct str *)p =
+            rnd(r, 3) ? arena_str(r->a, (struct str){"\x00\xff\x80z", rnd(r, 5)}) : rnd_str(r);
         break;
     case SCHEMA_MSG:
         rnd_msg(r, f->msg, p, depth + 1);
@@ -71,16 +86,20 @@ static inline void rnd_value(struct random_msg *r, const struct schema_field *f,
             abort();
         break;
     case SCHEMA_TIME:
-        *(struct timestamp *)p = timestamp_seconds((int64_t)rnd(r, 4000000000u) * 1000000 - 1000000000000000);
+        *(struct timestamp *)p =
+            timestamp_seconds((int64_t)rnd(r, 4000000000u) * 1000000 - 1000000000000000);
         break;
     case SCHEMA_MICRO_TIME:
-        *(struct timestamp *)p = timestamp_of((int64_t)rnd(r, 4000000000u) * 500001 - 1000000000000000);
+        *(struct timestamp *)p =
+            timestamp_of((int64_t)rnd(r, 4000000000u) * 500001 - 1000000000000000);
         break;
     case SCHEMA_DURATION:
-        *(struct duration *)p = (struct duration){.nsec = (int64_t)rnd(r, 4000000000u) * 1000, .set = true};
+        *(struct duration *)p =
+            (struct duration){.nsec = (int64_t)rnd(r, 4000000000u) * 1000, .set = true};
         break;
     case SCHEMA_INT_OR_STR:
-        *(struct int_or_str *)p = rnd(r, 2) ? int_or_str_int((int32_t)rnd_int(r, false)) : int_or_str_str(rnd_str(r));
+        *(struct int_or_str *)p =
+            rnd(r, 2) ? int_or_str_int((int32_t)rnd_int(r, false)) : int_or_str_str(rnd_str(r));
         break;
     case SCHEMA_RAW:
         *(struct str *)p = str_z(raws[rnd(r, ARRAY_LEN(raws))]);
@@ -92,7 +111,8 @@ static inline void rnd_value(struct random_msg *r, const struct schema_field *f,
     }
 }
 
-static inline void rnd_elems(struct random_msg *r, const struct schema_field *f, void *msg, int depth)
+static inline void rnd_elems(struct random_msg *r, const struct schema_field *f, void *msg,
+                             int depth)
 {
     uint32_t n = rnd(r, depth > 4 ? 2 : 4);
     bool map = f->flags & SCHEMA_MAP;

@@ -5,23 +5,33 @@
 
 static struct arena arena;
 
-static const char pod_in[] =
-    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"labels\":{\"b\":\"2\",\"a\":\"1\"},"
-    "\"annotations\":null,\"creationTimestamp\":null},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"nginx\","
-    "\"ports\":[{\"containerPort\":80}],\"resources\":{\"limits\":{\"memory\":\"1024Mi\",\"cpu\":0.5}},"
-    "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"env\":[{\"name\":\"A\",\"value\":\"\"},{\"name\":\"B\","
-    "\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}]}],\"volumes\":[{\"name\":\"v\","
-    "\"configMap\":{\"name\":\"cm\"}},{\"name\":\"e\",\"emptyDir\":{}}],\"terminationGracePeriodSeconds\":0,"
-    "\"hostNetwork\":false},\"status\":{}}";
+static const char pod_in[] = "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":"
+                             "\"web\",\"labels\":{\"b\":\"2\",\"a\":\"1\"},"
+                             "\"annotations\":null,\"creationTimestamp\":null},\"spec\":{"
+                             "\"containers\":[{\"name\":\"c\",\"image\":\"nginx\","
+                             "\"ports\":[{\"containerPort\":80}],\"resources\":{\"limits\":{"
+                             "\"memory\":\"1024Mi\",\"cpu\":0.5}},"
+                             "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"env\":[{"
+                             "\"name\":\"A\",\"value\":\"\"},{\"name\":\"B\","
+                             "\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}]}],"
+                             "\"volumes\":[{\"name\":\"v\","
+                             "\"configMap\":{\"name\":\"cm\"}},{\"name\":\"e\",\"emptyDir\":{}}],"
+                             "\"terminationGracePeriodSeconds\":0,"
+                             "\"hostNetwork\":false},\"status\":{}}";
 static const char pod_out[] =
-    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}},"
-    "\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{\"name\":\"cm\"}},{\"name\":\"e\",\"emptyDir\":{}}],"
-    "\"containers\":[{\"name\":\"c\",\"image\":\"nginx\",\"ports\":[{\"containerPort\":80}],\"env\":[{\"name\":\"A\"},"
-    "{\"name\":\"B\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}],\"resources\":{\"limits\":{"
+    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"labels\":{\"a\":"
+    "\"1\",\"b\":\"2\"}},"
+    "\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{\"name\":\"cm\"}},{\"name\":\"e\","
+    "\"emptyDir\":{}}],"
+    "\"containers\":[{\"name\":\"c\",\"image\":\"nginx\",\"ports\":[{\"containerPort\":80}],"
+    "\"env\":[{\"name\":\"A\"},"
+    "{\"name\":\"B\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}],"
+    "\"resources\":{\"limits\":{"
     "\"cpu\":\"500m\",\"memory\":\"1Gi\"}},\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}}}],"
     "\"terminationGracePeriodSeconds\":0},\"status\":{}}";
 
-static void assert_json(const struct schema_desc *d, const void *msg, unsigned flags, const char *expected)
+static void assert_json(const struct schema_desc *d, const void *msg, unsigned flags,
+                        const char *expected)
 {
     struct buf b = {0};
     schema_encode_json(d, msg, flags, &b);
@@ -41,7 +51,8 @@ static void a_pod_prints_as_a_server_prints_it(void **state)
     assert_true(pod.spec.has_termination_grace_period_seconds);
     assert_str(pod.spec.volumes[0].volume_source.config_map->local_object_reference.name, "cm");
     assert_non_null(pod.spec.volumes[1].volume_source.empty_dir);
-    assert_int_equal(pod.spec.containers[0].liveness_probe->handler.http_get->port.type, INT_OR_STR_STR);
+    assert_int_equal(pod.spec.containers[0].liveness_probe->handler.http_get->port.type,
+                     INT_OR_STR_STR);
     assert_json(&api_pod_desc, &pod, SCHEMA_ENCODE_TYPE_META, pod_out);
     arena_clear(&arena);
 }
@@ -50,11 +61,13 @@ static void empties_print_as_go_prints_them(void **state)
 {
     struct api_deployment d = {0};
     assert_json(&api_deployment_desc, &d, 0,
-                "{\"metadata\":{},\"spec\":{\"selector\":null,\"template\":{\"metadata\":{},\"spec\":{\"containers\":"
+                "{\"metadata\":{},\"spec\":{\"selector\":null,\"template\":{\"metadata\":{},"
+                "\"spec\":{\"containers\":"
                 "null}},\"strategy\":{}},\"status\":{}}");
     struct api_event e = {0};
     assert_json(&api_event_desc, &e, 0,
-                "{\"metadata\":{},\"involvedObject\":{},\"source\":{},\"firstTimestamp\":null,\"lastTimestamp\":null,"
+                "{\"metadata\":{},\"involvedObject\":{},\"source\":{},\"firstTimestamp\":null,"
+                "\"lastTimestamp\":null,"
                 "\"eventTime\":null,\"reportingComponent\":\"\",\"reportingInstance\":\"\"}");
     struct api_pod_list l = {0};
     assert_json(&api_pod_list_desc, &l, SCHEMA_ENCODE_TYPE_META,
@@ -66,14 +79,16 @@ static void empties_print_as_go_prints_them(void **state)
                 "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"code\":404}");
     struct api_lease lease = {.spec.renew_time = timestamp_of(1700000000123456)};
     assert_json(&api_lease_desc, &lease, SCHEMA_ENCODE_TYPE_META,
-                "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",\"metadata\":{},\"spec\":{\"renewTime\":"
+                "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/"
+                "v1\",\"metadata\":{},\"spec\":{\"renewTime\":"
                 "\"2023-11-14T22:13:20.123456Z\"}}");
     struct api_resource_field_selector f = {.resource = STR("limits.cpu")};
-    assert_json(&api_resource_field_selector_desc, &f, 0, "{\"resource\":\"limits.cpu\",\"divisor\":\"0\"}");
+    assert_json(&api_resource_field_selector_desc, &f, 0,
+                "{\"resource\":\"limits.cpu\",\"divisor\":\"0\"}");
 }
 
-static void decode_into(const struct schema_desc *d, const char *text, enum schema_unknown u, struct schema_decode *opts,
-                        int expected, struct error *err)
+static void decode_into(const struct schema_desc *d, const char *text, enum schema_unknown u,
+                        struct schema_decode *opts, int expected, struct error *err)
 {
     char msg[8192];
     assert_true(d->size <= sizeof msg);
@@ -87,8 +102,9 @@ static void decode_into(const struct schema_desc *d, const char *text, enum sche
 
 static void unknown_fields_are_dropped_named_or_refused(void **state)
 {
-    static const char text[] = "{\"kind\":\"Pod\",\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\",\"foo\":1,"
-                               "\"name\":\"c\"}],\"nodeSelector\":{\"x\":\"1\",\"x\":\"2\"}},\"Spec\":{},\"bar\":null}";
+    static const char text[] =
+        "{\"kind\":\"Pod\",\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\",\"foo\":1,"
+        "\"name\":\"c\"}],\"nodeSelector\":{\"x\":\"1\",\"x\":\"2\"}},\"Spec\":{},\"bar\":null}";
     struct schema_decode o;
     struct error err = {0};
     decode_into(&api_pod_desc, text, SCHEMA_UNKNOWN_IGNORE, &o, 0, &err);
@@ -101,7 +117,8 @@ static void unknown_fields_are_dropped_named_or_refused(void **state)
     assert_str(o.warnings[3], "unknown field \"Spec\"");
     assert_str(o.warnings[4], "unknown field \"bar\"");
     decode_into(&api_pod_desc, text, SCHEMA_UNKNOWN_STRICT, &o, -EINVAL, &err);
-    assert_true(str_starts(err.message, STR("strict decoding error: unknown field \"spec.containers[1].foo\", dup")));
+    assert_true(str_starts(
+        err.message, STR("strict decoding error: unknown field \"spec.containers[1].foo\", dup")));
     struct api_pod pod;
     assert_ok(schema_decode_text(&api_pod_desc, str_z(text), &arena, NULL, &pod, NULL));
     assert_str(pod.spec.containers[1].name, "c");
@@ -126,27 +143,37 @@ static void wrong_types_are_told_in_gos_words(void **state)
         const char *text, *message;
     } rows[] = {
         {&api_deployment_desc, "{\"spec\":{\"replicas\":\"3\"}}",
-         "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type "
+         "int32"},
         {&api_deployment_desc, "{\"spec\":{\"replicas\":3000000000}}",
-         "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal number 3000000000 into Go struct field "
+         "DeploymentSpec.spec.replicas of type int32"},
         {&api_deployment_desc, "{\"spec\":{\"replicas\":1.5}}",
-         "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of "
+         "type int32"},
         {&api_pod_desc, "{\"spec\":{\"containers\":{}}}",
-         "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type Container"},
+         "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type "
+         "Container"},
         {&api_pod_desc, "{\"spec\":{\"containers\":[1]}}",
-         "json: cannot unmarshal number 1 into Go struct field Container.spec.containers of type Container"},
+         "json: cannot unmarshal number 1 into Go struct field Container.spec.containers of type "
+         "Container"},
         {&api_pod_desc, "{\"metadata\":{\"labels\":{\"a\":1}}}",
-         "json: cannot unmarshal number 1 into Go struct field ObjectMeta.metadata.labels.a of type string"},
+         "json: cannot unmarshal number 1 into Go struct field ObjectMeta.metadata.labels.a of "
+         "type string"},
         {&api_pod_desc, "{\"metadata\":{\"labels\":[]}}",
-         "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map"},
+         "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type "
+         "map"},
         {&api_pod_desc, "{\"spec\":{\"hostNetwork\":\"true\"}}",
-         "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool"},
+         "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type "
+         "bool"},
         {&api_pod_desc, "[]", "json: cannot unmarshal array into Go struct field Pod. of type Pod"},
         {&api_secret_desc, "{\"data\":{\"a\":\"*\"}}", "data.a: illegal base64 data"},
         {&api_lease_desc, "{\"spec\":{\"renewTime\":\"yesterday\"}}",
-         "spec.renewTime: parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": not such a time"},
+         "spec.renewTime: parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": not such a "
+         "time"},
         {&api_service_desc, "{\"spec\":{\"ports\":[{\"targetPort\":1.5}]}}",
-         "json: cannot unmarshal number 1.5 into Go struct field ServicePort.spec.ports.targetPort of type "
+         "json: cannot unmarshal number 1.5 into Go struct field ServicePort.spec.ports.targetPort "
+         "of type "
          "intstr.IntOrString"},
         {&api_pod_desc, "{\"spec\":{\"overhead\":{\"cpu\":\"1x\"}}}",
          "spec.overhead.cpu: quantities must match the regular expression "
@@ -166,14 +193,16 @@ static void wrong_types_are_told_in_gos_words(void **state)
 static void raw_json_is_kept(void **state)
 {
     struct api_controller_revision r;
-    assert_ok(schema_decode_text(&api_controller_revision_desc,
-                                 STR("{\"data\": {\"b\": 1, \"a\": [ null, 1.50, \"x\" ]}, \"revision\": 2}"), &arena, NULL,
-                                 &r, NULL));
+    assert_ok(schema_decode_text(
+        &api_controller_revision_desc,
+        STR("{\"data\": {\"b\": 1, \"a\": [ null, 1.50, \"x\" ]}, \"revision\": 2}"), &arena, NULL,
+        &r, NULL));
     assert_str(r.data, "{\"b\":1,\"a\":[null,1.5,\"x\"]}");
     assert_json(&api_controller_revision_desc, &r, 0,
                 "{\"metadata\":{},\"data\":{\"b\":1,\"a\":[null,1.5,\"x\"]},\"revision\":2}");
     struct api_table_row row;
-    assert_ok(schema_decode_text(&api_table_row_desc, STR("{\"cells\":[\"x\",1,null]}"), &arena, NULL, &row, NULL));
+    assert_ok(schema_decode_text(&api_table_row_desc, STR("{\"cells\":[\"x\",1,null]}"), &arena,
+                                 NULL, &row, NULL));
     assert_json(&api_table_row_desc, &row, 0, "{\"cells\":[\"x\",1,null],\"object\":null}");
     arena_clear(&arena);
 }
@@ -189,7 +218,8 @@ static void a_bounded_arena_gives_an_error(void **state)
     struct api_pod pod;
     struct error err = {0};
     arena_init(&small, 64 << 10);
-    assert_int_equal(schema_decode_text(&api_pod_desc, buf_str(&b), &small, NULL, &pod, &err), -EFBIG);
+    assert_int_equal(schema_decode_text(&api_pod_desc, buf_str(&b), &small, NULL, &pod, &err),
+                     -EFBIG);
     assert_int_equal(err.reason, REASON_TOO_LARGE);
     arena_fini(&small);
     buf_fini(&b);
@@ -199,12 +229,15 @@ static void a_bounded_arena_gives_an_error(void **state)
 static void enum_texts_are_shared(void **state)
 {
     struct api_pod pod;
-    assert_ok(schema_decode_text(&api_pod_desc,
-                                 STR("{\"spec\":{\"restartPolicy\":\"Always\",\"schedulerName\":\"default-scheduler\","
-                                     "\"dnsPolicy\":\"other\"}}"),
-                                 &arena, NULL, &pod, NULL));
-    assert_true(pod.spec.restart_policy.p >= schema_text && pod.spec.restart_policy.p < schema_text + schema_text_size);
-    assert_true(pod.spec.scheduler_name.p >= schema_text && pod.spec.scheduler_name.p < schema_text + schema_text_size);
+    assert_ok(schema_decode_text(
+        &api_pod_desc,
+        STR("{\"spec\":{\"restartPolicy\":\"Always\",\"schedulerName\":\"default-scheduler\","
+            "\"dnsPolicy\":\"other\"}}"),
+        &arena, NULL, &pod, NULL));
+    assert_true(pod.spec.restart_policy.p >= schema_text &&
+                pod.spec.restart_policy.p < schema_text + schema_text_size);
+    assert_true(pod.spec.scheduler_name.p >= schema_text &&
+                pod.spec.scheduler_name.p < schema_text + schema_text_size);
     assert_str(pod.spec.dns_policy, "other");
     arena_clear(&arena);
 }
@@ -212,14 +245,18 @@ static void enum_texts_are_shared(void **state)
 static void types_are_found(void **state)
 {
     struct str g, v;
-    assert_ptr_equal(schema_kind_find(STR("apps"), STR("v1"), STR("Deployment")), schema_kinds[KIND_DEPLOYMENT]);
-    assert_ptr_equal(schema_kind_by_plural(STR(""), STR("v1"), STR("pods")), schema_kinds[KIND_POD]);
+    assert_ptr_equal(schema_kind_find(STR("apps"), STR("v1"), STR("Deployment")),
+                     schema_kinds[KIND_DEPLOYMENT]);
+    assert_ptr_equal(schema_kind_by_plural(STR(""), STR("v1"), STR("pods")),
+                     schema_kinds[KIND_POD]);
     assert_null(schema_kind_by_plural(STR("apps"), STR("v1"), STR("pods")));
     assert_ptr_equal(schema_desc_find(STR("v1"), STR("PodList")), &api_pod_list_desc);
-    assert_ptr_equal(schema_desc_find(STR("apps/v1"), STR("DeleteOptions")), &api_delete_options_desc);
+    assert_ptr_equal(schema_desc_find(STR("apps/v1"), STR("DeleteOptions")),
+                     &api_delete_options_desc);
     assert_ptr_equal(schema_desc_find(STR("policy/v1"), STR("Eviction")), &api_eviction_desc);
     assert_null(schema_desc_find(STR("v1"), STR("Nope")));
-    assert_ptr_equal(schema_subresource_find(schema_kinds[KIND_DEPLOYMENT], STR("scale"))->desc, &api_scale_desc);
+    assert_ptr_equal(schema_subresource_find(schema_kinds[KIND_DEPLOYMENT], STR("scale"))->desc,
+                     &api_scale_desc);
     assert_true(schema_split_api_version(STR("apps/v1"), &g, &v));
     assert_str(g, "apps");
     assert_str(v, "v1");
@@ -247,8 +284,10 @@ static void events_convert_both_ways(void **state)
     const struct schema_kind *k = schema_kinds[KIND_EVENTS_EVENT];
     assert_int_equal(k->storage, KIND_EVENT);
     assert_ok(schema_decode_text(&api_event_desc,
-                                 STR("{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":\"Pod\"},\"message\":\"hi\","
-                                     "\"count\":3,\"reason\":\"R\",\"source\":{\"component\":\"c\"},\"series\":{\"count\":2},"
+                                 STR("{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":"
+                                     "\"Pod\"},\"message\":\"hi\","
+                                     "\"count\":3,\"reason\":\"R\",\"source\":{\"component\":\"c\"}"
+                                     ",\"series\":{\"count\":2},"
                                      "\"reportingComponent\":\"x\"}"),
                                  &arena, NULL, &core, NULL));
     const struct api_events_event *e = schema_from_storage(k, &core, &arena);
@@ -266,11 +305,15 @@ static void events_convert_both_ways(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_pod_prints_as_a_server_prints_it), cmocka_unit_test(empties_print_as_go_prints_them),
+        cmocka_unit_test(a_pod_prints_as_a_server_prints_it),
+        cmocka_unit_test(empties_print_as_go_prints_them),
         cmocka_unit_test(unknown_fields_are_dropped_named_or_refused),
-        cmocka_unit_test(wrong_types_are_told_in_gos_words), cmocka_unit_test(raw_json_is_kept),
-        cmocka_unit_test(a_bounded_arena_gives_an_error), cmocka_unit_test(enum_texts_are_shared),
-        cmocka_unit_test(types_are_found), cmocka_unit_test(events_convert_both_ways),
+        cmocka_unit_test(wrong_types_are_told_in_gos_words),
+        cmocka_unit_test(raw_json_is_kept),
+        cmocka_unit_test(a_bounded_arena_gives_an_error),
+        cmocka_unit_test(enum_texts_are_shared),
+        cmocka_unit_test(types_are_found),
+        cmocka_unit_test(events_convert_both_ways),
     };
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     arena_fini(&arena);

@@ -1,5 +1,6 @@
-/* Every message, filled at random: struct -> JSON -> struct -> protobuf -> struct -> JSON gives the same
- * meaning and the same text at each step; copies are equal and independent. DAVIT_SEED repeats a run. */
+/* Every message, filled at random: struct -> JSON -> struct -> protobuf -> struct -> JSON gives the
+ * same meaning and the same text at each step; copies are equal and independent. DAVIT_SEED repeats
+ * a run. */
 #include "test.h"
 
 #include "random_msg.h"
@@ -8,9 +9,11 @@
 
 static uint64_t seed = 1;
 
-static void fail_at(const struct schema_desc *d, uint64_t s, const char *what, struct str x, struct str y)
+static void fail_at(const struct schema_desc *d, uint64_t s, const char *what, struct str x,
+                    struct str y)
 {
-    print_error("%s, seed %llu: %s\n%.*s\n%.*s\n", d->openapi, (unsigned long long)s, what, STR_ARG(x), STR_ARG(y));
+    print_error("%s, seed %llu: %s\n%.*s\n%.*s\n", d->openapi, (unsigned long long)s, what,
+                STR_ARG(x), STR_ARG(y));
     fail();
 }
 
@@ -138,7 +141,8 @@ static void envelopes_come_back(void **state)
         assert_true(schema_decode_pb_envelope(str_sub(buf_str(&b), 0, n), &e, NULL) <= 0);
     assert_int_equal(schema_decode_pb_envelope(STR("k8s"), &e, &err), -EINVAL);
     assert_int_equal(schema_decode_pb_envelope(STR("{}"), &e, NULL), -EINVAL);
-    assert_int_equal(schema_decode_pb_envelope((struct str){"k8s\0\x0a\x7f", 6}, &e, NULL), -EINVAL);
+    assert_int_equal(schema_decode_pb_envelope((struct str){"k8s\0\x0a\x7f", 6}, &e, NULL),
+                     -EINVAL);
     buf_fini(&b);
     arena_fini(&a);
     error_fini(&err);
