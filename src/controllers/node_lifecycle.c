@@ -13,8 +13,8 @@
 
 struct seen {
     char *name; /* owned */
-    int64_t renewed; /* what the lease or the Ready condition said */
-    nsec_t at;       /* when that was first seen */
+    int64_t lease, status; /* what the lease and the Ready condition said last */
+    nsec_t at;             /* when one of them was last seen to change */
 };
 struct state {
     struct map nodes; /* name -> struct seen */
@@ -38,16 +38,50 @@ static const struct api_node_condition *condition(const struct api_node *n, cons
     return NULL;
 }
 
-/* A renewed lease matters at once only when the node was given up; else a timer looks anyway. */
+/* Takes note of what lease and status say (0: nothing new is known); any change is a sign of life. */
+static struct seen *heard(struct controller *c, struct str name, int64_t lease, int64_t status)
+{
+    struct state *st = controller_state(c);
+    nsec_t now = rt_now(controller_rt(c));
+    struct seen *s = map_get(&st->nodes, name);
+    if (!s) {
+        s = NEW(struct seen);
+        *s = (struct seen){.name = str_dup(name), .at = now};
+        (void)map_set(&st->nodes, str_z(s->name), s);
+    }
+    if ((lease && lease != s->lease) || (status && status != s->status))
+        s->at = now;
+    s->lease = lease ? lease : s->lease;
+    s->status = status ? status : s->status;
+    return s;
+}
+
+/* What the agent itself last said in the node's status; 0 when the conditions are ours. */
+static int64_t status_heartbeat(const struct api_node *n)
+{
+    const struct api_node_condition *r = condition(n, "Ready");
+    return r && !str_is(r->status, "Unknown") ? r->last_heartbeat_time.usec : 0;
+}
+
+static void map_node(struct controller *c, struct object *old, struct object *new)
+{
+    if (new)
+        (void)heard(c, object_name(new), 0, status_heartbeat(OBJECT_MSG(new, api_node)));
+    controller_map_self(c, old, new);
+}
+
+/* A renewed lease wants action only when the node was given up; else it is just noted. */
 static void map_lease(struct controller *c, struct object *old, struct object *new)
 {
-    const struct object *o = new ? new : old;
-    if (!str_is(object_ns(o), LEASE_NS))
+    if (!new || !str_is(object_ns(new), LEASE_NS))
         return;
-    struct object *node = controller_find(c, KIND_NODE, STR_NONE, object_name(o));
-    const struct api_node_condition *r = node ? condition(OBJECT_MSG(node, api_node), "Ready") : NULL;
+    struct object *node = controller_find(c, KIND_NODE, STR_NONE, object_name(new));
+    if (!node)
+        return;
+    (void)heard(c, object_name(new), OBJECT_MSG(new, api_lease)->spec.renew_time.usec, 0);
+    const struct api_node_condition *r = condition(OBJECT_MSG(node, api_node), "Ready");
     if (!r || str_is(r->status, "Unknown"))
-        controller_add_name(c, STR_NONE, object_name(o));
+        controller_add_name(c, STR_NONE, object_name(new));
 }
 
 static void init(struct controller *c)
@@ -81,23 +115,10 @@ static void forget(struct state *st, struct str name)
 /* How long nothing has been heard of the node. */
 static nsec_t silence(struct reconcile *rc, const struct api_node *n)
 {
-    struct state *st = controller_state(rc->controller);
-    nsec_t now = rt_now(controller_rt(rc->controller));
     struct object *o = reconcile_get(rc, KIND_LEASE, STR(LEASE_NS), n->metadata.name);
-    const struct api_node_condition *r = condition(n, "Ready");
     int64_t renewed = o ? OBJECT_MSG(o, api_lease)->spec.renew_time.usec : 0;
-    if (r && !str_is(r->status, "Unknown"))
-        renewed = MAX(renewed, r->last_heartbeat_time.usec);
-    struct seen *s = map_get(&st->nodes, n->metadata.name);
-    if (!s) {
-        s = NEW(struct seen);
-        *s = (struct seen){.name = str_dup(n->metadata.name), .renewed = renewed, .at = now};
-        (void)map_set(&st->nodes, str_z(s->name), s);
-    } else if (s->renewed != renewed) {
-        s->renewed = renewed;
-        s->at = now;
-    }
-    return now - s->at;
+    struct seen *s = heard(rc->controller, n->metadata.name, renewed, status_heartbeat(n));
+    return rt_now(controller_rt(rc->controller)) - s->at;
 }
 
 /* ---- taints ---- */
@@ -250,7 +271,7 @@ static void reconcile(struct reconcile *rc)
 
 const struct controller_row node_lifecycle_row = {
     .name = "node",
-    .watches = {{KIND_NODE, controller_map_self}, {KIND_LEASE, map_lease}, {KIND_POD, NULL}},
+    .watches = {{KIND_NODE, map_node}, {KIND_LEASE, map_lease}, {KIND_POD, NULL}},
     .n_watches = 3,
     .init = init,
     .fini = fini,
