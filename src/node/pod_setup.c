@@ -216,7 +216,7 @@ void pod_setup_step(struct pod *p)
     switch (p->setup) {
     case SETUP_NONE:
         p->setup = SETUP_SANDBOX;
-        /* fall through */
+        __attribute__((fallthrough));
     case SETUP_SANDBOX:
         rt_work(n->rt, &p->work, RT_WORK_SHORT, sandbox_work, job_done, job_new(p, sandbox_done));
         break;

@@ -338,6 +338,7 @@ static void send_status(void *arg)
     char *json = status_json(p);
     if (p->status_sent && strcmp(json, p->status_sent) == 0) {
         free(json);
+        pod_kick(p); /* settled: a deletion may wait for that */
         return;
     }
     struct buf patch = {0};

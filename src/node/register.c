@@ -276,9 +276,12 @@ static char *status_json(struct registration *r, bool heartbeat, bool *ret_ready
 static bool call_ended(struct registration *r)
 {
     r->calls--;
-    if (r->freed && r->calls == 0 && !r->working)
-        free(r);
-    return !r->freed && !r->stopped;
+    if (r->freed) {
+        if (r->calls == 0 && !r->working)
+            free(r);
+        return false;
+    }
+    return !r->stopped;
 }
 
 static void report(struct registration *r);
