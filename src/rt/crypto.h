@@ -74,8 +74,9 @@ int jws_verify(const struct pkey *k, struct str alg, struct str data, struct str
 
 /* ---- certificates ---- */
 
-#define CERT_NAMES_MAX 64 /* SANs, or parts of the subject, of one certificate; more are refused   \
-                           */
+#define CERT_NAMES_MAX                                                                             \
+    64 /* SANs, or parts of the subject, of one certificate; more are refused                      \
+        */
 
 struct cert_facts {
     struct str cn, serial_hex, subject, issuer; /* subject as "O=a,O=b,CN=c" in its own order */

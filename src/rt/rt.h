@@ -28,8 +28,8 @@ typedef void (*rt_fn)(void *arg);
 /* The real one. NULL only when the kernel refuses (errno is set): out of descriptors. */
 struct rt *rt_uv_new(void);
 /* Releases the loop and returns NULL (takes NULL). Finishes pending closes first; streams,
- * listeners and processes must have been closed; posted messages not yet run are dropped. Not while
- * it runs. */
+ * listeners and signals must have been closed. Waits for work in other threads. Not while it
+ * runs. */
 struct rt *rt_free(struct rt *rt);
 
 void rt_run(struct rt *rt);  /* until rt_stop; may be called again */
