@@ -424,13 +424,29 @@ static int write_out(void *data, unsigned char *p, size_t n)
     return !b->overflow;
 }
 
+/* Texts that we read as strings but readers of YAML 1.1 do not: dates, base 60 numbers ("1:30"), "=". */
+static bool ambiguous(struct str s)
+{
+    static const char *const words[] = {"y", "Y", "n", "N", "=", "<<", ".inf", ".Inf", ".INF",
+                                        "-.inf", "+.inf", ".nan", ".NaN", ".NAN", NULL};
+    size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+');
+    if (one_of(s, words))
+        return true;
+    if (i >= s.n || !isdigit((unsigned char)s.p[i]))
+        return false;
+    if (s.n >= 8 && s.p[4] == '-' && isdigit((unsigned char)s.p[5]))
+        return true;
+    while (i < s.n && (isdigit((unsigned char)s.p[i]) || s.p[i] == ':' || s.p[i] == '_' || s.p[i] == '.'))
+        i++;
+    return i == s.n && str_find(s, ':') >= 0;
+}
+
 /* Would a plain scalar of this text come back as something else? */
 static bool needs_quotes(struct str s)
 {
     struct arena a = {0};
     struct reader r = {.a = &a};
-    bool quotes = s.n == 0 || resolve_plain(&r, s)->type != JSON_STR || str_is(s, "<<") ||
-                  str_is(s, "y") || str_is(s, "n") || str_is(s, "Y") || str_is(s, "N");
+    bool quotes = s.n == 0 || ambiguous(s) || resolve_plain(&r, s)->type != JSON_STR;
     arena_fini(&a);
     return quotes;
 }

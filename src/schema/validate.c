@@ -268,8 +268,11 @@ static void check_field(struct checker *c, const struct schema_desc *desc,
     }
     /* A number that must be given is checked even at zero. */
     bool number = f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64;
-    if (!absent || (number && (f->flags & SCHEMA_REQUIRED) && !(f->flags & SCHEMA_POINTER)))
+    bool must = (f->flags & SCHEMA_REQUIRED) && !(f->flags & SCHEMA_POINTER);
+    if (!absent || (number && must))
         check_value(c, f, schema_at(f, msg), NULL, at);
+    else if (f->type == SCHEMA_INT_OR_STR && must)
+        check_int(c, f->rules, 0, at);
 }
 
 static void check_msg(struct checker *c, const struct schema_desc *desc, const void *msg,

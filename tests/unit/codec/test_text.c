@@ -139,6 +139,24 @@ static void yaml_printed_reads_back(void **state)
     arena_clear(&arena);
 }
 
+static void texts_others_would_misread_are_quoted(void **state)
+{
+    static const char *const quoted[] = {"2026-11-23T22:34:52Z", "2024-01-01", "yes", "off", "0x1f", "1_000", "=",
+                                         "<<", "1:30", "12e3", "~", "null", "", ".inf", "-1", "y"};
+    static const char *const bare[] = {"nginx:1.25", "10.0.0.1", "a-b", "v1", "2a", "https://x", "500m"};
+    for (size_t i = 0; i < ARRAY_LEN(quoted) + ARRAY_LEN(bare); i++) {
+        bool q = i < ARRAY_LEN(quoted);
+        struct buf b = {0};
+        struct str text = str_z(q ? quoted[i] : bare[i - ARRAY_LEN(quoted)]);
+        assert_ok(yaml_print(json_new_str(&arena, text), &b));
+        if ((b.data[0] == '"') != q)
+            print_error("printed %.*s\n", STR_ARG(buf_str(&b)));
+        assert_int_equal(b.data[0] == '"', q);
+        buf_fini(&b);
+    }
+    arena_clear(&arena);
+}
+
 static void base64_is_strict(void **state)
 {
     static const char *const rows[][2] = {
@@ -230,6 +248,7 @@ int main(void)
         cmocka_unit_test(bad_yaml_is_refused),
         cmocka_unit_test(alias_bombs_and_depth_are_bounded),
         cmocka_unit_test(yaml_printed_reads_back),
+        cmocka_unit_test(texts_others_would_misread_are_quoted),
         cmocka_unit_test(base64_is_strict),
         cmocka_unit_test(wire_fields_come_back),
         cmocka_unit_test(bad_wire_is_refused),

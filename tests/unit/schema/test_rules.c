@@ -153,6 +153,9 @@ static void breaches_become_causes(void **state)
                  NULL,
                  CAUSES({"spec.ports[0].port", CAUSE_INVALID,
                          "Invalid value: 0: must be between 1 and 65535, inclusive"}));
+    check_causes(&api_probe_desc, "{\"httpGet\":{},\"timeoutSeconds\":1}", NULL,
+                 CAUSES({"httpGet.port", CAUSE_INVALID,
+                         "Invalid value: 0: must be between 1 and 65535, inclusive"}));
     check_causes(&api_token_request_desc, "{\"spec\":{\"audiences\":[],\"expirationSeconds\":5}}",
                  NULL,
                  CAUSES({"spec.expirationSeconds", CAUSE_INVALID,
