@@ -29,6 +29,7 @@ static void cconn_free(struct cconn *c)
     if (c->proto)
         c->proto->free(c);
     rt_timer_stop(&c->timer);
+    rt_task_cancel(&c->dial);
     list_remove(&c->link);
     if (!c->solo)
         cl->n_conns--;
@@ -79,6 +80,7 @@ void cconn_close(struct cconn *c, int err, const char *what)
     cconn_enter(c);
     c->closed = c->closing = true;
     c->connecting = rt_connect_cancel(c->connecting);
+    rt_task_cancel(&c->dial);
     rt_timer_stop(&c->timer);
     LIST_FOR_EACH (call, &c->calls, link) {
         call_leave_conn(call);
@@ -281,6 +283,14 @@ static void on_connect(void *arg, struct rt_stream *s, int err)
     c->stream = rt_tls_connect_alpn(cl->tls, s, cl->server_name, alpn, on_tls, c);
 }
 
+static void on_dial(void *arg)
+{
+    struct cconn *c = arg;
+    struct rt_stream *s = c->client->opts.dial(c->client->opts.dial_arg);
+
+    on_connect(c, s, s ? 0 : -ECONNREFUSED);
+}
+
 static struct cconn *conn_new(struct http_client *cl, struct http_call *solo)
 {
     struct cconn *c = NEW(struct cconn);
@@ -303,7 +313,11 @@ static struct cconn *conn_new(struct http_client *cl, struct http_call *solo)
     } else {
         cl->n_conns++;
     }
-    c->connecting = rt_connect(cl->rt, &o, on_connect, c);
+    rt_task_init(&c->dial, cl->rt, on_dial, c);
+    if (cl->opts.dial)
+        rt_task_schedule(&c->dial);
+    else
+        c->connecting = rt_connect(cl->rt, &o, on_connect, c);
     cconn_arm(c);
     return c;
 }

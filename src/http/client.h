@@ -42,7 +42,11 @@ struct http_client_opts {
     int64_t ping_interval_ms;   /* 15,000: h2 PING when nothing was read for that long (-1: off) */
     int64_t ping_timeout_ms;    /* 15,000: no answer to it -> the connection and its calls fail,
                                    -ETIMEDOUT */
-    uint32_t h2_window_bytes;   /* 1 MiB per stream, four times that for the connection */
+    /* Instead of connecting: gives a connected stream (an rt_stream_pair on the simulator), which
+     * is taken; TLS goes over it when the client has a context. NULL: refused. */
+    struct rt_stream *(*dial)(void *arg);
+    void *dial_arg;
+    uint32_t h2_window_bytes; /* 1 MiB per stream, four times that for the connection */
 };
 
 /* Copies target and opts. tls may be NULL (plain); it is kept by reference. */

@@ -45,6 +45,7 @@ struct cconn {
     bool ready, closing, closed, pinging, tls_busy;
     uint64_t served;
     struct rt_timer timer;
+    struct rt_task dial;
     nsec_t since; /* connecting since, idle since */
     nsec_t last_read, ping_sent;
 };

@@ -59,7 +59,7 @@ static int cb_head_end(llhttp_t *p)
     h->swallow = p->status_code / 100 == 1 && p->status_code != 101;
     if (h->swallow)
         return 0;
-    if (p->status_code == 101 && !call->upgrade)
+    if (p->status_code < 100 || (p->status_code == 101 && !call->upgrade))
         return HPE_USER;
     h->keep_alive = llhttp_should_keep_alive(p);
     skip = str_is(call->method, "HEAD");

@@ -265,7 +265,7 @@ static void h1_feed(struct h1 *h, struct str *data)
     if (h->conn->closed)
         return;
     if (e == HPE_OK) {
-        *data = (struct str){data->p + data->n, 0};
+        data->n = 0;
         return;
     }
     if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
@@ -383,9 +383,14 @@ static void h1_run(struct h1 *h, struct str data)
     conn_leave(h->conn);
 }
 
+static struct str h1_kept(const struct h1 *h)
+{
+    return str_sub(buf_str(&h->in), h->in_off, h->in.n);
+}
+
 static void h1_run_kept(struct h1 *h)
 {
-    h1_run(h, (struct str){h->in.data + h->in_off, h->in.n - h->in_off});
+    h1_run(h, h1_kept(h));
 }
 
 static void h1_task(void *arg)
@@ -624,7 +629,7 @@ int http_upgrade_tunnel(struct http_request *req, int status, const struct http_
         buf_add_lit(&h->out, "connection: Upgrade\r\n");
     buf_add_lit(&h->out, "\r\n");
     conn_write(c, &h->out);
-    rest = h->cur ? *h->cur : (struct str){h->in.data + h->in_off, h->in.n - h->in_off};
+    rest = h->cur ? *h->cur : h1_kept(h);
     if (rest.n)
         rt_stream_unread(c->stream, rest);
     r->finished = true;

@@ -34,7 +34,7 @@ static void h2c_flush(struct h2c *h)
     cconn_enter(c);
     if (h2_flush(&h->o) < 0) {
         cconn_close(c, -EPROTO, "HTTP/2 session failed");
-    } else {
+    } else if (!c->closed) {
         if (c->client->n_congested)
             LIST_FOR_EACH (call, &c->calls, link)
                 call_output_moved(call);
@@ -395,6 +395,7 @@ static void h2c_open(struct cconn *c)
     c->state = h;
     h->conn = c;
     h->o.stream = c->stream;
+    h->o.closed = &c->closed;
     rt_task_init(&h->o.task, c->client->rt, h2c_task, h);
     ASSERT(nghttp2_option_new(&opt) == 0);
     nghttp2_option_set_no_auto_window_update(opt, 1);

@@ -8,7 +8,8 @@
 /* Output of a session on its way to the stream: frames are gathered and leave once a turn. */
 struct h2_out {
     nghttp2_session *session; /* owned */
-    struct rt_stream *stream; /* borrowed; NULL: closed, output is dropped */
+    struct rt_stream *stream; /* borrowed; good while !*closed */
+    const bool *closed;       /* the connection's; a callback of the session may set it */
     struct buf buf;
     struct rt_task task; /* flush, late in the turn */
     uint64_t written;

@@ -32,9 +32,9 @@ int h2_flush(struct h2_out *o)
 
     ASSERT(!o->in_recv && !o->in_send);
     o->in_send = true;
-    while (o->stream && !rt_stream_congested(o->stream)) {
+    while (!*o->closed && !rt_stream_congested(o->stream)) {
         r = nghttp2_session_send(o->session);
-        if (r < 0 || !o->buf.n)
+        if (r < 0 || !o->buf.n || *o->closed)
             break;
         o->written += o->buf.n;
         rt_stream_write_buf(o->stream, &o->buf);

@@ -51,7 +51,7 @@ static void h2_flush_now(struct h2 *h)
     conn_enter(c);
     if (h2_flush(&h->o) < 0) {
         conn_close(c);
-    } else {
+    } else if (!c->closed) {
         c->written += h->o.written - before;
         c->server->stats.bytes_out += h->o.written - before;
         if (c->n_congested)
@@ -596,6 +596,7 @@ static struct h2 *h2_new(struct http_conn *c)
     c->state = h;
     h->conn = c;
     h->o.stream = c->stream;
+    h->o.closed = &c->closed;
     h->rst_tokens = RST_BURST;
     h->rst_at = rt_now(c->server->rt);
     rt_task_init(&h->o.task, c->server->rt, h2_task, h);
