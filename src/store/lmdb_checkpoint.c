@@ -42,6 +42,7 @@ static int write_all(struct store_lmdb *l, struct dirty_entry **entries, size_t 
 
     if (rc)
         return rc;
+    rc = mdb_dbi_open(txn, NULL, 0, &l->dbi);
     for (size_t i = 0; i < n && !rc; i++)
         rc = write_entry(l, txn, entries[i]);
     if (!rc)
@@ -71,14 +72,17 @@ static void checkpoint_work(void *arg)
     struct dirty_entry **entries = dirty_sorted(&l->flushing, &n);
     int rc;
 
-    while ((rc = write_all(l, entries, n)) == MDB_MAP_FULL && l->map_bytes < MAP_BYTES_MAX) {
-        l->map_bytes *= 2;
-        rc = mdb_env_set_mapsize(l->env, l->map_bytes);
-        if (rc)
+    do {
+        rc = lmdb_env_open(l, l->file);
+        if (!rc)
+            rc = write_all(l, entries, n);
+        lmdb_env_close(l);
+        if (rc == MDB_MAP_FULL && l->map_bytes < MAP_BYTES_MAX)
+            l->map_bytes *= 2;
+        else
             break;
-    }
+    } while (true);
     l->ckpt_result = rc ? disk_full_or(l, lmdb_errno(rc)) : 0;
-    lmdb_give_back(l);
     buf_fini(&l->ckpt_value);
     buf_fini(&l->ckpt_scratch);
     free(entries);

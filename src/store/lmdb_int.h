@@ -21,7 +21,7 @@ struct store_lmdb {
     int dir_fd;
     bool sealing;
     struct store_seal seal;
-    MDB_env *env;
+    MDB_env *env; /* NULL but at open and while a checkpoint runs */
     MDB_dbi dbi;
     size_t map_bytes;
     uint64_t file_bytes; /* at open */
@@ -64,8 +64,8 @@ const struct store_seal *lmdb_seal(const struct store_lmdb *l);
 int lmdb_errno(int rc); /* positive errno of an LMDB result */
 int lmdb_meta_put(struct store_lmdb *l, MDB_txn *txn, const struct store_meta *meta,
                   rev_t compacted, struct buf *scratch);
-/* Gives the pages of the map that were touched back to the kernel. */
-void lmdb_give_back(struct store_lmdb *l);
+int lmdb_env_open(struct store_lmdb *l, const char *file); /* an LMDB result */
+void lmdb_env_close(struct store_lmdb *l);                 /* idempotent */
 
 /* lmdb_checkpoint.c. Starts one unless one runs, nothing is dirty, or the last one has just failed
  * (then false). No commit is under way on the loop's side. Ends in lmdb_checkpoint_done. */

@@ -19,7 +19,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,7 +45,7 @@ const struct store_seal *lmdb_seal(const struct store_lmdb *l)
     return l->sealing ? &l->seal : NULL;
 }
 
-static int env_open(struct store_lmdb *l, const char *file, struct error *err)
+int lmdb_env_open(struct store_lmdb *l, const char *file)
 {
     int rc = mdb_env_create(&l->env);
 
@@ -55,12 +54,23 @@ static int env_open(struct store_lmdb *l, const char *file, struct error *err)
     if (!rc)
         rc =
             mdb_env_open(l->env, file, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS | MDB_NORDAHEAD, 0600);
-    if (rc) {
+    if (rc)
+        lmdb_env_close(l);
+    return rc;
+}
+
+void lmdb_env_close(struct store_lmdb *l)
+{
+    if (l->env)
         mdb_env_close(l->env);
-        l->env = NULL;
-        return error_errno(err, lmdb_errno(rc), "cannot open %s (%s)", file, mdb_strerror(rc));
-    }
-    return 0;
+    l->env = NULL;
+}
+
+static int env_open(struct store_lmdb *l, const char *file, struct error *err)
+{
+    int rc = lmdb_env_open(l, file);
+
+    return rc ? error_errno(err, lmdb_errno(rc), "cannot open %s (%s)", file, mdb_strerror(rc)) : 0;
 }
 
 static MDB_val val(struct str s)
@@ -103,8 +113,7 @@ static int create(struct store_lmdb *l, const char *new_id, struct error *err)
         mdb_txn_abort(txn);
     else if (!rc)
         rc = mdb_txn_commit(txn);
-    mdb_env_close(l->env);
-    l->env = NULL;
+    lmdb_env_close(l);
     if (!rc && (renameat(l->dir_fd, STORE_NEW_FILE, l->dir_fd, STORE_DATA_FILE) < 0 ||
                 fsync(l->dir_fd) < 0))
         rc = errno;
@@ -245,32 +254,6 @@ static int load(struct store_lmdb *l, store_load_fn fn, void *arg, struct error 
     return r;
 }
 
-/* The map's pages count as ours while they are mapped, though the kernel can have them back any
- * time. */
-void lmdb_give_back(struct store_lmdb *l)
-{
-    MDB_envinfo info;
-    MDB_stat st;
-    FILE *maps;
-    char line[512];
-    struct stat sb;
-    unsigned long from, to, ino;
-
-    if (mdb_env_info(l->env, &info) || mdb_env_stat(l->env, &st) ||
-        fstatat(l->dir_fd, STORE_DATA_FILE, &sb, 0) < 0)
-        return;
-    maps = fopen("/proc/self/maps", "re");
-    if (!maps)
-        return;
-    while (fgets(line, sizeof(line), maps)) {
-        size_t used = (info.me_last_pgno + 1) * st.ms_psize;
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &ino) == 3 && ino == sb.st_ino &&
-            to - from >= info.me_mapsize)
-            (void)madvise((void *)from, MIN(used, to - from), MADV_DONTNEED);
-    }
-    (void)fclose(maps);
-}
-
 static uint64_t journal_bytes_in(int dir_fd)
 {
     struct stat a = {0}, b = {0};
@@ -306,7 +289,7 @@ static int lmdb_open(struct store_backend *b, struct rt *rt, const char *new_id,
     if (r < 0)
         return r;
     store_dir_sign(l->dir_fd);
-    lmdb_give_back(l);
+    lmdb_env_close(l);
     *ret_meta = l->meta;
     (void)lmdb_checkpoint_start(l); /* of what the journal held, if anything */
     return 0;
@@ -425,8 +408,7 @@ static void lmdb_free(struct store_backend *b)
 
     ASSERT(!l->working && !l->waiting && !l->ckpt_running);
     journal_close(&l->journal);
-    if (l->env)
-        mdb_env_close(l->env);
+    lmdb_env_close(l);
     fd_closep(&l->dir_fd);
     dirty_clear(&l->dirty);
     buf_fini(&l->key);

@@ -33,6 +33,8 @@ struct fx {
     struct store *s;
 };
 
+static const char *fx_base; /* where the directories are made; NULL: /tmp */
+
 static int fx_rm_one(const char *path, const struct stat *sb, int flag, struct FTW *ftw)
 {
     return remove(path);
@@ -71,7 +73,7 @@ static inline void fx_init(struct fx *f, enum fx_backend backend)
     f->rt = backend == FX_MEM_SIM ? rt_sim_new(7, 1700000000000000) : rt_uv_new();
     assert_non_null(f->rt);
     f->disk = store_disk_new();
-    snprintf(f->dir, sizeof(f->dir), "/tmp/davit-store-test.XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "%s/davit-store-test.XXXXXX", fx_base ? fx_base : "/tmp");
     assert_non_null(mkdtemp(f->dir));
 }
 
