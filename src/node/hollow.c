@@ -16,6 +16,7 @@ struct hollow_node {
     unsigned index;
     bool registered, dead;
     bool lease_exists;
+    nsec_t renewed_at; /* when the lease was last renewed; 0: never */
 };
 
 struct hollow_pod { /* a pod whose start or end is on its way */
@@ -262,14 +263,25 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
 
 /* ---- nodes ---- */
 
+/* After a silence that others may have taken for death, the node speaks up for itself. */
+#define SILENCE (30 * NSEC_PER_SEC)
+
+static void status_write(struct hollow_node *n);
+
 static void lease_written(void *arg, const struct client_reply *reply)
 {
     struct hollow_node *n = arg;
+    nsec_t now = rt_now(n->h->client->rt);
 
+    if (reply->r == -ENOENT)
+        n->lease_exists = false;
     if (reply->r == 0 || reply->r == -EEXIST)
         n->lease_exists = true;
-    else if (reply->r == -ENOENT)
-        n->lease_exists = false;
+    if (reply->r < 0)
+        return;
+    if (n->renewed_at && now - n->renewed_at > SILENCE)
+        status_write(n);
+    n->renewed_at = now;
 }
 
 static void lease_renew(void *arg)
@@ -324,6 +336,8 @@ static void node_status_written(void *arg, const struct client_reply *reply)
 {
     struct hollow_node *n = arg;
 
+    if (reply->r < 0)
+        n->renewed_at = 1; /* long ago: again with the next lease */
     if (reply->r < 0 || n->registered)
         return;
     n->registered = true;
@@ -331,19 +345,25 @@ static void node_status_written(void *arg, const struct client_reply *reply)
         n->h->opts.on_ready(n->h->opts.arg);
 }
 
+static void status_write(struct hollow_node *n)
+{
+    struct arena a = {0};
+    struct api_node node = {0};
+
+    node_fill(n, &node, &a);
+    client_update_status(n->h->client, schema_kinds[KIND_NODE], &node, node_status_written, n);
+    arena_fini(&a);
+}
+
 static void node_created(void *arg, const struct client_reply *reply)
 {
     struct hollow_node *n = arg;
-    struct arena a = {0};
-    struct api_node node = {0};
 
     if (reply->r < 0 && reply->r != -EEXIST) {
         rt_timer_start(&n->lease_timer, NSEC_PER_SEC); /* tried again with the next lease */
         return;
     }
-    node_fill(n, &node, &a);
-    client_update_status(n->h->client, schema_kinds[KIND_NODE], &node, node_status_written, n);
-    arena_fini(&a);
+    status_write(n);
     lease_renew(n);
 }
 

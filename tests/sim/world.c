@@ -24,6 +24,46 @@ uint64_t world_below(struct world *w, uint64_t n)
     return world_random(w) % n;
 }
 
+static void dump_kind(struct world *w, enum kind_id kind, const char *const *paths)
+{
+    struct store_iter it;
+    if (store_iter_init(&it, w->store, schema_kinds[kind], STR_NONE, 0, STR_NONE, STR_NONE) < 0)
+        return;
+    for (struct object *o; (o = store_iter_next(&it));) {
+        struct buf b = {0};
+        for (const char *const *p = paths; *p; p++) {
+            struct schema_ref ref;
+            buf_printf(&b, " %s=", *p);
+            if (schema_get_path(o->kind->desc, o->msg, str_z(*p), &ref) == 1)
+                schema_ref_print(&ref, &b);
+        }
+        fprintf(stderr, "  %s %.*s at %llu%s:%.*s\n", o->kind->kind, STR_ARG(object_name(o)),
+                (unsigned long long)o->rev, object_meta(o)->deletion_timestamp.set ? " DELETED" : "",
+                STR_ARG(buf_str(&b)));
+        buf_fini(&b);
+    }
+    store_iter_fini(&it);
+}
+
+/* The state of things, for whoever has to find out. */
+static void dump(struct world *w)
+{
+    static const char *const POD[] = {"spec.nodeName", "status.phase", "status.conditions", "metadata.finalizers",
+                                      NULL};
+    static const char *const NODE[] = {"spec.taints", "status.conditions", NULL};
+    static const char *const STATUS[] = {"spec.replicas", "status", NULL};
+    if (!w->store)
+        return;
+    dump_kind(w, KIND_NODE, NODE);
+    dump_kind(w, KIND_POD, POD);
+    dump_kind(w, KIND_REPLICA_SET, STATUS);
+    dump_kind(w, KIND_DEPLOYMENT, STATUS);
+    dump_kind(w, KIND_JOB, STATUS);
+    struct scheduler_stats st = scheduler_stats(w->scheduler);
+    fprintf(stderr, "  scheduler: active %zu, backing off %zu, unschedulable %zu, binding %zu; store failed: %d\n",
+            st.active, st.backoff, st.unschedulable, st.binding, store_failed(w->store));
+}
+
 _Noreturn void world_fail(struct world *w, const char *fmt, ...)
 {
     va_list args;
@@ -33,6 +73,7 @@ _Noreturn void world_fail(struct world *w, const char *fmt, ...)
     vfprintf(stderr, fmt, args);
     fprintf(stderr, "\n");
     va_end(args);
+    dump(w);
     exit(1);
 }
 
