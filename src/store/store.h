@@ -142,4 +142,5 @@ struct store_stats {
     uint64_t disk_bytes;      /* of the backend's file; 0 in memory */
     rev_t compacted;          /* oldest revision a watch may start from */
 };
-void store_stats(const struct store *s, struct store_stats *ret);
+void store_stats(const struct store *s,
+                 struct store_stats *ret); /* cheap; json_bytes is an estimate */
