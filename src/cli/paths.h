@@ -9,7 +9,7 @@
  *   DIR/images/            image store
  *   DIR/node/              pods
  *   DIR/net/               address pool
- *   DIR/run/*.pid          one a running process: server, agent, up
+ *   DIR/run/X.pid          one a running process: server, agent, up
  *   DIR/davit.log          of `davit up --detach`
  */
 #pragma once

@@ -12,6 +12,7 @@
 #include "cli/pidfile.h"
 #include "controllers/controller.h"
 #include "main/seal.h"
+#include "rt/stream.h"
 #include "scheduler/scheduler.h"
 #include "store/store_lmdb.h"
 

@@ -75,7 +75,8 @@ int nl_talk(struct nl *nl, struct nlmsghdr *h, mnl_cb_t cb, void *arg)
 {
     char buf[32768];
     unsigned seq = h->nlmsg_seq, port = mnl_socket_get_portid(nl->sock);
-    if (!(h->nlmsg_flags & NLM_F_DUMP))
+    /* two bits; NLM_F_EXCL of a "new" request shares one of them */
+    if ((h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
         h->nlmsg_flags |= NLM_F_ACK;
     if (mnl_socket_sendto(nl->sock, h, h->nlmsg_len) < 0)
         return -errno;

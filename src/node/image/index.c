@@ -27,7 +27,7 @@ static void image_row_fini(struct index_image *img)
     strv_free(img->diff_ids);
 }
 
-void index_fini(struct index *x)
+void image_index_fini(struct index *x)
 {
     for (size_t i = 0; i < x->n_images; i++)
         image_row_fini(&x->images[i]);
@@ -136,7 +136,7 @@ static struct index_image *find_by_digest(struct index *x, const char *full)
     return NULL;
 }
 
-int index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
+int image_index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
                struct error *err)
 {
     bool id = str_starts(what, STR("sha256:")) || (what.n >= 12 && what.n <= 64 && is_hex(what));
@@ -229,7 +229,7 @@ static int index_parse(struct str text, struct index *ret, struct error *err)
                 free(id_z);
             }
         }
-        index_fini(ret);
+        image_index_fini(ret);
         *ret = x;
     }
     arena_fini(&a);
@@ -248,7 +248,7 @@ static int index_refresh(struct image_store *s, struct error *err)
     if (fstatat(s->dirfd, "index.json", &st, 0) < 0) {
         if (errno != ENOENT)
             return error_errno(err, errno, "image store %s: index.json", s->dir);
-        index_fini(&s->index);
+        image_index_fini(&s->index);
         s->index_stat = (struct stat){0};
         return 0;
     }
@@ -269,7 +269,7 @@ static int index_refresh(struct image_store *s, struct error *err)
             r = error_errno(err, errno, "image store %s: index.json", s->dir);
         else
             r = 0;
-        index_fini(&s->index);
+        image_index_fini(&s->index);
         st = (struct stat){0};
     }
     error_fini(&why);
@@ -288,7 +288,7 @@ static void print_strings(struct buf *b, const char *key, char **v)
     buf_add_char(b, ']');
 }
 
-int index_write(struct image_store *s, struct error *err)
+int image_index_write(struct image_store *s, struct error *err)
 {
     struct buf b = {0};
     buf_add_lit(&b, "{\"version\":1,\n\"images\":[");

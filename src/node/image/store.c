@@ -207,7 +207,7 @@ struct image_store *image_store_close(struct image_store *s)
         close(s->layersfd);
     if (s->dirfd >= 0)
         close(s->dirfd);
-    index_fini(&s->index);
+    image_index_fini(&s->index);
     map_fini(&s->pulls);
     strv_free(s->insecure);
     strv_free(s->unpacking);
@@ -425,7 +425,7 @@ int store_commit_image(struct image_store *s, const struct store_commit *c, cons
     ASSERT(store_complete(s, row));
     for (size_t i = 0; c->refs && c->refs[i]; i++)
         index_add_ref(&s->index, c->refs[i], c->id);
-    r = index_write(s, err);
+    r = image_index_write(s, err);
     store_touch(s, c->id);
     if (r == 0)
         r = store_build_image(s, row, ref, ret, err);
@@ -440,7 +440,7 @@ int image_lookup(struct image_store *s, struct str ref, struct image **ret, stru
     int r = index_read_begin(s, err);
     if (r < 0)
         return r;
-    r = index_find(&s->index, ref, &row, &name, err);
+    r = image_index_find(&s->index, ref, &row, &name, err);
     if (r == 0 && !store_complete(s, row))
         r = error_set(err, REASON_NOT_FOUND, "image \"%.*s\" is not complete", STR_ARG(ref));
     if (r == 0)

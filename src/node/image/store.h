@@ -58,7 +58,7 @@ int store_lock(struct image_store *s, bool exclusive, bool wait) MUST_CHECK; /* 
 /* ---- index ---- */
 /* Locks mu and index.lock, reads the index anew when another process changed it. */
 int index_begin(struct image_store *s, int *ret_lock, struct error *err) MUST_CHECK;
-int index_write(struct image_store *s, struct error *err) MUST_CHECK; /* inside begin..end */
+int image_index_write(struct image_store *s, struct error *err) MUST_CHECK; /* inside begin..end */
 void index_end(struct image_store *s, int lock);
 /* mu only: for reading. */
 int index_read_begin(struct image_store *s, struct error *err) MUST_CHECK;
@@ -68,13 +68,13 @@ struct index_image *index_by_id(struct index *x, struct str id);
 struct index_ref *index_ref_by_name(struct index *x, struct str ref);
 /* By reference in any spelling, id, or id prefix. NULL and -ENOENT/-EINVAL in err. ret_ref: the
  * normalised reference, heap. */
-int index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
+int image_index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
                struct error *err) MUST_CHECK;
 struct index_image *index_add_image(struct index *x);
 void index_add_ref(struct index *x, const char *ref, const char *id);
 void index_drop_ref(struct index *x, struct index_ref *r);
 void index_drop_image(struct index *x, struct index_image *img); /* and its refs */
-void index_fini(struct index *x);
+void image_index_fini(struct index *x);
 
 /* ---- blobs and layers ---- */
 int store_put_blob(struct image_store *s, const char *digest, struct str data,

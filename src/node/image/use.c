@@ -273,11 +273,11 @@ int image_remove(struct image_store *s, struct str ref, struct error *err)
     int lock, r = index_begin(s, &lock, err);
     if (r < 0)
         return r;
-    r = index_find(&s->index, ref, &row, &name, err);
+    r = image_index_find(&s->index, ref, &row, &name, err);
     if (r == 0)
         r = remove_row(s, row, name, err);
     if (r == 0)
-        r = index_write(s, err);
+        r = image_index_write(s, err);
     index_end(s, lock);
     free(name);
     uint64_t bytes = 0;
@@ -303,7 +303,7 @@ static bool kept(struct image_store *s, const struct index_image *row,
 {
     for (size_t i = 0; i < o->n_keep; i++) {
         struct index_image *found = NULL;
-        if (index_find(&s->index, o->keep[i], &found, NULL, NULL) == 0 && found == row)
+        if (image_index_find(&s->index, o->keep[i], &found, NULL, NULL) == 0 && found == row)
             return true;
     }
     return false;
@@ -337,7 +337,7 @@ static int collect_one(struct image_store *s, const struct image_gc_opts *o, str
     struct index_image *row = pick_victim(s, o);
     if (row) {
         index_drop_image(&s->index, row);
-        r = index_write(s, err);
+        r = image_index_write(s, err);
     }
     index_end(s, lock);
     return r < 0 ? r : row != NULL;
