@@ -114,12 +114,12 @@ static void test_backpressure(void **state)
     ON_ALL(rt, j)
     {
         struct end a = {0}, b = {.stop_at = 1};
-        size_t sent = 0, piece = 100000;
+        size_t sent = 0, piece = 300000; /* 24 MB: more than the kernel ever takes */
         struct buf want = {0};
         released = 0;
         end_start(&a, j.a);
         end_start(&b, j.b);
-        for (int i = 0; sent < 8000000; i++) {
+        for (int i = 0; sent < 80 * piece; i++) {
             char *p = xmalloc(piece);
             memset(p, 'a' + i % 26, piece);
             buf_add(&want, p, piece);
