@@ -155,8 +155,8 @@ static void stream_task(void *arg)
 
 static bool may_write(struct rt_stream *s)
 {
-    ASSERT(!s->closing && !s->shut);
-    return !s->error;
+    ASSERT(!s->closing);
+    return !s->error && !s->shut; /* it is often a peer who says "end" and then goes on talking */
 }
 
 static void wrote(struct rt_stream *s)

@@ -85,6 +85,7 @@ static void test_both_ways_and_half_close(void **state)
         rt_stream_write(j.a, STR("pong"));
         rt_stream_shutdown(j.a);
         rt_stream_shutdown(j.a);
+        rt_stream_write(j.a, STR(" too late"));
         assert_int_equal(b.got.n, 0); /* not from inside the call */
         WAIT(rt, b.eof);
         assert_string_equal(b.got.data, "ping pong");
