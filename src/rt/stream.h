@@ -62,8 +62,8 @@ bool rt_stream_congested(const struct rt_stream *s); /* queued above RT_STREAM_H
 /* Sends what is queued now instead of at the end of the turn. Rarely wanted. */
 void rt_stream_flush(struct rt_stream *s);
 
-/* Half close: once all queued bytes are out the peer sees the end. Idempotent; no writes after it.
- */
+/* Half close: once all queued bytes are out the peer sees the end. Idempotent; later writes
+ * are dropped. */
 void rt_stream_shutdown(struct rt_stream *s);
 /* Drops what is queued and closes. on_closed(arg) (may be NULL) comes in a later turn. */
 void rt_stream_close(struct rt_stream *s, rt_fn on_closed, void *arg);
