@@ -74,6 +74,8 @@ struct store {
     nsec_t commit_nsec, commit_started;
     size_t sweep_kind;
     struct index_pos sweep_pos;
+    rev_t sweep_rev; /* the hand over the window */
+    nsec_t sweep_last;
 };
 
 struct store_kind *store_kind_of(struct store *s, const struct schema_kind *kind); /* makes it */

@@ -320,12 +320,33 @@ void store_stats(const struct store *s, struct store_stats *ret)
 
 /* ---- commits ---- */
 
-#define SWEEP_PER_WRITE 4 /* objects looked at for each write: a full round in n/4 writes */
+#define SWEEP_PER_WRITE  4    /* objects looked at for each write: a full round in n/4 writes */
+#define SWEEP_PER_SECOND 100  /* and for each second since the last one */
+#define SWEEP_MAX        8192 /* at a time: some 100 us */
+
+/* The same for states that were replaced and only the window keeps. */
+static void window_sweep(struct store *s, size_t budget)
+{
+    const struct window *w = &s->window;
+
+    budget = MIN(budget, w->newest - w->compacted);
+    for (; budget; budget--, s->sweep_rev++) {
+        if (s->sweep_rev <= w->compacted || s->sweep_rev > w->newest)
+            s->sweep_rev = w->compacted + 1;
+        object_cool_json(window_at(w, s->sweep_rev)->object);
+    }
+}
 
 /* Clock hand: JSON nobody asked for during a whole round goes. */
-static void json_sweep(struct store *s, size_t budget)
+static void json_sweep(struct store *s, size_t n_writes)
 {
-    size_t skipped = 0;
+    nsec_t now = rt_now(s->rt);
+    size_t budget = n_writes * SWEEP_PER_WRITE, skipped = 0;
+
+    budget += (size_t)((now - s->sweep_last) / (NSEC_PER_SEC / SWEEP_PER_SECOND));
+    budget = MIN(budget, SWEEP_MAX);
+    s->sweep_last = now;
+    window_sweep(s, budget / 2);
 
     while (budget && skipped <= s->n_kinds) {
         struct store_kind *k;
@@ -393,7 +414,7 @@ static void batch_succeeded(struct store *s)
     }
     store_catch_up(s); /* watches that callbacks have just started from an old revision */
     window_trim(&s->window);
-    json_sweep(s, done.n * SWEEP_PER_WRITE);
+    json_sweep(s, done.n);
     while (done.head) {
         struct write *w = writes_pop(&done);
         if (w->done)

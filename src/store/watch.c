@@ -192,19 +192,38 @@ int store_watch_start(struct store_watch *w, struct store *s, const struct schem
     return 0;
 }
 
-void store_watch_stop(struct store_watch *w)
+static void watch_unlink(struct store_watch *w)
 {
-    if (!w->store)
-        return;
     list_remove(&w->node);
     w->store->n_watches--;
     w->store = NULL;
 }
 
+void store_watch_stop(struct store_watch *w)
+{
+    struct store *s = w->store;
+    struct store_kind *k;
+    struct watch_group *g;
+
+    if (!s)
+        return;
+    watch_unlink(w);
+    if (str_empty(w->ns))
+        return;
+    /* clients choose namespaces: a group without watches must not stay. One being delivered to (n >
+     * 0) is looked at afterwards */
+    k = store_kind_of(s, w->kind);
+    g = map_get(&k->groups, w->ns);
+    if (g && !g->n && list_empty(&g->watches)) {
+        (void)map_remove(&k->groups, (struct str){g->ns, g->ns_len});
+        group_free(g);
+    }
+}
+
 static void detach_list(struct list *watches)
 {
     while (!list_empty(watches))
-        store_watch_stop(LIST_FIRST(watches, struct store_watch, node));
+        watch_unlink(LIST_FIRST(watches, struct store_watch, node));
 }
 
 void store_watches_detach(struct store *s)

@@ -98,3 +98,14 @@ void window_trim(struct window *w)
         w->compacted++;
     }
 }
+
+const struct store_event *window_at(const struct window *w, rev_t rev)
+{
+    const struct store_event *ev;
+    size_t n;
+
+    ASSERT(rev > w->compacted && rev <= w->newest);
+    ev = window_since(w->slots[rev & (w->cap - 1)].of, rev - 1, &n);
+    ASSERT(ev && ev->rev == rev);
+    return ev;
+}

@@ -49,3 +49,6 @@ static inline const struct store_event *window_since(const struct window_kind *k
     *ret_n = k->n - lo;
     return lo < k->n ? &k->v[k->head + lo] : NULL;
 }
+
+/* The event of one revision inside the window. */
+const struct store_event *window_at(const struct window *w, rev_t rev);

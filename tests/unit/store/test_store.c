@@ -1,6 +1,7 @@
 /* The contract of store.h, over every backend: memory on the simulator, memory and LMDB on the real
  * loop. */
 #include "store_test.h"
+#include "store/internal.h"
 
 static enum fx_backend backend_now; /* set by each group */
 
@@ -386,6 +387,53 @@ static void test_watch_meddling(void **state)
     fx_fini(&f);
 }
 
+static void test_watch_groups_go(void **state)
+{
+    /* namespaces are chosen by clients: watches that come and go leave nothing */
+    FX(f);
+    struct fx_watch w, keep;
+    char ns[16];
+
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(ns, sizeof(ns), "ns%u", i);
+        assert_int_equal(fx_watch(&f, &w, ns, 0), 0);
+        fx_watch_end(&w);
+    }
+    assert_int_equal(store_kind_of(f.s, CM)->groups.n, 0);
+    assert_int_equal(fx_watch(&f, &keep, "a", 0), 0);
+    assert_int_equal(fx_watch(&f, &w, "a", 0), 0);
+    fx_watch_end(&w);
+    assert_int_equal(store_kind_of(f.s, CM)->groups.n, 1);
+    fx_put_now(&f, "a", "x", "1", STORE_ABSENT);
+    fx_settle(&f);
+    assert_str(buf_str(&keep.log), "+a/x=1 ");
+    fx_watch_end(&keep);
+    assert_int_equal(store_kind_of(f.s, CM)->groups.n, 0);
+    fx_fini(&f);
+}
+
+static void test_json_cools(void **state)
+{
+    FX(f);
+    struct store_stats st;
+
+    for (unsigned i = 0; i < 20; i++) {
+        char name[16];
+        struct blob *b;
+        snprintf(name, sizeof(name), "n%02u", i);
+        fx_put_now(&f, "a", name, "v", STORE_ABSENT);
+        b = object_json_ref(store_get(f.s, CM, STR("a"), str_z(name)));
+        (void)blob_unref(b);
+    }
+    store_stats(f.s, &st);
+    assert_true(st.json_bytes > 0);
+    for (unsigned i = 0; i < 60; i++)
+        fx_put_now(&f, "b", "other", "v", i ? STORE_ANY : STORE_ABSENT);
+    store_stats(f.s, &st);
+    assert_int_equal(st.json_bytes, 0);
+    fx_fini(&f);
+}
+
 static void test_two_kinds(void **state)
 {
     FX(f);
@@ -464,6 +512,8 @@ int main(void)
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_window_env),
         cmocka_unit_test(test_watch_meddling),
+        cmocka_unit_test(test_watch_groups_go),
+        cmocka_unit_test(test_json_cools),
         cmocka_unit_test(test_two_kinds),
         cmocka_unit_test(test_close_fails_pending),
     };
