@@ -60,10 +60,10 @@ static bool is_null(struct str s)
 }
 static bool is_bool(struct str s, bool *ret)
 {
-    static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes",
-                                      "YES",  "on",   "On",   "ON",  NULL};
-    static const char *const no[] = {"false", "False", "FALSE", "no",  "No",
-                                     "NO",    "off",   "Off",   "OFF", NULL};
+    static const char *const yes[] = {"true", "True", "TRUE", "y",  "Y",  "yes",
+                                      "Yes",  "YES",  "on",   "On", "ON", NULL};
+    static const char *const no[] = {"false", "False", "FALSE", "n",   "N",   "no",
+                                     "No",    "NO",    "off",   "Off", "OFF", NULL};
     *ret = one_of(s, yes);
     return *ret || one_of(s, no);
 }
@@ -424,11 +424,12 @@ static int write_out(void *data, unsigned char *p, size_t n)
     return !b->overflow;
 }
 
-/* Texts that we read as strings but readers of YAML 1.1 do not: dates, base 60 numbers ("1:30"), "=". */
+/* Texts that we read as strings but readers of YAML 1.1 do not: dates, base 60 numbers ("1:30"),
+ * "=". */
 static bool ambiguous(struct str s)
 {
-    static const char *const words[] = {"y", "Y", "n", "N", "=", "<<", ".inf", ".Inf", ".INF",
-                                        "-.inf", "+.inf", ".nan", ".NaN", ".NAN", NULL};
+    static const char *const words[] = {"=",     "<<",   ".inf", ".Inf", ".INF", "-.inf",
+                                        "+.inf", ".nan", ".NaN", ".NAN", NULL};
     size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+');
     if (one_of(s, words))
         return true;
@@ -436,7 +437,8 @@ static bool ambiguous(struct str s)
         return false;
     if (s.n >= 8 && s.p[4] == '-' && isdigit((unsigned char)s.p[5]))
         return true;
-    while (i < s.n && (isdigit((unsigned char)s.p[i]) || s.p[i] == ':' || s.p[i] == '_' || s.p[i] == '.'))
+    while (i < s.n &&
+           (isdigit((unsigned char)s.p[i]) || s.p[i] == ':' || s.p[i] == '_' || s.p[i] == '.'))
         i++;
     return i == s.n && str_find(s, ':') >= 0;
 }

@@ -1,6 +1,6 @@
 /* YAML to JSON trees and back (libyaml), as Kubernetes' tools read it: plain scalars resolve to
- * null, bool (true, yes, on ...), int (also 0x1f, 0o17, 017, 1_000), float or string, which is
- * YAML 1.1 but for "y" and "n"; keys become strings; anchors and aliases are expanded within
+ * null, bool (true, yes, y, on ...), int (also 0x1f, 0o17, 017, 1_000), float or string, as in
+ * YAML 1.1; keys become strings; anchors and aliases are expanded within
  * limits; merge keys ("<<") are honoured; tags other than the core ones and duplicate keys are
  * errors. */
 #pragma once

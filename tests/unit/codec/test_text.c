@@ -16,7 +16,7 @@ static void yaml_becomes_json(void **state)
         {"---\na: b\n---\n", "{\"a\":\"b\"}"},
         {"a: {b: [1, 2.5, x, 'y', \"z\"]}", "{\"a\":{\"b\":[1,2.5,\"x\",\"y\",\"z\"]}}"},
         {"- true\n- no\n- null\n- ~\n-\n- 'true'\n- y\n",
-         "[true,false,null,null,null,\"true\",\"y\"]"},
+         "[true,false,null,null,null,\"true\",true]"},
         {"- 0x1F\n- 0o17\n- 0644\n- 1_000\n- -5\n- 1e3\n- .5\n- 1.2.3\n- 08\n- 2024-01-01\n",
          "[31,15,420,1000,-5,1000,0.5,\"1.2.3\",8,\"2024-01-01\"]"},
         {"a: &x {b: 1}\nc: *x\n", "{\"a\":{\"b\":1},\"c\":{\"b\":1}}"},
