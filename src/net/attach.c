@@ -127,27 +127,35 @@ static int pod_side(struct net *n, uint32_t ip, int netns_fd)
     return r;
 }
 
-static bool pod_link_there(int netns_fd)
+/* 1: the pod's end is there, 0: it is not. With `remove` it is taken away. */
+static int pod_link(int netns_fd, bool remove)
 {
     CLEANUP(nl_closep) struct nl *nl = NULL;
     struct nl_link eth;
-    return nl_open(netns_fd, &nl) == 0 && nl_link_get(nl, POD_LINK, &eth) == 0;
+    int r = nl_open(netns_fd, &nl);
+    if (r == 0)
+        r = nl_link_get(nl, POD_LINK, &eth);
+    if (r < 0)
+        return r == -ENODEV ? 0 : r;
+    r = remove ? nl_link_del(nl, eth.index) : 0;
+    return r < 0 ? r : 1;
 }
 
-/* A host end whose other end is in another namespace than the one given (the sandbox was made anew)
- * goes. */
+/* An end without its other end in this namespace is left over (from a sandbox made anew, or a pod
+ * that had the namespace before) and goes. */
 static int make_pair(struct net *n, const char *name, uint32_t ip, int netns_fd,
                      struct nl_link *ret)
 {
     uint8_t mac[6];
     mac_of(ip, mac);
     int r = nl_link_get(n->nl, name, ret);
-    if (r == 0 && pod_link_there(netns_fd))
+    bool host = r == 0;
+    int pod = r == 0 || r == -ENODEV ? pod_link(netns_fd, !host) : r;
+    if (pod < 0)
+        return pod;
+    if (host && pod)
         return 0;
-    if (r == 0)
-        r = nl_link_del(n->nl, ret->index);
-    else if (r == -ENODEV)
-        r = 0;
+    r = host ? nl_link_del(n->nl, ret->index) : 0;
     if (r == 0)
         r = nl_link_add_veth(n->nl, name, n->mtu, POD_LINK, netns_fd, mac);
     return r < 0 ? r : nl_link_get(n->nl, name, ret);

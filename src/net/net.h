@@ -10,8 +10,8 @@
  * - A lease (DATA/net/leases/<pod uid>) is on disk before its address is used, and goes last.
  * - Killed at any moment, the next net_start finds its bridge, links, leases and rules and goes on;
  * rules stay in force until one transaction replaces them.
- * - What changed on the host outside of these names (sysctl ip_forward) is noted in /run/davit before
- *   it is changed, and put back when the last instance is purged. */
+ * - What changed on the host outside of these names (sysctl ip_forward) is noted in /run/davit
+ * before it is changed, and put back when the last instance is purged. */
 #pragma once
 
 #include "base/error.h"

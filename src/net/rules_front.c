@@ -9,8 +9,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define MARK_PREFIX 0xda000000u
-#define MARK_MASK   0x00ffffffu
+#define ID_MASK        0x00ffffffu
+#define CLASSID_FMT    "%x:%x" /* as nft writes a priority */
+#define CLASSID_ARG(v) (v) >> 16, (v)&0xffff
 
 void front_key(const struct net_front *f, char out[static 48])
 {
@@ -82,10 +83,11 @@ static void emit_place(const struct net_front *f, uint32_t i, const struct net_e
     char key[NET_ELEM_MAX];
     key_text(f, key);
     if (f->affinity_s)
-        emit(b, map_of(f, NET_MAP_SVC_PICK), "%s . %u : 0x%08x", key, i, id);
+        emit(b, map_of(f, NET_MAP_SVC_PICK), "%s . " CLASSID_FMT " : " CLASSID_FMT, key,
+             CLASSID_ARG(NET_PRIORITY_PREFIX | i), CLASSID_ARG(id));
     else
-        emit(b, map_of(f, NET_MAP_SVC_EP), "%s . %u : " IP4_FMT " . %u", key, i, IP4_ARG(e->ip),
-             e->port);
+        emit(b, map_of(f, NET_MAP_SVC_EP), "%s . " CLASSID_FMT " : " IP4_FMT " . %u", key,
+             CLASSID_ARG(NET_PRIORITY_PREFIX | i), IP4_ARG(e->ip), e->port);
 }
 
 static void emit_id(const struct net_front *f, const struct net_endpoint *e, uint32_t id,
@@ -95,8 +97,8 @@ static void emit_id(const struct net_front *f, const struct net_endpoint *e, uin
     if (!f->affinity_s)
         return;
     key_text(f, key);
-    emit(b, map_of(f, NET_MAP_SVC_ID), "%s . 0x%08x : " IP4_FMT " . %u", key, id, IP4_ARG(e->ip),
-         e->port);
+    emit(b, map_of(f, NET_MAP_SVC_ID), "%s . " CLASSID_FMT " : " IP4_FMT " . %u", key,
+         CLASSID_ARG(id), IP4_ARG(e->ip), e->port);
 }
 
 /* Where the front leads: a chain, or with no endpoint a refusal. */
@@ -158,9 +160,9 @@ static bool id_taken(const uint32_t *ids, uint32_t n, uint32_t id)
 static uint32_t new_id(const struct net_endpoint *e, const uint32_t *ids, uint32_t n)
 {
     uint64_t bytes = (uint64_t)e->ip << 16 | e->port;
-    uint32_t id = MARK_PREFIX | (hash_fnv1a32(&bytes, sizeof(bytes)) & MARK_MASK);
+    uint32_t id = NET_PRIORITY_PREFIX | (hash_fnv1a32(&bytes, sizeof(bytes)) & ID_MASK);
     while (id_taken(ids, n, id))
-        id = MARK_PREFIX | ((id + 1) & MARK_MASK);
+        id = NET_PRIORITY_PREFIX | ((id + 1) & ID_MASK);
     return id;
 }
 

@@ -6,8 +6,9 @@
 
 #include "net/rules.h"
 
-#define NET_CHAIN_MAX 40
-#define NET_ELEM_MAX  128
+#define NET_CHAIN_MAX       40
+#define NET_ELEM_MAX        128
+#define NET_PRIORITY_PREFIX 0xda000000u /* of places and ids while a packet carries them */
 
 struct service_state {
     char *key; /* owned; in rules.services */
@@ -21,7 +22,7 @@ struct front_state {
     char key[48];     /* in rules.fronts */
     struct service_state *owner;
     struct net_front f; /* eps owned: place i is what random number i leads to */
-    uint32_t *ids;      /* owned; with affinity: the mark of each place */
+    uint32_t *ids;      /* owned; with affinity: the id of each place */
     bool seen;          /* scratch of net_rules_service */
 };
 

@@ -180,8 +180,7 @@ static void work_done(void *arg)
         n->full_needed = true;
         if (n->failures++ == 0)
             wait = 10 * NSEC_PER_MSEC;
-        else
-            log_error("net: %.*s", STR_ARG(n->sent_err.message));
+        log_warn("net: %.*s; writing all rules anew", STR_ARG(n->sent_err.message));
         rt_timer_start(&n->retry, wait);
     } else {
         n->failures = 0;

@@ -10,8 +10,10 @@
  * There are no chains per service: all services with N endpoints share lb-N, and an endpoint's
  * coming or going changes its own elements only. With affinity the client's choice is an endpoint's
  * id, kept in a map with timeouts that the packets themselves fill: aff-N-T: known client -> id ->
- * endpoint; unknown, or its endpoint gone -> random id, remembered. The id passes through the
- * packet mark, prefixed 0xda, and is wiped right after the DNAT.
+ * endpoint; unknown, or its endpoint gone -> random id, remembered. Random number and id need a
+ * register that is also a type maps know. The packet's mark would be one, but VPNs and routing
+ * policies live by it; the queueing priority (classid) of a connection's first packet is missed by
+ * nobody. Values are prefixed 0xda and wiped right after the DNAT.
  *
  * Pods have /32 addresses and talk even to their neighbours through the host, so that replies pass
  * conntrack on a host with or without br_netfilter. A pod that reaches itself by a Service is
@@ -28,22 +30,19 @@ const char *const net_map_prefix[] = {[NET_FRONT_VIP] = "svc", [NET_FRONT_NODEPO
 
 static void print_family(struct buf *b, const char *t, enum net_front_kind k)
 {
-    const char *p = net_map_prefix[k], *key = key_expr[k];
+    const char *p = net_map_prefix[k];
     const char *types =
         k == NET_FRONT_VIP ? "ipv4_addr . inet_proto . inet_service" : "inet_proto . inet_service";
     buf_printf(b, "add map ip %s %s { type %s : verdict ; }\n", t, p, types);
-    buf_printf(b,
-               "add map ip %s %s_ep { typeof %s . numgen random mod 2 : ip daddr . th dport ; }\n",
-               t, p, key);
-    buf_printf(b, "add map ip %s %s_pick { typeof %s . numgen random mod 2 : meta mark ; }\n", t, p,
-               key);
-    buf_printf(b, "add map ip %s %s_id { type %s . mark : ipv4_addr . inet_service ; }\n", t, p,
+    buf_printf(b, "add map ip %s %s_ep { type %s . classid : ipv4_addr . inet_service ; }\n", t, p,
                types);
-    buf_printf(
-        b,
-        "add map ip %s %s_aff { type ipv4_addr . %s : mark ; size 65536 ; flags dynamic,timeout ; "
-        "timeout 3h ; }\n",
-        t, p, types);
+    buf_printf(b, "add map ip %s %s_pick { type %s . classid : classid ; }\n", t, p, types);
+    buf_printf(b, "add map ip %s %s_id { type %s . classid : ipv4_addr . inet_service ; }\n", t, p,
+               types);
+    buf_printf(b,
+               "add map ip %s %s_aff { type ipv4_addr . %s : classid ; size 65536 ; "
+               "flags dynamic,timeout ; timeout 3h ; }\n",
+               t, p, types);
     buf_printf(b, "add set ip %s %s_reject { type %s ; }\n", t, p, types);
 }
 
@@ -61,8 +60,8 @@ static void print_chains(struct buf *b, const struct net_rules_env *e)
         {"prerouting", "{ type nat hook prerouting priority dstnat ; policy accept ; }"},
         {"output", "{ type nat hook output priority -100 ; policy accept ; }"},
         {"postrouting", "{ type nat hook postrouting priority srcnat ; policy accept ; }"},
-        {"unmark_in", "{ type filter hook prerouting priority -99 ; policy accept ; }"},
-        {"unmark_out", "{ type filter hook output priority -99 ; policy accept ; }"},
+        {"wipe_in", "{ type filter hook prerouting priority -99 ; policy accept ; }"},
+        {"wipe_out", "{ type filter hook output priority -99 ; policy accept ; }"},
         {"filter_in", "{ type filter hook input priority filter ; policy accept ; }"},
         {"filter_forward", "{ type filter hook forward priority filter ; policy accept ; }"},
         {"filter_output", "{ type filter hook output priority filter ; policy accept ; }"},
@@ -106,9 +105,10 @@ static void print_nat_rules(struct buf *b, const struct net_rules_env *e)
          e->pod_cidr, e->cluster_cidr);
     rule(b, e, "postrouting",
          "ct status dnat ip daddr . meta l4proto . th dport @masq_ep masquerade");
-    static const char *const unmark[] = {"unmark_in", "unmark_out"};
-    for (size_t i = 0; i < ARRAY_LEN(unmark); i++)
-        rule(b, e, unmark[i], "meta mark & 0xff000000 == 0xda000000 meta mark set 0");
+    static const char *const wipe[] = {"wipe_in", "wipe_out"};
+    for (size_t i = 0; i < ARRAY_LEN(wipe); i++)
+        rule(b, e, wipe[i], "meta priority & 0xff000000 == 0x%08x meta priority set 0",
+             NET_PRIORITY_PREFIX);
 }
 
 static void print_filter_rules(struct buf *b, const struct net_rules_env *e)
@@ -176,19 +176,23 @@ void net_chain_print(const struct net_rules_env *e, const struct net_front *f, u
     const char *p = net_map_prefix[f->kind], *key = key_expr[f->kind];
     net_chain_name(f, n, chain);
     buf_printf(b, "add chain ip %s %s\n", e->table, chain);
+    const char *pick = "meta priority set numgen random mod %u offset 0x%08x";
     if (!f->affinity_s) {
-        rule(b, e, chain, "dnat ip to %s . numgen random mod %u map @%s_ep", key, n, p);
+        rule(b, e, chain, pick, n, NET_PRIORITY_PREFIX);
+        rule(b, e, chain, "dnat ip to %s . meta priority map @%s_ep", key, p);
         return;
     }
-    rule(b, e, chain, "meta mark set 0");
-    rule(b, e, chain, "meta mark set ip saddr . %s map @%s_aff", key, p);
-    rule(b, e, chain, "meta mark != 0 update @%s_aff { ip saddr . %s timeout %us : meta mark }", p,
-         key, f->affinity_s);
-    rule(b, e, chain, "meta mark != 0 dnat ip to %s . meta mark map @%s_id", key, p);
-    /* An update would keep the old value of an element that is there. */
-    rule(b, e, chain, "delete @%s_aff { ip saddr . %s : meta mark }", p, key);
-    rule(b, e, chain, "meta mark set %s . numgen random mod %u map @%s_pick", key, n, p);
-    rule(b, e, chain, "update @%s_aff { ip saddr . %s timeout %us : meta mark }", p, key,
+    rule(b, e, chain, "meta priority set 0");
+    rule(b, e, chain, "meta priority set ip saddr . %s map @%s_aff", key, p);
+    rule(b, e, chain,
+         "meta priority != 0 update @%s_aff { ip saddr . %s timeout %us : meta priority }", p, key,
          f->affinity_s);
-    rule(b, e, chain, "dnat ip to %s . meta mark map @%s_id", key, p);
+    rule(b, e, chain, "meta priority != 0 dnat ip to %s . meta priority map @%s_id", key, p);
+    /* An update would keep the old value of an element that is there. */
+    rule(b, e, chain, "delete @%s_aff { ip saddr . %s : meta priority }", p, key);
+    rule(b, e, chain, pick, n, NET_PRIORITY_PREFIX);
+    rule(b, e, chain, "meta priority set %s . meta priority map @%s_pick", key, p);
+    rule(b, e, chain, "update @%s_aff { ip saddr . %s timeout %us : meta priority }", p, key,
+         f->affinity_s);
+    rule(b, e, chain, "dnat ip to %s . meta priority map @%s_id", key, p);
 }

@@ -30,7 +30,7 @@ struct nft *nft_free(struct nft *n)
     return NULL;
 }
 
-/* The first line says what; what follows repeats our own commands with carets. */
+/* The first line says what, the second repeats the command. */
 static int nft_error(const char *text, struct error *err)
 {
     struct str line = str_z(text), head;
@@ -47,7 +47,10 @@ static int nft_error(const char *text, struct error *err)
         reason = REASON_FORBIDDEN;
     else if (str_search(head, STR("syntax error")) >= 0)
         reason = REASON_BAD_REQUEST;
-    return error_set(err, reason, "nftables: %.*s", STR_ARG(head));
+    struct str command;
+    str_cut(&line, '\n', &command);
+    return error_set(err, reason, "nftables: %.*s%s%.*s", STR_ARG(head), command.n ? ": " : "",
+                     (int)MIN(command.n, 200u), command.n ? command.p : "");
 }
 
 static int run(struct nft *n, const char *commands, struct error *err)

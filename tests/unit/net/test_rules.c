@@ -1,0 +1,273 @@
+/* Planning and the differ, as text: no kernel. */
+#include "net/plan.h"
+#include "net/rules.h"
+#include "test.h"
+
+static const struct net_plan_env env = {
+    .node_name = {"n1", 2},
+    .cluster_cidr = {.addr = {.family = 2, .b = {10, 9, 0, 0}}, .bits = 16},
+};
+
+static struct api_service service(struct api_service_port *ports, uint32_t n)
+{
+    return (struct api_service){
+        .metadata = {.name = STR("web"), .namespace = STR("default")},
+        .spec = {.cluster_ip = STR("10.96.0.10"), .ports = ports, .n_ports = n}};
+}
+
+static struct api_endpoint endpoint(struct str *address, const char *node, int ready, int serving,
+                                    int terminating)
+{
+    struct api_endpoint e = {.addresses = address, .n_addresses = 1, .node_name = str_z(node)};
+    e.conditions = (struct api_endpoint_conditions){.has_ready = ready >= 0,
+                                                    .ready = ready > 0,
+                                                    .has_serving = serving >= 0,
+                                                    .serving = serving > 0,
+                                                    .has_terminating = terminating >= 0,
+                                                    .terminating = terminating > 0};
+    return e;
+}
+
+static void test_plan_selects_endpoints(void **state)
+{
+    struct arena a = {0};
+    struct str ip[] = {STR("10.9.0.4"),  STR("10.9.0.3"), STR("10.9.0.2"), STR("192.0.2.7"),
+                       STR("127.0.0.1"), STR("fe80::1"),  STR("x")};
+    struct api_endpoint eps[] = {
+        endpoint(&ip[0], "n2", 1, -1, -1), endpoint(&ip[1], "n1", 1, -1, -1),
+        endpoint(&ip[2], "n1", 0, 1, 1),   endpoint(&ip[3], "", -1, -1, -1),
+        endpoint(&ip[4], "n1", 1, -1, -1), endpoint(&ip[5], "n1", 1, -1, -1),
+        endpoint(&ip[6], "n1", 1, -1, -1), endpoint(&ip[1], "n1", 1, -1, -1),
+    };
+    struct api_discovery_endpoint_port slice_ports[] = {
+        {.name = STR("http"), .has_port = true, .port = 8080},
+        {.name = STR("bad"), .has_port = true, .port = 99999}};
+    struct api_endpoint_slice slice = {.address_type = STR("IPv4"),
+                                       .endpoints = eps,
+                                       .n_endpoints = ARRAY_LEN(eps),
+                                       .ports = slice_ports,
+                                       .n_ports = 2};
+    const struct api_endpoint_slice *slices[] = {&slice};
+    struct api_service_port ports[] = {{.name = STR("http"), .port = 80, .node_port = 30080},
+                                       {.name = STR("dns"), .protocol = STR("UDP"), .port = 53},
+                                       {.name = STR("odd"), .protocol = STR("ICMP"), .port = 1}};
+    struct api_service svc = service(ports, 3);
+    struct net_plan p;
+
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.n, 3); /* VIP and NodePort of http, VIP of dns */
+    assert_int_equal(p.v[0].n_eps, 3);
+    assert_int_equal(p.v[0].eps[0].ip, 0x0a090003);
+    assert_int_equal(p.v[0].eps[1].ip, 0x0a090004);
+    assert_int_equal(p.v[0].eps[2].ip, 0xc0000207);
+    assert_false(p.v[0].eps[0].remote);
+    assert_true(p.v[0].eps[2].remote);
+    assert_int_equal(p.v[1].kind, NET_FRONT_NODEPORT);
+    assert_int_equal(p.v[2].proto, 17);
+    assert_int_equal(p.v[2].n_eps, 0);
+
+    svc.spec.external_traffic_policy = STR("Local");
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.v[0].n_eps, 3);
+    assert_int_equal(p.v[1].n_eps, 1);
+
+    /* Nobody ready: the one that still serves while it goes. */
+    eps[0].conditions.ready = eps[1].conditions.ready = eps[7].conditions.ready = false;
+    slice.n_endpoints = 3;
+    svc.spec.external_traffic_policy = STR_NONE;
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.v[0].n_eps, 1);
+    assert_int_equal(p.v[0].eps[0].ip, 0x0a090002);
+
+    svc.spec.cluster_ip = STR("None");
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.n, 0);
+    arena_fini(&a);
+}
+
+static void test_loopback_only_for_the_api(void **state)
+{
+    struct arena a = {0};
+    struct str ip = STR("127.0.0.1");
+    struct api_endpoint e = endpoint(&ip, "", 1, -1, -1);
+    struct api_discovery_endpoint_port sp = {.has_port = true, .port = 6443};
+    struct api_endpoint_slice slice = {
+        .address_type = STR("IPv4"), .endpoints = &e, .n_endpoints = 1, .ports = &sp, .n_ports = 1};
+    const struct api_endpoint_slice *slices[] = {&slice};
+    struct api_service_port port = {.port = 443};
+    struct api_service svc = service(&port, 1);
+    struct net_plan p;
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.v[0].n_eps, 0);
+    svc.metadata.name = STR("kubernetes");
+    net_plan_service(&svc, slices, 1, &env, &a, &p);
+    assert_int_equal(p.v[0].n_eps, 1);
+    arena_fini(&a);
+}
+
+/* ---- differ ---- */
+
+static struct net_rules *rules(void)
+{
+    return net_rules_new(&(struct net_rules_env){.table = "t",
+                                                 .bridge = "br",
+                                                 .pod_cidr = "10.9.0.0/24",
+                                                 .cluster_cidr = "10.9.0.0/16",
+                                                 .service_cidr = "10.96.0.0/16"});
+}
+
+static struct net_front front(struct net_endpoint *eps, uint32_t n, uint32_t affinity_s)
+{
+    return (struct net_front){.kind = NET_FRONT_VIP,
+                              .ip = 0x0a60000a,
+                              .proto = 6,
+                              .port = 80,
+                              .affinity_s = affinity_s,
+                              .eps = eps,
+                              .n_eps = n};
+}
+
+static char *apply(struct net_rules *r, const char *key, struct net_front *f, size_t n)
+{
+    struct net_batch b = {0};
+    struct buf out = {0};
+    net_rules_service(r, str_z(key), &(struct net_plan){f, n}, &b);
+    net_batch_print(&b, "t", &out);
+    buf_add_lit(&out, "");
+    net_batch_fini(&b);
+    char *text = out.data ? out.data : calloc(1, 1);
+    return text;
+}
+
+#define EXPECT(call, want)                                                                         \
+    do {                                                                                           \
+        char *_t = (call);                                                                         \
+        assert_string_equal(_t, want);                                                             \
+        free(_t);                                                                                  \
+    } while (0)
+
+static void test_changes_cost_their_size(void **state)
+{
+    struct net_rules *r = rules();
+    struct net_endpoint eps[] = {
+        {0x0a090002, 80, false}, {0x0a090003, 80, false}, {0x0a090004, 80, false}};
+    struct net_endpoint two[] = {{0x0a090003, 80, false}, {0x0a090004, 80, false}};
+    struct net_front f = front(eps, 3, 0), g = front(two, 2, 0), none = front(NULL, 0, 0);
+
+    EXPECT(apply(r, "d/web", &f, 1),
+           "add chain ip t lb-3\n"
+           "add rule ip t lb-3 meta priority set numgen random mod 3 offset 0xda000000\n"
+           "add rule ip t lb-3 dnat ip to ip daddr . meta l4proto . th dport . meta priority map "
+           "@svc_ep\n"
+           "add element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-3 }\n"
+           "add element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.2 "
+           ". 80, 10.96.0.10 . 6 . 80 . da00:1 : 10.9.0.3 . 80, "
+           "10.96.0.10 . 6 . 80 . da00:2 : 10.9.0.4 . 80 }\n");
+    EXPECT(apply(r, "d/web", &f, 1), "");
+    /* The first goes: the last takes its place, the middle one is not touched. */
+    EXPECT(apply(r, "d/web", &g, 1),
+           "add chain ip t lb-2\n"
+           "add rule ip t lb-2 meta priority set numgen random mod 2 offset 0xda000000\n"
+           "add rule ip t lb-2 dnat ip to ip daddr . meta l4proto . th dport . meta priority map "
+           "@svc_ep\n"
+           "delete element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-3 }\n"
+           "delete element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.2 . 80, 10.96.0.10 "
+           ". 6 . "
+           "80 . da00:2 : 10.9.0.4 . 80 }\n"
+           "add element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-2 }\n"
+           "add element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.4 . 80 }\n");
+    EXPECT(apply(r, "d/web", &none, 1),
+           "delete element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-2 }\n"
+           "delete element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.4 . 80, 10.96.0.10 "
+           ". 6 . "
+           "80 . da00:1 : 10.9.0.3 . 80 }\n"
+           "add element ip t svc_reject { 10.96.0.10 . 6 . 80 }\n");
+    EXPECT(apply(r, "d/web", &g, 1),
+           "delete element ip t svc_reject { 10.96.0.10 . 6 . 80 }\n"
+           "add element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-2 }\n"
+           "add element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.3 "
+           ". 80, 10.96.0.10 . 6 . 80 . da00:1 : 10.9.0.4 . 80 }\n");
+    EXPECT(apply(r, "d/web", NULL, 0),
+           "delete element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-2 }\n"
+           "delete element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.3 . 80, 10.96.0.10 "
+           ". 6 . "
+           "80 . da00:1 : 10.9.0.4 . 80 }\n");
+    assert_int_equal(net_rules_fronts(r), 0);
+    net_rules_free(r);
+}
+
+static void test_one_front_two_services(void **state)
+{
+    struct net_rules *r = rules();
+    struct net_endpoint a = {0x0a090002, 80, false}, b = {0x0a090003, 80, true};
+    struct net_front f = front(&a, 1, 0), g = front(&b, 1, 0);
+    free(apply(r, "d/first", &f, 1));
+    EXPECT(apply(r, "d/second", &g, 1), "");
+    /* The second gets it when the first goes, within the same transaction. */
+    EXPECT(apply(r, "d/first", NULL, 0),
+           "delete element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-1 }\n"
+           "delete element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.2 . 80 }\n"
+           "add element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-1 }\n"
+           "add element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.3 . 80 }\n"
+           "add element ip t masq_ep { 10.9.0.3 . 6 . 80 }\n");
+    EXPECT(apply(r, "d/second", NULL, 0),
+           "delete element ip t svc { 10.96.0.10 . 6 . 80 : goto lb-1 }\n"
+           "delete element ip t svc_ep { 10.96.0.10 . 6 . 80 . da00:0 : 10.9.0.3 . 80 }\n"
+           "delete element ip t masq_ep { 10.9.0.3 . 6 . 80 }\n");
+    net_rules_free(r);
+}
+
+static void test_udp_flows_to_delete(void **state)
+{
+    struct net_rules *r = rules();
+    struct net_batch b = {0};
+    struct net_endpoint eps[] = {{0x0a090002, 53, false}, {0x0a090003, 53, false}};
+    struct net_front f = front(eps, 2, 0);
+    f.proto = 17;
+    net_rules_service(r, STR("d/dns"), &(struct net_plan){&f, 1}, &b);
+    assert_int_equal(b.n_udp, 0);
+    f.n_eps = 1;
+    net_rules_service(r, STR("d/dns"), &(struct net_plan){&f, 1}, &b);
+    assert_int_equal(b.n_udp, 1);
+    assert_int_equal(b.udp[0].ep.ip, 0x0a090003);
+    net_batch_fini(&b);
+    net_rules_free(r);
+}
+
+static void test_host_ports(void **state)
+{
+    struct net_rules *r = rules();
+    struct net_batch b = {0};
+    struct buf out = {0};
+    struct net_host_port p = {.host_port = 8080, .pod_port = 80, .proto = 6};
+    net_rules_pod(r, STR("u1"), 0x0a090002, &p, 1, &b);
+    net_rules_pod(r, STR("u2"), 0x0a090003, &p, 1, &b);
+    net_rules_pod(r, STR("u1"), 0x0a090002, &p, 1, &b);
+    net_batch_print(&b, "t", &out);
+    assert_string_equal(out.data,
+                        "add element ip t hp { 6 . 8080 : 10.9.0.2 . 80 }\n"
+                        "add element ip t hairpin { 10.9.0.2 . 10.9.0.2, 10.9.0.3 . 10.9.0.3 }\n");
+    net_batch_fini(&b);
+    buf_clear(&out);
+    net_rules_pod(r, STR("u1"), 0, NULL, 0, &b);
+    net_batch_print(&b, "t", &out);
+    assert_string_equal(out.data, "delete element ip t hp { 6 . 8080 : 10.9.0.2 . 80 }\n"
+                                  "delete element ip t hairpin { 10.9.0.2 . 10.9.0.2 }\n"
+                                  "add element ip t hp { 6 . 8080 : 10.9.0.3 . 80 }\n");
+    net_batch_fini(&b);
+    buf_fini(&out);
+    net_rules_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plan_selects_endpoints),
+        cmocka_unit_test(test_loopback_only_for_the_api),
+        cmocka_unit_test(test_changes_cost_their_size),
+        cmocka_unit_test(test_one_front_two_services),
+        cmocka_unit_test(test_udp_flows_to_delete),
+        cmocka_unit_test(test_host_ports),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
