@@ -13,8 +13,9 @@
 
 #include <stdio.h>
 
-#define WINDOW_UP    4                     /* connection window, in stream windows */
-#define GOAWAY_GRACE (300 * NSEC_PER_MSEC) /* a round trip, generously */
+#define WINDOW_UP      4                     /* connection window, in stream windows */
+#define ANSWERED_GRACE NSEC_PER_SEC          /* for a client to stop sending what is not wanted */
+#define GOAWAY_GRACE   (300 * NSEC_PER_MSEC) /* a round trip, generously */
 
 struct h2 {
     struct h2_out o; /* first: nghttp2's user pointer */
@@ -222,6 +223,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
         consume(h, id, n);
         return 0;
     }
+    if (r->answered && (r->dropped += n) > BODY_DROP_BYTES_MAX)
+        return 0; /* its window stays shut */
     if (r->finished || req_body_wanted(r))
         consume(h, id, n);
     else
@@ -261,19 +264,21 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-/* An answer was sent before the whole body came: the rest is not wanted (RFC 9113 8.1). */
+/* An answer was sent before the whole body came: the rest is not wanted (RFC 9113 8.1). But a reset
+ * that comes together with the answer makes some clients (curl) drop the answer; so the body is
+ * read and dropped for a while first, and reset by the sweep when it does not end. */
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *f, void *user)
 {
     struct h2 *h = user;
     struct http_req *r;
 
+    (void)session;
     if ((f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) ||
         !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     r = req_by_id(h, f->hd.stream_id);
-    if (r && !r->body_ended)
-        (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->hd.stream_id,
-                                        NGHTTP2_NO_ERROR);
+    if (r && !r->body_ended && !r->answered)
+        r->answered = rt_now(h->conn->server->rt);
     return 0;
 }
 
@@ -506,6 +511,12 @@ static bool check_req(struct h2 *h, struct http_req *r, nsec_t now)
 {
     const struct http_server_opts *o = &h->conn->server->opts;
 
+    if (r->answered && now - r->answered > ANSWERED_GRACE) {
+        (void)nghttp2_submit_rst_stream(h->o.session, NGHTTP2_FLAG_NONE, r->stream_id,
+                                        NGHTTP2_NO_ERROR);
+        h2_later(h);
+        return false;
+    }
     if (!r->shown && r->body_mode != BODY_DROP &&
         now - r->pub.started > o->head_timeout_ms * NSEC_PER_MSEC)
         return true;

@@ -100,6 +100,8 @@ struct http_req {
     struct bytesq out;
     bool out_ended, out_deferred, too_large;
     bool shown;        /* the handler knows of it */
+    nsec_t answered;   /* END_STREAM was sent while the body was still coming */
+    uint64_t dropped;  /* of it, since then */
     size_t unconsumed; /* body bytes whose window was not given back */
     const struct http_header *trailers;
     size_t n_trailers;

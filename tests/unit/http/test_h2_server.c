@@ -420,6 +420,50 @@ static void test_drain(void **state)
 }
 
 /* An independent client over a socket. */
+static void test_answer_before_the_body(void **state)
+{
+    static char block[16000];
+    uint32_t id;
+
+    open_stream(1, "POST", "/late", false);
+    assert_non_null(find(HEADERS, &id).p); /* 401 */
+    assert_true(str_is(find(DATA, &id), "who are you"));
+    assert_null(find(RST, &id).p); /* not at once: the client shall see the answer */
+    for (int i = 0; i < 10; i++)
+        frame(DATA, 0, 1, (struct str){block, sizeof(block)});
+    assert_null(find(RST, &id).p);
+    run_ms(&f, 2500);
+    assert_int_equal(code_of(find(RST, &id), 0), 0);
+}
+
+/* An independent client that sends more than is taken: it still sees the answer. */
+static void test_curl_too_large(void **state)
+{
+    static char out[4096];
+    char cmd[300];
+    struct rt_thread *t;
+    FILE *pipe;
+    size_t n;
+
+    teardown(NULL);
+    fixture_init_real(&f, NULL, false);
+    assert_int_equal(rt_thread_start(f.rt, "server", &t), 0);
+    snprintf(cmd, sizeof(cmd),
+             "head -c 4000000 /dev/zero | curl -si --max-time 10 --http2-prior-knowledge "
+             "http://127.0.0.1:%u/echo --data-binary @- 2>&1",
+             f.port);
+    pipe = popen(cmd, "r");
+    assert_non_null(pipe);
+    n = fread(out, 1, sizeof(out) - 1, pipe);
+    out[n] = '\0';
+    (void)pclose(pipe);
+    rt_thread_join(t);
+    assert_has(str_z(out), "HTTP/2 413");
+    assert_has(str_z(out), "too large");
+    fixture_fini(&f);
+    start(NULL);
+}
+
 static void test_curl(void **state)
 {
     static char out[4096];
@@ -465,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_continuation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_and_body_timeouts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_before_the_body, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_curl_too_large, setup, teardown),
         cmocka_unit_test_setup_teardown(test_curl, setup, teardown),
     };
 
