@@ -22,7 +22,8 @@ struct fx {
     bool done;
     int r;
     struct object *object;
-    const void *message;
+    const void *message; /* a copy */
+    const struct schema_desc *reply_desc;
     struct str text, reason; /* error message; cause fields joined by "," in causes */
     struct str causes, continue_;
     int code;
@@ -43,7 +44,7 @@ static inline void fx_on_done(void *arg, const struct client_reply *rep)
     f->done = true;
     f->r = rep->r;
     f->object = rep->object ? object_ref(rep->object) : NULL;
-    f->message = rep->message;
+    f->message = rep->message ? schema_clone(f->reply_desc, rep->message, &f->arena) : NULL;
     f->n_items = rep->n_items;
     f->rev = rep->rev;
     f->continue_ = rep->continue_.p ? arena_str(&f->arena, rep->continue_) : STR_NONE;
@@ -69,6 +70,7 @@ static inline void fx_wait(struct fx *f)
 static inline int fx_call(struct fx *f, const struct client_request *q)
 {
     f->done = false;
+    f->reply_desc = q->reply_desc ? q->reply_desc : q->kind->desc;
     client_call(f->c, q, fx_on_done, f);
     assert_false(f->done);
     fx_wait(f);
@@ -128,7 +130,9 @@ static inline int fx_patch(struct fx *f, const struct schema_kind *k, const char
                                .name = str_z(name),
                                .subresource = str_z(sub),
                                .patch_type = type,
-                               .patch = str_z(json)};
+                               .patch = str_z(json),
+                               .reply_desc =
+                                   sub && strcmp(sub, "scale") == 0 ? &api_scale_desc : NULL};
     return fx_call(f, &q);
 }
 

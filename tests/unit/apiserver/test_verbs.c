@@ -221,11 +221,11 @@ static void finalizers_hold(void **state)
     assert_int_equal(fx_update(f, KIND_OF(CONFIG_MAP), m, NULL), 0);
     assert_int_equal(fx_get(f, KIND_OF(CONFIG_MAP), "default", "x"), -ENOENT);
     /* propagation policies become finalizers */
-    assert_int_equal(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: y}}"), 0);
+    assert_int_equal(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: z}}"), 0);
     struct client_request d = {.verb = CLIENT_DELETE,
                                .kind = KIND_OF(CONFIG_MAP),
                                .ns = STR("default"),
-                               .name = STR("y"),
+                               .name = STR("z"),
                                .propagation = STR("Foreground")};
     assert_int_equal(fx_call(f, &d), 0);
     assert_true(str_is(object_meta(f->object)->finalizers[0], "foregroundDeletion"));

@@ -1,0 +1,352 @@
+/* Who may do what: RBAC, aggregation, escalation, the node authorizer, tokens, reviews. */
+#include "api_test.h"
+
+#include <unistd.h>
+
+#include "apiserver/internal.h"
+#include "apiserver/token.h"
+
+/* Runs fn's calls as somebody else. */
+static struct client *become(struct fx *f, const char *user, const char *group)
+{
+    struct client *before = f->c;
+    struct str g = str_z(group);
+    f->c = apiserver_client(f->api, str_z(user), &g, group ? 1 : 0, true);
+    return before;
+}
+
+static void back(struct fx *f, struct client *before)
+{
+    client_free(f->c);
+    f->c = before;
+}
+
+static void settle(struct fx *f)
+{
+    rt_sim_run_for(f->rt, NSEC_PER_SEC);
+}
+
+static void rbac_decides(void **state)
+{
+    struct fx *f = *state;
+    assert_int_equal(fx_create(f, KIND_OF(ROLE_BINDING), "default",
+                               "{metadata: {name: v}, roleRef: {kind: ClusterRole, name: view}, "
+                               "subjects: [{kind: User, name: ann}, {kind: Group, name: devs}]}"),
+                     0);
+    settle(f);
+    struct client *me = become(f, "ann", NULL);
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "x"), -ENOENT);
+    assert_int_equal(fx_get(f, KIND_OF(POD), "kube-system", "x"), -EPERM);
+    assert_string_equal(fx_z(f, f->text),
+                        "pods \"x\" is forbidden: User \"ann\" cannot get resource \"pods\" in API "
+                        "group \"\" in the namespace \"kube-system\"");
+    assert_int_equal(fx_get(f, KIND_OF(SECRET), "default", "x"), -EPERM);
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default", POD), -EPERM);
+    struct client_request q = {.verb = CLIENT_LIST, .kind = KIND_OF(NODE)};
+    assert_int_equal(fx_call(f, &q), -EPERM);
+    assert_string_equal(fx_z(f, f->text), "nodes is forbidden: User \"ann\" cannot list resource "
+                                          "\"nodes\" in API group \"\" at the cluster scope");
+    back(f, me);
+    me = become(f, "bob", "devs");
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "x"), -ENOENT);
+    back(f, me);
+    assert_int_equal(fx_delete(f, KIND_OF(ROLE_BINDING), "default", "v"), 0);
+    settle(f);
+    me = become(f, "bob", "devs");
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "x"), -EPERM);
+    back(f, me);
+    me = become(f, "root", "system:masters");
+    assert_int_equal(fx_get(f, KIND_OF(SECRET), "default", "x"), -ENOENT);
+    back(f, me);
+}
+
+static void roles_aggregate(void **state)
+{
+    struct fx *f = *state;
+    assert_int_equal(
+        fx_create(f, KIND_OF(CLUSTER_ROLE), "",
+                  "{metadata: {name: more, labels: {rbac.authorization.k8s.io/aggregate-to-view: "
+                  "'true'}}, rules: [{apiGroups: [x.io], resources: [things], verbs: [get]}]}"),
+        0);
+    settle(f);
+    assert_int_equal(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "view"), 0);
+    const struct api_cluster_role *r = f->object->msg;
+    bool found = false;
+    for (uint32_t i = 0; i < r->n_rules; i++)
+        found |= r->rules[i].n_resources && str_is(r->rules[i].resources[0], "things");
+    assert_true(found);
+    assert_int_equal(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "admin"),
+                     0); /* edit gathers view, admin gathers edit */
+    r = f->object->msg;
+    found = false;
+    for (uint32_t i = 0; i < r->n_rules; i++)
+        found |= r->rules[i].n_resources && str_is(r->rules[i].resources[0], "things");
+    assert_true(found);
+}
+
+static void no_escalation(void **state)
+{
+    struct fx *f = *state;
+    assert_int_equal(fx_create(f, KIND_OF(ROLE_BINDING), "default",
+                               "{metadata: {name: adm}, roleRef: {kind: ClusterRole, name: admin}, "
+                               "subjects: [{kind: User, name: eve}]}"),
+                     0);
+    settle(f);
+    struct client *me = become(f, "eve", NULL);
+    assert_int_equal(
+        fx_create(
+            f, KIND_OF(ROLE), "default",
+            "{metadata: {name: ok}, rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}"),
+        0);
+    assert_int_equal(fx_create(f, KIND_OF(ROLE), "default",
+                               "{metadata: {name: bad}, rules: [{apiGroups: [''], resources: "
+                               "[nodes], verbs: [get]}]}"),
+                     -EPERM);
+    assert_int_equal(fx_create(f, KIND_OF(ROLE_BINDING), "default",
+                               "{metadata: {name: bad}, roleRef: {kind: ClusterRole, name: "
+                               "cluster-admin}, subjects: [{kind: User, name: eve}]}"),
+                     -EPERM);
+    assert_int_equal(fx_create(f, KIND_OF(ROLE_BINDING), "default",
+                               "{metadata: {name: fine}, roleRef: {kind: ClusterRole, name: view}, "
+                               "subjects: [{kind: User, name: joe}]}"),
+                     0);
+    back(f, me);
+}
+
+static void nodes_are_restricted(void **state)
+{
+    struct fx *f = *state;
+    static const char pod[] = "{metadata: {name: %s}, spec: {nodeName: %s, containers: [{name: c, "
+                              "image: i, envFrom: [{secretRef: {name: s1}}]}]}}";
+    char yaml[300];
+    assert_int_equal(fx_create(f, KIND_OF(SECRET), "default", "{metadata: {name: s1}}"), 0);
+    assert_int_equal(fx_create(f, KIND_OF(SECRET), "default", "{metadata: {name: s2}}"), 0);
+    snprintf(yaml, sizeof(yaml), pod, "mine", "n1");
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default", yaml), 0);
+    snprintf(yaml, sizeof(yaml), pod, "other", "n2");
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default", yaml), 0);
+    struct client *me = become(f, "system:node:n1", "system:nodes");
+    assert_int_equal(fx_create(f, KIND_OF(NODE), "", "{metadata: {name: n1}}"), 0);
+    assert_int_equal(fx_create(f, KIND_OF(NODE), "", "{metadata: {name: n2}}"), -EPERM);
+    assert_int_equal(fx_get(f, KIND_OF(SECRET), "default", "s1"), 0);
+    assert_int_equal(fx_get(f, KIND_OF(SECRET), "default", "s2"), -EPERM);
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "mine"), 0);
+    struct api_pod *p = fx_edit(f);
+    p->status.phase = STR("Running");
+    assert_int_equal(fx_update(f, KIND_OF(POD), p, "status"), 0);
+    assert_int_equal(fx_update(f, KIND_OF(POD), p, NULL), -EPERM);
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "other"), -EPERM);
+    assert_int_equal(fx_delete(f, KIND_OF(POD), "default", "other"), -EPERM);
+    struct client_request q = {.verb = CLIENT_LIST, .kind = KIND_OF(POD)};
+    assert_int_equal(fx_call(f, &q), -EPERM);
+    q.field_selector = STR("spec.nodeName=n1");
+    assert_int_equal(fx_call(f, &q), 0);
+    assert_string_equal(fx_z(f, f->names), "mine");
+    assert_int_equal(fx_create(f, KIND_OF(LEASE), "kube-node-lease", "{metadata: {name: n1}}"), 0);
+    assert_int_equal(fx_create(f, KIND_OF(LEASE), "kube-node-lease", "{metadata: {name: n2}}"),
+                     -EPERM);
+    assert_int_equal(fx_get(f, KIND_OF(NODE), "", "n1"), 0);
+    struct api_node *n = fx_edit(f);
+    n->spec.taints = ARENA_NEW(&f->arena, struct api_taint);
+    n->spec.taints[0] = (struct api_taint){.key = STR("a"), .effect = STR("NoSchedule")};
+    n->spec.n_taints = 1;
+    assert_int_equal(fx_update(f, KIND_OF(NODE), n, NULL), -EPERM);
+    back(f, me);
+}
+
+static void reviews_answer(void **state)
+{
+    struct fx *f = *state;
+    assert_int_equal(fx_create(f, KIND_OF(SUBJECT_ACCESS_REVIEW), "",
+                               "{spec: {user: ann, resourceAttributes: {verb: get, resource: pods, "
+                               "namespace: default}}}"),
+                     0);
+    assert_false(((const struct api_subject_access_review *)f->message)->status.allowed);
+    assert_int_equal(fx_create(f, KIND_OF(SUBJECT_ACCESS_REVIEW), "",
+                               "{spec: {user: ann, groups: ['system:masters'], resourceAttributes: "
+                               "{verb: get, resource: pods, namespace: default}}}"),
+                     0);
+    assert_true(((const struct api_subject_access_review *)f->message)->status.allowed);
+    assert_int_equal(fx_create(f, KIND_OF(SUBJECT_ACCESS_REVIEW), "", "{spec: {user: ann}}"),
+                     -EBADMSG);
+    struct client *me = become(f, "ann", "system:authenticated");
+    assert_int_equal(fx_create(f, KIND_OF(SELF_SUBJECT_ACCESS_REVIEW), "",
+                               "{spec: {nonResourceAttributes: {verb: get, path: /apis}}}"),
+                     0);
+    assert_true(((const struct api_self_subject_access_review *)f->message)->status.allowed);
+    assert_int_equal(fx_create(f, KIND_OF(SELF_SUBJECT_REVIEW), "", "{}"), 0);
+    assert_true(str_is(
+        ((const struct api_self_subject_review *)f->message)->status.user_info.username, "ann"));
+    assert_int_equal(
+        fx_create(f, KIND_OF(SELF_SUBJECT_RULES_REVIEW), "", "{spec: {namespace: default}}"), 0);
+    const struct api_self_subject_rules_review *r = f->message;
+    assert_true(r->status.n_resource_rules >= 2 && r->status.n_non_resource_rules >= 1);
+    back(f, me);
+}
+
+/* ---- tokens: need keys, so a server of their own ---- */
+
+static int token_setup(void **state)
+{
+    struct fx *f = NEW(struct fx);
+    char dir[] = "/tmp/davit-pki-XXXXXX";
+    struct apiserver_opts o = {.pki_dir = dir};
+    struct error err = {0};
+    assert_non_null(mkdtemp(dir));
+    f->rt = rt_sim_new(7, INT64_C(1767225600000000));
+    assert_int_equal(store_open(f->rt, store_mem_new(NULL), NULL, &f->store, &err), 0);
+    assert_int_equal(apiserver_new(f->rt, f->store, &o, &f->api, &err), 0);
+    assert_true(rt_run_until(f->rt, fx_is_ready, f, 10 * NSEC_PER_SEC));
+    f->c = apiserver_client(f->api, STR("tester"), NULL, 0, false);
+    char *cmd = xasprintf("%s", dir);
+    static const char *const files[] = {"ca.crt",     "ca.key",          "server.crt",
+                                        "server.key", "node-client.crt", "node-client.key",
+                                        "sa.key"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) { /* all read already */
+        char path[200];
+        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+    free(cmd);
+    error_fini(&err);
+    *state = f;
+    return 0;
+}
+
+static struct str token_for(struct fx *f, const char *yaml)
+{
+    struct client_request q = {.verb = CLIENT_CREATE,
+                               .kind = KIND_OF(SERVICE_ACCOUNT),
+                               .ns = STR("default"),
+                               .name = STR("bob"),
+                               .subresource = STR("token"),
+                               .body = fx_msg(f, &api_token_request_desc, yaml),
+                               .body_desc = &api_token_request_desc,
+                               .reply_desc = &api_token_request_desc};
+    if (fx_call(f, &q) < 0)
+        return STR_NONE;
+    return arena_str(&f->arena, ((const struct api_token_request *)f->message)->status.token);
+}
+
+static bool authenticated(struct fx *f, struct str token)
+{
+    struct api_token_review r = {.spec.token = token};
+    struct client_request q = {.verb = CLIENT_CREATE, .kind = KIND_OF(TOKEN_REVIEW), .body = &r};
+    assert_int_equal(fx_call(f, &q), 0);
+    const struct api_token_review *got = f->message;
+    if (!got->status.authenticated)
+        print_message("%.*s\n", STR_ARG(got->status.error));
+    return got->status.authenticated;
+}
+
+static void tokens(void **state)
+{
+    struct fx *f = *state;
+    struct token_claims claims;
+    struct error err = {0};
+    assert_int_equal(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"),
+                     0);
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default",
+                               "{metadata: {name: p}, spec: {serviceAccountName: bob, containers: "
+                               "[{name: c, image: i}]}}"),
+                     0);
+    struct str uid = arena_str(&f->arena, object_meta(f->object)->uid);
+    struct str plain = token_for(f, "{}");
+    assert_true(plain.n > 100);
+    assert_true(authenticated(f, plain));
+    struct str bound = token_for(
+        f, arena_cstr(&f->arena, arena_printf(&f->arena,
+                                              "{spec: {expirationSeconds: 600, boundObjectRef: "
+                                              "{kind: Pod, apiVersion: v1, name: p, uid: '%.*s'}}}",
+                                              STR_ARG(uid))));
+    assert_true(authenticated(f, bound));
+    assert_int_equal(
+        token_for(f, "{spec: {boundObjectRef: {kind: Pod, apiVersion: v1, name: gone}}}").n, 0);
+    assert_int_equal(token_for(f, "{spec: {expirationSeconds: 5}}").n, 0);
+    assert_int_equal(f->code, 422);
+    assert_false(
+        authenticated(f, token_for(f, "{spec: {audiences: [vault]}}"))); /* for somebody else */
+    /* forged: one character of the claims changed, and the signature of another key */
+    char *bad = str_dup(plain);
+    bad[plain.n / 2] = bad[plain.n / 2] == 'A' ? 'B' : 'A';
+    assert_false(authenticated(f, str_z(bad)));
+    free(bad);
+    struct pkey *other = pkey_new_p256();
+    assert_int_equal(token_verify(other, plain, rt_wall(f->rt) / 1000000, &f->arena, &claims, &err),
+                     -EACCES);
+    pkey_free(other);
+    assert_false(authenticated(f, STR("a.b.c")));
+    assert_false(authenticated(f, STR("....")));
+    /* the pod goes, and with it what was bound to it */
+    assert_int_equal(fx_delete(f, KIND_OF(POD), "default", "p"), 0);
+    assert_false(authenticated(f, bound));
+    assert_true(authenticated(f, plain));
+    /* an account of the same name is another account */
+    assert_int_equal(fx_delete(f, KIND_OF(SERVICE_ACCOUNT), "default", "bob"), 0);
+    assert_int_equal(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"),
+                     0);
+    assert_false(authenticated(f, plain));
+    plain = token_for(f, "{spec: {expirationSeconds: 600}}");
+    assert_true(authenticated(f, plain));
+    rt_sim_run_for(f->rt, 601 * NSEC_PER_SEC);
+    assert_false(authenticated(f, plain));
+    error_fini(&err);
+}
+
+static void pki_is_kept(void **state)
+{
+    char dir[] = "/tmp/davit-pki-XXXXXX";
+    struct pki *a, *b;
+    struct error err = {0};
+    char path[200];
+    int64_t now = time(NULL);
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(pki_open(dir, NULL, 0, now, &a, &err), 0);
+    assert_int_equal(pki_open(dir, NULL, 0, now, &b, &err), 0);
+    assert_string_equal(a->ca_pem, b->ca_pem);
+    assert_string_equal(a->server_cert_pem, b->server_cert_pem);
+    pki_free(b);
+    /* new names, or close to the end: a new serving certificate from the same authority */
+    static const char *const names[] = {"node-1", "10.1.2.3"};
+    assert_int_equal(pki_open(dir, names, 2, now, &b, &err), 0);
+    assert_string_equal(a->ca_pem, b->ca_pem);
+    assert_string_not_equal(a->server_cert_pem, b->server_cert_pem);
+    bool changed = false;
+    assert_int_equal(pki_renew(b, names, 2, now + 340 * 86400, &changed, &err), 0);
+    assert_true(changed);
+    assert_int_equal(pki_renew(b, names, 2, now + 340 * 86400, &changed, &err), 0);
+    assert_false(changed);
+    pki_free(b);
+    pki_free(a);
+    /* a damaged authority is not replaced */
+    snprintf(path, sizeof(path), "%s/ca.crt", dir);
+    assert_int_equal(pki_write_file(path, STR("garbage"), 0644, &err), 0);
+    assert_true(pki_open(dir, NULL, 0, now, &b, &err) < 0);
+    assert_true(str_search(err.message, STR("ca.crt")) >= 0);
+    error_fini(&err);
+    static const char *const files[] = {"ca.crt",     "ca.key",          "server.crt",
+                                        "server.key", "node-client.crt", "node-client.key",
+                                        "sa.key"};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
+    const struct CMUnitTest tests[] = {
+        T(rbac_decides),
+        T(roles_aggregate),
+        T(no_escalation),
+        T(nodes_are_restricted),
+        T(reviews_answer),
+        cmocka_unit_test_setup_teardown(tokens, token_setup, fx_teardown),
+        cmocka_unit_test(pki_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
