@@ -4,7 +4,7 @@
 #include "node/agent.h"
 
 #include "base/mem.h"
-#include "node/jw.h"
+#include "codec/json.h"
 
 #define RETRY_MIN (200 * NSEC_PER_MSEC)
 #define RETRY_MAX (10 * NSEC_PER_SEC)
@@ -327,6 +327,36 @@ static void on_sent(void *arg, const struct client_reply *reply)
     pod_kick(p);
 }
 
+static void set_null_if_absent(struct json *obj, struct str key, struct arena *a)
+{
+    if (!json_get(obj, key))
+        json_set(obj, key, json_new_null(a));
+}
+
+/* A merge keeps what the patch does not name: words that hold no more must be taken away by name. */
+static void write_patch(struct pod *p, const char *status, struct buf *out)
+{
+    struct arena a = {0};
+    struct json *v = NULL, *root = json_new_obj(&a), *meta = json_new_obj(&a);
+    struct error err = {0};
+    int r = json_parse(str_z(status), &a, NULL, &v, &err);
+    ASSERT(r == 0); /* we printed it */
+    set_null_if_absent(v, STR("reason"), &a);
+    set_null_if_absent(v, STR("message"), &a);
+    struct json *conditions = json_get(v, STR("conditions"));
+    if (conditions)
+        json_for_each(c, conditions) {
+            set_null_if_absent(c, STR("reason"), &a);
+            set_null_if_absent(c, STR("message"), &a);
+        }
+    json_set(meta, STR("uid"), json_new_str(&a, str_z(p->uid)));
+    json_set(root, STR("metadata"), meta);
+    json_set(root, STR("status"), v);
+    json_print(root, out);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 static void send_status(void *arg)
 {
     struct pod *p = arg;
@@ -342,14 +372,7 @@ static void send_status(void *arg)
         return;
     }
     struct buf patch = {0};
-    struct jw w = {&patch, false};
-    jw_open(&w, '{');
-    jw_key_open(&w, "metadata", '{');
-    jw_key_z(&w, "uid", p->uid);
-    jw_close(&w, '}');
-    jw_key(&w, "status");
-    jw_raw(&w, json);
-    jw_close(&w, '}');
+    write_patch(p, json, &patch);
     free(p->status_sending);
     p->status_sending = json;
     p->status_busy = true;

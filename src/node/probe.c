@@ -6,6 +6,9 @@
 #include "base/mem.h"
 
 #define PERIOD_DEFAULT_S 10
+/* A container needs a moment before it answers. Until a startup or readiness probe has succeeded once, it is tried again soon, with
+ * growing pauses, inside of its first period; those tries are not counted as failures. So a pod is Ready when it is, not a period later. */
+#define QUICK_FIRST (20 * NSEC_PER_MSEC)
 
 struct probe {
     struct ctr *ctr;
@@ -14,6 +17,8 @@ struct probe {
     struct rt_timer timer;
     struct action *action;
     int ok_in_row, failed_in_row;
+    nsec_t quick;       /* pause before the next quick try */
+    nsec_t first_until; /* end of the first period */
 };
 
 static const struct api_probe *spec_of(const struct ctr *c, int kind)
@@ -47,8 +52,14 @@ static void start_one(struct ctr *c, int kind)
     p->name = names[kind];
     rt_timer_init(&p->timer, c->pod->node->rt, run, p);
     c->probes[kind] = p;
-    nsec_t due = c->running_since + MAX(s->initial_delay_seconds, 0) * NSEC_PER_SEC;
-    rt_timer_start_at(&p->timer, MAX(due, rt_now(c->pod->node->rt)));
+    nsec_t now = rt_now(c->pod->node->rt), due = c->running_since + MAX(s->initial_delay_seconds, 0) * NSEC_PER_SEC;
+    /* A liveness probe at the very start says nothing but that programs take time to start. */
+    if (kind == PROBE_LIVENESS && s->initial_delay_seconds <= 0)
+        due += (s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S) * NSEC_PER_SEC;
+    due = MAX(due, now);
+    p->quick = kind == PROBE_LIVENESS ? 0 : QUICK_FIRST;
+    p->first_until = due + (s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S) * NSEC_PER_SEC;
+    rt_timer_start_at(&p->timer, due);
 }
 
 static void stop_one(struct ctr *c, int kind)
@@ -116,6 +127,13 @@ static void on_result(void *arg, enum action_result r, struct str output)
     p->action = NULL;
     int32_t period = s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S;
     rt_timer_start(&p->timer, period * NSEC_PER_SEC);
+    nsec_t now = rt_now(c->pod->node->rt);
+    if (r == ACTION_FAILED && p->quick && now + p->quick < p->first_until) {
+        rt_timer_start(&p->timer, p->quick);
+        p->quick *= 2;
+        return;
+    }
+    p->quick = 0;
     if (r == ACTION_ERROR && p->kind != PROBE_READINESS) {
         /* It could not be tried: says nothing about the container. */
         event_ctr(c, EVENT_WARNING, "Unhealthy", "%s probe errored: %.*s", p->name, (int)MIN(output.n, (size_t)512), output.p);

@@ -8,7 +8,7 @@ mkdir -p "$dir/root/bin" "$dir/root/etc" "$dir/root/tmp" "$dir/img"
 chmod 1777 "$dir/root/tmp"
 cp /bin/busybox "$dir/root/bin/busybox"
 for a in sh echo sleep ls cat id env mount touch kill ps head tail wc nc httpd stat readlink hostname true false test seq dd rm \
-         mkdir grep trap tr ulimit stty tty date; do
+         mkdir grep trap tr ulimit stty tty date tar vi top free; do
     ln -s busybox "$dir/root/bin/$a"
 done
 printf 'root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:web:/home/web:/bin/sh\n' > "$dir/root/etc/passwd"
