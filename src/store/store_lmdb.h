@@ -3,8 +3,7 @@
 
 #include "store/backend.h"
 
-/* Encrypts what must not lie readable on disk. All but `wants` run on a worker thread, one at a
- * time. */
+/* Encrypts what must not lie readable on disk. Called on worker threads, two at once at most. */
 struct store_seal {
     void *ctx; /* borrowed; outlives the backend */
     bool (*wants)(void *ctx, const struct schema_kind *kind);
