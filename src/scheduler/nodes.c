@@ -190,6 +190,7 @@ bool sched_core_node_set(struct sched_core *c, const struct api_node *node)
 {
     struct sched_node *n = sched_node_get(c, node->metadata.name);
     bool fresh = !n->known, changed = fresh;
+    n->known = true; /* before its labels are taken over: only known nodes are in a domain */
     if (fresh || n->unschedulable != node->spec.unschedulable || !taints_equal(n, &node->spec) ||
         !labels_equal(n->labels, n->n_labels, node->metadata.labels, node->metadata.n_labels)) {
         take_labels(c, n, node);
@@ -198,7 +199,6 @@ bool sched_core_node_set(struct sched_core *c, const struct api_node *node)
     if (take_resources(n, &node->status))
         changed = true;
     c->n_known += fresh;
-    n->known = true;
     if (changed)
         sched_node_refresh(c, n);
     return changed;
