@@ -2,17 +2,19 @@
  * counter, optimistic preconditions and gap-free watches. Runs on the core loop's thread only.
  *
  * Invariants
- *  - A write is checked against the pending state (all writes accepted before it), queued, and made
- * durable by the backend in batches; its callback runs once, after it is durable or has failed,
- * never from inside the call that started it. If a batch fails, it and everything queued behind it
- * fails, and the pending state falls back to the durable one.
- *  - store_get/list/watch show the durable state only; store_peek shows the pending one. So what a
- * client was told is never taken back, and read-modify-write inside one turn of the loop cannot
- * conflict.
- *  - Revisions grow by one per write over the whole store; a deleted object's last event carries
- * the revision of the delete. store_rev is the newest durable one.
- *  - A watch sees each event of its kind with rev > from_rev exactly once, in order, in batches.
- *  - Reads never touch the disk.
+ * - A write is checked against the pending state (all writes accepted before it), queued, and made
+ *   durable by the backend in batches; its callback runs once, after it is durable or has failed,
+ *   never from inside the call that started it. If a batch fails, it and everything queued behind
+ *   it fails, and the pending state falls back to the durable one.
+ * - store_get/list/watch show the durable state only; store_peek shows the pending one. So what a
+ *   client was told is never taken back, and read-modify-write inside one turn of the loop cannot
+ *   conflict.
+ * - When a batch is durable its events go to the watches first, then the writes' callbacks run, in
+ *   order of revision: whoever is called back finds the caches up to date.
+ * - Revisions grow by one per write over the whole store; a deleted object's last event carries
+ *   the revision of the delete. store_rev is the newest durable one.
+ * - A watch sees each event of its kind with rev > from_rev exactly once, in order, in batches.
+ * - Reads never touch the disk.
  * Backends (store/backend.h): store_mem, store_lmdb; one vtable. */
 #pragma once
 
