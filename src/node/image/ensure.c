@@ -117,13 +117,11 @@ static void pull_done(void *arg)
     map_remove(&pull->s->pulls, str_z(pull->ref));
     /* Callbacks may ask for images again: work on a list of our own. */
     list_init(&waiting);
-    LIST_FOR_EACH(w, &pull->waiters, link)
-    {
+    LIST_FOR_EACH (w, &pull->waiters, link) {
         list_remove(&w->link);
         list_push_back(&waiting, &w->link);
     }
-    LIST_FOR_EACH(w, &waiting, link)
-    {
+    LIST_FOR_EACH (w, &waiting, link) {
         list_remove(&w->link);
         bool other_key = !pull->image && pull->failure.unauthorized &&
                          !image_auths_equal(&w->auths, &pull->auths);
@@ -149,8 +147,7 @@ static void pull_progress_tick(void *arg)
         .bytes_total = pull->bytes_total,
         .bytes_done = pull->bytes_done,
     };
-    LIST_FOR_EACH(w, &pull->waiters, link)
-    {
+    LIST_FOR_EACH (w, &pull->waiters, link) {
         if (w->progress)
             w->progress(w->arg, &p);
     }

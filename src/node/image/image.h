@@ -97,7 +97,8 @@ struct image_store_opts {
 
 int image_store_open(const struct image_store_opts *opts, struct image_store **ret,
                      struct error *err) MUST_CHECK;
-/* No asynchronous call may be under way. Takes NULL; returns NULL. */
+/* Takes NULL; returns NULL. When pulls are still under way they are cancelled and the memory is
+ * left to them: only for a process that ends. */
 struct image_store *image_store_close(struct image_store *s);
 /* Any thread: pulls under way break off within a second and fail; later ones fail at once. For
  * stopping. */

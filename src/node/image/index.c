@@ -137,7 +137,7 @@ static struct index_image *find_by_digest(struct index *x, const char *full)
 }
 
 int image_index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
-               struct error *err)
+                     struct error *err)
 {
     bool id = str_starts(what, STR("sha256:")) || (what.n >= 12 && what.n <= 64 && is_hex(what));
     if (id && find_by_id(x, what, ret, NULL) == 0)

@@ -118,7 +118,11 @@ static int step(struct walk *w, struct str part)
     if (fstatat(w->u->rootfd, w->done.data, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         if (errno != ENOENT || !w->make)
             return -errno;
-        return mkdirat(w->u->rootfd, w->done.data, 0755) < 0 ? -errno : 0;
+        /* The mode again, for mkdir's is cut by the umask. */
+        return mkdirat(w->u->rootfd, w->done.data, 0755) < 0 ||
+                       fchmodat(w->u->rootfd, w->done.data, 0755, 0) < 0
+                   ? -errno
+                   : 0;
     }
     if (S_ISLNK(st.st_mode))
         return expand(w, w->done.data);

@@ -198,7 +198,12 @@ struct image_store *image_store_close(struct image_store *s)
 {
     if (!s)
         return NULL;
-    ASSERT(s->pulls.n == 0);
+    if (s->pulls.n) {
+        /* Their threads still use it. The process is about to end; tmp/ is cleaned by the next
+         * open. */
+        image_store_cancel(s);
+        return NULL;
+    }
     if (s->tmpfd >= 0) {
         (void)sys_remove_tree(s->dirfd, s->tmp_name);
         close(s->tmpfd);

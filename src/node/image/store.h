@@ -69,7 +69,7 @@ struct index_ref *index_ref_by_name(struct index *x, struct str ref);
 /* By reference in any spelling, id, or id prefix. NULL and -ENOENT/-EINVAL in err. ret_ref: the
  * normalised reference, heap. */
 int image_index_find(struct index *x, struct str what, struct index_image **ret, char **ret_ref,
-               struct error *err) MUST_CHECK;
+                     struct error *err) MUST_CHECK;
 struct index_image *index_add_image(struct index *x);
 void index_add_ref(struct index *x, const char *ref, const char *id);
 void index_drop_ref(struct index *x, struct index_ref *r);
