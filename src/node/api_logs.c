@@ -79,8 +79,10 @@ static void emit(struct log_reader *l, const struct log_line *line, struct buf *
     if (l->since_nsec && log_time_nsec(line->time) < l->since_nsec)
         return;
     if (l->timestamps && l->at_line_start[line->stream]) {
-        buf_add_str(out, line->time);
-        buf_add_char(out, ' ');
+        /* conmon writes the offset of UTC as digits, clients know it as Z */
+        bool utc = str_ends(line->time, STR("+00:00"));
+        buf_add_str(out, utc ? str_sub(line->time, 0, line->time.n - 6) : line->time);
+        buf_add_str(out, utc ? STR("Z ") : STR(" "));
     }
     buf_add_str(out, line->text);
     if (!line->partial)

@@ -230,7 +230,7 @@ int cgroup_remove(const struct cgroups *c, const char *path)
     }
     /* crun makes a plain directory under the hidden tree of a hybrid host. */
     if (c->layout == CGROUP_LAYOUT_V1)
-        (void)remove_tree(fs_path(ROOT "/unified%s", path).s, 0);
+        (void)!fs_rm_rf(fs_path(ROOT "/unified%s", path).s);
     return r;
 }
 

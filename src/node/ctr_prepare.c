@@ -255,9 +255,7 @@ static int own_mounts(struct prepare *p)
 static int mount_rootfs(struct prepare *p)
 {
     static const char *const dirs[] = {"", "/upper", "/work", "/rootfs"};
-    int r = fs_umount_below(p->bundle);
-    if (r == 0)
-        r = fs_rm_rf(p->bundle);
+    int r = fs_remove_bundle(p->bundle);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(dirs); i++)
         r = fs_mkdirs(fs_path("%s%s", p->bundle, dirs[i]).s, i ? 0755 : 0700);
     if (r < 0)
@@ -337,7 +335,7 @@ static int write_config(struct prepare *p)
         .n_mounts = p->n_mounts,
         .cgroup_path = p->cgroup,
         .layout = p->layout,
-        .oom_score_adj = oom_score_adj(pod, c, p->node_memory_bytes),
+        .oom_score_adj = oom_score_adj_allowed(oom_score_adj(pod, c, p->node_memory_bytes)),
         .node_memory_bytes = p->node_memory_bytes,
     };
     set_namespaces(p, &in);
@@ -372,8 +370,7 @@ static void prepare_work(void *arg)
     if (p->r == 0)
         p->r = write_config(p);
     if (p->r < 0) {
-        (void)!fs_umount_below(p->bundle);
-        (void)!fs_rm_rf(p->bundle);
+        (void)!fs_remove_bundle(p->bundle);
     }
 }
 

@@ -208,9 +208,6 @@ static void cleanup_work(void *arg)
     int r = cgroup_destroy(&k->cgroups, k->cgroup);
     if (r < 0)
         log_warn("cannot remove cgroup %s: %s", k->cgroup, strerror(-r));
-    r = fs_umount_below(k->bundle);
-    if (r < 0)
-        log_warn("cannot unmount %s: %s", k->bundle, strerror(-r));
 }
 
 static void cleanup_free(struct cleanup *k)
@@ -359,8 +356,9 @@ static int trash_entry(void *arg, const char *name, unsigned char type)
     uint64_t v;
     if (str_to_u64(str_z(name), &v) == 0 && v != t->keep_attempt) {
         struct fs_path p = fs_path("%s/%s", t->dir, name);
-        (void)!fs_umount_below(p.s);
-        (void)!fs_rm_rf(p.s);
+        int r = fs_remove_bundle(p.s);
+        if (r < 0)
+            log_warn("cannot remove %s: %s", p.s, strerror(-r));
     }
     return 0;
 }

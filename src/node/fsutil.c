@@ -267,3 +267,21 @@ int fs_each(const char *dir, int (*fn)(void *arg, const char *name, unsigned cha
     closedir(d);
     return r;
 }
+
+static int umount_sub(void *arg, const char *name, unsigned char type)
+{
+    (void)umount2(fs_path("%s/sub/%s", (const char *)arg, name).s, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return 0;
+}
+
+int fs_remove_bundle(const char *bundle)
+{
+    if (!fs_exists(bundle))
+        return 0;
+    (void)umount2(fs_path("%s/rootfs", bundle).s, MNT_DETACH | UMOUNT_NOFOLLOW);
+    (void)!fs_each(fs_path("%s/sub", bundle).s, umount_sub, (void *)(uintptr_t)bundle);
+    int r = fs_rm_rf(bundle);
+    if (r == -EBUSY && (r = fs_umount_below(bundle)) == 0)
+        r = fs_rm_rf(bundle);
+    return r;
+}

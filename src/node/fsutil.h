@@ -23,6 +23,9 @@ bool fs_exists(const char *path);
 bool fs_is_mount_point(const char *path); /* last component; false when it does not exist */
 /* Unmounts (lazily) everything mounted at or below path in this mount namespace, topmost first. */
 int fs_umount_below(const char *path) MUST_CHECK;
+/* Removes a container's bundle: unmounts bundle/rootfs and bundle/sub/N, which is all that is ever mounted in one, without
+ * reading the table of all mounts, then the files. */
+int fs_remove_bundle(const char *bundle) MUST_CHECK;
 /* Calls fn for each entry but . and ..; stops at its first non-zero answer and returns it. */
 int fs_each(const char *dir, int (*fn)(void *arg, const char *name, unsigned char d_type), void *arg) MUST_CHECK;
 

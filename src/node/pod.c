@@ -206,6 +206,23 @@ int pod_load_sandbox(struct pod *p)
 
 /* ---- from the API ---- */
 
+static bool same_map(const struct kv_str *a, uint32_t n_a, const struct kv_str *b, uint32_t n_b)
+{
+    if (n_a != n_b)
+        return false;
+    for (uint32_t i = 0; i < n_a; i++)
+        if (!str_eq(a[i].key, b[i].key) || !str_eq(a[i].value, b[i].value))
+            return false;
+    return true;
+}
+
+/* What the downward API tells to volumes. */
+static bool same_words(const struct api_object_meta *a, const struct api_object_meta *b)
+{
+    return same_map(a->labels, a->n_labels, b->labels, b->n_labels) &&
+           same_map(a->annotations, a->n_annotations, b->annotations, b->n_annotations);
+}
+
 void pod_update(struct pod *p, struct object *obj)
 {
     if (!obj) {
@@ -217,8 +234,7 @@ void pod_update(struct pod *p, struct object *obj)
     const struct api_pod *old = pod_msg(p), *new = obj->msg;
     bool save = old->metadata.generation != new->metadata.generation ||
                 old->metadata.deletion_timestamp.usec != new->metadata.deletion_timestamp.usec;
-    bool volumes = save || !p->in_api ||
-                   !schema_equal(&api_object_meta_desc, &old->metadata, &new->metadata);
+    bool volumes = save || !p->in_api || !same_words(&old->metadata, &new->metadata);
     uint32_t ephemeral = p->n_ctrs - p->n_init - p->n_app;
     struct object *before = p->obj;
     p->obj = object_ref(obj);

@@ -75,8 +75,7 @@ static void undo(struct node *n, struct adopt_ctr *a)
         usleep(10000);
     (void)!cgroup_destroy(&n->cgroups, a->cgroup);
     runtime_remove_state(n->runtime.root, n->runtime.exits_dir, n->runtime.sock_dir, a->id);
-    (void)!fs_umount_below(a->bundle);
-    (void)!fs_rm_rf(a->bundle);
+    (void)!fs_remove_bundle(a->bundle);
     a->found = FOUND_NOTHING;
 }
 

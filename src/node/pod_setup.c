@@ -293,8 +293,9 @@ void pod_teardown(struct pod *p)
 static void remove_work(void *arg)
 {
     struct job *j = arg;
-    (void)!fs_umount_below(j->dir);
     j->r = fs_rm_rf(j->dir);
+    if (j->r == -EBUSY && (j->r = fs_umount_below(j->dir)) == 0)
+        j->r = fs_rm_rf(j->dir);
 }
 
 static void remove_done(struct pod *p, int r, const struct error *err)

@@ -1,6 +1,9 @@
 /* Rules of Kubernetes' security contexts, QoS classes and of the CPU and memory arithmetic every CRI runtime does. */
 #include "node/security.h"
+#include "node/fsutil.h"
 
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/openat2.h>
@@ -343,6 +346,19 @@ struct str pod_qos_class(const struct api_pod *pod)
         }
     }
     return !any ? STR("BestEffort") : all ? STR("Guaranteed") : STR("Burstable");
+}
+
+int oom_score_adj_allowed(int adj)
+{
+    struct buf own = {0};
+    int64_t least = 0;
+
+    if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE, 0, 0, 0) == 1)
+        return adj;
+    if (fs_read("/proc/self/oom_score_adj", 64, &own) < 0 || str_to_i64(str_trim(buf_str(&own)), &least) < 0)
+        least = 0;
+    buf_fini(&own);
+    return MAX(adj, (int)least);
 }
 
 int oom_score_adj(const struct api_pod *pod, const struct api_container *c, int64_t node_memory_bytes)

@@ -31,6 +31,9 @@ int user_resolve(const char *rootfs, struct str image_user, const struct api_sec
 /* "Guaranteed", "Burstable", "BestEffort": by the requests and limits of all containers. */
 struct str pod_qos_class(const struct api_pod *pod);
 int oom_score_adj(const struct api_pod *pod, const struct api_container *c, int64_t node_memory_bytes);
+/* What this process may set: without CAP_SYS_RESOURCE (davit inside a container or a CI machine) a score cannot be lowered
+ * below our own, and crun would refuse to start. */
+int oom_score_adj_allowed(int adj);
 
 /* Amounts of one container. 0: not set. */
 struct container_resources {

@@ -502,14 +502,24 @@ void volumes_sync(struct pod *p)
     rt_work(p->node->rt, &j->work, RT_WORK_SHORT, volume_work, volume_done, j);
 }
 
+static int umount_one(void *arg, const char *name, unsigned char type)
+{
+    (void)umount2(fs_path("%s/%s", (const char *)arg, name).s, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return 0;
+}
+
 int volumes_destroy(const char *pod_dir)
 {
     static const char *const dirs[] = {"api", "volumes"};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
         struct fs_path p = fs_path("%s/%s", pod_dir, dirs[i]);
-        int one = fs_umount_below(p.s);
-        if (one == 0)
+        if (!fs_exists(p.s))
+            continue;
+        (void)umount2(p.s, MNT_DETACH | UMOUNT_NOFOLLOW);
+        (void)!fs_each(p.s, umount_one, p.s);
+        int one = fs_rm_rf(p.s);
+        if (one == -EBUSY && (one = fs_umount_below(p.s)) == 0)
             one = fs_rm_rf(p.s);
         if (one < 0)
             r = one;
