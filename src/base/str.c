@@ -134,8 +134,11 @@ int str_to_i64(struct str s, int64_t *ret)
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool str_utf8_valid(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
+    const unsigned char *p = (const unsigned char *)s.p, *end;
 
+    if (s.n == 0) /* p may be NULL */
+        return true;
+    end = p + s.n;
     while (p < end) {
         unsigned c = *p;
         size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : (c & 0xF0) == 0xE0 ? 2 : 3;

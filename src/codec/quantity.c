@@ -192,8 +192,9 @@ size_t quantity_format(const struct quantity *q, char out[static QUANTITY_TEXT_M
 {
     size_t n;
     i128 nano = to_nano(q);
-    const i128 kilo = (i128)1024 * 1000000000;
-    if (q->format == QUANTITY_BINARY_SI && (nano <= -kilo || nano >= kilo)) {
+    const i128 one = 1000000000, kilo = 1024 * one;
+    /* A binary amount below 1Ki or with a fraction is shown in decimal: 0.1Gi is 107374182400m. */
+    if (q->format == QUANTITY_BINARY_SI && (nano <= -kilo || nano >= kilo) && nano % one == 0) {
         n = print_binary(q, out);
     } else {
         /* Down to an exponent that is a multiple of three. */

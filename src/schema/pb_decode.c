@@ -94,7 +94,7 @@ static int decode_builtin(struct decoder *d, const struct schema_desc *desc,
         *(struct duration *)p = (struct duration){.nsec = (int64_t)num[1], .set = true};
         return 0;
     case SCHEMA_INT_OR_STR:
-        if (num[1] > 1 || !str_utf8_valid(text[3]))
+        if (num[1] > 1 || (text[3].n && !str_utf8_valid(text[3])))
             return fail(d, desc, f, "neither number nor text");
         *(struct int_or_str *)p = num[1] ? int_or_str_str(text[3].p ? text[3] : STR(""))
                                          : int_or_str_int((int32_t)num[2]);

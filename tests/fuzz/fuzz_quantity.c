@@ -14,10 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n = quantity_format(&q, t);
     ASSERT(n > 0 && n < sizeof t);
     ASSERT(quantity_parse((struct str){t, n}, &back) == 0);
-    /* Only a binary quantity with a fraction rounds on its way through text. */
-    ASSERT(quantity_cmp(&q, &back) == 0 || q.format == QUANTITY_BINARY_SI);
-    ASSERT(str_eq((struct str){t2, quantity_format(&back, t2)}, (struct str){t, n}) ||
-           q.format == QUANTITY_BINARY_SI);
+    ASSERT(quantity_cmp(&q, &back) == 0);
+    /* Binary amounts that end up without a suffix read back as decimal ones: 2000 prints as 2k then. */
+    ASSERT(q.format == QUANTITY_BINARY_SI ||
+           str_eq((struct str){t2, quantity_format(&back, t2)}, (struct str){t, n}));
     sum = quantity_sub(&q, &q);
     ASSERT(quantity_is_zero(&sum));
     sum = quantity_add(&q, &back);

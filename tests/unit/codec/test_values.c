@@ -69,6 +69,9 @@ static void quantities_print_canonically(void **state)
         {"123456789.123456789", "123456789123456789n"},
         {"9E", "9E"},
         {"0.001k", "1"},
+        {"0.1Gi", "107374182400m"},
+        {"1.3Gi", "1395864371200m"},
+        {"0.1Ki", "102400m"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct quantity q = {0}, again = {0};
