@@ -103,7 +103,7 @@ void reconcile_again(struct reconcile *rc, nsec_t after);
 void reconcile_fail(struct reconcile *rc, const char *fmt, ...) PRINTF(2, 3);
 
 /* The answer to a call. True: that is fine (also an error that was expected). False: the run fails. May
- * issue more calls. done NULL: errors fail the run, except 404 of deletes. */
+ * issue more calls. done NULL: errors fail the run, except 404 of what was there. */
 typedef bool (*reconcile_done_fn)(struct reconcile *rc, void *arg, const struct client_reply *reply);
 
 /* msg without a name but with generate_name is given one here. */
@@ -122,6 +122,9 @@ void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct
                            reconcile_done_fn done, void *arg); /* grace period 0 */
 /* Any other call (live reads, deletecollection); nothing is awaited in the caches. */
 void controller_call(struct reconcile *rc, const struct client_request *req, reconcile_done_fn done, void *arg);
+
+/* A create was refused because its namespace is being deleted: no failure, all of it will go. */
+bool reconcile_ns_is_going(const struct error *err);
 
 /* Creates msgs one, two, four, ... at a time and stops at the first batch in which one fails, so that a
  * wrong template costs one refusal, not a thousand. finish runs once, after the last answer. */

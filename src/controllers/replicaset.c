@@ -49,7 +49,7 @@ static void created(struct reconcile *rc, void *arg, uint32_t n, const struct er
     for (uint32_t i = 0; i < n && !err; i++)
         event_record(ev, kind, &w->rs->metadata, EVENT_NORMAL, "SuccessfulCreate", "Created pod: %.*s",
                      STR_ARG(((struct api_pod *)w->pods[i])->metadata.name));
-    if (err) {
+    if (err && !reconcile_ns_is_going(err)) {
         event_record(ev, kind, &w->rs->metadata, EVENT_WARNING, "FailedCreate", "Error creating: %.*s",
                      STR_ARG(err->message));
         w->failure = "FailedCreate";

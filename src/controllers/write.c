@@ -59,8 +59,8 @@ static const char *verb_text(enum client_verb v)
 
 static void default_done(struct run *r, const struct call *k, const struct client_reply *reply)
 {
-    if (reply->r == 0 || (k->verb == CLIENT_DELETE && reply->r == -ENOENT))
-        return;
+    if (reply->r == 0 || (k->verb != CLIENT_CREATE && reply->r == -ENOENT))
+        return; /* what is gone needs nothing more */
     r->failed = true;
     if (reply->r == -ESTALE) /* overtaken; the cache will tell */
         return;
@@ -231,6 +231,11 @@ void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct
                                        .precondition_uid = meta->uid,
                                        .has_grace_period = true};
     start(rc, &req, meta->uid, done, arg);
+}
+
+bool reconcile_ns_is_going(const struct error *err)
+{
+    return err && err->reason == REASON_FORBIDDEN && str_search(err->message, STR("being terminated")) >= 0;
 }
 
 /* ---- slow start ---- */
