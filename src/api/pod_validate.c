@@ -214,7 +214,9 @@ static void validate_resources(const struct api_resource_requirements *r, const 
         char lim_text[QUANTITY_TEXT_MAX];
         quantity_format(lim, lim_text);
         snprintf(why + len, sizeof(why) - len, "%s", lim_text);
-        (void)error_cause(err, CAUSE_INVALID, (struct str){at.p, at.n}, "Invalid value: \"%s\": %s",
+        /* the whole of requests is named, as a Kubernetes server does */
+        PATH(all, "%s.resources.requests", path);
+        (void)error_cause(err, CAUSE_INVALID, (struct str){all.p, all.n}, "Invalid value: \"%s\": %s",
                           text, why);
     }
 }

@@ -95,6 +95,7 @@ static void on_io_stop(void *arg)
     struct exchange *x;
     io->stopping = true;
     io->listener = rt_listener_close(io->listener);
+    io->advertised = rt_listener_close(io->advertised);
     LIST_FOR_EACH (x, &io->exchanges, link)
         if (x->watch && !x->in_core)
             front_watch_end(x);
@@ -122,6 +123,7 @@ struct front *front_free(struct front *f)
         if (io->thread)
             io->thread = rt_thread_join(io->thread);
         io->listener = rt_listener_close(io->listener);
+        io->advertised = rt_listener_close(io->advertised);
         if (io->rt)
             proxy_stop(io);
         authn_forget(io);
@@ -152,6 +154,20 @@ static int make_tls(struct front *f, struct error *err)
     return r < 0 ? r : rt_tls_client_new(&co, err, &f->node_tls);
 }
 
+/* Pods reach the server by the advertised address; a listener on loopback alone would not hear them. */
+static int listen_advertised(struct front *f, struct io *io, struct error *err)
+{
+    const char *host = f->server->opts.advertise_address;
+    struct rt_addr at;
+    if (!host || rt_addr_parse(str_z(rt_listener_addr(io->listener)), &at, NULL) < 0 || at.any || at.is_unix ||
+        strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, host) == 0)
+        return 0;
+    CLEANUP(freep) char *addr =
+        xasprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, rt_listener_port(io->listener));
+    struct rt_listen_opts lo = {.addr = addr, .reuseport = f->n_ios > 1, .freebind = true};
+    return rt_listen(io->rt, &lo, on_accept, io, err, &io->advertised);
+}
+
 static int start_io(struct front *f, struct io *io, const char *addr, struct error *err)
 {
     static const struct http_server_opts http = {
@@ -166,6 +182,8 @@ static int start_io(struct front *f, struct io *io, const char *addr, struct err
     io->http = http_server_new(io->rt, &http, exchange_handle, io);
     struct rt_listen_opts lo = {.addr = addr, .reuseport = f->n_ios > 1};
     int r = rt_listen(io->rt, &lo, on_accept, io, err, &io->listener);
+    if (r >= 0)
+        r = listen_advertised(f, io, err);
     if (r < 0)
         return r;
     snprintf(name, sizeof(name), "api-io-%d", (int)(io - f->ios));

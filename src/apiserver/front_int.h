@@ -33,7 +33,7 @@ struct io {
     struct front *front;
     struct rt *rt;
     struct rt_thread *thread;
-    struct rt_listener *listener;
+    struct rt_listener *listener, *advertised; /* the second: NULL when the first covers it */
     struct http_server *http;
     struct list exchanges;
     size_t n_exchanges, n_in_flight, n_handshakes;

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/net.h"
 #include "rt/process.h"
 #include "rt/rt.h"
 #include "rt/stream.h"
@@ -288,6 +289,28 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
     return 0;
 }
 
+/* The API listens on loopback by default, where pods cannot reach it. They reach the bridge's own address, so the server
+ * listens there too and the `kubernetes` Service points at it; the agent is told the range it was chosen from. */
+static int up_add_network(struct up *up, const char *listen, const char *data_dir, struct net **ret_net, struct error *err)
+{
+    const struct net_opts opts = {.rt = up->rt, .data_dir = data_dir, .node_name = "up"};
+    struct rt_addr at;
+    int r = rt_addr_parse(str_z(listen), &at, err);
+
+    if (r < 0)
+        return r;
+    r = net_new(&opts, ret_net, err);
+    if (r < 0)
+        return r;
+    part_arg(&up->parts[PART_AGENT], "--pod-cidr");
+    part_arg(&up->parts[PART_AGENT], net_pod_cidr(*ret_net));
+    if (strncmp(at.host, "127.", 4) == 0) {
+        part_arg(&up->parts[PART_SERVER], "--advertise-address");
+        part_arg(&up->parts[PART_SERVER], net_gateway(*ret_net));
+    }
+    return 0;
+}
+
 struct up_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level;
     bool detach, stop_pods;
@@ -298,6 +321,8 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     struct up up = {.notify_fd = notify_fd, .exit_code = EXIT_OK};
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    struct net *net = NULL;
+    struct error err = {0};
     struct part *server = &up.parts[PART_SERVER], *agent = &up.parts[PART_AGENT];
 
     if (n < 0 || !(up.rt = rt_uv_new())) {
@@ -316,6 +341,8 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     part_arg(server, "--listen");
     part_arg(server, o->listen);
     part_arg(server, "--local-node");
+    if (up_add_network(&up, o->listen, dir->root, &net, &err) < 0)
+        return cli_fail("up", &err, EXIT_FAILED);
     if (o->stop_pods)
         part_arg(agent, "--stop-pods");
     rt_timer_init(&up.kill_timer, up.rt, up_on_kill_timer, &up);
@@ -328,6 +355,7 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     rt_timer_stop(&up.kill_timer);
     for (int i = 0; i < _PART_MAX; i++)
         part_close_ready(&up.parts[i]);
+    net_free(net);
     rt_free(up.rt);
     return up.exit_code;
 }

@@ -162,6 +162,8 @@ static int open_socket(const struct rt_addr *a, const struct rt_listen_opts *opt
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
         if (opts->reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)
             return -errno;
+        if (opts->freebind)
+            (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
         if (ss.ss_family == AF_INET6)
             (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, a->any ? &off : &one, sizeof(one));
         r = bind(fd, sa, len) < 0 ? -errno : 0;

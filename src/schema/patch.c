@@ -10,6 +10,7 @@ struct patch_run {
 
 static int unfit(struct patch_run *p, const char *what, struct str path)
 {
+    (void)error_cause(p->err, CAUSE_INVALID, path, "%s", what);
     return error_set(p->err, REASON_INVALID,
                      "the server rejected our request due to an error in our request: %s at \"%.*s\"", what,
                      STR_ARG(path));

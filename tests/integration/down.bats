@@ -3,30 +3,29 @@
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
-# What a machine is made of, as far as davit touches it; only what carries this instance's marks, so that other tests
-# may run beside this one.
+# What a machine is made of, as far as davit touches it.
 footprint() {
-    local id
-    id=$(cat "$DAVIT_DIR/instance" 2>/dev/null || echo none)
-    ip -br link | grep -F "$id" || true
-    nft list tables 2>/dev/null | grep -F "$id" || true
-    find /sys/fs/cgroup -maxdepth 3 -type d -name "*$id*" 2>/dev/null || true
-    grep -F "$DAVIT_DIR" /proc/self/mounts || true
-    pgrep -af "$DAVIT_DIR" | grep -v -e bats -e pgrep || true
+    ip -br link | awk '{ print $1 }' | sort
+    ip -4 route
+    nft list tables 2>/dev/null
+    find /sys/fs/cgroup -maxdepth 3 -type d -name '*davit*' 2>/dev/null
+    grep -F -e "$1" -e davit-test /proc/self/mounts
+    ps -eo stat=,args= | grep '[c]onmon' | grep -v '^Z' # what has ended may wait for its parent
+    sysctl -n net.ipv4.ip_forward net.ipv4.conf.all.route_localnet
 }
 
 @test "down removes every container, mount, interface, table and cgroup" {
+    footprint none >"$BATS_TEST_TMPDIR/before" || true
     davit_start
     load_image
     kubectl apply -f "$ROOT/examples/web.yaml"
     kubectl rollout status deploy/web --timeout=60s
-    [ -n "$(footprint)" ]
-    routes=$(ip route show table all | grep -c "$(cat "$DAVIT_DIR/instance")" || true)
+    footprint "$DAVIT_DIR" >"$BATS_TEST_TMPDIR/during" || true
+    run ! cmp -s "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/during"
     "$DAVIT" down --data-dir "$DAVIT_DIR"
     wait "$DAVIT_PID" || true
-    id=$(cat "$DAVIT_DIR/instance")
-    equals "" footprint
-    [ -n "$id" ]
+    footprint "$DAVIT_DIR" >"$BATS_TEST_TMPDIR/after" || true
+    diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
     # down twice is fine
     "$DAVIT" down --data-dir "$DAVIT_DIR"
     # and what was declared comes back

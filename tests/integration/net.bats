@@ -8,7 +8,7 @@ setup_file() {
     load_image
     kubectl create deploy srv --image=davit.local/busybox:1 --replicas=2 -- sh -c 'mkdir /tmp/w; hostname >/tmp/w/index.html; exec busybox httpd -f -p 8080 -h /tmp/w'
     kubectl expose deploy srv --port=80 --target-port=8080
-    kubectl run client --image=davit.local/busybox:1 -- sleep 3600
+    kubectl run client --image=davit.local/busybox:1 -- sleep "7$DAVIT_PORT"
     kubectl rollout status deploy/srv --timeout=60s
     kubectl wait --for=condition=Ready pod/client --timeout=30s
 }
@@ -26,7 +26,7 @@ teardown_file() { davit_stop; }
 @test "a pod reaches itself through its own Service (hairpin)" {
     pod=$(kubectl get pods -l app=srv -o jsonpath='{.items[0].metadata.name}')
     vip=$(kubectl get svc srv -o jsonpath='{.spec.clusterIP}')
-    equals 10 sh -c "for i in \$(seq 10); do kubectl exec $pod -- wget -T 3 -qO- http://$vip/; done | wc -l"
+    equals 10 sh -c "for i in \$(seq 10); do kubectl exec $pod -- wget -qO- http://$vip/; done | wc -l"
 }
 
 @test "session affinity sticks, NodePort answers, no endpoints is refused at once" {
@@ -76,7 +76,14 @@ Y
 
 @test "a pod reaches the API server with its service account" {
     kubectl create clusterrolebinding view-default --clusterrole=view --serviceaccount=default:default
-    contains PodList kubectl exec client -- sh -c 'wget -qO- --no-check-certificate --header "Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)" https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/api/v1/namespaces/default/pods'
+    dir=/var/run/secrets/kubernetes.io/serviceaccount
+    kubectl exec client -- cat $dir/ca.crt >"$BATS_TEST_TMPDIR/ca"
+    token=$(kubectl exec client -- cat $dir/token)
+    address=$(kubectl exec client -- sh -c 'echo https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT')
+    # busybox has no TLS to speak of: curl, in the pod's network
+    pid=$(pgrep -f "^sleep 7$DAVIT_PORT\$")
+    contains PodList nsenter -t "$pid" -n curl -sS -m 5 --cacert "$BATS_TEST_TMPDIR/ca" -H "Authorization: Bearer $token" "$address/api/v1/namespaces/default/pods"
+    contains Forbidden nsenter -t "$pid" -n curl -sS -m 5 --cacert "$BATS_TEST_TMPDIR/ca" -H "Authorization: Bearer $token" "$address/api/v1/nodes"
     contains "BEGIN CERTIFICATE" kubectl exec client -- cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
     kubectl delete clusterrolebinding view-default
 }

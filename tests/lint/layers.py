@@ -12,7 +12,7 @@ LAYERS = {
     "codec": ["base"],
     "sys": ["base"],
     "rt": ["base"],
-    "schema": ["codec", "base"],
+    "schema": ["codec", "base", "api/types.gen.h", "api/tables.gen.h"],  # generated from api/, below both
     "api": ["schema", "codec", "base"],
     "store": ["api", "schema", "codec", "rt", "base"],
     "http": ["rt", "codec", "base"],
