@@ -9,9 +9,7 @@
 #include "api/object.h"
 #include "base/mem.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
 #define JSON_LOCK  ((uintptr_t)1)
 #define JSON_LENT  ((uintptr_t)2)
@@ -41,6 +39,18 @@ static void json_unlock(struct object *o, uintptr_t v)
     atomic_store_explicit(&o->json, v & ~JSON_LOCK, memory_order_release);
 }
 
+/* Decimal, right-aligned in the buffer; printf would cost more than the rest of a small object. */
+static struct str rev_print(rev_t rev, char text[24])
+{
+    char *p = text + 24;
+
+    do {
+        *--p = (char)('0' + rev % 10);
+        rev /= 10;
+    } while (rev);
+    return (struct str){p, (size_t)(text + 24 - p)};
+}
+
 struct object *object_new(const struct schema_kind *kind, const void *msg, rev_t rev)
 {
     struct object *o = xmalloc(sizeof(*o));
@@ -54,8 +64,7 @@ struct object *object_new(const struct schema_kind *kind, const void *msg, rev_t
         CLEANUP(freep) void *view = xmalloc(kind->desc->size);
         memcpy(view, msg, kind->desc->size);
         meta = view;
-        meta->resource_version.n = (size_t)snprintf(text, sizeof(text), "%" PRIu64, rev);
-        meta->resource_version.p = text;
+        meta->resource_version = rev_print(rev, text);
         o->msg = schema_compact(kind->desc, view, &bytes);
     } else {
         o->msg = schema_compact(kind->desc, msg, &bytes);

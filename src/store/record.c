@@ -24,6 +24,8 @@
  *        80  u64  checksum of bytes 0..79 */
 #include "store/record.h"
 
+#include <endian.h>
+
 #define VALUE_LAYOUT  1
 #define VALUE_HEAD    24
 #define ENCODING_PB   1
@@ -37,29 +39,30 @@ static_assert(sizeof(META_MAGIC) == 12, "drawn so");
 
 void record_put32(char *p, uint32_t v)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (char)(v >> (8 * i));
+    v = htole32(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 void record_put64(char *p, uint64_t v)
 {
-    for (int i = 0; i < 8; i++)
-        p[i] = (char)(v >> (8 * i));
+    v = htole64(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 uint64_t record_get64(const char *p)
 {
-    uint64_t v = 0;
+    uint64_t v;
 
-    for (int i = 7; i >= 0; i--)
-        v = v << 8 | (uint8_t)p[i];
-    return v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
 }
 
 uint32_t record_get32(const char *p)
 {
-    return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 |
-           (uint32_t)(uint8_t)p[3] << 24;
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
 }
 
 /* Against accidents, not attackers: eight bytes a step, each step a bijection of the word, so a
