@@ -3,6 +3,8 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/front.h"
+#include "apiserver/pod_index.h"
+#include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "rt/stream.h"
 
@@ -84,6 +86,12 @@ static void on_bookmark(void *arg)
     rt_timer_start(&s->bookmark_timer, rt_jitter(s->rt, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC, 0.1));
 }
 
+static void on_hubs(void *arg)
+{
+    struct apiserver *s = arg;
+    api_watch_hubs_tick(s);
+}
+
 static usec_t event_time(const struct api_event *e)
 {
     usec_t t = e->metadata.creation_timestamp.usec;
@@ -140,16 +148,19 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->store = store;
     list_init(&s->calls);
     list_init(&s->watches);
+    api_watch_hubs_init(s);
     copy_opts(s, opts ? opts : &none);
     rt_task_init(&s->ready_task, core, on_ready_task, s);
     rt_task_init(&s->stop_task, core, on_stopped, s);
     rt_timer_init(&s->bookmark_timer, core, on_bookmark, s);
+    rt_timer_init(&s->hub_timer, core, on_hubs, s);
     rt_timer_init(&s->event_timer, core, on_event_sweep, s);
     rt_timer_init(&s->renew_timer, core, on_renew, s);
     if (s->opts.pki_dir) {
         int r = pki_open(s->opts.pki_dir, s->opts.sans, s->opts.n_sans, rt_wall(core) / 1000000,
                          &s->pki, err);
         if (r < 0) {
+            hubs_free(s->hubs);
             free_opts(s);
             free(s);
             return r;
@@ -158,6 +169,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
+    s->pods = pod_index_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -201,6 +213,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
+    rt_timer_stop(&s->hub_timer);
     if (s->retry_timer.rt)
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
@@ -225,12 +238,15 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
+    rt_timer_stop(&s->hub_timer);
     if (s->retry_timer.rt)
         rt_timer_stop(&s->retry_timer);
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
+    s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);
     free_opts(s);

@@ -2,6 +2,7 @@
  * bound to it need, and write about itself and its pods. What a write may contain is
  * NodeRestriction's matter (admit_node.c). Kubernetes: KEP-279, plugin/pkg/auth/authorizer/node. */
 #include "apiserver/internal.h"
+#include "apiserver/pod_index.h"
 
 bool authz_node_is(const struct api_user *u, struct str *ret_node)
 {
@@ -67,24 +68,30 @@ static bool pod_refers(const struct api_pod *p, bool secret, struct str name)
 
 enum need { NEED_SECRET, NEED_CONFIG_MAP, NEED_SERVICE_ACCOUNT };
 
+struct question {
+    struct str ns, name;
+    enum need what;
+    bool yes;
+};
+
+static bool ask(void *arg, struct object *o)
+{
+    struct question *q = arg;
+    const struct api_pod *p = o->msg;
+    if (str_eq(p->metadata.namespace, q->ns))
+        q->yes = q->what == NEED_SERVICE_ACCOUNT ? str_eq(p->spec.service_account_name, q->name)
+                                                 : pod_refers(p, q->what == NEED_SECRET, q->name);
+    return !q->yes;
+}
+
 /* Some pod of ns that is bound to the node needs the object. */
 static bool node_needs(struct apiserver *s, struct str node, struct str ns, struct str name,
                        enum need what)
 {
-    struct store_iter it;
-    bool yes = false;
-    if (!ns.n || !name.n ||
-        store_iter_init(&it, s->store, KIND(POD), ns, 0, STR_NONE, STR_NONE) < 0)
-        return false;
-    for (struct object *o; !yes && (o = store_iter_next(&it));) {
-        const struct api_pod *p = o->msg;
-        if (!str_eq(p->spec.node_name, node))
-            continue;
-        yes = what == NEED_SERVICE_ACCOUNT ? str_eq(p->spec.service_account_name, name)
-                                           : pod_refers(p, what == NEED_SECRET, name);
-    }
-    store_iter_fini(&it);
-    return yes;
+    struct question q = {ns, name, what, false};
+    if (ns.n && name.n)
+        pod_index_walk(s->pods, node, ask, &q);
+    return q.yes;
 }
 
 static bool verb_in(const struct authz_attrs *at, const char *list)

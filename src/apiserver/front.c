@@ -154,15 +154,17 @@ static int make_tls(struct front *f, struct error *err)
     return r < 0 ? r : rt_tls_client_new(&co, err, &f->node_tls);
 }
 
-/* Pods reach the server by the advertised address; a listener on loopback alone would not hear them. */
+/* Pods reach the server by the advertised address; a listener on loopback alone would not hear
+ * them. */
 static int listen_advertised(struct front *f, struct io *io, struct error *err)
 {
     const char *host = f->server->opts.advertise_address;
     struct rt_addr at;
-    if (!host || rt_addr_parse(str_z(rt_listener_addr(io->listener)), &at, NULL) < 0 || at.any || at.is_unix ||
-        strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, host) == 0)
+    if (!host || rt_addr_parse(str_z(rt_listener_addr(io->listener)), &at, NULL) < 0 || at.any ||
+        at.is_unix || strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, host) == 0)
         return 0;
-    CLEANUP(freep) char *addr =
+    CLEANUP(freep)
+    char *addr =
         xasprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, rt_listener_port(io->listener));
     struct rt_listen_opts lo = {.addr = addr, .reuseport = f->n_ios > 1, .freebind = true};
     return rt_listen(io->rt, &lo, on_accept, io, err, &io->advertised);

@@ -17,12 +17,15 @@ struct apiserver {
     struct apiserver_opts opts; /* strings owned */
     struct pki *pki;            /* owned; NULL: none */
     struct rbac *rbac;          /* owned */
+    struct pod_index *pods;     /* owned */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct front *front;        /* owned; NULL: not listening */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
     size_t n_watches;
-    struct rt_timer bookmark_timer, event_timer, renew_timer;
+    struct hubs *hubs;          /* owned */
+    struct list hub_candidates; /* watches that would join a hub and have not caught up */
+    struct rt_timer bookmark_timer, event_timer, renew_timer, hub_timer;
     uint64_t warnings_logged;
     /* bootstrap */
     unsigned bootstrap_left;
@@ -187,6 +190,8 @@ int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_wat
                     struct api_watch **ret, struct error *err) MUST_CHECK;
 void api_watch_stop(struct api_watch *w); /* takes NULL */
 void api_watch_tick(struct apiserver *s); /* bookmarks */
+void api_watch_hubs_init(struct apiserver *s);
+void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */
 
 /* ---- figures for /metrics and /readyz, made on the core thread ---- */
 void metrics_core(struct apiserver *s, struct buf *out);

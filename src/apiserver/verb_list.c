@@ -5,6 +5,7 @@
  * the first walk as of the first page's revision, which the continue token carries. */
 #include "apiserver/continue.h"
 #include "apiserver/internal.h"
+#include "apiserver/pod_index.h"
 #include "schema/select.h"
 
 struct list_plan {
@@ -100,16 +101,68 @@ static int expired(struct api_call *c)
     return call_error(c, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
 }
 
+/* ---- by index: the pods of a node, one object by its name ---- */
+
+struct gather {
+    struct api_call *call;
+    const struct list_plan *plan;
+};
+
+static bool gather(void *arg, struct object *o)
+{
+    struct gather *g = arg;
+    struct api_call *c = g->call;
+    if ((!c->ns.n || str_eq(object_ns(o), c->ns)) && matches(c, g->plan, o))
+        c->reply.items[c->reply.n_items++] = object_ref(o);
+    return true;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+    int r = str_cmp(object_ns(x), object_ns(y));
+    return r ? r : str_cmp(object_name(x), object_name(y));
+}
+
+/* True when an index had the answer: nobody pages through what fits one page, and only the present
+ * is indexed. */
+static bool by_index(struct api_call *c, const struct list_plan *p)
+{
+    struct gather g = {c, p};
+    if (p->at || p->after_name.n || storage_kind(c->kind) != c->kind)
+        return false;
+    struct str name = field_selector_exact(&p->fields, STR("metadata.name"));
+    struct str node =
+        c->kind == KIND(POD) ? field_selector_exact(&p->fields, STR("spec.nodeName")) : STR_NONE;
+    if (name.n && (c->ns.n || !c->kind->namespaced)) {
+        struct object *o = store_get(c->server->store, c->kind, c->ns, name);
+        c->reply.items = ARENA_NEW_N(&c->arena, struct object *, 1);
+        if (o)
+            (void)gather(&g, o);
+    } else if (node.n) {
+        size_t n = pod_index_count(c->server->pods, node);
+        if (p->limit && n > p->limit)
+            return false;
+        c->reply.items = ARENA_NEW_N(&c->arena, struct object *, n + 1);
+        pod_index_walk(c->server->pods, node, gather, &g);
+        qsort(c->reply.items, c->reply.n_items, sizeof(*c->reply.items), by_place);
+    } else {
+        return false;
+    }
+    c->reply.rev = store_rev(c->server->store);
+    return true;
+}
+
 int verb_list(struct api_call *c)
 {
     struct list_plan p = {0};
     int r = plan(c, &p);
     if (r < 0)
         return r;
+    if (by_index(c, &p))
+        return 0;
     const struct schema_kind *k = storage_kind(c->kind);
     struct store_iter it;
-    /* One object by name is the common field selector (kubectl get -w NAME, informers of one
-     * object). */
     r = store_iter_init(&it, c->server->store, k, c->ns.n ? c->ns : STR_NONE, p.at, p.after_ns,
                         p.after_name);
     if (r == -ESPIPE)

@@ -6,6 +6,7 @@
  * its first turn, so that what is told as present and what follows meet at one revision without a
  * gap. */
 #include "apiserver/internal.h"
+#include "apiserver/watch_hub.h"
 #include "schema/select.h"
 
 struct api_watch {
@@ -22,6 +23,13 @@ struct api_watch {
     size_t n_initial;
     rev_t initial_rev;
     bool initial_pending;
+    /* One name or one node: fed by a hub once it has caught up. */
+    struct hub_member member;
+    enum hub_by by;
+    struct str hub_value;
+    rev_t seen;            /* of the hub's events */
+    struct list candidate; /* server->hub_candidates */
+    nsec_t started;
     struct rt_task task;
     struct error err; /* to be told by the task: the stream cannot start */
     api_watch_fn fn;
@@ -108,9 +116,63 @@ static bool tell_initial(struct api_watch *w)
     return alive;
 }
 
+/* ---- hubs ---- */
+
+#define HUB_RETRY NSEC_PER_SEC
+
+static void try_hub(struct api_watch *w)
+{
+    struct hub_member *m = &w->member;
+    list_remove(&w->candidate);
+    if (hub_join(w->server->hubs, m, w->kind, w->by, w->hub_value, w->store_watch.sent)) {
+        w->seen = w->store_watch.sent;
+        store_watch_stop(&w->store_watch);
+    } else { /* it is still catching up */
+        list_push_back(&w->server->hub_candidates, &w->candidate);
+        if (!rt_timer_active(&w->server->hub_timer))
+            rt_timer_start(&w->server->hub_timer, HUB_RETRY);
+    }
+}
+
+static void on_store_events(void *arg, const struct store_event *events, size_t n);
+
+static void on_hub_events(struct hub_member *m, const struct store_event *events, size_t n)
+{
+    struct api_watch *w = CONTAINER_OF(m, struct api_watch, member);
+    struct store_event *mine = xcalloc(n, sizeof(*mine));
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (events[i].rev > w->seen && (!w->ns.n || str_eq(object_ns(events[i].object), w->ns)))
+            mine[k++] = events[i];
+    w->seen = MAX(w->seen, events[n - 1].rev);
+    if (k)
+        on_store_events(w, mine, k);
+    free(mine);
+}
+
+void api_watch_hubs_init(struct apiserver *s)
+{
+    list_init(&s->hub_candidates);
+    s->hubs = hubs_new(s);
+    hubs_on_deliver(s->hubs, on_hub_events);
+}
+
+static void choose_hub(struct api_watch *w)
+{
+    if (storage_kind(w->kind) != w->kind)
+        return;
+    struct str name = w->name.n ? w->name : field_selector_exact(&w->fields, STR("metadata.name"));
+    struct str node =
+        w->kind == KIND(POD) ? field_selector_exact(&w->fields, STR("spec.nodeName")) : STR_NONE;
+    w->by = node.n ? HUB_NODE : name.n ? HUB_NAME : HUB_NONE;
+    w->hub_value = node.n ? node : name;
+}
+
 static void on_task(void *arg)
 {
     struct api_watch *w = arg;
+    if (w->running && w->by != HUB_NONE && !w->member.key)
+        try_hub(w);
     if (w->err.reason != REASON_NONE) {
         struct client_event ev = {CLIENT_EVENT_ERROR, NULL, 0, &w->err};
         (void)tell(w, &ev, 1);
@@ -213,6 +275,8 @@ int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_wat
     w->name = o->name.n ? arena_str(&w->arena, o->name) : STR_NONE;
     rt_task_init(&w->task, s->rt, on_task, w);
     list_init(&w->link);
+    list_init(&w->candidate);
+    w->started = rt_now(s->rt);
     struct error *e = o->deferred_error ? &w->err : err;
     int r = label_selector_parse(&w->arena, o->label_selector, &w->labels, e);
     if (r >= 0)
@@ -240,8 +304,9 @@ int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_wat
                         (unsigned long long)from, (unsigned long long)store_rev(s->store));
     } else {
         w->running = true;
+        choose_hub(w);
     }
-    if (!w->running || w->initial_pending)
+    if (!w->running || w->initial_pending || w->by != HUB_NONE)
         rt_task_schedule(&w->task);
 started:
     list_push_back(&s->watches, &w->link);
@@ -255,8 +320,11 @@ void api_watch_stop(struct api_watch *w)
     if (!w || w->stopped)
         return;
     w->stopped = true;
-    if (w->running)
+    if (w->member.key)
+        hub_leave(&w->member);
+    else if (w->running)
         store_watch_stop(&w->store_watch);
+    list_remove(&w->candidate);
     rt_task_cancel(&w->task);
     list_remove(&w->link);
     w->server->n_watches--;
@@ -266,9 +334,30 @@ void api_watch_stop(struct api_watch *w)
 
 void api_watch_tick(struct apiserver *s)
 {
-    struct api_watch *w;
     struct client_event ev = {CLIENT_EVENT_BOOKMARK, NULL, store_rev(s->store), NULL};
-    LIST_FOR_EACH (w, &s->watches, link)
-        if (w->bookmarks && w->running && !w->initial_pending)
+    struct list todo; /* a callback may stop any watch */
+    if (list_empty(&s->watches))
+        return;
+    list_insert_after(&s->watches, &todo);
+    list_remove(&s->watches);
+    while (!list_empty(&todo)) {
+        struct api_watch *w = LIST_FIRST(&todo, struct api_watch, link);
+        list_remove(&w->link);
+        list_push_back(&s->watches, &w->link);
+        /* one that has just started may still have older events to come */
+        if (w->bookmarks && w->running && !w->initial_pending &&
+            rt_now(s->rt) - w->started > NSEC_PER_SEC)
             (void)tell(w, &ev, 1);
+    }
+}
+
+void api_watch_hubs_tick(struct apiserver *s)
+{
+    struct list todo;
+    if (list_empty(&s->hub_candidates))
+        return;
+    list_insert_after(&s->hub_candidates, &todo);
+    list_remove(&s->hub_candidates);
+    while (!list_empty(&todo))
+        try_hub(LIST_FIRST(&todo, struct api_watch, candidate));
 }

@@ -406,6 +406,72 @@ static void watches(void **state)
     client_watch_stop(f->c, w4);
 }
 
+static void watches_by_name_and_node(void **state)
+{
+    struct fx *f = *state;
+    struct seen name = {0}, node = {0}, late = {0}, all = {0};
+    static const char pod[] =
+        "{metadata: {name: %s}, spec: {%s containers: [{name: c, image: i}]}}";
+    char yaml[200];
+    rev_t start = store_rev(f->store);
+    struct client_watch_opts o = {
+        .kind = KIND_OF(POD), .from_rev = start, .field_selector = STR("spec.nodeName=n1")};
+    struct client_watch *w1 = client_watch_start(f->c, &o, on_watch, &node);
+    o.field_selector = STR("metadata.name=b,metadata.namespace=default");
+    struct client_watch *w2 = client_watch_start(f->c, &o, on_watch, &name);
+    o.field_selector = STR_NONE;
+    struct client_watch *w4 = client_watch_start(f->c, &o, on_watch, &all);
+    rt_sim_run_for(f->rt, 5 * NSEC_PER_SEC); /* they join their hubs */
+    snprintf(yaml, sizeof(yaml), pod, "a", "");
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default", yaml), 0);
+    snprintf(yaml, sizeof(yaml), pod, "b", "nodeName: n2,");
+    assert_int_equal(fx_create(f, KIND_OF(POD), "default", yaml), 0);
+    assert_int_equal(fx_create(f, KIND_OF(POD), "kube-system", yaml), 0);
+    const struct api_binding *b =
+        fx_msg(f, &api_binding_desc, "{metadata: {name: a}, target: {kind: Node, name: n1}}");
+    struct client_request q = {.verb = CLIENT_CREATE,
+                               .kind = KIND_OF(POD),
+                               .ns = STR("default"),
+                               .name = STR("a"),
+                               .subresource = STR("binding"),
+                               .body = b,
+                               .body_desc = &api_binding_desc};
+    assert_int_equal(fx_call(f, &q), 0);
+    struct client_request l = {
+        .verb = CLIENT_LIST, .kind = KIND_OF(POD), .field_selector = STR("spec.nodeName=n2")};
+    assert_int_equal(fx_call(f, &l), 0);
+    assert_string_equal(fx_z(f, f->names), "b,b");
+    l.ns = STR("kube-system");
+    assert_int_equal(fx_call(f, &l), 0);
+    assert_string_equal(fx_z(f, f->names), "b");
+    l.field_selector = STR("spec.nodeName=n2,metadata.name=c");
+    assert_int_equal(fx_call(f, &l), 0);
+    assert_string_equal(fx_z(f, f->names), "");
+    /* one that starts in the past catches up first */
+    o.field_selector = STR("spec.nodeName=n1");
+    o.from_rev = start;
+    struct client_watch *w3 = client_watch_start(f->c, &o, on_watch, &late);
+    rt_sim_run_for(f->rt, 5 * NSEC_PER_SEC);
+    assert_int_equal(fx_patch(f, KIND_OF(POD), "default", "a", NULL, CLIENT_PATCH_MERGE,
+                              "{\"metadata\":{\"labels\":{\"x\":\"1\"}}}"),
+                     0);
+    struct client_request d = {.verb = CLIENT_DELETE,
+                               .kind = KIND_OF(POD),
+                               .ns = STR("default"),
+                               .name = STR("a"),
+                               .has_grace_period = true};
+    assert_int_equal(fx_call(f, &d), 0);
+    rt_sim_run_for(f->rt, NSEC_PER_SEC);
+    assert_string_equal(node.text, "Aa Ma Da ");
+    assert_string_equal(late.text, "Aa Ma Da ");
+    assert_string_equal(name.text, "Ab ");
+    assert_string_equal(all.text, "Aa Ab Ab Ma Ma Da ");
+    client_watch_stop(f->c, w1);
+    client_watch_stop(f->c, w2);
+    client_watch_stop(f->c, w3);
+    client_watch_stop(f->c, w4);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
@@ -423,6 +489,7 @@ int main(void)
         T(services_get_addresses),
         T(dry_run_writes_nothing),
         T(watches),
+        T(watches_by_name_and_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
