@@ -3,8 +3,9 @@
  * With TLS, ALPN offers "h2" then "http/1.1": on h2 all requests share one connection (a second is
  * opened when the peer's stream limit is reached), otherwise up to conns_max HTTP/1.1 connections
  * carry one request each at a time and are kept alive. Nothing is retried but a request that could
- * not have been seen by the server (a kept-alive connection found closed, h2 REFUSED_STREAM or a
- * stream above GOAWAY's last id); reconnecting after an error, with back-off, is the caller's.
+ * not have been seen by the server (a GET or HEAD on a kept-alive connection found closed, h2
+ * REFUSED_STREAM or a stream above GOAWAY's last id); reconnecting after an error, with back-off,
+ * is the caller's.
  *
  * A call (struct http_call) gets on_head, on_data..., then exactly one of on_end and on_error;
  * after that, or after http_call_cancel, the pointer is dead. Callbacks never come from inside

@@ -111,7 +111,6 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *f, void 
     struct h2c *h = user;
     struct http_call *call;
 
-    (void)session;
     if (f->hd.type == NGHTTP2_GOAWAY) {
         h->conn->closing = true;
         client_dispatch_later(h->conn->client);
@@ -130,8 +129,12 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *f, void 
     if (f->hd.type == NGHTTP2_HEADERS && !call->head_done && call->status_seen >= 200)
         call_head(call, call->status_seen, call->answer, call->n_answer);
     call = call_by_id(h, f->hd.stream_id);
-    if (call && (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        call->answered = true;
+    if (!call || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        return 0;
+    call->answered = true;
+    if (!call->out_ended || call->out.bytes) /* the rest of our body is not wanted any more */
+        (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->hd.stream_id,
+                                        NGHTTP2_CANCEL);
     return 0;
 }
 

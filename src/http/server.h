@@ -128,8 +128,9 @@ void http_server_get_stats(const struct http_server *s, struct http_server_stats
 void http_request_body(struct http_request *req, uint64_t limit_bytes,
                        void (*on_body)(struct http_request *req, void *arg), void *arg);
 /* Delivers the body piece by piece instead (proxying). on_data gets each piece as it comes (valid
- * during the call) and n == 0 once at the end. Reading stops while paused (flow control reaches the
- * peer). */
+ * during the call) and n == 0 once at the end; the first may come before this returns. Reading
+ * stops while paused (flow control reaches the peer). No body timeout: the peer may take its time.
+ */
 void http_request_body_stream(struct http_request *req,
                               void (*on_data)(struct http_request *req, const void *p, size_t n,
                                               void *arg),

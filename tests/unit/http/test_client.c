@@ -288,6 +288,9 @@ static void test_pause_holds_the_server_up(void **state)
                 0);
             assert_true(++wrote < 5000);
             run_ms(&f, 1);
+            if (!f.held)
+                fail_msg("%s: the stream broke after %u: %d %s", mode_names[mode], wrote, r.err,
+                         r.what);
         }
         for (int i = 0; i < 20; i++)
             run_ms(&f, 2);
@@ -355,12 +358,31 @@ static void test_streamed_request(void **state)
     }
 }
 
+/* The server says all it has to say before our body is whole: that is the end of it. */
+static void test_answer_ends_streamed_request(void **state)
+{
+    for (mode = H2; mode < N_MODES; mode += 2) {
+        struct http_client_request q = {
+            .method = STR("POST"), .target = STR("/late"), .body_stream = true};
+        struct result r = {0};
+        struct http_call *c;
+
+        start(NULL, NULL);
+        c = http_client_request(client, &q, &cb, &r);
+        assert_int_equal(http_call_write(c, HTTP_BYTES_STATIC("one ")), 0);
+        for (int i = 0; i < 20 && !r.done; i++)
+            run_ms(&f, 10);
+        expect(&r, 401, "who are you");
+        stop();
+    }
+}
+
 static void test_timeouts(void **state)
 {
     FOR_MODES
     {
         struct http_client_request q = {
-            .method = STR("GET"), .target = STR("/hold"), .timeout_ms = 50};
+            .method = STR("GET"), .target = STR("/hold"), .timeout_ms = 500};
         struct result r = {0};
 
         start(NULL, NULL);
@@ -376,10 +398,10 @@ static void test_timeouts(void **state)
         /* no progress of a stream */
         q.target = STR("/stream");
         q.timeout_ms = 0;
-        q.idle_timeout_ms = 80;
+        q.idle_timeout_ms = 400;
         http_client_request(client, &q, &cb, &r);
         wait_flag(&f, &r.head);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 12; i++) {
             (void)http_stream_write(f.held, HTTP_BYTES_STATIC("tick"));
             run_ms(&f, 40);
         }
@@ -633,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_pause_holds_the_server_up),
         cmocka_unit_test(test_pause_at_the_end),
         cmocka_unit_test(test_streamed_request),
+        cmocka_unit_test(test_answer_ends_streamed_request),
         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_server_goes),
         cmocka_unit_test(test_client_free_fails_calls),
