@@ -143,7 +143,7 @@ struct ctr {
     bool image_fresh;    /* ensured for the coming attempt */
     /* start */
     struct prepare *prepare; /* pool job under way */
-    char *user_text;
+    char *bpf_file; /* owned; where the compiled seccomp filter is kept; NULL: none */
     /* run */
     struct rt_process *conmon_watch;
     bool ready, started; /* as the probes say */
@@ -285,6 +285,7 @@ void ctr_make_id(struct ctr *c);
 /* ctr_prepare.c */
 typedef void (*ctr_prepared_fn)(struct ctr *c, int r, const struct error *err);
 void ctr_prepare(struct ctr *c, ctr_prepared_fn fn);
+void ctr_keep_seccomp(struct ctr *c); /* after crun create: keeps the filter it compiled */
 void prepare_detach(struct prepare *p); /* its container is gone */
 /* The process object for an exec into c, from what its config.json says. */
 int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool tty, const char *path,

@@ -91,7 +91,7 @@ struct ctr *ctr_free(struct ctr *c)
     free(c->why_message);
     free(c->stop_reason);
     free(c->stop_message);
-    free(c->user_text);
+    free(c->bpf_file);
     free(c->name);
     free(c->dir);
     free(c);
@@ -348,6 +348,7 @@ static void on_created(void *arg, int r, pid_t pid, const char *message)
     event_ctr(c, EVENT_NORMAL, "Created", "Created container: %s", c->name);
     ctr_move(c, CTR_STARTING);
     ctr_conmon_watch(c);
+    ctr_keep_seccomp(c);
     start(c);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "node/fsutil.h"
+#include "node/seccomp.h"
 #include "node/spec.h"
 #include "sys/fs.h"
 
@@ -27,7 +28,8 @@ struct prepare {
     struct image *image;
     const struct api_container *container; /* in pod */
     struct env env;
-    const char *pod_dir, *bundle, *cgroup, *hostname, *node_dir, *id;
+    const char *pod_dir, *bundle, *cgroup, *hostname, *node_dir, *crun;
+    const char *bpf_file; /* out: where the compiled filter is, or is to be kept; NULL: none */
     enum cgroup_layout layout;
     int64_t node_memory_bytes;
     struct spec_mount mounts[MOUNTS_MAX];
@@ -297,6 +299,23 @@ static int load_seccomp(struct prepare *p, struct buf *out, const char **ret)
     return 0;
 }
 
+/* Compiling the default profile costs crun a third of a start. It leaves the compiled filter in its state directory; the first
+ * container's is kept (ctr_keep_seccomp) and given to the others, by a name that stands for capabilities and crun's binary. */
+static void load_compiled(struct prepare *p, struct spec_input *in, struct buf *out)
+{
+    struct str localhost;
+    struct stat st;
+    if (!str_is(spec_seccomp_type(in->pod, in->container, &localhost), "RuntimeDefault") || stat(p->crun, &st) < 0)
+        return;
+    struct fs_path file = fs_path("%s/bpf/%llx-%llx-%llx-%u", p->node_dir, (unsigned long long)in->caps,
+                                  (unsigned long long)st.st_mtim.tv_sec, (unsigned long long)st.st_size, SECCOMP_PROFILE_VERSION);
+    p->bpf_file = arena_cstr(&p->arena, str_z(file.s));
+    if (fs_read(file.s, SECCOMP_BYTES_MAX, out) == 0)
+        in->seccomp_bpf = buf_str(out);
+    else
+        buf_clear(out);
+}
+
 static void set_namespaces(const struct prepare *p, struct spec_input *in)
 {
     const struct api_pod_spec *s = &((const struct api_pod *)p->pod->msg)->spec;
@@ -340,7 +359,9 @@ static int write_config(struct prepare *p)
     };
     set_namespaces(p, &in);
     in.caps = caps_of(c->security_context, &p->err, &r);
-    struct buf seccomp = {0}, config = {0};
+    struct buf seccomp = {0}, config = {0}, compiled = {0};
+    if (r == 0)
+        load_compiled(p, &in, &compiled);
     if (r == 0)
         r = load_seccomp(p, &seccomp, &in.seccomp_localhost_json);
     if (r == 0)
@@ -353,6 +374,7 @@ static int write_config(struct prepare *p)
     }
     buf_fini(&seccomp);
     buf_fini(&config);
+    buf_fini(&compiled);
     return r;
 }
 
@@ -388,6 +410,7 @@ static void prepare_done(void *arg)
     struct prepare *p = arg;
     if (p->ctr) {
         p->ctr->prepare = NULL;
+        set_text(&p->ctr->bpf_file, p->bpf_file);
         p->fn(p->ctr, p->r, &p->err);
     }
     prepare_free(p);
@@ -414,7 +437,7 @@ void ctr_prepare(struct ctr *c, ctr_prepared_fn fn)
     p->cgroup = arena_printf(&p->arena, "%s/%s", c->pod->cgroup, c->id).p;
     p->hostname = arena_cstr(&p->arena, str_z(c->pod->hostname));
     p->node_dir = arena_cstr(&p->arena, str_z(n->dir));
-    p->id = arena_cstr(&p->arena, str_z(c->id));
+    p->crun = arena_cstr(&p->arena, str_z(n->runtime.crun));
     int r = build_env(c, p);
     if (r < 0) {
         struct error err = {0};
@@ -426,6 +449,18 @@ void ctr_prepare(struct ctr *c, ctr_prepared_fn fn)
     }
     c->prepare = p;
     rt_work(n->rt, &p->work, RT_WORK_SHORT, prepare_work, prepare_done, p);
+}
+
+void ctr_keep_seccomp(struct ctr *c)
+{
+    struct buf b = {0};
+    if (!c->bpf_file || fs_exists(c->bpf_file))
+        return;
+    struct fs_path from = fs_path("%s/%s/seccomp.bpf", c->pod->node->runtime.root, c->id);
+    struct fs_path dir = fs_path("%s/bpf", c->pod->node->dir);
+    if (fs_read(from.s, SECCOMP_BYTES_MAX, &b) == 0 && b.n && b.n % 8 == 0 && fs_mkdirs(dir.s, 0700) == 0)
+        (void)!fs_write_atomic(c->bpf_file, buf_str(&b), 0600);
+    buf_fini(&b);
 }
 
 /* ---- exec ---- */

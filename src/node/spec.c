@@ -3,6 +3,7 @@
  * devices, 64 MB of /dev/shm shared in the pod. */
 #include "node/spec.h"
 
+#include "codec/base64.h"
 #include "node/jw.h"
 #include "node/seccomp.h"
 
@@ -327,6 +328,12 @@ int spec_build(const struct spec_input *in, struct buf *b, struct error *err)
     jw_key_str(&w, "io.kubernetes.pod.namespace", in->pod->metadata.namespace);
     jw_key_str(&w, "io.kubernetes.pod.name", in->pod->metadata.name);
     jw_key_str(&w, "io.kubernetes.container.name", c->name);
+    if (in->seccomp_bpf.n) {
+        struct buf text = {0};
+        base64_print(in->seccomp_bpf, &text);
+        jw_key_str(&w, "run.oci.seccomp_bpf_data", buf_str(&text));
+        buf_fini(&text);
+    }
     jw_close(&w, '}');
     write_linux(in, &w);
     jw_close(&w, '}');

@@ -35,6 +35,8 @@ struct spec_input {
     const char *cgroup_path;
     enum cgroup_layout layout;
     const char *seccomp_localhost_json; /* text of a Localhost profile; NULL: none */
+    struct str seccomp_bpf; /* the compiled RuntimeDefault profile for these caps, which spares crun the compiling; absent: not
+                             * known. The profile itself is always given too: not every crun looks at this one. */
     uint64_t caps;
     int oom_score_adj;
     int64_t node_memory_bytes;
