@@ -41,12 +41,16 @@ bool lab_enter(void)
 
 const char *lab_netns(const char *name)
 {
+    static char *paths[64];
+    static size_t n;
     char *path = xasprintf(LAB_DIR "/%s", name);
     int fd = -1;
+    ASSERT(n < ARRAY_LEN(paths));
+    paths[n++] = path;
     ASSERT(netns_create(path) == 0 && netns_open(path, &fd) == 0);
     lo_up(fd);
     close(fd);
-    return path; /* lives as long as the test */
+    return path;
 }
 
 static struct sockaddr_in address(const char *ip, uint16_t port)
