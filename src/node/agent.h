@@ -310,6 +310,8 @@ int ctr_load(struct ctr *c); /* 0, -ENOENT */
 void ctr_record_fini(struct ctr_record *r);
 
 /* pod_status.c */
+/* The API says otherwise of its readiness than we did (the node was taken for dead): it will be said again. */
+void pod_status_check(struct pod *p);
 void pod_status_dirty(struct pod *p);
 void pod_status_stop(struct pod *p);
 /* Builds it into the arena: also for /pods of the node's API. */

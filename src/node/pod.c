@@ -247,6 +247,7 @@ void pod_update(struct pod *p, struct object *obj)
         save_object(p);
     if (volumes)
         volumes_sync(p);
+    pod_status_check(p);
     pod_status_dirty(p);
     pod_kick(p);
 }

@@ -385,6 +385,14 @@ static void send_status(void *arg)
     buf_fini(&patch);
 }
 
+void pod_status_check(struct pod *p)
+{
+    const struct api_pod_condition *c = api_condition(p, "Ready");
+    for (size_t i = 0; c && p->status_sent && !p->status_busy && i < COND_MAX; i++)
+        if (p->cond_times[i].key.p && str_is(p->cond_times[i].key, "Ready") && !str_eq(p->cond_values[i], c->status))
+            free(TAKE_PTR(p->status_sent));
+}
+
 void pod_status_dirty(struct pod *p)
 {
     if (!p->status_task.rt) {

@@ -22,6 +22,7 @@
 #define DISK_LOW_PERCENT 10
 #define PIDS_LOW_PERCENT 5
 #define LEASE_NS         "kube-node-lease"
+#define SILENCE          (20 * NSEC_PER_SEC) /* of our lease, after which the status is said anew */
 
 struct facts { /* what the pool job found */
     int64_t memory_available, pids_max, pids_used;
@@ -43,6 +44,7 @@ struct registration {
     nsec_t sent_at;
     char *uid;
     bool lease_exists;
+    nsec_t renewed_at; /* when the lease was last renewed; 0: never */
     char *machine_id, *system_uuid, *boot_id, *kernel, *os_image, *runtime_version;
 };
 
@@ -516,8 +518,16 @@ static void on_leased(void *arg, const struct client_reply *reply)
         r->lease_exists = reply->r == -EEXIST;
     else if (reply->r == 0)
         r->lease_exists = true;
-    if (reply->r < 0)
+    if (reply->r < 0) {
         rt_timer_start(&r->lease, RETRY);
+        return;
+    }
+    nsec_t now = rt_now(r->node->rt);
+    if (r->renewed_at && now - r->renewed_at > SILENCE) { /* meanwhile others may have called us Unknown */
+        free(TAKE_PTR(r->sent));
+        report(r);
+    }
+    r->renewed_at = now;
 }
 
 static void on_lease(void *arg)
