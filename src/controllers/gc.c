@@ -12,11 +12,11 @@ struct state {
     int by_owner[_KIND_MAX]; /* index numbers; -1: kind not looked at */
 };
 
-/* Stored kinds that own or are owned. Events and Leases have no dependents, and no owners worth a cache. */
+/* Stored kinds that own or are owned. Events do neither, and are too many for a cache. */
 static const enum kind_id KINDS[] = {
     KIND_CONFIG_MAP,      KIND_SECRET,      KIND_SERVICE, KIND_SERVICE_ACCOUNT, KIND_POD,  KIND_ENDPOINTS,
     KIND_ENDPOINT_SLICE,  KIND_REPLICA_SET, KIND_JOB,     KIND_DEPLOYMENT,      KIND_NODE, KIND_NAMESPACE,
-    KIND_CONTROLLER_REVISION,
+    KIND_CONTROLLER_REVISION, KIND_LEASE,
 };
 
 static void add(struct controller *c, const struct object *o)
