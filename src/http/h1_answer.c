@@ -2,6 +2,8 @@
  * (upgrades). */
 #include "http/h1_server_int.h"
 
+#define CHUNK_COPY_MAX 4096 /* copying so much is cheaper than a reference of its own */
+
 /* ---- answers of our own ---- */
 
 static void write_head(struct h1 *h, int status, const struct http_header *headers, size_t n,
@@ -36,6 +38,8 @@ void h1_refuse(struct h1 *h, int status, const char *what)
     if (c->closed)
         return;
     c->server->stats.bad_requests++;
+    if (!what || !*what) /* llhttp has no words for some errors */
+        what = http_status_text(status);
     if (!h->streaming) {
         req_error_body(c->server, status, what, &body, &ct);
         type.value = str_z(ct);
@@ -98,8 +102,13 @@ void h1_write(struct http_req *r, struct http_bytes b)
         return;
     }
     h1_write_chunk_head(&h->out, b.n);
-    conn_write(r->conn, &h->out);
-    conn_write_bytes(r->conn, b);
+    if (b.n <= CHUNK_COPY_MAX) { /* events of a watch: one write, not three */
+        buf_add(&h->out, b.p, b.n);
+        http_bytes_release(&b);
+    } else {
+        conn_write(r->conn, &h->out);
+        conn_write_bytes(r->conn, b);
+    }
     buf_add_lit(&h->out, "\r\n");
     conn_write(r->conn, &h->out);
 }

@@ -298,7 +298,9 @@ static void h1c_run(struct h1c *h, struct str data)
         if (e != HPE_PAUSED && e != HPE_PAUSED_UPGRADE) {
             const char *why = llhttp_get_error_reason(&h->parser);
 
-            cconn_close(c, -EPROTO, h->head.error ? "answer with an oversized head" : why);
+            if (h->head.error)
+                why = "answer with an oversized head";
+            cconn_close(c, -EPROTO, why && *why ? why : "not an HTTP answer");
             return;
         }
         if (data.n)

@@ -5,9 +5,13 @@
 #include "http/http_int.h"
 #include "base/mem.h"
 
+#define KEPT_BYTES_MAX 8192 /* of an idle connection; most heads are under 1 KiB */
+
 void h1_head_clear(struct h1_head *h)
 {
     buf_clear(&h->bytes);
+    if (h->bytes.cap > KEPT_BYTES_MAX)
+        buf_fini(&h->bytes);
     h->target_n = 0;
     h->n = 0;
     h->error = 0;

@@ -489,6 +489,115 @@ static void test_drain(void **state)
     peer_close(&idle);
 }
 
+static void set_flag(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void test_drained_is_told(void **state)
+{
+    bool drained = false;
+
+    say(&f, &p, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    http_server_drain(f.server, 5000, set_flag, &drained);
+    run_ms(&f, 1000);
+    assert_false(drained);
+    http_respond_str(TAKE_PTR(f.held), 200, NULL, STR("bye"));
+    run_ms(&f, 3000);
+    assert_true(drained);
+    /* a request that is never answered is cut when the time is up */
+    teardown(NULL);
+    setup(NULL);
+    drained = false;
+    say(&f, &p, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    http_server_drain(f.server, 5000, set_flag, &drained);
+    run_ms(&f, 4900);
+    assert_false(drained);
+    run_ms(&f, 200);
+    assert_true(drained);
+    assert_int_equal(f.closes, 1);
+    assert_true(p.eof || p.error);
+}
+
+static void test_connection_limit(void **state)
+{
+    struct http_server_opts o = {.connections_max = 2};
+    struct fixture g;
+    struct peer a, b, c;
+    struct http_server_stats st;
+
+    fixture_init(&g, &o);
+    peer_open(&g, &a);
+    peer_open(&g, &b);
+    peer_open(&g, &c);
+    run_ms(&g, 5);
+    assert_true(c.eof || c.error);
+    assert_has(say(&g, &a, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"), "hello");
+    peer_close(&b);
+    peer_close(&c);
+    run_ms(&g, 5);
+    peer_open(&g, &b); /* there is room again */
+    assert_has(say(&g, &b, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"), "hello");
+    http_server_get_stats(g.server, &st);
+    assert_int_equal(st.connections, 2);
+    assert_int_equal(st.accepted, 4);
+    assert_int_equal(st.requests, 2);
+    peer_close(&a);
+    peer_close(&b);
+    fixture_fini(&g);
+}
+
+static const char *page(int status, const char *what, struct buf *out, void *arg)
+{
+    buf_printf(out, "{\"code\":%d}", status);
+    return "application/json";
+}
+
+static void test_error_page(void **state)
+{
+    struct http_server_opts o = {.error_page = page};
+    struct fixture g;
+    struct peer a;
+
+    fixture_init(&g, &o);
+    peer_open(&g, &a);
+    say(&g, &a, "GET /hello HTTP/1.1\r\n\r\n");
+    assert_has(buf_str(&a.in), "content-type: application/json\r\n");
+    assert_has(buf_str(&a.in), "\r\n\r\n{\"code\":400}");
+    peer_close(&a);
+    fixture_fini(&g);
+}
+
+static void test_gzip_when_the_peer_goes(void **state)
+{
+    struct http_server_opts o = {.gzip = true, .gzip_bytes_min = 100};
+    struct fixture g;
+    struct peer a;
+    struct str out;
+
+    fixture_init(&g, &o);
+    peer_open(&g, &a);
+    say(&g, &a, "GET /hold HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    http_respond(TAKE_PTR(g.held), 200, NULL, 0, http_bytes_take(xcalloc(1, 5000), 5000));
+    peer_close(&a); /* while it is compressed */
+    run_ms(&g, 100);
+    peer_open(&g, &a);
+    say(&g, &a, "GET /hold HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip;q=0\r\n\r\n");
+    http_respond(TAKE_PTR(g.held), 200, NULL, 0, http_bytes_take(xcalloc(1, 5000), 5000));
+    run_ms(&g, 100);
+    assert_has(buf_str(&a.in), "content-length: 5000\r\n");
+    buf_clear(&a.in);
+    say(&g, &a, "GET /hold HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br, gzip\r\n\r\n");
+    http_respond(TAKE_PTR(g.held), 200, NULL, 0, http_bytes_take(xcalloc(1, 5000), 5000));
+    run_ms(&g, 100);
+    out = buf_str(&a.in);
+    assert_has(out, "content-encoding: gzip\r\n");
+    assert_has(out, "vary: accept-encoding\r\n");
+    assert_true(out.n < 400);
+    peer_close(&a);
+    fixture_fini(&g);
+}
+
 static void test_free_with_held_request(void **state)
 {
     struct http_request *r;
@@ -581,6 +690,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_heads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timeouts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drained_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connection_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_error_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gzip_when_the_peer_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_free_with_held_request, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tunnel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_upgrade_not_taken, setup, teardown),
