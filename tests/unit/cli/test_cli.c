@@ -106,10 +106,12 @@ static void foreign_directories_are_left_alone(void **state)
 {
     const char *path = fresh_dir();
     CLEANUP(freep) char *letter = xasprintf("%s/letter", path), *instance = xasprintf("%s/instance", path);
-    CLEANUP(fd_closep) int fd = open(letter, O_CREAT | O_WRONLY, 0600);
+    int fd = open(letter, O_CREAT | O_WRONLY, 0600);
     struct data_dir d;
     struct error err = {0};
 
+    assert_true(fd >= 0);
+    close(fd);
     assert_int_equal(data_dir_open(&d, path, true, &err), -EINVAL);
     assert_true(str_search(err.message, STR("not davit's")) > 0);
     assert_int_equal(access(instance, F_OK), -1);
