@@ -262,11 +262,12 @@ static void reconcile(struct reconcile *rc)
     }
     const struct api_node_condition *r = condition(n, "Ready");
     const char *ready = !r || str_is(r->status, "False") ? "False" : str_is(r->status, "True") ? "True" : "Unknown";
-    if (strcmp(ready, "False") == 0)
-        mark_pods_not_ready(rc, n->metadata.name);
     reconcile_again(rc, grace - quiet + NSEC_PER_MSEC);
-    if (set_taints(rc->arena, n, ready, rc->now))
-        controller_update(rc, KIND_NODE, n, NULL, NULL);
+    if (!set_taints(rc->arena, n, ready, rc->now))
+        return;
+    if (strcmp(ready, "False") == 0) /* once: the agent lives, and has the last word on its pods */
+        mark_pods_not_ready(rc, n->metadata.name);
+    controller_update(rc, KIND_NODE, n, NULL, NULL);
 }
 
 const struct controller_row node_lifecycle_row = {
