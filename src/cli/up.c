@@ -21,10 +21,12 @@
 #include <unistd.h>
 
 #define RESTART_MIN     (100 * NSEC_PER_MSEC)
-#define RESTART_MAX     (10 * NSEC_PER_SEC)
-#define RESTART_FORGET  (10 * NSEC_PER_SEC) /* ran this long: the next death starts over with RESTART_MIN */
+#define RESTART_MAX     NSEC_PER_SEC        /* short: while a part is away, clients fail or nothing heals */
+#define RESTART_FORGET  (2 * NSEC_PER_SEC)  /* ran this long: the next death starts over with no wait */
 #define STOP_GRACE      (40 * NSEC_PER_SEC) /* pods' default grace of 30 s and some */
 #define START_TRIES_MAX 3                   /* deaths before the first `ready`: something is wrong for good */
+#define OWNER_POLL      (20 * NSEC_PER_MSEC)
+#define OWNER_WAIT      (15 * NSEC_PER_SEC) /* for what a killed `davit up` left: it is told to stop, and takes 5 s at most */
 #define PART_ARGS_MAX   24
 #define READY_FD        3
 
@@ -42,6 +44,7 @@ struct part {
     struct rt_stream *ready_pipe; /* owned; NULL: said so already */
     struct rt_timer restart;
     nsec_t started, backoff;
+    nsec_t waiting_since; /* 0: not waiting for an earlier one to end */
     unsigned deaths;
     bool ready, was_ready;
 };
@@ -51,6 +54,7 @@ struct up {
     struct part parts[_PART_MAX];
     struct rt_timer kill_timer;
     struct rt_signal *term, *intr;
+    const char *run_dir; /* borrowed */
     int notify_fd; /* of the parent of --detach */
     bool stopping, announced;
     int exit_code;
@@ -122,16 +126,16 @@ static void part_on_exit(void *arg, struct rt_exit how)
         log_warn("the %s was killed by signal %d", p->name, how.signal);
     else
         log_warn("the %s ended with exit code %d", p->name, how.code);
-    /* A bad command line or a data directory in use will not mend itself. */
-    if (!p->was_ready && (how.code == EXIT_USAGE || ++p->deaths >= START_TRIES_MAX)) {
+    /* A bad command line or a data directory in use will not mend itself. Being killed is nothing it did. */
+    if (!p->was_ready && how.signal != SIGKILL && (how.code == EXIT_USAGE || ++p->deaths >= START_TRIES_MAX)) {
         log_error("the %s does not start; giving up", p->name);
         up_stop(up, EXIT_FAILED);
         return;
     }
     if (rt_now(up->rt) - p->started > RESTART_FORGET)
         p->backoff = 0;
+    rt_timer_start(&p->restart, p->backoff);
     p->backoff = CLAMP(p->backoff * 2, RESTART_MIN, RESTART_MAX);
-    rt_timer_start(&p->restart, p->was_ready && p->backoff == RESTART_MIN ? 0 : p->backoff);
 }
 
 static void up_announce(struct up *up)
@@ -204,10 +208,31 @@ static int part_spawn(struct part *p, struct error *err)
     return 0;
 }
 
+/* When `davit up` is killed its parts are told to stop, which takes them a moment; a new `up` comes upon them then. */
+static bool part_must_wait(struct part *p)
+{
+    pid_t owner = pidfile_owner(p->up->run_dir, p->name);
+
+    if (!owner) {
+        p->waiting_since = 0;
+        return false;
+    }
+    if (!p->waiting_since) {
+        p->waiting_since = rt_now(p->up->rt);
+        log_info("waiting for an earlier %s (pid %d) to end", p->name, (int)owner);
+    } else if (rt_now(p->up->rt) - p->waiting_since > OWNER_WAIT) {
+        return false; /* it is somebody's own; ours will say so */
+    }
+    rt_timer_start(&p->restart, OWNER_POLL);
+    return true;
+}
+
 static void part_start(struct part *p)
 {
     struct error err = {0};
 
+    if (part_must_wait(p))
+        return;
     p->started = rt_now(p->up->rt);
     if (part_spawn(p, &err) < 0) {
         log_error("cannot start the %s: %.*s", p->name, STR_ARG(err.message));
@@ -318,7 +343,7 @@ struct up_opts {
 
 static int up_run(const struct up_opts *o, const struct data_dir *dir, int notify_fd)
 {
-    struct up up = {.notify_fd = notify_fd, .exit_code = EXIT_OK};
+    struct up up = {.run_dir = dir->run, .notify_fd = notify_fd, .exit_code = EXIT_OK};
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     struct net *net = NULL;
