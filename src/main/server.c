@@ -11,12 +11,11 @@
 #include "cli/paths.h"
 #include "cli/pidfile.h"
 #include "controllers/controller.h"
+#include "main/creds.h"
 #include "main/seal.h"
-#include "rt/stream.h"
 #include "scheduler/scheduler.h"
 #include "store/store_lmdb.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -89,49 +88,17 @@ static void server_on_signal(void *arg, int signum)
 
 /* ---- the beginning ---- */
 
-/* What clients on this machine call the server: a listen address that means "any" is no address to call. */
-static char *server_url(const struct server *s)
+static int server_write_creds(struct server *s, struct error *err)
 {
-    struct rt_addr a;
+    const struct creds_opts o = {
+        .dir = &s->dir,
+        .listen = s->opts->listen,
+        .node_name = s->opts->local_node ? s->opts->node_name : NULL,
+        .node_ip = s->opts->node_ip,
+        .now_s = rt_wall(s->rt) / 1000000,
+    };
 
-    if (rt_addr_parse(str_z(s->opts->listen), &a, NULL) < 0)
-        a = (struct rt_addr){.any = true};
-    if (a.any || strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0 || !a.host[0])
-        return xasprintf("https://127.0.0.1:%u", apiserver_port(s->api));
-    return xasprintf(strchr(a.host, ':') ? "https://[%s]:%u" : "https://%s:%u", a.host, apiserver_port(s->api));
-}
-
-static int file_write(const char *path, const char *text, struct error *err)
-{
-    CLEANUP(freep) char *tmp = xasprintf("%s.tmp", path);
-    CLEANUP(fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    size_t n = strlen(text);
-
-    if (fd < 0 || write(fd, text, n) != (ssize_t)n || fsync(fd) < 0 || rename(tmp, path) < 0)
-        return error_errno(err, errno, "cannot write %s", path);
-    return 0;
-}
-
-/* The certificate of the local node's own API. Remote nodes will ask for theirs when they join. */
-static int server_write_node_cert(struct server *s, struct error *err)
-{
-    CLEANUP(freep) char *cert = NULL, *key = NULL;
-    const char *addresses[] = {s->opts->node_ip, "127.0.0.1"};
-    int r = apiserver_issue_node_serving_cert(s->api, s->opts->node_name, addresses, ARRAY_LEN(addresses), &cert, &key, err);
-
-    if (r == 0)
-        r = file_write(s->dir.agent_key, key, err);
-    return r < 0 ? r : file_write(s->dir.agent_cert, cert, err);
-}
-
-static int server_write_kubeconfigs(struct server *s, struct error *err)
-{
-    CLEANUP(freep) char *url = server_url(s);
-    int r = apiserver_write_admin_kubeconfig(s->api, s->dir.admin_kubeconfig, url, err);
-
-    if (r == 0 && s->opts->local_node)
-        r = apiserver_write_node_kubeconfig(s->api, s->opts->node_name, s->dir.agent_kubeconfig, url, err);
-    return r == 0 && s->opts->local_node ? server_write_node_cert(s, err) : r;
+    return creds_write(s->api, &o, err);
 }
 
 static void server_ready(void *arg)
@@ -140,7 +107,7 @@ static void server_ready(void *arg)
     struct error err = {0};
 
     /* Listening comes last: whoever gets through finds the default objects. */
-    if (apiserver_listen(s->api, s->opts->listen, &err) < 0 || server_write_kubeconfigs(s, &err) < 0) {
+    if (apiserver_listen(s->api, s->opts->listen, &err) < 0 || server_write_creds(s, &err) < 0) {
         s->exit_code = cli_fail("server", &err, EXIT_FAILED);
         server_on_signal(s, 0);
         return;
