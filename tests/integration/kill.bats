@@ -23,6 +23,11 @@ containers_of() { # how many processes run the marker command
     pgrep -fc "^sleep 9$1\$" || true
 }
 
+kill_one() { # server | agent: kills it when it runs just now
+    local pid
+    pid=$(davit_pid_of "$1") && grep -qF "$DAVIT_DIR" "/proc/$pid/cmdline" 2>/dev/null && kill -9 "$pid"
+}
+
 @test "fifty kills at random moments" {
     RANDOM=${DAVIT_SEED:-$$}
     echo "seed $RANDOM" >&3
@@ -32,14 +37,16 @@ containers_of() { # how many processes run the marker command
     [ "$(wc -w <<<"$pids")" = 3 ]
     writer "$BATS_TEST_TMPDIR/acked" a 3>&- &
     writer "$BATS_TEST_TMPDIR/acked" b 3>&- &
-    for ((i = 0; i < ${DAVIT_KILLS:-50}; i++)); do
+    kills=0
+    for ((i = 0; kills < ${DAVIT_KILLS:-50} && i < 400; i++)); do
         sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
         part=server
         [ $((RANDOM % 2)) = 0 ] || part=agent
-        kill -9 "$(davit_pid_of $part)" 2>/dev/null || true
+        ! kill_one $part || kills=$((kills + 1))
         # now and then something has to be done in the middle of it
         [ $((i % 10)) != 5 ] || kubectl scale deploy/steady --replicas=$((3 + RANDOM % 3)) >/dev/null 2>&1 || true
     done
+    [ "$kills" = "${DAVIT_KILLS:-50}" ]
     wait_for 30 kubectl get --raw /readyz
     wait_for 30 kubectl scale deploy/steady --replicas=3
     touch "$BATS_TEST_TMPDIR/stop"
@@ -53,6 +60,8 @@ containers_of() { # how many processes run the marker command
     kubectl rollout status deploy/steady --timeout=60s
     wait_for 60 equals 3 sh -c "kubectl get pods -l app=steady --no-headers | wc -l"
     wait_for 60 equals 3 containers_of "$DAVIT_PORT"
+    # nothing of the others is left on the node
+    wait_for 60 equals 3 sh -c "ls $DAVIT_DIR/node/pods | wc -l"
     # those three that ran before still run: no kill of ours touched a container
     kept=$(comm -12 <(pgrep -f "^sleep 9$DAVIT_PORT\$" | sort) <(echo "$pids") | wc -l)
     echo "containers that ran through it all: $kept of 3" >&3
