@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/devices.h"
 #include "node/fsutil.h"
 #include "node/seccomp.h"
 #include "node/spec.h"
@@ -133,6 +134,9 @@ static int open_sub_path(const char *root, struct str sub, int *ret_fd)
     if (dir < 0)
         return -errno;
     struct fs_path path = fs_path("%.*s", (int)MIN(sub.n, (size_t)900), sub.p);
+    struct stat root_st;
+    if (fstat(dir, &root_st) < 0)
+        return -errno;
     int fd = sys_open_in_root(dir, path.s, O_PATH | O_CLOEXEC, 0);
     if (fd == -ENOENT) {
         for (char *s = path.s;; s++) {
@@ -148,7 +152,14 @@ static int open_sub_path(const char *root, struct str sub, int *ret_fd)
                 int parent = sys_open_in_root(dir, *head ? head : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
                 if (parent < 0)
                     return parent;
-                int r = mkdirat(parent, base, 0755) < 0 && errno != EEXIST ? -errno : 0;
+                /* as open as the volume is; the umask would take away from it */
+                bool made = mkdirat(parent, base, 0755) == 0;
+                int r = !made && errno != EEXIST ? -errno : 0;
+                int new = made ? openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+                if (made && (new < 0 || fchmod(new, root_st.st_mode & 07777) < 0))
+                    r = -errno;
+                if (new >= 0)
+                    close(new);
                 close(parent);
                 if (r < 0)
                     return r;
@@ -358,8 +369,12 @@ static int write_config(struct prepare *p)
         .node_memory_bytes = p->node_memory_bytes,
     };
     set_namespaces(p, &in);
-    in.caps = caps_of(c->security_context, &p->err, &r);
-    struct buf seccomp = {0}, config = {0}, compiled = {0};
+    in.caps = caps_of(c->security_context, &p->err, &r) & caps_own();
+    struct buf seccomp = {0}, config = {0}, compiled = {0}, devices = {0};
+    if (c->security_context && c->security_context->privileged) {
+        devices_json(&devices);
+        in.devices = buf_str(&devices);
+    }
     if (r == 0)
         load_compiled(p, &in, &compiled);
     if (r == 0)
@@ -375,6 +390,7 @@ static int write_config(struct prepare *p)
     buf_fini(&seccomp);
     buf_fini(&config);
     buf_fini(&compiled);
+    buf_fini(&devices);
     return r;
 }
 

@@ -48,6 +48,15 @@ int cap_parse(struct str name)
     return -EINVAL;
 }
 
+uint64_t caps_own(void)
+{
+    struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct d[2] = {{0}};
+    if (syscall(SYS_capget, &h, d) < 0)
+        return BIT(CAP_LAST_CAP + 1) - 1;
+    return ((uint64_t)d[1].permitted << 32) | d[0].permitted;
+}
+
 uint64_t caps_of(const struct api_security_context *sc, struct error *err, int *ret_r)
 {
     const uint64_t all = BIT(CAP_LAST_CAP + 1) - 1;

@@ -13,6 +13,9 @@ int cap_last(void);
 /* Default set of container runtimes (14 of Docker's), changed by add and drop; privileged: all. */
 uint64_t caps_of(const struct api_security_context *sc, struct error *err, int *ret_r);
 
+/* Those this process has itself: nobody can be given more. */
+uint64_t caps_own(void);
+
 #define USER_GROUPS_MAX 64
 struct user {
     int64_t uid, gid;

@@ -290,6 +290,11 @@ static void write_linux(const struct spec_input *in, struct jw *w)
     jw_key_open(w, "linux", '{');
     write_namespaces(in, w);
     write_resources(in, w);
+    if (in->devices.n) {
+        jw_key_open(w, "devices", '[');
+        buf_add_str(w->b, in->devices);
+        jw_close(w, ']');
+    }
     jw_key_z(w, "cgroupsPath", in->cgroup_path);
     jw_key_z(w, "rootfsPropagation", "slave");
     write_paths(in, w);

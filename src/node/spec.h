@@ -35,6 +35,7 @@ struct spec_input {
     const char *cgroup_path;
     enum cgroup_layout layout;
     const char *seccomp_localhost_json; /* text of a Localhost profile; NULL: none */
+    struct str devices; /* elements of linux.devices, for privileged containers; may be absent */
     struct str seccomp_bpf; /* the compiled RuntimeDefault profile for these caps, which spares crun the compiling; absent: not
                              * known. The profile itself is always given too: not every crun looks at this one. */
     uint64_t caps;
