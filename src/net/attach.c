@@ -104,7 +104,7 @@ int bridge_make(struct net *n, struct error *err)
 /* ---- a pod ---- */
 
 /* Inside the pod's namespace. */
-static int pod_side(struct net *n, uint32_t ip, int netns_fd)
+static int pod_side(const struct net *n, uint32_t ip, int netns_fd)
 {
     CLEANUP(nl_closep) struct nl *nl = NULL;
     struct nl_link eth;
@@ -143,73 +143,81 @@ static int pod_link(int netns_fd, bool remove)
 
 /* An end without its other end in this namespace is left over (from a sandbox made anew, or a pod
  * that had the namespace before) and goes. */
-static int make_pair(struct net *n, const char *name, uint32_t ip, int netns_fd,
-                     struct nl_link *ret)
+static int make_pair(const struct net *n, struct nl *nl, const char *name, uint32_t ip,
+                     int netns_fd, struct nl_link *ret)
 {
     uint8_t mac[6];
     mac_of(ip, mac);
-    int r = nl_link_get(n->nl, name, ret);
+    int r = nl_link_get(nl, name, ret);
     bool host = r == 0;
     int pod = r == 0 || r == -ENODEV ? pod_link(netns_fd, !host) : r;
     if (pod < 0)
         return pod;
     if (host && pod)
         return 0;
-    r = host ? nl_link_del(n->nl, ret->index) : 0;
+    r = host ? nl_link_del(nl, ret->index) : 0;
     if (r == 0)
-        r = nl_link_add_veth(n->nl, name, n->mtu, POD_LINK, netns_fd, mac);
-    return r < 0 ? r : nl_link_get(n->nl, name, ret);
+        r = nl_link_add_veth(nl, name, n->mtu, POD_LINK, netns_fd, mac);
+    return r < 0 ? r : nl_link_get(nl, name, ret);
 }
 
-static int host_side(struct net *n, const struct nl_link *link, uint32_t ip)
+static int host_side(const struct net *n, struct nl *nl, const struct nl_link *link, uint32_t ip)
 {
     uint8_t mac[6];
     struct ip_addr addr = ip4_from_number(ip);
     mac_of(ip, mac);
-    int r = nl_link_set(n->nl, link->index,
+    int r = nl_link_set(nl, link->index,
                         &(struct nl_link_change){.up = true, .master_index = n->bridge_index});
     /* With br_netfilter a packet to a Service may be bridged straight back to its pod: hairpin. */
     if (r == 0)
         r = nl_link_set_port(
-            n->nl, link->index,
+            nl, link->index,
             &(struct nl_port){.hairpin = 1, .isolated = -1, .learning = -1, .flood = -1});
     if (r == 0)
-        r = nl_neigh_set(n->nl, n->bridge_index, &addr, mac, false);
+        r = nl_neigh_set(nl, n->bridge_index, &addr, mac, false);
     return r;
 }
 
-int attach_pod(struct net *n, const struct lease *l, const char *netns_path, struct error *err)
+int attach_pod(const struct net *n, struct str uid, uint32_t ip, const char *netns_path,
+               struct error *err)
 {
     char name[LINK_NAME_MAX];
     struct nl_link link;
     CLEANUP(fd_closep) int ns = -1;
+    CLEANUP(nl_closep) struct nl *nl = NULL;
     int r = netns_open(netns_path, &ns);
     if (r < 0)
         return error_errno(err, -r, "net: namespace %s", netns_path);
-    veth_name(&n->config, str_z(l->uid), name);
-    r = make_pair(n, name, l->ip, ns, &link);
+    r = nl_open(-1, &nl);
+    if (r < 0)
+        return fail(err, r, "netlink");
+    veth_name(&n->config, uid, name);
+    r = make_pair(n, nl, name, ip, ns, &link);
     if (r < 0)
         return fail(err, r, "making the pod's link");
-    r = pod_side(n, l->ip, ns);
+    r = pod_side(n, ip, ns);
     if (r < 0)
         return fail(err, r, "configuring the pod's end of the link");
-    r = host_side(n, &link, l->ip);
+    r = host_side(n, nl, &link, ip);
     return r < 0 ? fail(err, r, "configuring the host's end of the link") : 0;
 }
 
-int detach_pod(struct net *n, struct str uid, uint32_t ip, struct error *err)
+int detach_pod(const struct net *n, struct str uid, uint32_t ip, struct error *err)
 {
     char name[LINK_NAME_MAX];
     struct nl_link link;
+    CLEANUP(nl_closep) struct nl *nl = NULL;
+    int r = nl_open(-1, &nl);
     veth_name(&n->config, uid, name);
-    int r = nl_link_get(n->nl, name, &link);
     if (r == 0)
-        r = nl_link_del(n->nl, link.index);
+        r = nl_link_get(nl, name, &link);
+    if (r == 0)
+        r = nl_link_del(nl, link.index);
     if (r == -ENODEV)
         r = 0;
-    if (ip) {
+    if (r == 0 && ip) {
         struct ip_addr addr = ip4_from_number(ip);
-        (void)!nl_neigh_del(n->nl, n->bridge_index, &addr, NULL, false);
+        (void)!nl_neigh_del(nl, n->bridge_index, &addr, NULL, false);
     }
     return r < 0 ? fail(err, r, "removing the pod's link") : 0;
 }

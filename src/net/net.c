@@ -1,4 +1,4 @@
-/* Putting the parts together: life of struct net, and the node's table of functions. */
+/* Putting the parts together: the life of struct net. */
 #include "net/net.h"
 
 #include <fcntl.h>
@@ -73,7 +73,7 @@ struct net *net_free(struct net *n)
 {
     if (!n)
         return NULL;
-    ASSERT(!n->busy && (!n->started || n->stopping));
+    ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
     nl_close(n->nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
@@ -81,6 +81,7 @@ struct net *net_free(struct net *n)
     buf_fini(&n->sent);
     error_fini(&n->sent_err);
     map_fini(&n->dirty);
+    map_fini(&n->ops);
     if (n->dirfd >= 0)
         close(n->dirfd);
     free(n->dir);
@@ -133,6 +134,12 @@ int net_start(struct net *n, struct error *err)
     return 0;
 }
 
+void net_stopped_check(struct net *n)
+{
+    if (n->stopping && !n->busy && n->ops.n == 0 && !rt_task_pending(&n->say_stopped))
+        rt_task_schedule(&n->say_stopped);
+}
+
 static void say_stopped(void *arg)
 {
     struct net *n = arg;
@@ -145,12 +152,10 @@ void net_stop(struct net *n, void (*stopped)(void *arg), void *arg)
     n->stopping = true;
     n->stopped = stopped;
     n->stopped_arg = arg;
+    rt_task_init(&n->say_stopped, n->rt, say_stopped, n);
     if (n->started)
         services_stop(n);
-    if (n->busy)
-        return; /* work_done says it */
-    rt_task_init(&n->flush, n->rt, say_stopped, n);
-    rt_task_schedule(&n->flush);
+    net_stopped_check(n);
 }
 
 const char *net_id(const struct net *n)
@@ -189,154 +194,3 @@ void net_dump(const struct net *n, struct buf *out)
         (unsigned long long)n->transactions, n->failures, n->dirty.n, n->busy ? " busy" : "");
     net_rules_dump(n->rules, out);
 }
-
-/* ---- the node's functions ---- */
-
-/* Answers come from the loop, never from inside the call. */
-struct answer {
-    struct rt_task task;
-    struct error err;
-    int r;
-    char ip[IP_TEXT_MAX];
-    node_net_attached_fn attached;
-    node_net_done_fn done;
-    void *arg;
-};
-
-static void answer_run(void *p)
-{
-    struct answer *a = p;
-    if (a->attached) {
-        struct node_net_attached res = {.r = a->r, .err = a->r < 0 ? &a->err : NULL};
-        if (a->r == 0) {
-            res.ips[0] = str_z(a->ip);
-            res.n_ips = 1;
-        }
-        a->attached(a->arg, &res);
-    } else {
-        a->done(a->arg, a->r, a->r < 0 ? &a->err : NULL);
-    }
-    error_fini(&a->err);
-    free(a);
-}
-
-static struct answer *answer_new(struct net *n, void *arg)
-{
-    struct answer *a = NEW(struct answer);
-    a->arg = arg;
-    rt_task_init(&a->task, n->rt, answer_run, a);
-    rt_task_schedule(&a->task);
-    return a;
-}
-
-static int take_ports(const struct node_net_pod *pod, struct net_host_port *out, struct error *err)
-{
-    static const uint8_t protos[] = {
-        [NODE_NET_TCP] = 6, [NODE_NET_UDP] = 17, [NODE_NET_SCTP] = 132};
-    for (size_t i = 0; i < pod->n_ports; i++) {
-        const struct node_net_port *p = &pod->ports[i];
-        struct ip_addr host = {.family = AF_INET};
-        if (p->host_ip.n && (ip_parse(p->host_ip, &host) < 0 || host.family != AF_INET))
-            return error_set(err, REASON_INVALID, "net: host address \"%.*s\" is no IPv4 address",
-                             STR_ARG(p->host_ip));
-        if (!p->host_port || !p->container_port || p->protocol >= ARRAY_LEN(protos))
-            return error_set(err, REASON_INVALID, "net: a host port is not valid");
-        out[i] = (struct net_host_port){.host_ip = ip4_number(&host),
-                                        .host_port = p->host_port,
-                                        .pod_port = p->container_port,
-                                        .proto = protos[p->protocol]};
-    }
-    return 0;
-}
-
-static int do_attach(struct net *n, const struct node_net_pod *pod, char ip[IP_TEXT_MAX],
-                     struct error *err)
-{
-    struct net_host_port ports[LEASE_PORTS_MAX];
-    struct lease *l = NULL;
-    if (!n->started || n->stopping)
-        return error_set(err, REASON_UNAVAILABLE, "net: not running");
-    if (pod->n_ports > LEASE_PORTS_MAX)
-        return error_set(err, REASON_INVALID, "net: more than %d host ports", LEASE_PORTS_MAX);
-    int r = take_ports(pod, ports, err);
-    if (r == 0)
-        r = pool_take(&n->pool, pod->uid, ports, pod->n_ports, &l, err);
-    if (r == 0)
-        r = attach_pod(n, l, pod->netns_path, err);
-    if (r < 0)
-        return r;
-    services_pod_changed(n, pod->uid, l->ip, l->ports, l->n_ports);
-    struct ip_addr a = ip4_from_number(l->ip);
-    ip_format(&a, ip);
-    return 0;
-}
-
-static void op_attach(void *net, const struct node_net_pod *pod, node_net_attached_fn done,
-                      void *arg)
-{
-    struct answer *a = answer_new(net, arg);
-    a->attached = done;
-    a->r = do_attach(net, pod, a->ip, &a->err);
-}
-
-static void op_detach(void *net, struct str uid, node_net_done_fn done, void *arg)
-{
-    struct net *n = net;
-    struct answer *a = answer_new(n, arg);
-    a->done = done;
-    const struct lease *l = pool_get(&n->pool, uid);
-    if (!n->started || n->stopping) {
-        a->r = error_set(&a->err, REASON_UNAVAILABLE, "net: not running");
-        return;
-    }
-    if (!pool_uid_valid(uid))
-        return;
-    a->r = detach_pod(n, uid, l ? l->ip : 0, &a->err);
-    if (a->r < 0)
-        return;
-    services_pod_changed(n, uid, 0, NULL, 0);
-    /* Last: as long as the lease is there, a detach that was cut short is found and repeated. */
-    pool_release(&n->pool, uid);
-}
-
-static void op_list(void *net, void (*emit)(void *ctx, struct str uid), void *ctx)
-{
-    struct net *n = net;
-    for (struct map_slot *s = NULL; (s = map_next(&n->pool.leases, s));)
-        emit(ctx, s->key);
-}
-
-static int op_ready(void *net, struct str *ret_why)
-{
-    struct net *n = net;
-    if (!n->started) {
-        *ret_why = STR("the pod network is not started");
-        return 0;
-    }
-    if (!n->table_made) {
-        *ret_why = STR("the rules of the pod network are not in place yet");
-        return 0;
-    }
-    return 1;
-}
-
-static struct str op_dns(void *net)
-{
-    struct net *n = net;
-    return str_z(n->dns_address);
-}
-
-static struct str op_domain(void *net)
-{
-    struct net *n = net;
-    return str_z(n->cluster_domain);
-}
-
-const struct node_net_ops net_node_ops = {
-    .pod_attach = op_attach,
-    .pod_detach = op_detach,
-    .pod_list = op_list,
-    .ready = op_ready,
-    .dns_address = op_dns,
-    .cluster_domain = op_domain,
-};

@@ -53,9 +53,15 @@ struct net {
     int sent_result;
     struct error sent_err;
     uint64_t transactions;
+
+    struct map ops; /* uid -> struct pod_op under way (ops.c) */
+
+    struct rt_task say_stopped;
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
+
+void net_stopped_check(struct net *n); /* whether net_stop is through */
 
 /* ---- config.c ---- */
 int config_load(struct net *n, const char *data_dir, const char *pod_cidr,
@@ -66,11 +72,12 @@ int host_sysctl_set(const char *name, const char *value, struct error *err) MUST
 /* Puts all noted ones back; for the last instance. */
 int host_sysctls_restore(void) MUST_CHECK;
 
-/* ---- attach.c ---- */
+/* ---- attach.c: attach_pod and detach_pod run on any thread; they read what is fixed after
+ * net_start ---- */
 int bridge_make(struct net *n, struct error *err) MUST_CHECK;
-int attach_pod(struct net *n, const struct lease *l, const char *netns_path,
+int attach_pod(const struct net *n, struct str uid, uint32_t ip, const char *netns_path,
                struct error *err) MUST_CHECK;
-int detach_pod(struct net *n, struct str uid, uint32_t ip, struct error *err) MUST_CHECK;
+int detach_pod(const struct net *n, struct str uid, uint32_t ip, struct error *err) MUST_CHECK;
 void veth_name(const struct net_config *c, struct str uid, char out[static LINK_NAME_MAX]);
 
 /* ---- services.c ---- */

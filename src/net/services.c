@@ -191,11 +191,10 @@ static void work_done(void *arg)
     free(n->udp);
     n->udp = NULL;
     n->n_udp = 0;
-    if (n->stopping) {
-        n->stopped(n->stopped_arg);
-        return;
-    }
-    rt_task_schedule_late(&n->flush);
+    if (n->stopping)
+        net_stopped_check(n);
+    else
+        rt_task_schedule_late(&n->flush);
 }
 
 static void retry(void *arg)
@@ -225,6 +224,8 @@ static void transact(struct net *n)
 void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
                           const struct net_host_port *ports, size_t n_ports)
 {
+    if (n->stopping)
+        return; /* the next start writes all rules anew, from the leases */
     net_rules_pod(n->rules, uid, ip, ports, n_ports, &n->batch);
     if (n->batch.changes)
         rt_task_schedule_late(&n->flush);

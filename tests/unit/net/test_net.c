@@ -550,6 +550,49 @@ static void test_pool_runs_out_and_recovers(void **state)
     detach("many-0");
 }
 
+#define MANY 20
+
+static void count_attached(void *arg, const struct node_net_attached *a)
+{
+    assert_int_equal(a->r, 0);
+    ++*(int *)arg;
+}
+
+static void count_detached(void *arg, int r, const struct error *err)
+{
+    assert_int_equal(r, 0);
+    ++*(int *)arg;
+}
+
+static bool all_done(void *arg)
+{
+    return *(int *)arg == 3 * MANY;
+}
+
+/* Attach, detach, attach of the same pods without waiting: in order for each, side by side for all.
+ */
+static void test_many_at_once(void **state)
+{
+    NEED_LAB();
+    int done = 0;
+    char uid[MANY][16], text[128];
+    const char *ns[MANY];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(uid[i], sizeof(uid[i]), "par-%d", i);
+        ns[i] = lab_netns(uid[i]);
+        struct node_net_pod pod = {.uid = str_z(uid[i]), .netns_path = ns[i]};
+        net_node_ops.pod_attach(net, &pod, count_attached, &done);
+        net_node_ops.pod_detach(net, pod.uid, count_detached, &done);
+        net_node_ops.pod_attach(net, &pod, count_attached, &done);
+    }
+    assert_true(rt_run_until(rt, all_done, &done, 20 * NSEC_PER_SEC));
+    settle();
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(lab_ask(ns[i], pod_ip[0], 8080, text), 0);
+        detach(uid[i]);
+    }
+}
+
 static void test_table_deleted_by_somebody(void **state)
 {
     NEED_LAB();
@@ -640,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_host_port),
         cmocka_unit_test(test_api_on_loopback),
         cmocka_unit_test(test_egress_is_masqueraded),
+        cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_table_deleted_by_somebody),
         cmocka_unit_test(test_thousand_services),
         cmocka_unit_test(test_pool_runs_out_and_recovers),
