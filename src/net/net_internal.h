@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/cache.h"
+#include "net/flows.h"
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/rules.h"
@@ -47,9 +48,8 @@ struct net {
     bool table_made; /* some table of ours is in the kernel */
     bool full_needed, full_keep;
     unsigned failures;
-    struct buf sent;          /* text of the one under way */
-    struct net_udp_gone *udp; /* of the one under way, owned */
-    size_t n_udp;
+    struct buf sent;        /* text of the one under way */
+    struct net_flows flows; /* of the one under way */
     int sent_result;
     struct error sent_err;
     uint64_t transactions;

@@ -135,33 +135,12 @@ static void flush(void *arg)
 
 /* ---- transactions ---- */
 
-struct udp_match {
-    const struct net_udp_gone *v;
-    size_t n;
-};
-
-static bool flow_gone(void *arg, const struct conntrack_flow *f)
-{
-    const struct udp_match *m = arg;
-    if (f->proto != 17)
-        return false;
-    for (size_t i = 0; i < m->n; i++) {
-        const struct net_udp_gone *g = &m->v[i];
-        if (f->orig_dport == g->front.port &&
-            (g->front.kind == NET_FRONT_NODEPORT || ip4_number(&f->orig_dst) == g->front.ip) &&
-            ip4_number(&f->reply_src) == g->ep.ip && f->reply_sport == g->ep.port)
-            return true;
-    }
-    return false;
-}
-
 static void work(void *arg)
 {
     struct net *n = arg;
     n->sent_result = nft_run(n->nft, n->sent.data, &n->sent_err);
-    if (n->sent_result == 0 && n->n_udp) {
-        struct udp_match m = {n->udp, n->n_udp};
-        int r = conntrack_delete(flow_gone, &m);
+    if (n->sent_result == 0 && !net_flows_empty(&n->flows)) {
+        int r = net_flows_delete(&n->flows);
         if (r < 0)
             log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-r));
     }
@@ -188,9 +167,7 @@ static void work_done(void *arg)
     }
     error_clear(&n->sent_err);
     buf_clear(&n->sent);
-    free(n->udp);
-    n->udp = NULL;
-    n->n_udp = 0;
+    net_flows_fini(&n->flows);
     if (n->stopping)
         net_stopped_check(n);
     else
@@ -211,9 +188,10 @@ static void transact(struct net *n)
         net_batch_print(&n->batch, n->config.table, &n->sent);
     else
         return;
+    if (n->full_needed && ready_to_plan(n))
+        net_flows_all(&n->flows, n->rules);
     n->full_needed = false;
-    n->udp = TAKE_PTR(n->batch.udp);
-    n->n_udp = n->batch.n_udp;
+    net_flows_take(&n->flows, &n->batch);
     net_batch_fini(&n->batch);
     n->busy = true;
     rt_work(n->rt, &n->work, RT_WORK_SHORT, work, work_done, n);

@@ -457,6 +457,12 @@ static void test_udp_follows(void **state)
     put_web(&s, 2);
     assert_int_equal(lab_udp_ask(fd, text), 0);
     assert_memory_equal(text, "pod1", 4);
+    /* Nor when the change comes while the agent is away. */
+    stop();
+    put_endpoints(&fake, &s, (const char *[]){pod_ip[0]}, 1);
+    start();
+    assert_int_equal(lab_udp_ask(fd, text), 0);
+    assert_memory_equal(text, "pod0", 4);
 }
 
 static void test_host_port(void **state)

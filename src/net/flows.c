@@ -1,0 +1,117 @@
+/* A UDP flow keeps its endpoint as long as packets follow each other, so a client that asks often
+ * talks to a dead address for ever. Flows of endpoints that went are named by the differ; after a
+ * full rewrite (the agent was away) every translated UDP flow to a Service is held against what the
+ * Services are now. */
+#include "net/flows.h"
+
+#include <netinet/in.h>
+
+#include "base/mem.h"
+#include "net/rules_internal.h"
+#include "sys/netlink.h"
+
+void net_flows_take(struct net_flows *f, struct net_batch *b)
+{
+    f->gone = TAKE_PTR(b->udp);
+    f->n_gone = b->n_udp;
+    b->n_udp = b->cap_udp = 0;
+}
+
+static int front_cmp(const void *a, const void *b)
+{
+    const struct net_front *x = a, *y = b;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    if (x->ip != y->ip)
+        return x->ip < y->ip ? -1 : 1;
+    return (int)x->port - (int)y->port;
+}
+
+void net_flows_all(struct net_flows *f, const struct net_rules *r)
+{
+    f->all = true;
+    if (ip_prefix_parse(str_z(r->env.cluster_cidr), &f->cluster_cidr) < 0 ||
+        ip_prefix_parse(str_z(r->env.service_cidr), &f->service_cidr) < 0)
+        f->all = false;
+    f->fronts = xcalloc(r->fronts.n + 1, sizeof(*f->fronts));
+    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));) {
+        const struct net_front *from = &((const struct front_state *)s->value)->f;
+        if (from->proto != IPPROTO_UDP)
+            continue;
+        struct net_front *to = &f->fronts[f->n_fronts++];
+        *to = *from;
+        to->eps = xcalloc(from->n_eps + 1, sizeof(*to->eps));
+        if (from->n_eps)
+            memcpy(to->eps, from->eps, from->n_eps * sizeof(*to->eps));
+    }
+    qsort(f->fronts, f->n_fronts, sizeof(*f->fronts), front_cmp);
+}
+
+void net_flows_fini(struct net_flows *f)
+{
+    for (size_t i = 0; i < f->n_fronts; i++)
+        free(f->fronts[i].eps);
+    free(f->fronts);
+    free(f->gone);
+    *f = (struct net_flows){0};
+}
+
+bool net_flows_empty(const struct net_flows *f)
+{
+    return f->n_gone == 0 && !f->all;
+}
+
+static bool is_gone(const struct net_flows *f, const struct conntrack_flow *c)
+{
+    for (size_t i = 0; i < f->n_gone; i++) {
+        const struct net_udp_gone *g = &f->gone[i];
+        bool to_front = c->orig_dport == g->front.port && (g->front.kind == NET_FRONT_NODEPORT ||
+                                                           ip4_number(&c->orig_dst) == g->front.ip);
+        if (to_front && ip4_number(&c->reply_src) == g->ep.ip && c->reply_sport == g->ep.port)
+            return true;
+    }
+    return false;
+}
+
+static bool has_endpoint(const struct net_front *front, const struct conntrack_flow *c)
+{
+    for (uint32_t i = 0; i < front->n_eps; i++)
+        if (front->eps[i].ip == ip4_number(&c->reply_src) && front->eps[i].port == c->reply_sport)
+            return true;
+    return false;
+}
+
+/* Only what a front of ours, or a Service address without one, was translated to a pod: other
+ * tables translate, too. */
+static bool is_out_of_date(const struct net_flows *f, const struct conntrack_flow *c)
+{
+    struct net_front want = {
+        .kind = NET_FRONT_VIP, .ip = ip4_number(&c->orig_dst), .port = c->orig_dport};
+    if (ip_eq(&c->orig_dst, &c->reply_src))
+        return false;
+    const struct net_front *front = bsearch(&want, f->fronts, f->n_fronts, sizeof(want), front_cmp);
+    if (!front) {
+        want.kind = NET_FRONT_NODEPORT;
+        want.ip = 0;
+        front = bsearch(&want, f->fronts, f->n_fronts, sizeof(want), front_cmp);
+    }
+    if (front)
+        return !has_endpoint(front, c) && ip_prefix_contains(&f->cluster_cidr, &c->reply_src);
+    return ip_prefix_contains(&f->service_cidr, &c->orig_dst) &&
+           ip_prefix_contains(&f->cluster_cidr, &c->reply_src);
+}
+
+bool net_flow_stale(const struct net_flows *f, const struct conntrack_flow *c)
+{
+    return c->proto == IPPROTO_UDP && (is_gone(f, c) || (f->all && is_out_of_date(f, c)));
+}
+
+static bool match(void *arg, const struct conntrack_flow *c)
+{
+    return net_flow_stale(arg, c);
+}
+
+int net_flows_delete(const struct net_flows *f)
+{
+    return conntrack_delete(match, (void *)(uintptr_t)f);
+}

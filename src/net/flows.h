@@ -1,0 +1,28 @@
+/* Which UDP flows of the kernel's connection table must go when rules have changed. */
+#pragma once
+
+#include "net/rules.h"
+
+struct conntrack_flow;
+
+struct net_flows { /* zeroed: none */
+    /* After a change: these endpoints of these fronts are gone. */
+    struct net_udp_gone *gone; /* owned */
+    size_t n_gone;
+    /* After a full rewrite, when what happened meanwhile is not known: all UDP fronts there are. */
+    bool all;
+    struct net_front *fronts; /* owned, with owned eps; sorted */
+    size_t n_fronts;
+    struct ip_prefix cluster_cidr, service_cidr;
+};
+
+/* Takes what the batch gathered. */
+void net_flows_take(struct net_flows *f, struct net_batch *b);
+/* Copies the UDP fronts of all rules. */
+void net_flows_all(struct net_flows *f, const struct net_rules *r);
+void net_flows_fini(struct net_flows *f);
+bool net_flows_empty(const struct net_flows *f);
+/* Whether this flow goes to an endpoint that should not get it. Pure. */
+bool net_flow_stale(const struct net_flows *f, const struct conntrack_flow *flow);
+/* Deletes them from the kernel; any thread. The number, or a negative errno. */
+int net_flows_delete(const struct net_flows *f);
