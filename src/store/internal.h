@@ -83,6 +83,16 @@ struct store_kind *store_kind_peek(const struct store *s,
                                    const struct schema_kind *kind); /* or NULL */
 void store_kind_free(struct store_kind *k);
 
+/* commit.c */
+void store_commit_start(void *arg); /* of the store, as a task: hands the queue to the backend */
+void store_writes_init(struct write_list *l);
+void store_writes_push(struct write_list *l, struct write *w);
+struct write *store_writes_pop(struct write_list *l); /* NULL: empty */
+/* Takes all writes off the two queues and falls back to the durable state. */
+struct write_list store_writes_take_all(struct store *s);
+void store_writes_fail(struct write_list *l, int r, const struct error *err);
+void store_write_free(struct write *w);
+
 /* load.c */
 int store_load_record(void *arg, const struct store_record *rec, struct error *err);
 

@@ -15,7 +15,6 @@
 
 #include <stdio.h>
 
-static void commit_start(void *arg);
 static void close_step(void *arg);
 
 /* ---- kinds ---- */
@@ -55,42 +54,6 @@ void store_kind_free(struct store_kind *k)
     map_fini(&k->pending);
     map_fini(&k->groups);
     free(k);
-}
-
-/* ---- queues of writes ---- */
-
-static void writes_init(struct write_list *l)
-{
-    *l = (struct write_list){.tail = &l->head};
-}
-
-static void writes_push(struct write_list *l, struct write *w)
-{
-    w->next = NULL;
-    *l->tail = w;
-    l->tail = &w->next;
-    l->n++;
-    l->bytes += w->obj->msg_bytes;
-}
-
-static struct write *writes_pop(struct write_list *l)
-{
-    struct write *w = l->head;
-
-    if (!w)
-        return NULL;
-    l->head = w->next;
-    if (!l->head)
-        l->tail = &l->head;
-    l->n--;
-    l->bytes -= w->obj->msg_bytes;
-    return w;
-}
-
-static void write_free(struct write *w)
-{
-    (void)object_unref(w->obj);
-    free(w);
 }
 
 /* ---- accepting writes ---- */
@@ -191,7 +154,7 @@ static void write_enqueue(struct store *s, struct store_kind *k, const struct ke
     w->key_len = (uint16_t)key->s.n;
     memcpy(w->key, key->s.p, key->s.n);
     (void)map_set(&k->pending, (struct str){w->key, w->key_len}, w);
-    writes_push(&s->queue, w);
+    store_writes_push(&s->queue, w);
     s->rev_pending = obj->rev;
     if (!s->committing)
         rt_task_schedule_late(&s->commit_task);
@@ -318,187 +281,6 @@ void store_stats(const struct store *s, struct store_stats *ret)
         s->backend->ops->stats(s->backend, ret);
 }
 
-/* ---- commits ---- */
-
-#define SWEEP_PER_WRITE  4    /* objects looked at for each write: a full round in n/4 writes */
-#define SWEEP_PER_SECOND 100  /* and for each second since the last one */
-#define SWEEP_MAX        8192 /* at a time: some 100 us */
-
-/* The same for states that were replaced and only the window keeps. */
-static void window_sweep(struct store *s, size_t budget)
-{
-    const struct window *w = &s->window;
-
-    budget = MIN(budget, w->newest - w->compacted);
-    for (; budget; budget--, s->sweep_rev++) {
-        if (s->sweep_rev <= w->compacted || s->sweep_rev > w->newest)
-            s->sweep_rev = w->compacted + 1;
-        object_cool_json(window_at(w, s->sweep_rev)->object);
-    }
-}
-
-/* Clock hand: JSON nobody asked for during a whole round goes. */
-static void json_sweep(struct store *s, size_t n_writes)
-{
-    nsec_t now = rt_now(s->rt);
-    size_t budget = n_writes * SWEEP_PER_WRITE, skipped = 0;
-
-    budget += (size_t)((now - s->sweep_last) / (NSEC_PER_SEC / SWEEP_PER_SECOND));
-    budget = MIN(budget, SWEEP_MAX);
-    s->sweep_last = now;
-    window_sweep(s, budget / 2);
-
-    while (budget && skipped <= s->n_kinds) {
-        struct store_kind *k;
-        if (s->sweep_kind >= s->n_kinds)
-            s->sweep_kind = 0;
-        k = s->kinds[s->sweep_kind];
-        if (!k || !index_sweep(&k->index, &s->sweep_pos, &budget, object_cool_json)) {
-            s->sweep_kind++;
-            s->sweep_pos = (struct index_pos){0, 0};
-            skipped++;
-        }
-    }
-}
-
-/* Makes one durable write visible to reads, and an event of it. */
-static void write_apply(struct store *s, struct write *w)
-{
-    struct store_kind *k = w->k;
-    struct str key = {w->key, w->key_len};
-    struct store_event ev = {.rev = w->obj->rev, .object = w->obj};
-
-    if (w->is_delete) {
-        ev.prev = index_remove(&k->index, object_ns(w->obj), object_name(w->obj));
-        ASSERT(ev.prev != NULL);
-        ev.type = STORE_EVENT_DELETED;
-    } else {
-        ev.prev = index_set(&k->index, w->obj);
-        ev.type = ev.prev ? STORE_EVENT_MODIFIED : STORE_EVENT_ADDED;
-        s->object_bytes += w->obj->msg_bytes;
-    }
-    if (ev.prev)
-        s->object_bytes -= ev.prev->msg_bytes;
-    window_push(&s->window, &k->events, &ev);
-    (void)object_unref(ev.prev);
-    if (map_get(&k->pending, key) == w)
-        (void)map_remove(&k->pending, key);
-}
-
-static void batch_succeeded(struct store *s)
-{
-    struct write_list done = s->flight;
-    struct store_kind *touched = NULL, **tail = &touched;
-    rev_t before = s->rev;
-
-    store_catch_up(s); /* nobody may lose what the coming trim evicts */
-    for (struct write *w = done.head; w; w = w->next) {
-        write_apply(s, w);
-        if (!w->k->touched) {
-            w->k->touched = true;
-            w->k->next_touched = NULL;
-            *tail = w->k;
-            tail = &w->k->next_touched;
-        }
-    }
-    s->rev = s->batch.rev;
-    s->writes += done.n;
-    s->batches++;
-    writes_init(&s->flight);
-    commit_start(s); /* the disk works while we tell */
-    while (touched) {
-        struct store_kind *k = touched;
-        touched = k->next_touched;
-        k->touched = false;
-        store_deliver(s, k, before);
-    }
-    store_catch_up(s); /* watches that callbacks have just started from an old revision */
-    window_trim(&s->window);
-    json_sweep(s, done.n);
-    while (done.head) {
-        struct write *w = writes_pop(&done);
-        if (w->done)
-            w->done(w->arg, 0, w->obj, NULL);
-        write_free(w);
-    }
-}
-
-static void writes_fail(struct write_list *l, int r, const struct error *err)
-{
-    struct write *w;
-
-    while ((w = writes_pop(l))) {
-        if (w->done)
-            w->done(w->arg, r, NULL, err);
-        write_free(w);
-    }
-}
-
-/* Takes all writes off the two queues and falls back to the durable state. */
-static struct write_list writes_take_all(struct store *s)
-{
-    struct write_list all;
-    struct write *w;
-
-    writes_init(&all);
-    while ((w = writes_pop(&s->flight)) || (w = writes_pop(&s->queue))) {
-        writes_push(&all, w);
-        if (w->k->pending.n)
-            map_clear(&w->k->pending);
-    }
-    s->rev_pending = s->rev;
-    return all;
-}
-
-static void commit_done(void *arg, int r, bool unknown, const struct error *err)
-{
-    struct store *s = arg;
-
-    ASSERT(s->committing && s->flight.n == s->batch.n);
-    s->committing = false;
-    s->commit_nsec += rt_now(s->rt) - s->commit_started;
-    s->in_callbacks = true;
-    if (r == 0) {
-        batch_succeeded(s);
-    } else {
-        struct write_list all = writes_take_all(s);
-        s->failed = s->failed || unknown;
-        writes_fail(&all, r, err);
-    }
-    s->in_callbacks = false;
-    if (s->closing)
-        rt_task_schedule(&s->close_task);
-}
-
-static void commit_start(void *arg)
-{
-    struct store *s = arg;
-    size_t n = 0;
-
-    if (s->committing || s->closing || s->failed || !s->queue.n)
-        return;
-    ASSERT(s->flight.n == 0);
-    while (s->queue.n && n < STORE_BATCH_WRITES && s->flight.bytes < STORE_BATCH_BYTES) {
-        struct write *w = writes_pop(&s->queue);
-        if (n == s->cap_ops) {
-            s->cap_ops = s->cap_ops ? s->cap_ops * 2 : 64;
-            s->ops = xrealloc(s->ops, s->cap_ops * sizeof(*s->ops));
-        }
-        s->ops[n++] = (struct store_op){.kind = w->k->kind,
-                                        .ns = object_ns(w->obj),
-                                        .name = object_name(w->obj),
-                                        .rev = w->obj->rev,
-                                        .object = w->is_delete ? NULL : w->obj};
-        writes_push(&s->flight, w);
-    }
-    s->batch = (struct store_batch){
-        .ops = s->ops, .n = n, .rev = s->ops[n - 1].rev, .compacted = s->window.compacted};
-    ASSERT(s->ops[0].rev == s->rev + 1 && s->batch.rev == s->rev + n);
-    s->committing = true;
-    s->commit_started = rt_now(s->rt);
-    s->backend->ops->commit(s->backend, &s->batch, commit_done, s);
-}
-
 /* ---- opening and closing ---- */
 
 static unsigned env_unsigned(const char *name, unsigned otherwise)
@@ -564,10 +346,10 @@ int store_open(struct rt *rt, struct store_backend *backend, const struct store_
     s->rt = rt;
     s->backend = backend;
     s->queue_writes_max = opts->queue_writes_max ? opts->queue_writes_max : STORE_QUEUE_WRITES;
-    writes_init(&s->queue);
-    writes_init(&s->flight);
+    store_writes_init(&s->queue);
+    store_writes_init(&s->flight);
     list_init(&s->catchup);
-    rt_task_init(&s->commit_task, rt, commit_start, s);
+    rt_task_init(&s->commit_task, rt, store_commit_start, s);
     rt_task_init(&s->catchup_task, rt, catchup_run, s);
     rt_task_init(&s->close_task, rt, close_step, s);
     uuid_make(rt, new_id);
@@ -608,10 +390,10 @@ static void close_step(void *arg)
 
     if (s->committing)
         return;
-    all = writes_take_all(s);
+    all = store_writes_take_all(s);
     if (all.n)
         (void)error_set(&err, REASON_UNAVAILABLE, "the server is shutting down");
-    writes_fail(&all, -ECANCELED, &err);
+    store_writes_fail(&all, -ECANCELED, &err);
     error_fini(&err);
     s->backend->ops->close(s->backend, backend_closed, s);
 }
@@ -633,8 +415,8 @@ void store_abandon(struct store *s)
 
     ASSERT(!s->in_callbacks);
     s->backend->ops->abandon(s->backend); /* it may still look at the batch */
-    all = writes_take_all(s);
-    while ((w = writes_pop(&all)))
-        write_free(w);
+    all = store_writes_take_all(s);
+    while ((w = store_writes_pop(&all)))
+        store_write_free(w);
     store_release(s);
 }
