@@ -106,7 +106,8 @@ void reconcile_fail(struct reconcile *rc, const char *fmt, ...) PRINTF(2, 3);
  * issue more calls. done NULL: errors fail the run, except 404 of what was there. */
 typedef bool (*reconcile_done_fn)(struct reconcile *rc, void *arg, const struct client_reply *reply);
 
-/* msg without a name but with generate_name is given one here. */
+/* msg without a name but with generate_name is given one here (another when it is taken); msg must then stay until
+ * the answer: the run's arena. */
 void controller_create(struct reconcile *rc, enum kind_id kind, void *msg, reconcile_done_fn done, void *arg);
 void controller_update(struct reconcile *rc, enum kind_id kind, const void *msg, reconcile_done_fn done,
                        void *arg);

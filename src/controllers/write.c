@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define RESOLVE_TRIES 12 /* looks after an unknown outcome, 20 ms to 5 s apart */
+#define NAME_TRIES    8  /* other names when the random one is taken */
 
 struct call {
     struct list node; /* in run->calls */
@@ -19,8 +20,11 @@ struct call {
     void *arg;
     struct rt_timer timer; /* looks for the outcome */
     unsigned tries;
+    struct api_object_meta *named; /* of a create whose name is ours to choose; NULL: it is not */
+    unsigned names;
 };
 
+static struct str random_name(struct reconcile *rc, struct str prefix);
 static void call_answered(void *arg, const struct client_reply *reply);
 
 static void call_free(struct call *k)
@@ -104,11 +108,23 @@ static bool resolve(struct call *k, const struct client_reply *reply)
     return true;
 }
 
+/* Another name, when chance has picked one that is taken (and not by a try of ours that came through). */
+static bool rename_and_retry(struct call *k, const struct client_reply *reply)
+{
+    struct run *r = k->run;
+    if (!k->named || reply->r != -EEXIST || k->tries > 0 || k->names++ >= NAME_TRIES)
+        return false;
+    k->named->name = random_name(&r->rc, k->named->generate_name);
+    k->name = k->named->name;
+    client_create(r->rc.controller->all->client, k->kind, k->named, call_answered, k);
+    return true;
+}
+
 static void call_answered(void *arg, const struct client_reply *reply)
 {
     struct call *k = arg;
     struct run *r = k->run;
-    if (resolve(k, reply))
+    if (resolve(k, reply) || rename_and_retry(k, reply))
         return;
     mark_add(r, k, reply);
     if (!k->done)
@@ -128,8 +144,8 @@ void run_drop_calls(struct run *r)
     r->n_calls = 0;
 }
 
-static void start(struct reconcile *rc, const struct client_request *req, struct str uid,
-                  reconcile_done_fn done, void *arg)
+static struct call *start(struct reconcile *rc, const struct client_request *req, struct str uid,
+                          reconcile_done_fn done, void *arg)
 {
     struct run *r = run_of(rc);
     struct call *k = NEW(struct call);
@@ -148,11 +164,12 @@ static void start(struct reconcile *rc, const struct client_request *req, struct
     list_push_back(&r->calls, &k->node);
     r->n_calls++;
     client_call(cs->client, req, call_answered, k);
+    return k;
 }
 
 void controller_call(struct reconcile *rc, const struct client_request *req, reconcile_done_fn done, void *arg)
 {
-    start(rc, req, STR_NONE, done, arg);
+    (void)start(rc, req, STR_NONE, done, arg);
 }
 
 /* generateName as the server would do it: five characters that spell nothing. */
@@ -168,12 +185,14 @@ static struct str random_name(struct reconcile *rc, struct str prefix)
 void controller_create(struct reconcile *rc, enum kind_id kind, void *msg, reconcile_done_fn done, void *arg)
 {
     struct api_object_meta *m = msg;
-    if (str_empty(m->name))
+    bool ours = str_empty(m->name);
+    if (ours)
         m->name = random_name(rc, m->generate_name);
     ASSERT(!str_empty(m->name));
     const struct client_request req = {
         .verb = CLIENT_CREATE, .kind = schema_kinds[kind], .ns = m->namespace, .body = msg};
-    start(rc, &req, STR_NONE, done, arg);
+    struct call *k = start(rc, &req, STR_NONE, done, arg); /* not answered before this returns */
+    k->named = ours ? m : NULL;
 }
 
 void controller_update_sub(struct reconcile *rc, enum kind_id kind, const char *subresource, const void *msg,
@@ -186,7 +205,7 @@ void controller_update_sub(struct reconcile *rc, enum kind_id kind, const char *
                                        .name = m->name,
                                        .subresource = str_z(subresource),
                                        .body = msg};
-    start(rc, &req, m->uid, done, arg);
+    (void)start(rc, &req, m->uid, done, arg);
 }
 
 void controller_update(struct reconcile *rc, enum kind_id kind, const void *msg, reconcile_done_fn done,
@@ -206,7 +225,7 @@ void controller_patch(struct reconcile *rc, enum kind_id kind, const struct api_
                                        .subresource = str_z(subresource),
                                        .patch_type = type,
                                        .patch = json};
-    start(rc, &req, meta->uid, done, arg);
+    (void)start(rc, &req, meta->uid, done, arg);
 }
 
 void controller_delete(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *meta,
@@ -218,7 +237,7 @@ void controller_delete(struct reconcile *rc, enum kind_id kind, const struct api
                                        .name = meta->name,
                                        .precondition_uid = meta->uid,
                                        .propagation = str_z(propagation)};
-    start(rc, &req, meta->uid, done, arg);
+    (void)start(rc, &req, meta->uid, done, arg);
 }
 
 void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *meta,
@@ -230,7 +249,7 @@ void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct
                                        .name = meta->name,
                                        .precondition_uid = meta->uid,
                                        .has_grace_period = true};
-    start(rc, &req, meta->uid, done, arg);
+    (void)start(rc, &req, meta->uid, done, arg);
 }
 
 bool reconcile_ns_is_going(const struct error *err)
