@@ -55,6 +55,7 @@ struct client_cache {
     struct rt_timer timer;
     rev_t rev;
     nsec_t watch_started;
+    rev_t watch_from; /* where the watch began: further on, it was of use */
     unsigned failures; /* in a row */
     bool is_synced, relist;
     struct client_cache_stats stats;
@@ -192,7 +193,8 @@ static void watch_ended(struct client_cache *c, const struct error *err)
     bool gone = err && (err->reason == REASON_EXPIRED || err->reason == REASON_GONE);
 
     client_watch_stop(c->client, TAKE_PTR(c->watch));
-    if (rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
+    /* A server that cuts off a slow watcher now and then must not be waited for longer and longer. */
+    if (c->rev > c->watch_from || rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
         c->failures = 0;
     wait_start(c, gone);
 }
@@ -234,6 +236,7 @@ static void watch_start(struct client_cache *c)
 
     sm_move(&c->state, CACHE_WATCHING);
     c->watch_started = rt_now(c->client->rt);
+    c->watch_from = c->rev;
     c->stats.watches++;
     c->watch = client_watch_start(c->client, &opts, on_events, c);
     ASSERT(c->watch != NULL);
