@@ -1,5 +1,6 @@
-/* The five things a probe or a lifecycle hook can be: run a command in the container, GET a page, open a TCP connection, ask a gRPC
- * health service, sleep. One outcome each, within its timeout; cancelled without a callback. */
+/* The five things a probe or a lifecycle hook can be: run a command in the container, GET a page,
+ * open a TCP connection, ask a gRPC health service, sleep. One outcome each, within its timeout;
+ * cancelled without a callback. */
 #include "node/agent.h"
 
 #include "base/mem.h"
@@ -107,7 +108,8 @@ static void on_exec_exit(void *arg, int code, const char *message)
     finish(a, code == 0 ? ACTION_OK : code < 0 ? ACTION_ERROR : ACTION_FAILED);
 }
 
-static const struct runtime_exec_callbacks exec_callbacks = {.on_output = on_exec_output, .on_exit = on_exec_exit};
+static const struct runtime_exec_callbacks exec_callbacks = {.on_output = on_exec_output,
+                                                             .on_exit = on_exec_exit};
 
 static void start_exec(struct action *a, const struct api_exec_action *e)
 {
@@ -203,9 +205,17 @@ static void start_http(struct action *a, const struct api_http_get_action *h, ns
         (void)!rt_tls_client_new(&t, &err, &a->tls);
     }
     struct http_probe_opts o = {
-        .host = arena_cstr(&ar, host), .port = port, .authority = authority, .headers = headers, .n_headers = n,
-        .target = h->path.n == 0 ? STR("/") : h->path.p[0] == '/' ? h->path : arena_printf(&ar, "/%.*s", STR_ARG(h->path)),
-        .timeout_ms = MAX(timeout / NSEC_PER_MSEC, 1), .redirects_max = REDIRECTS_MAX, .tls = a->tls,
+        .host = arena_cstr(&ar, host),
+        .port = port,
+        .authority = authority,
+        .headers = headers,
+        .n_headers = n,
+        .target = h->path.n == 0        ? STR("/")
+                  : h->path.p[0] == '/' ? h->path
+                                        : arena_printf(&ar, "/%.*s", STR_ARG(h->path)),
+        .timeout_ms = MAX(timeout / NSEC_PER_MSEC, 1),
+        .redirects_max = REDIRECTS_MAX,
+        .tls = a->tls,
     };
     a->http = http_probe_start(a->rt, &o, on_http, a);
     error_fini(&err);
@@ -231,7 +241,8 @@ static struct addr_text {
 {
     struct addr_text t;
     bool v6 = str_find(host, ':') >= 0;
-    snprintf(t.s, sizeof(t.s), v6 ? "[%.*s]:%u" : "%.*s:%u", (int)MIN(host.n, (size_t)255), host.p, port);
+    snprintf(t.s, sizeof(t.s), v6 ? "[%.*s]:%u" : "%.*s:%u", (int)MIN(host.n, (size_t)255), host.p,
+             port);
     return t;
 }
 
@@ -250,7 +261,8 @@ static void start_tcp(struct action *a, const struct api_tcp_socket_action *t, n
 
 /* ---- grpc ---- */
 
-static void on_grpc_head(struct http_call *call, int status, const struct http_header *h, size_t n, void *arg)
+static void on_grpc_head(struct http_call *call, int status, const struct http_header *h, size_t n,
+                         void *arg)
 {
     struct action *a = arg;
     int64_t v;
@@ -284,7 +296,8 @@ static void on_grpc_end(struct http_call *call, const struct http_header *h, siz
     if (a->grpc_code > 0)
         buf_printf(&a->text, "error: health rpc failed with status %d", a->grpc_code);
     else
-        buf_printf(&a->text, "service unhealthy (responded with \"%s\")", a->grpc_body.n >= 7 && b[6] == 2 ? "NOT_SERVING" : "UNKNOWN");
+        buf_printf(&a->text, "service unhealthy (responded with \"%s\")",
+                   a->grpc_body.n >= 7 && b[6] == 2 ? "NOT_SERVING" : "UNKNOWN");
     finish(a, ACTION_FAILED);
 }
 
@@ -296,8 +309,10 @@ static void on_grpc_error(struct http_call *call, int err, const char *what, voi
     finish(a, ACTION_FAILED);
 }
 
-static const struct http_client_callbacks grpc_callbacks = {
-    .on_head = on_grpc_head, .on_data = on_grpc_data, .on_end = on_grpc_end, .on_error = on_grpc_error};
+static const struct http_client_callbacks grpc_callbacks = {.on_head = on_grpc_head,
+                                                            .on_data = on_grpc_data,
+                                                            .on_end = on_grpc_end,
+                                                            .on_error = on_grpc_error};
 
 static void start_grpc(struct action *a, const struct api_grpc_action *g, nsec_t timeout)
 {
@@ -322,13 +337,17 @@ static void start_grpc(struct action *a, const struct api_grpc_action *g, nsec_t
         buf_add_char(&body, (char)g->service.n);
         buf_add_str(&body, g->service);
     }
-    const struct http_header headers[] = {
-        {STR("content-type"), STR("application/grpc")}, {STR("te"), STR("trailers")}, {STR("user-agent"), STR("kube-probe/1.36")}};
+    const struct http_header headers[] = {{STR("content-type"), STR("application/grpc")},
+                                          {STR("te"), STR("trailers")},
+                                          {STR("user-agent"), STR("kube-probe/1.36")}};
     size_t n;
     char *bytes = buf_take(&body, &n);
-    struct http_client_request r = {
-        .method = STR("POST"), .target = STR("/grpc.health.v1.Health/Check"), .headers = headers, .n_headers = ARRAY_LEN(headers),
-        .body = http_bytes_take(bytes, n), .timeout_ms = MAX(timeout / NSEC_PER_MSEC, 1)};
+    struct http_client_request r = {.method = STR("POST"),
+                                    .target = STR("/grpc.health.v1.Health/Check"),
+                                    .headers = headers,
+                                    .n_headers = ARRAY_LEN(headers),
+                                    .body = http_bytes_take(bytes, n),
+                                    .timeout_ms = MAX(timeout / NSEC_PER_MSEC, 1)};
     a->call = http_client_request(a->grpc, &r, &grpc_callbacks, a);
 }
 

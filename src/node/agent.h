@@ -1,13 +1,14 @@
 /* Inside of the agent: what its files share. Nothing outside of src/node includes this.
  *
- * One loop thread owns all of it; pool jobs get copies or counted references and touch nothing else.
+ * One loop thread owns all of it; pool jobs get copies or counted references and touch nothing
+ * else.
  *
  *   struct node        the agent
  *     struct pod       one per pod the agent knows (in the API, or only on disk)
  *       struct ctr     one per container of its spec: init, app and ephemeral ones
  *
- * pod_kick(pod) asks for pod_sync(pod) in this turn of the loop: it looks at what should be and what is, and starts
- * whatever is next. Every completion just notes its outcome and kicks. */
+ * pod_kick(pod) asks for pod_sync(pod) in this turn of the loop: it looks at what should be and
+ * what is, and starts whatever is next. Every completion just notes its outcome and kicks. */
 #pragma once
 
 #include "api/object.h"
@@ -88,8 +89,8 @@ enum ctr_state {
     CTR_CREATING,  /* conmon and crun create */
     CTR_STARTING,  /* crun start */
     CTR_RUNNING,
-    CTR_STOPPING,  /* preStop, SIGTERM, SIGKILL */
-    CTR_EXITING,   /* ended; pool: what is left is read and cleaned away */
+    CTR_STOPPING, /* preStop, SIGTERM, SIGKILL */
+    CTR_EXITING,  /* ended; pool: what is left is read and cleaned away */
     CTR_EXITED,
     _CTR_STATE_MAX,
     _CTR_STATE_INVALID = -EINVAL,
@@ -105,9 +106,9 @@ struct ctr_end {
 
 /* What is on disk of a container (record.c). */
 struct ctr_record {
-    unsigned attempt;  /* of the container now or last there; 0: none yet */
-    unsigned restarts; /* restartCount */
-    char *phase;       /* "preparing" "creating" "starting" "running" "exited"; owned */
+    unsigned attempt;       /* of the container now or last there; 0: none yet */
+    unsigned restarts;      /* restartCount */
+    char *phase;            /* "preparing" "creating" "starting" "running" "exited"; owned */
     char *image, *image_id; /* owned */
     char *stop_signal;      /* of the image; owned */
     usec_t created, started;
@@ -143,7 +144,7 @@ struct ctr {
     bool image_fresh;    /* ensured for the coming attempt */
     /* start */
     struct prepare *prepare; /* pool job under way */
-    char *bpf_file; /* owned; where the compiled seccomp filter is kept; NULL: none */
+    char *bpf_file;          /* owned; where the compiled seccomp filter is kept; NULL: none */
     /* run */
     struct rt_process *conmon_watch;
     bool ready, started; /* as the probes say */
@@ -152,10 +153,10 @@ struct ctr {
     struct probe *probes[_PROBE_MAX];
     nsec_t running_since;
     /* stop */
-    int stop_stage;         /* enum in ctr_stop.c */
-    nsec_t stop_deadline;   /* rt_now of SIGKILL */
+    int stop_stage;       /* enum in ctr_stop.c */
+    nsec_t stop_deadline; /* rt_now of SIGKILL */
     char *stop_reason, *stop_message;
-    bool stop_for_failure;  /* liveness: it will be restarted */
+    bool stop_for_failure; /* liveness: it will be restarted */
     bool exit_known;
     int exit_code;
     struct cleanup *cleanup; /* pool job under way */
@@ -166,14 +167,14 @@ struct ctr {
 /* ---- pods ---- */
 
 enum pod_state {
-    POD_NEW,         /* known, nothing done */
-    POD_ADOPTING,    /* pool: what did the former agent leave? */
-    POD_SETTING_UP,  /* sandbox, network, volumes */
-    POD_RUNNING,     /* sandbox is there; containers come and go */
-    POD_STOPPING,    /* containers are being stopped */
-    POD_TEARING_DOWN,/* network, mounts, cgroup */
-    POD_DONE,        /* nothing of it is left but logs, status and directory */
-    POD_REMOVING,    /* pool: its directory */
+    POD_NEW,          /* known, nothing done */
+    POD_ADOPTING,     /* pool: what did the former agent leave? */
+    POD_SETTING_UP,   /* sandbox, network, volumes */
+    POD_RUNNING,      /* sandbox is there; containers come and go */
+    POD_STOPPING,     /* containers are being stopped */
+    POD_TEARING_DOWN, /* network, mounts, cgroup */
+    POD_DONE,         /* nothing of it is left but logs, status and directory */
+    POD_REMOVING,     /* pool: its directory */
     _POD_STATE_MAX,
     _POD_STATE_INVALID = -EINVAL,
 };
@@ -213,10 +214,10 @@ struct pod {
     /* volumes */
     struct volumes *volumes;
     /* ending */
-    bool terminating;       /* containers are to be stopped for good */
-    char *end_phase;        /* "Failed" or "Succeeded" once decided; owned */
+    bool terminating; /* containers are to be stopped for good */
+    char *end_phase;  /* "Failed" or "Succeeded" once decided; owned */
     char *end_reason, *end_message;
-    int64_t grace_s;        /* of the running termination */
+    int64_t grace_s; /* of the running termination */
     nsec_t grace_deadline;
     bool grace_set;
     bool delete_sent;
@@ -249,8 +250,8 @@ struct str pod_restart_policy(const struct pod *p);
 struct ctr *pod_find_ctr(const struct pod *p, struct str name);
 const struct api_container *ctr_spec(const struct ctr *c);
 extern const struct sm_state pod_states[_POD_STATE_MAX];
-void pod_save(struct pod *p);            /* pod.json and sandbox.json */
-int pod_load_sandbox(struct pod *p);     /* from sandbox.json */
+void pod_save(struct pod *p);        /* pod.json and sandbox.json */
+int pod_load_sandbox(struct pod *p); /* from sandbox.json */
 
 /* pod_setup.c */
 void pod_setup_step(struct pod *p);
@@ -265,17 +266,18 @@ void node_adopt_disk(struct node *n); /* pods on disk become struct pods */
 struct ctr *ctr_new(struct pod *p, enum ctr_kind kind, unsigned index);
 struct ctr *ctr_free(struct ctr *c);
 void ctr_want(struct ctr *c); /* it should run: goes on with whatever is next */
-void ctr_wait(struct ctr *c, const char *reason, const char *message); /* to CTR_WAITING, or its new words */
+void ctr_wait(struct ctr *c, const char *reason,
+              const char *message); /* to CTR_WAITING, or its new words */
 void ctr_became_running(struct ctr *c, bool adopted);
 void ctr_start_again(struct ctr *c); /* adoption: created, and perhaps not started */
-void ctr_prefetch(struct ctr *c); /* the image may come before its turn */
+void ctr_prefetch(struct ctr *c);    /* the image may come before its turn */
 extern const struct sm_state ctr_states[_CTR_STATE_MAX];
 void ctr_move(struct ctr *c, enum ctr_state s);
 static inline enum ctr_state ctr_state(const struct ctr *c)
 {
     return (enum ctr_state)c->sm.state;
 }
-bool ctr_is_busy(const struct ctr *c);  /* something of it exists or is being made */
+bool ctr_is_busy(const struct ctr *c);   /* something of it exists or is being made */
 bool ctr_succeeded(const struct ctr *c); /* CTR_EXITED with code 0 */
 struct fs_path;
 struct fs_path ctr_bundle(const struct ctr *c);
@@ -285,21 +287,24 @@ void ctr_make_id(struct ctr *c);
 /* ctr_prepare.c */
 typedef void (*ctr_prepared_fn)(struct ctr *c, int r, const struct error *err);
 void ctr_prepare(struct ctr *c, ctr_prepared_fn fn);
-void ctr_keep_seccomp(struct ctr *c); /* after crun create: keeps the filter it compiled */
+void ctr_keep_seccomp(struct ctr *c);   /* after crun create: keeps the filter it compiled */
 void prepare_detach(struct prepare *p); /* its container is gone */
 /* The process object for an exec into c, from what its config.json says. */
-int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool tty, const char *path,
-                     struct error *err) MUST_CHECK;
+int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool tty,
+                     const char *path, struct error *err) MUST_CHECK;
 /* Starts an exec in a running container. */
-struct runtime_exec *ctr_exec(struct ctr *c, const struct str *argv, size_t n_argv, bool tty, bool stdin_open,
-                              const struct runtime_exec_callbacks *cb, void *arg, struct error *err);
+struct runtime_exec *ctr_exec(struct ctr *c, const struct str *argv, size_t n_argv, bool tty,
+                              bool stdin_open, const struct runtime_exec_callbacks *cb, void *arg,
+                              struct error *err);
 
 /* ctr_stop.c */
 /* Stops it: preStop, SIGTERM, after grace SIGKILL. Called again with less grace it hurries. */
-void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message, bool for_failure);
-void ctr_stop_tick(struct ctr *c); /* in CTR_STOPPING: the next step when it is due */
+void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message,
+              bool for_failure);
+void ctr_stop_tick(struct ctr *c);         /* in CTR_STOPPING: the next step when it is due */
 void ctr_on_exit(struct ctr *c, int code); /* conmon says it has ended */
-void ctr_trash(struct ctr *c); /* removes what attempts before the current one, and ended ones, left on disk */
+void ctr_trash(
+    struct ctr *c); /* removes what attempts before the current one, and ended ones, left on disk */
 void cleanup_detach(struct cleanup *c);
 void ctr_conmon_watch(struct ctr *c);
 void ctr_end_clear(struct ctr_end *e);
@@ -310,7 +315,8 @@ int ctr_load(struct ctr *c); /* 0, -ENOENT */
 void ctr_record_fini(struct ctr_record *r);
 
 /* pod_status.c */
-/* The API says otherwise of its readiness than we did (the node was taken for dead): it will be said again. */
+/* The API says otherwise of its readiness than we did (the node was taken for dead): it will be
+ * said again. */
 void pod_status_check(struct pod *p);
 void pod_status_dirty(struct pod *p);
 void pod_status_stop(struct pod *p);
@@ -353,9 +359,10 @@ int volumes_ready(struct pod *p);
 const char *volumes_error(struct pod *p);
 int volumes_destroy(const char *pod_dir); /* unmounts; pool */
 /* Host path of a volume by its name. 0 or -ENOENT. */
-int volume_host_path(const struct api_pod *pod, const char *pod_dir, struct str name, struct fs_path *ret) MUST_CHECK;
+int volume_host_path(const struct api_pod *pod, const char *pod_dir, struct str name,
+                     struct fs_path *ret) MUST_CHECK;
 bool volume_read_only(const struct api_pod *pod, struct str name); /* by its kind */
-void volumes_detach(struct pod *p); /* stops timers and watches */
+void volumes_detach(struct pod *p);                                /* stops timers and watches */
 
 /* sources.c: ConfigMaps and Secrets that pods refer to, each watched alone */
 struct sources *sources_new(struct node *n);
@@ -364,16 +371,20 @@ struct sources *sources_free(struct sources *s);
 void sources_register(struct sources *s, struct pod *p);
 void sources_unregister(struct sources *s, struct pod *p);
 /* 1, 0 or -EAGAIN as env_ctx.lookup. */
-int sources_get(struct sources *s, int kind_id, struct str ns, struct str name, struct object **ret);
+int sources_get(struct sources *s, int kind_id, struct str ns, struct str name,
+                struct object **ret);
 
 /* events.c */
 struct events *events_new(struct node *n);
 struct events *events_free(struct events *e);
 #define EVENT_NORMAL  "Normal"
 #define EVENT_WARNING "Warning"
-void event_pod(struct pod *p, const char *type, const char *reason, const char *fmt, ...) PRINTF(4, 5);
-void event_ctr(struct ctr *c, const char *type, const char *reason, const char *fmt, ...) PRINTF(4, 5);
-void event_node(struct node *n, const char *type, const char *reason, const char *fmt, ...) PRINTF(4, 5);
+void event_pod(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
+    PRINTF(4, 5);
+void event_ctr(struct ctr *c, const char *type, const char *reason, const char *fmt, ...)
+    PRINTF(4, 5);
+void event_node(struct node *n, const char *type, const char *reason, const char *fmt, ...)
+    PRINTF(4, 5);
 
 /* register.c */
 struct registration *registration_new(struct node *n);

@@ -1,5 +1,6 @@
-/* The node's own API, spoken to by the API server alone: TLS with a client certificate of the cluster's CA whose name is on the list.
- * The paths are a kubelet's, so that what the API server tunnels (exec, attach, port-forward) passes through unchanged. */
+/* The node's own API, spoken to by the API server alone: TLS with a client certificate of the
+ * cluster's CA whose name is on the list. The paths are a kubelet's, so that what the API server
+ * tunnels (exec, attach, port-forward) passes through unchanged. */
 #include "node/api.h"
 
 #include <stdarg.h>
@@ -70,7 +71,8 @@ struct ctr *api_find_ctr(struct api_call *c, bool must_run)
         return NULL;
     struct ctr *ctr = c->n_parts >= 3 ? pod_find_ctr(p, c->parts[c->n_parts - 1]) : NULL;
     if (!ctr) {
-        api_fail(c->req, 404, "container not found (\"%.*s\")", STR_ARG(c->n_parts >= 3 ? c->parts[c->n_parts - 1] : STR("")));
+        api_fail(c->req, 404, "container not found (\"%.*s\")",
+                 STR_ARG(c->n_parts >= 3 ? c->parts[c->n_parts - 1] : STR("")));
         return NULL;
     }
     if (must_run && ctr_state(ctr) != CTR_RUNNING && ctr_state(ctr) != CTR_STOPPING) {
@@ -159,17 +161,20 @@ static void on_request(struct http_request *req, void *arg)
     struct str rest = str_sub(req->path, 1, req->path.n), first, part;
     str_cut(&rest, '/', &first);
     while (str_cut(&rest, '/', &part) || part.n) {
-        if (c.n_parts == ARRAY_LEN(c.parts) || http_unescape(&req->arena, part, false, &c.parts[c.n_parts]) < 0) {
+        if (c.n_parts == ARRAY_LEN(c.parts) ||
+            http_unescape(&req->arena, part, false, &c.parts[c.n_parts]) < 0) {
             api_fail(req, 404, "404 page not found");
             return;
         }
         c.n_parts++;
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        if (!str_eqz(first, routes[i].name) || c.n_parts < routes[i].parts_min || c.n_parts > routes[i].parts_max)
+        if (!str_eqz(first, routes[i].name) || c.n_parts < routes[i].parts_min ||
+            c.n_parts > routes[i].parts_max)
             continue;
-        if (routes[i].get_only ? req->method != HTTP_METHOD_GET
-                               : req->method != HTTP_METHOD_GET && req->method != HTTP_METHOD_POST) {
+        if (routes[i].get_only
+                ? req->method != HTTP_METHOD_GET
+                : req->method != HTTP_METHOD_GET && req->method != HTTP_METHOD_POST) {
             api_fail(req, 405, "Method Not Allowed");
             return;
         }
@@ -213,7 +218,8 @@ int node_api_start(struct node *n, struct error *err)
     api->http = http_server_new(n->rt, &o, on_request, api);
     char addr[280];
     const char *host = n->opts.api_listen_host ? n->opts.api_listen_host : "0.0.0.0";
-    snprintf(addr, sizeof(addr), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, n->opts.api_listen_port);
+    snprintf(addr, sizeof(addr), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             n->opts.api_listen_port);
     struct rt_listen_opts l = {.addr = addr};
     int r = rt_listen(n->rt, &l, on_accept, api, err, &api->listener);
     if (r < 0) {

@@ -1,6 +1,7 @@
-/* kubectl exec and attach. Exec runs a child `crun exec` whose pipes or terminal are joined to the client's channels; attach joins the
- * client to conmon's socket of the container itself. Both ways have back-pressure: a slow client stops the reading of output, a slow
- * process stops the reading of stdin. */
+/* kubectl exec and attach. Exec runs a child `crun exec` whose pipes or terminal are joined to the
+ * client's channels; attach joins the client to conmon's socket of the container itself. Both ways
+ * have back-pressure: a slow client stops the reading of output, a slow process stops the reading
+ * of stdin. */
 #include "node/api.h"
 
 #include <sys/socket.h>
@@ -10,10 +11,10 @@
 #include "node/fsutil.h"
 #include "node/remote.h"
 
-#define ARGS_MAX          1024
-#define STDIN_HIGH        (256 * 1024)
-#define ATTACH_PACKET     8193 /* conmon reads 8192 at a time and puts a byte before */
-#define ATTACH_IN_PACKET  8000
+#define ARGS_MAX         1024
+#define STDIN_HIGH       (256 * 1024)
+#define ATTACH_PACKET    8193 /* conmon reads 8192 at a time and puts a byte before */
+#define ATTACH_IN_PACKET 8000
 
 static struct remote_opts channels(struct http_request *req, bool tty)
 {
@@ -88,7 +89,8 @@ static void on_exec_drain(void *arg)
     }
 }
 
-static const struct runtime_exec_callbacks exec_cb = {.on_output = on_exec_output, .on_exit = on_exec_exit, .on_drain = on_exec_drain};
+static const struct runtime_exec_callbacks exec_cb = {
+    .on_output = on_exec_output, .on_exit = on_exec_exit, .on_drain = on_exec_drain};
 
 static void on_open(void *arg)
 {
@@ -147,9 +149,12 @@ static void on_close(void *arg)
     session_free(arg);
 }
 
-static const struct remote_callbacks exec_remote = {
-    .on_open = on_open, .on_stdin = on_stdin, .on_stdin_end = on_stdin_end, .on_resize = on_resize, .on_drain = on_drain,
-    .on_close = on_close};
+static const struct remote_callbacks exec_remote = {.on_open = on_open,
+                                                    .on_stdin = on_stdin,
+                                                    .on_stdin_end = on_stdin_end,
+                                                    .on_resize = on_resize,
+                                                    .on_drain = on_drain,
+                                                    .on_close = on_close};
 
 static struct session *session_new(struct api_call *c, struct ctr *ctr)
 {
@@ -177,7 +182,9 @@ void api_exec(struct api_call *c)
     struct remote_opts o = channels(c->req, s->tty);
     s->stdin_open = o.stdin_open;
     if (s->n_argv == 0 || (!o.stdin_open && !o.stdout_open && !o.stderr_open)) {
-        api_fail(c->req, 400, s->n_argv ? "you must specify at least 1 of stdin, stdout, stderr" : "you must provide a command");
+        api_fail(c->req, 400,
+                 s->n_argv ? "you must specify at least 1 of stdin, stdout, stderr"
+                           : "you must provide a command");
         session_free(s);
         return;
     }
@@ -202,7 +209,8 @@ static void on_attach_poll(void *arg)
 {
     struct session *s = arg;
     struct ctr *c = map_get(&s->node->ctrs, str_z(s->id));
-    if (c && ctr_state(c) != CTR_EXITED && s->cols++ < 100) /* cols counts the looks here; sizes are passed on at once */
+    if (c && ctr_state(c) != CTR_EXITED &&
+        s->cols++ < 100) /* cols counts the looks here; sizes are passed on at once */
         rt_timer_start(&s->poll, 20 * NSEC_PER_MSEC);
     else
         attach_end(s);
@@ -241,7 +249,8 @@ static void on_attach(void *arg, unsigned events)
             rt_timer_start(&s->poll, 0);
             return;
         }
-        room = remote_output(s->remote, packet[0] == 3 && !s->tty ? 2 : 1, (struct str){packet + 1, (size_t)n - 1});
+        room = remote_output(s->remote, packet[0] == 3 && !s->tty ? 2 : 1,
+                             (struct str){packet + 1, (size_t)n - 1});
     }
     rt_fd_watch(&s->watch, (room ? RT_READABLE : 0) | (s->in.n ? RT_WRITABLE : 0));
 }
@@ -256,7 +265,8 @@ static void on_attach_open(void *arg)
         r = rt_fd_init(&s->watch, s->node->rt, s->fd, on_attach, s);
     }
     if (r < 0) {
-        remote_finish(s->remote, -EIO, c ? "cannot attach to the container" : "container not found");
+        remote_finish(s->remote, -EIO,
+                      c ? "cannot attach to the container" : "container not found");
         return;
     }
     rt_fd_watch(&s->watch, RT_READABLE);
@@ -299,9 +309,12 @@ static void on_attach_drain(void *arg)
         rt_fd_watch(&s->watch, RT_READABLE | (s->in.n ? RT_WRITABLE : 0));
 }
 
-static const struct remote_callbacks attach_remote = {
-    .on_open = on_attach_open, .on_stdin = on_attach_stdin, .on_stdin_end = on_attach_stdin_end, .on_resize = on_attach_resize,
-    .on_drain = on_attach_drain, .on_close = on_close};
+static const struct remote_callbacks attach_remote = {.on_open = on_attach_open,
+                                                      .on_stdin = on_attach_stdin,
+                                                      .on_stdin_end = on_attach_stdin_end,
+                                                      .on_resize = on_attach_resize,
+                                                      .on_drain = on_attach_drain,
+                                                      .on_close = on_close};
 
 void api_attach(struct api_call *c)
 {

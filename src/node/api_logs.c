@@ -1,6 +1,7 @@
-/* kubectl logs: the files of one attempt, rotated ones first, from a place that fits tail and since, then (follow) whatever is appended
- * until the container has ended. Reading is done in pieces of bounded size on the loop: log files are in the page cache or a disk read
- * away, and a piece is only read when the client has taken the last one. */
+/* kubectl logs: the files of one attempt, rotated ones first, from a place that fits tail and
+ * since, then (follow) whatever is appended until the container has ended. Reading is done in
+ * pieces of bounded size on the loop: log files are in the page cache or a disk read away, and a
+ * piece is only read when the client has taken the last one. */
 #include "node/api.h"
 
 #include <fcntl.h>
@@ -11,9 +12,9 @@
 #include "node/fsutil.h"
 #include "node/log.h"
 
-#define PIECE_BYTES   65536
-#define FILES_MAX     64
-#define POLL          (100 * NSEC_PER_MSEC)
+#define PIECE_BYTES    65536
+#define FILES_MAX      64
+#define POLL           (100 * NSEC_PER_MSEC)
 #define LINE_BYTES_MAX (1 << 20) /* conmon's records are at most 8 KB of text */
 
 struct log_reader {
@@ -240,7 +241,8 @@ static void list_files(struct log_reader *l)
     l->files[l->n_files++] = xstrdup(l->path);
 }
 
-/* Opens the file in which the last n lines begin, at that place; with fewer lines than that everything is shown. */
+/* Opens the file in which the last n lines begin, at that place; with fewer lines than that
+ * everything is shown. */
 static void seek_tail(struct log_reader *l, uint64_t n)
 {
     for (unsigned i = l->n_files; i-- > 0;) {
@@ -297,12 +299,13 @@ void api_logs(struct api_call *c)
     bool previous = api_query_bool(c->req, "previous");
     unsigned attempt = previous ? ctr->rec.attempt - 1 : ctr->rec.attempt;
     if (previous && ctr->rec.attempt < 2) {
-        api_fail(c->req, 400, "previous terminated container \"%s\" in pod \"%s\" not found", ctr->name, ctr->pod->name);
+        api_fail(c->req, 400, "previous terminated container \"%s\" in pod \"%s\" not found",
+                 ctr->name, ctr->pod->name);
         return;
     }
     if (ctr->rec.attempt == 0) {
-        api_fail(c->req, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", ctr->name, ctr->pod->name,
-                 ctr->why ? ctr->why : "ContainerCreating");
+        api_fail(c->req, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", ctr->name,
+                 ctr->pod->name, ctr->why ? ctr->why : "ContainerCreating");
         return;
     }
     struct log_reader *l = NEW(struct log_reader);

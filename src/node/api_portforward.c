@@ -1,9 +1,10 @@
-/* kubectl port-forward into a pod: each forwarded connection is a TCP connection made inside the pod's network namespace (to its
- * loopback, so what listens on 127.0.0.1 is reached). Two protocols:
- *   SPDY "portforward.k8s.io": per connection two streams with the same requestid, "data" and "error", their port in a header.
- *   WebSocket "v4.channel.k8s.io"/"portforward.k8s.io" family: per port two channels 2i (data) and 2i+1 (error), each opened by the
- *   server with the port as two little-endian bytes; ports in the query. kubectl 1.31+ tunnels SPDY in WebSocket at the API server, which
- *   unpacks it. */
+/* kubectl port-forward into a pod: each forwarded connection is a TCP connection made inside the
+ * pod's network namespace (to its loopback, so what listens on 127.0.0.1 is reached). Two
+ * protocols: SPDY "portforward.k8s.io": per connection two streams with the same requestid, "data"
+ * and "error", their port in a header. WebSocket "v4.channel.k8s.io"/"portforward.k8s.io" family:
+ * per port two channels 2i (data) and 2i+1 (error), each opened by the server with the port as two
+ * little-endian bytes; ports in the query. kubectl 1.31+ tunnels SPDY in WebSocket at the API
+ * server, which unpacks it. */
 #include "node/api.h"
 
 #include <arpa/inet.h>
@@ -153,15 +154,18 @@ static void on_tcp_drain(void *arg)
         ws_pause(c->f->ws, false);
 }
 
-static const struct rt_stream_handler tcp_handler = {
-    .on_data = on_tcp_data, .on_eof = on_tcp_eof, .on_error = on_tcp_error, .on_drain = on_tcp_drain};
+static const struct rt_stream_handler tcp_handler = {.on_data = on_tcp_data,
+                                                     .on_eof = on_tcp_eof,
+                                                     .on_error = on_tcp_error,
+                                                     .on_drain = on_tcp_drain};
 
 static void on_connected(void *arg, struct rt_stream *s, int err)
 {
     struct forwarded *c = arg;
     c->connecting = NULL;
     if (!s) {
-        struct fs_path text = fs_path("failed to connect to localhost:%u inside the pod: %s", c->port, strerror(-err));
+        struct fs_path text = fs_path("failed to connect to localhost:%u inside the pod: %s",
+                                      c->port, strerror(-err));
         send_error(c, text.s);
         conn_end(c);
         return;
@@ -238,10 +242,12 @@ static void on_open_task(void *arg)
             conn_start(c);
 }
 
-static int on_spdy_open(struct spdy *s, struct spdy_stream *st, const struct http_header *h, size_t n, void *arg)
+static int on_spdy_open(struct spdy *s, struct spdy_stream *st, const struct http_header *h,
+                        size_t n, void *arg)
 {
     struct forward *f = arg;
-    struct str type = http_header_get(h, n, STR("streamtype")), port = http_header_get(h, n, STR("port"));
+    struct str type = http_header_get(h, n, STR("streamtype")),
+               port = http_header_get(h, n, STR("port"));
     struct str id = http_header_get(h, n, STR("requestid"));
     int64_t v;
     bool data = str_is(type, "data");
@@ -315,9 +321,12 @@ static void on_spdy_close(struct spdy *s, int err, void *arg)
     forward_free(arg);
 }
 
-static const struct spdy_callbacks spdy_cb = {
-    .on_open = on_spdy_open, .on_data = on_spdy_data, .on_fin = on_spdy_fin, .on_drain = on_spdy_drain,
-    .on_stream_close = on_spdy_stream_close, .on_close = on_spdy_close};
+static const struct spdy_callbacks spdy_cb = {.on_open = on_spdy_open,
+                                              .on_data = on_spdy_data,
+                                              .on_fin = on_spdy_fin,
+                                              .on_drain = on_spdy_drain,
+                                              .on_stream_close = on_spdy_stream_close,
+                                              .on_close = on_spdy_close};
 
 /* ---- WebSocket ---- */
 
@@ -351,7 +360,8 @@ static void on_ws_close(struct ws *ws, int code, struct str reason, int err, voi
     forward_free(arg);
 }
 
-static const struct ws_callbacks ws_cb = {.on_message = on_ws_message, .on_drain = on_ws_drain, .on_close = on_ws_close};
+static const struct ws_callbacks ws_cb = {
+    .on_message = on_ws_message, .on_drain = on_ws_drain, .on_close = on_ws_close};
 
 static void on_ws_open(void *arg)
 {
@@ -394,7 +404,8 @@ static bool parse_ports(struct api_call *c, struct forward *f)
 void api_port_forward(struct api_call *c)
 {
     static const char *const spdy_names[] = {"portforward.k8s.io"};
-    static const char *const ws_names[] = {"v4.channel.k8s.io", "portforward.k8s.io", "channel.k8s.io"};
+    static const char *const ws_names[] = {"v4.channel.k8s.io", "portforward.k8s.io",
+                                           "channel.k8s.io"};
     struct pod *p = api_find_pod(c);
     if (!p)
         return;
@@ -404,7 +415,9 @@ void api_port_forward(struct api_call *c)
         return;
     }
     if (p->sm.state != POD_RUNNING) {
-        api_fail(c->req, 400, "unable to forward port because pod is not running. Current status=%.*s", STR_ARG(pod_phase(p)));
+        api_fail(c->req, 400,
+                 "unable to forward port because pod is not running. Current status=%.*s",
+                 STR_ARG(pod_phase(p)));
         return;
     }
     struct forward *f = NEW(struct forward);
@@ -424,8 +437,10 @@ void api_port_forward(struct api_call *c)
         if (f->ws)
             rt_task_schedule(&f->open_task);
     } else {
-        struct spdy_opts o = {.stream_queue_bytes_max = 8 << 20, .streams_max = 2 * CONNECTIONS_MAX};
-        f->spdy = spdy_accept(c->req, spdy_names, ARRAY_LEN(spdy_names), &o, &spdy_cb, f, &protocol);
+        struct spdy_opts o = {.stream_queue_bytes_max = 8 << 20,
+                              .streams_max = 2 * CONNECTIONS_MAX};
+        f->spdy =
+            spdy_accept(c->req, spdy_names, ARRAY_LEN(spdy_names), &o, &spdy_cb, f, &protocol);
     }
     if (!f->ws && !f->spdy)
         forward_free(f);

@@ -1,4 +1,5 @@
-/* /stats/summary and /metrics/resource: processor time and memory of the node, its pods and containers, read from the cgroups when asked. */
+/* /stats/summary and /metrics/resource: processor time and memory of the node, its pods and
+ * containers, read from the cgroups when asked. */
 #include "node/api.h"
 
 #include "node/fsutil.h"
@@ -37,7 +38,8 @@ static void write_pod(struct pod *p, const char *time, struct jw *w)
     jw_key_open(w, "containers", '[');
     for (unsigned i = 0; i < p->n_ctrs; i++) {
         struct ctr *c = p->ctrs[i];
-        if (ctr_state(c) != CTR_RUNNING || cgroup_read_usage(&n->cgroups, fs_path("%s/%s", p->cgroup, c->id).s, &u) < 0)
+        if (ctr_state(c) != CTR_RUNNING ||
+            cgroup_read_usage(&n->cgroups, fs_path("%s/%s", p->cgroup, c->id).s, &u) < 0)
             continue;
         jw_open(w, '{');
         jw_key_z(w, "name", c->name);
@@ -89,12 +91,16 @@ void api_metrics_resource(struct api_call *c)
         api_fail(c->req, 404, "404 page not found");
         return;
     }
-    buf_add_lit(&b, "# TYPE node_cpu_usage_seconds_total counter\n# TYPE node_memory_working_set_bytes gauge\n"
-                    "# TYPE container_cpu_usage_seconds_total counter\n# TYPE container_memory_working_set_bytes gauge\n"
-                    "# TYPE pod_cpu_usage_seconds_total counter\n# TYPE pod_memory_working_set_bytes gauge\n");
+    buf_add_lit(
+        &b,
+        "# TYPE node_cpu_usage_seconds_total counter\n# TYPE node_memory_working_set_bytes gauge\n"
+        "# TYPE container_cpu_usage_seconds_total counter\n# TYPE "
+        "container_memory_working_set_bytes gauge\n"
+        "# TYPE pod_cpu_usage_seconds_total counter\n# TYPE pod_memory_working_set_bytes gauge\n");
     if (cgroup_read_usage(&n->cgroups, "", &u) == 0) {
         buf_printf(&b, "node_cpu_usage_seconds_total %.9g\n", (double)u.cpu_nsec / 1e9);
-        buf_printf(&b, "node_memory_working_set_bytes %llu\n", (unsigned long long)u.working_set_bytes);
+        buf_printf(&b, "node_memory_working_set_bytes %llu\n",
+                   (unsigned long long)u.working_set_bytes);
     }
     for (struct map_slot *s = NULL; (s = map_next(&n->pods, s));) {
         struct pod *p = s->value;
@@ -106,9 +112,11 @@ void api_metrics_resource(struct api_call *c)
         sample(&b, "pod_memory_working_set_bytes", labels, (double)u.working_set_bytes);
         for (unsigned i = 0; i < p->n_ctrs; i++) {
             struct ctr *k = p->ctrs[i];
-            if (ctr_state(k) != CTR_RUNNING || cgroup_read_usage(&n->cgroups, fs_path("%s/%s", p->cgroup, k->id).s, &u) < 0)
+            if (ctr_state(k) != CTR_RUNNING ||
+                cgroup_read_usage(&n->cgroups, fs_path("%s/%s", p->cgroup, k->id).s, &u) < 0)
                 continue;
-            snprintf(labels, sizeof(labels), "container=\"%s\",namespace=\"%s\",pod=\"%s\"", k->name, p->ns, p->name);
+            snprintf(labels, sizeof(labels), "container=\"%s\",namespace=\"%s\",pod=\"%s\"",
+                     k->name, p->ns, p->name);
             sample(&b, "container_cpu_usage_seconds_total", labels, (double)u.cpu_nsec / 1e9);
             sample(&b, "container_memory_working_set_bytes", labels, (double)u.working_set_bytes);
         }

@@ -1,5 +1,5 @@
-/* One vocabulary over two kernels' worth of cgroups. v1 keeps a directory per controller, so every operation is
- * a loop over controllers; v2 is the same loop of length one with other file names. */
+/* One vocabulary over two kernels' worth of cgroups. v1 keeps a directory per controller, so every
+ * operation is a loop over controllers; v2 is the same loop of length one with other file names. */
 #include "node/cgroup.h"
 
 #include <dirent.h>
@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "node/fsutil.h"
 
-#define ROOT "/sys/fs/cgroup"
+#define ROOT        "/sys/fs/cgroup"
 #define KILL_ROUNDS 100 /* of 10 ms */
 
 static struct fs_path dir_of(const struct cgroups *c, unsigned i, const char *path)
@@ -23,7 +23,8 @@ static struct fs_path dir_of(const struct cgroups *c, unsigned i, const char *pa
 static int find_controller(void *arg, const char *name, unsigned char type)
 {
     struct cgroups *c = arg;
-    /* "cpu" may be a link to "cpu,cpuacct"; the links are what names go by, the joint directory is skipped */
+    /* "cpu" may be a link to "cpu,cpuacct"; the links are what names go by, the joint directory is
+     * skipped */
     if (type == DT_REG || strchr(name, ',') || strcmp(name, "unified") == 0)
         return 0;
     struct fs_path probe = fs_path(ROOT "/%s/cgroup.procs", name);
@@ -81,7 +82,8 @@ int cgroups_init(struct cgroups *c, const char *data_dir, struct error *err)
     if (r < 0)
         return r;
     if (c->layout == CGROUP_LAYOUT_HYBRID)
-        return error_set(err, REASON_INTERNAL, "hybrid cgroup layout: the agent has no mount namespace of its own");
+        return error_set(err, REASON_INTERNAL,
+                         "hybrid cgroup layout: the agent has no mount namespace of its own");
     if (c->layout == CGROUP_LAYOUT_V1) {
         r = fs_each(ROOT, find_controller, c);
         if (r < 0)
@@ -104,7 +106,8 @@ uint64_t cgroup_weight_of_shares(uint64_t shares)
     return 1 + (shares - 2) * 9999 / 262142;
 }
 
-static int set_v1(const struct cgroups *c, const char *path, const char *controller, const char *file, int64_t v)
+static int set_v1(const struct cgroups *c, const char *path, const char *controller,
+                  const char *file, int64_t v)
 {
     if (v == 0)
         return 0;
@@ -121,11 +124,13 @@ static int update_v2(const struct cgroups *c, const char *path, const struct cgr
     char text[64];
     int r = 0, one;
     if (l->cpu_shares > 0) {
-        snprintf(text, sizeof(text), "%llu", (unsigned long long)cgroup_weight_of_shares((uint64_t)l->cpu_shares));
+        snprintf(text, sizeof(text), "%llu",
+                 (unsigned long long)cgroup_weight_of_shares((uint64_t)l->cpu_shares));
         r = write_file(d.s, "cpu.weight", text);
     }
     if (l->cpu_quota_us > 0) {
-        snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota_us, (long long)l->cpu_period_us);
+        snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota_us,
+                 (long long)l->cpu_period_us);
         if ((one = write_file(d.s, "cpu.max", text)) < 0)
             r = one;
     }
@@ -160,7 +165,8 @@ int cgroup_update(const struct cgroups *c, const char *path, const struct cgroup
     return r;
 }
 
-int cgroup_make(const struct cgroups *c, const char *path, const struct cgroup_limits *l, struct error *err)
+int cgroup_make(const struct cgroups *c, const char *path, const struct cgroup_limits *l,
+                struct error *err)
 {
     int r = make_dirs(c, path);
     if (r == 0 && c->layout == CGROUP_LAYOUT_V2)
@@ -198,7 +204,8 @@ int cgroup_kill(const struct cgroups *c, const char *path)
 {
     if (c->layout == CGROUP_LAYOUT_V2)
         return kill_tree(dir_of(c, 0, path).s, 0);
-    /* A process is in the same place of every controller crun was given; pids is the leanest one. */
+    /* A process is in the same place of every controller crun was given; pids is the leanest one.
+     */
     for (unsigned i = 0; i < c->n_controllers; i++)
         if (strcmp(c->controllers[i], "pids") == 0 || i + 1 == c->n_controllers)
             return kill_tree(dir_of(c, i, path).s, 0);
@@ -282,8 +289,9 @@ int cgroup_read_usage(const struct cgroups *c, const char *path, struct cgroup_u
     u.pids = read_u64(pids.s, "pids.current");
     if (fs_read(fs_path("%s/memory.stat", mem.s).s, 65536, &b) == 0) {
         struct str text = buf_str(&b);
-        u.working_set_bytes = usage_without(
-            u.memory_bytes, stat_value(text, v2 ? STR("inactive_file") : STR("total_inactive_file")));
+        u.working_set_bytes =
+            usage_without(u.memory_bytes,
+                          stat_value(text, v2 ? STR("inactive_file") : STR("total_inactive_file")));
         u.rss_bytes = stat_value(text, v2 ? STR("anon") : STR("total_rss"));
     }
     buf_clear(&b);

@@ -1,5 +1,6 @@
-/* The way of one container from "should run" to "runs". ctr_want() looks at the state and starts the next step; each step
- * ends in a callback that moves the state and kicks the pod, so that the pod decides anew what is to be done. */
+/* The way of one container from "should run" to "runs". ctr_want() looks at the state and starts
+ * the next step; each step ends in a callback that moves the state and kicks the pod, so that the
+ * pod decides anew what is to be done. */
 #include "node/agent.h"
 
 #include "base/mem.h"
@@ -12,13 +13,16 @@
 #define CONFIG_BACKOFF_MIN (2 * NSEC_PER_SEC)
 #define CONFIG_BACKOFF_MAX (60 * NSEC_PER_SEC)
 /* ErrImagePull is shown so long, then ImagePullBackOff. */
-#define PULL_ERROR_SHOWN   (2 * NSEC_PER_SEC)
+#define PULL_ERROR_SHOWN (2 * NSEC_PER_SEC)
 
 const struct sm_state ctr_states[_CTR_STATE_MAX] = {
-    [CTR_WAITING] = {"waiting", SM_INITIAL, SM_TO(CTR_PULLING) | SM_TO(CTR_PREPARING) | SM_TO(CTR_WAITING) |
-                     SM_TO(CTR_RUNNING) | SM_TO(CTR_STARTING) | SM_TO(CTR_EXITED) | SM_TO(CTR_EXITING)},
+    [CTR_WAITING] = {"waiting", SM_INITIAL,
+                     SM_TO(CTR_PULLING) | SM_TO(CTR_PREPARING) | SM_TO(CTR_WAITING) |
+                         SM_TO(CTR_RUNNING) | SM_TO(CTR_STARTING) | SM_TO(CTR_EXITED) |
+                         SM_TO(CTR_EXITING)},
     [CTR_PULLING] = {"pulling", 0, SM_TO(CTR_WAITING) | SM_TO(CTR_EXITED)},
-    [CTR_PREPARING] = {"preparing", 0, SM_TO(CTR_CREATING) | SM_TO(CTR_WAITING) | SM_TO(CTR_EXITING)},
+    [CTR_PREPARING] = {"preparing", 0,
+                       SM_TO(CTR_CREATING) | SM_TO(CTR_WAITING) | SM_TO(CTR_EXITING)},
     [CTR_CREATING] = {"creating", 0, SM_TO(CTR_STARTING) | SM_TO(CTR_EXITING)},
     [CTR_STARTING] = {"starting", 0, SM_TO(CTR_RUNNING) | SM_TO(CTR_EXITING)},
     [CTR_RUNNING] = {"running", 0, SM_TO(CTR_STOPPING) | SM_TO(CTR_EXITING)},
@@ -33,10 +37,13 @@ static void on_timer(void *arg)
     pod_kick(c->pod);
 }
 
-static const struct api_container *spec_at(const struct api_pod *pod, enum ctr_kind kind, unsigned index)
+static const struct api_container *spec_at(const struct api_pod *pod, enum ctr_kind kind,
+                                           unsigned index)
 {
-    /* The common part of an ephemeral container has the very fields of a container, in their order. */
-    static_assert(sizeof(struct api_ephemeral_container_common) == sizeof(struct api_container), "same fields");
+    /* The common part of an ephemeral container has the very fields of a container, in their order.
+     */
+    static_assert(sizeof(struct api_ephemeral_container_common) == sizeof(struct api_container),
+                  "same fields");
     switch (kind) {
     case CTR_INIT:
     case CTR_SIDECAR:
@@ -45,7 +52,8 @@ static const struct api_container *spec_at(const struct api_pod *pod, enum ctr_k
         return index < pod->spec.n_containers ? &pod->spec.containers[index] : NULL;
     case CTR_EPHEMERAL:
         return index < pod->spec.n_ephemeral_containers
-                   ? (const struct api_container *)&pod->spec.ephemeral_containers[index].ephemeral_container_common
+                   ? (const struct api_container *)&pod->spec.ephemeral_containers[index]
+                         .ephemeral_container_common
                    : NULL;
     }
     return NULL;
@@ -67,7 +75,8 @@ struct ctr *ctr_new(struct pod *p, enum ctr_kind kind, unsigned index)
     const struct api_container *s = spec_at(pod_msg(p), kind, index);
     c->name = str_dup(s->name);
     c->dir = xasprintf("%s/c/%s", p->dir, c->name);
-    sm_init(&c->sm, ctr_states, _CTR_STATE_MAX, CTR_WAITING, "container", hash_fnv1a64(c->dir, strlen(c->dir)));
+    sm_init(&c->sm, ctr_states, _CTR_STATE_MAX, CTR_WAITING, "container",
+            hash_fnv1a64(c->dir, strlen(c->dir)));
     rt_timer_init(&c->timer, p->node->rt, on_timer, c);
     return c;
 }
@@ -163,12 +172,14 @@ static bool gather_auths(struct ctr *c, struct image_auths *auths)
     const struct api_pod *pod = pod_msg(c->pod);
     for (uint32_t i = 0; i < pod->spec.n_image_pull_secrets; i++) {
         struct object *o;
-        int r = sources_get(c->pod->node->sources, KIND_SECRET, str_z(c->pod->ns), pod->spec.image_pull_secrets[i].name, &o);
+        int r = sources_get(c->pod->node->sources, KIND_SECRET, str_z(c->pod->ns),
+                            pod->spec.image_pull_secrets[i].name, &o);
         if (r == -EAGAIN)
             return false;
         if (r <= 0) {
             event_ctr(c, EVENT_WARNING, "FailedToRetrieveImagePullSecret",
-                      "Unable to retrieve some image pull secrets (%.*s); attempting to pull the image may not succeed.",
+                      "Unable to retrieve some image pull secrets (%.*s); attempting to pull the "
+                      "image may not succeed.",
                       STR_ARG(pod->spec.image_pull_secrets[i].name));
             continue;
         }
@@ -183,7 +194,8 @@ static bool gather_auths(struct ctr *c, struct image_auths *auths)
     return true;
 }
 
-/* An image_ensure under way outlives its container when that is freed: it finds its way back by uid and name. */
+/* An image_ensure under way outlives its container when that is freed: it finds its way back by uid
+ * and name. */
 struct pull {
     struct node *node;
     char *uid, *name;
@@ -202,7 +214,8 @@ static void on_pull_progress(void *arg, const struct image_progress *progress)
     struct ctr *c = pull->told ? NULL : pull_ctr(pull);
     pull->told = true;
     if (c)
-        event_ctr(c, EVENT_NORMAL, "Pulling", "Pulling image \"%.*s\"", STR_ARG(ctr_spec(c)->image));
+        event_ctr(c, EVENT_NORMAL, "Pulling", "Pulling image \"%.*s\"",
+                  STR_ARG(ctr_spec(c)->image));
 }
 
 static void image_failed(struct ctr *c, const struct image_result *r)
@@ -211,10 +224,13 @@ static void image_failed(struct ctr *c, const struct image_result *r)
     const char *reason = image_failure_reason(r->failure);
     struct str message = r->err ? r->err->message : STR("unknown error");
     struct str image = ctr_spec(c)->image;
-    c->pull_backoff = c->pull_backoff ? MIN(c->pull_backoff * 2, PULL_BACKOFF_MAX) : PULL_BACKOFF_MIN;
+    c->pull_backoff =
+        c->pull_backoff ? MIN(c->pull_backoff * 2, PULL_BACKOFF_MAX) : PULL_BACKOFF_MIN;
     c->not_before = now + c->pull_backoff;
-    c->image_failed = r->failure == IMAGE_FAILURE_PULL || r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE;
-    event_ctr(c, EVENT_WARNING, "Failed", "Failed to pull image \"%.*s\": %.*s", STR_ARG(image), STR_ARG(message));
+    c->image_failed =
+        r->failure == IMAGE_FAILURE_PULL || r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE;
+    event_ctr(c, EVENT_WARNING, "Failed", "Failed to pull image \"%.*s\": %.*s", STR_ARG(image),
+              STR_ARG(message));
     event_ctr(c, EVENT_WARNING, "Failed", "Error: %s", reason);
     char *text = xasprintf("%.*s", STR_ARG(message));
     ctr_wait(c, r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE ? "ErrImagePull" : reason, text);
@@ -240,12 +256,16 @@ static void on_image(void *arg, const struct image_result *r)
             set_text(&c->rec.stop_signal, r->image->config.stop_signal);
             if (r->pulled)
                 event_ctr(c, EVENT_NORMAL, "Pulled",
-                          "Successfully pulled image \"%.*s\" in %.3gs. Image size: %llu bytes.", STR_ARG(image),
-                          (double)r->took / 1e9, (unsigned long long)r->image->size_bytes);
+                          "Successfully pulled image \"%.*s\" in %.3gs. Image size: %llu bytes.",
+                          STR_ARG(image), (double)r->took / 1e9,
+                          (unsigned long long)r->image->size_bytes);
             else
-                event_ctr(c, EVENT_NORMAL, "Pulled", "Container image \"%.*s\" already present on machine",
-                          STR_ARG(image));
-            ctr_wait(c, pod_msg(c->pod)->spec.n_init_containers ? "PodInitializing" : "ContainerCreating", NULL);
+                event_ctr(c, EVENT_NORMAL, "Pulled",
+                          "Container image \"%.*s\" already present on machine", STR_ARG(image));
+            ctr_wait(c,
+                     pod_msg(c->pod)->spec.n_init_containers ? "PodInitializing"
+                                                             : "ContainerCreating",
+                     NULL);
         } else {
             image_failed(c, r);
         }
@@ -276,7 +296,8 @@ static bool get_image(struct ctr *c)
     if (policy == IMAGE_PULL_ALWAYS)
         on_pull_progress(pull, NULL);
     struct fs_path holder = fs_path("%s.%s", c->pod->uid, c->name);
-    image_ensure(c->pod->node->images, s->image, policy, &auths, str_z(holder.s), on_pull_progress, on_image, pull);
+    image_ensure(c->pod->node->images, s->image, policy, &auths, str_z(holder.s), on_pull_progress,
+                 on_image, pull);
     image_auths_fini(&auths);
     return true;
 }
@@ -358,7 +379,8 @@ static void on_prepared(struct ctr *c, int r, const struct error *err)
     if (ctr_state(c) != CTR_PREPARING)
         return;
     if (r < 0) {
-        c->config_backoff = c->config_backoff ? MIN(c->config_backoff * 2, CONFIG_BACKOFF_MAX) : CONFIG_BACKOFF_MIN;
+        c->config_backoff =
+            c->config_backoff ? MIN(c->config_backoff * 2, CONFIG_BACKOFF_MAX) : CONFIG_BACKOFF_MIN;
         c->not_before = now + c->config_backoff;
         char *text = str_dup(err->message);
         if (r != -EAGAIN)
@@ -383,7 +405,11 @@ static void on_prepared(struct ctr *c, int r, const struct error *err)
     struct node *n = c->pod->node;
     struct fs_path bundle = ctr_bundle(c), log = ctr_log_path(c, c->rec.attempt);
     struct runtime_create o = {
-        .id = c->id, .bundle = bundle.s, .log_path = log.s, .tty = s->tty, .stdin_open = s->stdin,
+        .id = c->id,
+        .bundle = bundle.s,
+        .log_path = log.s,
+        .tty = s->tty,
+        .stdin_open = s->stdin,
         .stdin_once = s->stdin_once,
     };
     char *arg = xmalloc(sizeof(n) + sizeof(c->id));
@@ -427,11 +453,13 @@ void ctr_want(struct ctr *c)
     if (ctr_is_busy(c))
         return;
     if (c->not_before > now) {
-        if (c->image_failed && c->not_before - now <= c->pull_backoff - PULL_ERROR_SHOWN && c->why &&
-            strcmp(c->why, "ErrImagePull") == 0) {
-            char *text = xasprintf("Back-off pulling image \"%.*s\": ErrImagePull: %s", STR_ARG(ctr_spec(c)->image),
-                                   c->why_message ? c->why_message : "");
-            event_ctr(c, EVENT_NORMAL, "BackOff", "Back-off pulling image \"%.*s\"", STR_ARG(ctr_spec(c)->image));
+        if (c->image_failed && c->not_before - now <= c->pull_backoff - PULL_ERROR_SHOWN &&
+            c->why && strcmp(c->why, "ErrImagePull") == 0) {
+            char *text =
+                xasprintf("Back-off pulling image \"%.*s\": ErrImagePull: %s",
+                          STR_ARG(ctr_spec(c)->image), c->why_message ? c->why_message : "");
+            event_ctr(c, EVENT_NORMAL, "BackOff", "Back-off pulling image \"%.*s\"",
+                      STR_ARG(ctr_spec(c)->image));
             event_ctr(c, EVENT_WARNING, "Failed", "Error: ImagePullBackOff");
             ctr_wait(c, "ImagePullBackOff", text);
             free(text);
@@ -458,7 +486,8 @@ static void on_post_start(void *arg, enum action_result r, struct str output)
     if (ctr_state(c) != CTR_RUNNING)
         return;
     if (r == ACTION_FAILED || r == ACTION_ERROR) {
-        event_ctr(c, EVENT_WARNING, "FailedPostStartHook", "PostStartHook failed: %.*s", STR_ARG(output));
+        event_ctr(c, EVENT_WARNING, "FailedPostStartHook", "PostStartHook failed: %.*s",
+                  STR_ARG(output));
         ctr_stop(c, pod_grace_s(c->pod), NULL, "PostStartHook failed", true);
         return;
     }
@@ -473,7 +502,8 @@ static void recall_ready(struct ctr *c)
     const struct api_pod_status *s = &pod_msg(c->pod)->status;
     struct fs_path id = fs_path("davit://%s", c->id);
     for (int k = 0; k < 2; k++) {
-        const struct api_container_status *v = k ? s->init_container_statuses : s->container_statuses;
+        const struct api_container_status *v =
+            k ? s->init_container_statuses : s->container_statuses;
         uint32_t n = k ? s->n_init_container_statuses : s->n_container_statuses;
         for (uint32_t i = 0; i < n; i++)
             if (str_eqz(v[i].name, c->name) && str_eqz(v[i].container_id, id.s))
@@ -504,7 +534,10 @@ void ctr_became_running(struct ctr *c, bool adopted)
     }
     const struct api_lifecycle_handler *h = s->lifecycle ? s->lifecycle->post_start : NULL;
     if (h && !c->rec.hooked && !adopted) {
-        struct action_opts o = {.exec = h->exec, .http_get = h->http_get, .tcp_socket = h->tcp_socket, .sleep = h->sleep};
+        struct action_opts o = {.exec = h->exec,
+                                .http_get = h->http_get,
+                                .tcp_socket = h->tcp_socket,
+                                .sleep = h->sleep};
         c->hook_running = true;
         c->hook = action_start(c, &o, on_post_start, c);
     } else {

@@ -1,6 +1,7 @@
-/* Between "the image is here" and "conmon may start": the root file system is mounted, users and paths are looked up
- * in it, every mount is resolved to a host path that the container cannot redirect, and config.json is written. What
- * needs the caches (environment) is gathered on the loop first; the rest is one job on the pool. */
+/* Between "the image is here" and "conmon may start": the root file system is mounted, users and
+ * paths are looked up in it, every mount is resolved to a host path that the container cannot
+ * redirect, and config.json is written. What needs the caches (environment) is gathered on the loop
+ * first; the rest is one job on the pool. */
 #include "node/agent.h"
 
 #include <fcntl.h>
@@ -15,10 +16,10 @@
 #include "node/spec.h"
 #include "sys/fs.h"
 
-#define MOUNTS_MAX         256
-#define CONFIG_BYTES_MAX   (8u << 20)
-#define SECCOMP_BYTES_MAX  (1u << 20)
-#define TERMINATION_LOG    "term"
+#define MOUNTS_MAX        256
+#define CONFIG_BYTES_MAX  (8u << 20)
+#define SECCOMP_BYTES_MAX (1u << 20)
+#define TERMINATION_LOG   "term"
 
 struct prepare {
     struct rt_work work;
@@ -89,7 +90,8 @@ static int build_env(struct ctr *c, struct prepare *p)
     }
     if (!api_service && n->opts.service_host) {
         env_set(&services, STR("KUBERNETES_SERVICE_HOST"), str_z(n->opts.service_host));
-        env_set(&services, STR("KUBERNETES_SERVICE_PORT"), arena_printf(&p->arena, "%u", n->opts.service_port));
+        env_set(&services, STR("KUBERNETES_SERVICE_PORT"),
+                arena_printf(&p->arena, "%u", n->opts.service_port));
         env_set(&services, STR("KUBERNETES_SERVICE_PORT_HTTPS"),
                 arena_printf(&p->arena, "%u", n->opts.service_port));
     }
@@ -97,7 +99,8 @@ static int build_env(struct ctr *c, struct prepare *p)
     int r = env_build(&ctx, p->container, &services, &p->env, &skipped, &p->err);
     if (r == 0 && skipped.n)
         event_ctr(c, EVENT_WARNING, "InvalidEnvironmentVariableNames",
-                  "Keys [%.*s] were skipped since they are considered invalid environment variable names.",
+                  "Keys [%.*s] were skipped since they are considered invalid environment variable "
+                  "names.",
                   STR_ARG(buf_str(&skipped)));
     buf_fini(&skipped);
     return r;
@@ -105,11 +108,13 @@ static int build_env(struct ctr *c, struct prepare *p)
 
 /* ---- on the pool: mounts ---- */
 
-static int add_mount(struct prepare *p, const char *source, struct str dest, bool read_only, const char *propagation)
+static int add_mount(struct prepare *p, const char *source, struct str dest, bool read_only,
+                     const char *propagation)
 {
     if (p->n_mounts == MOUNTS_MAX)
         return error_set(&p->err, REASON_BAD_REQUEST, "more than %d mounts", MOUNTS_MAX);
-    struct str abs = dest.n && dest.p[0] == '/' ? dest : arena_printf(&p->arena, "/%.*s", STR_ARG(dest));
+    struct str abs =
+        dest.n && dest.p[0] == '/' ? dest : arena_printf(&p->arena, "/%.*s", STR_ARG(dest));
     p->mounts[p->n_mounts++] = (struct spec_mount){
         .source = arena_cstr(&p->arena, str_z(source)),
         .dest = arena_cstr(&p->arena, abs),
@@ -148,14 +153,18 @@ static int open_sub_path(const char *root, struct str sub, int *ret_fd)
             char *base = slash ? slash + 1 : path.s;
             if (*base) {
                 char head[FS_PATH_MAX];
-                snprintf(head, sizeof(head), "%.*s", slash ? (int)(slash - path.s) : 1, slash ? path.s : ".");
-                int parent = sys_open_in_root(dir, *head ? head : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+                snprintf(head, sizeof(head), "%.*s", slash ? (int)(slash - path.s) : 1,
+                         slash ? path.s : ".");
+                int parent =
+                    sys_open_in_root(dir, *head ? head : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
                 if (parent < 0)
                     return parent;
                 /* as open as the volume is; the umask would take away from it */
                 bool made = mkdirat(parent, base, 0755) == 0;
                 int r = !made && errno != EEXIST ? -errno : 0;
-                int new = made ? openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+                int new =
+                    made ? openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                         : -1;
                 if (made && (new < 0 || fchmod(new, root_st.st_mode & 07777) < 0))
                     r = -errno;
                 if (new >= 0)
@@ -176,9 +185,10 @@ static int open_sub_path(const char *root, struct str sub, int *ret_fd)
     return 0;
 }
 
-/* The place is held by a bind mount made through the descriptor that was checked, so it stays what it was however the
- * pod changes its volume afterwards. */
-static int bind_sub_path(struct prepare *p, const char *root, struct str sub, unsigned i, struct fs_path *ret)
+/* The place is held by a bind mount made through the descriptor that was checked, so it stays what
+ * it was however the pod changes its volume afterwards. */
+static int bind_sub_path(struct prepare *p, const char *root, struct str sub, unsigned i,
+                         struct fs_path *ret)
 {
     CLEANUP(fd_closep) int fd = -1;
     int r = open_sub_path(root, sub, &fd);
@@ -206,7 +216,9 @@ static int bind_sub_path(struct prepare *p, const char *root, struct str sub, un
 
 static const char *propagation_of(struct str s)
 {
-    return str_is(s, "Bidirectional") ? "rshared" : str_is(s, "HostToContainer") ? "rslave" : "rprivate";
+    return str_is(s, "Bidirectional")     ? "rshared"
+           : str_is(s, "HostToContainer") ? "rslave"
+                                          : "rprivate";
 }
 
 static int volume_mounts(struct prepare *p)
@@ -217,7 +229,8 @@ static int volume_mounts(struct prepare *p)
         const struct api_volume_mount *m = &c->volume_mounts[i];
         struct fs_path source;
         if (volume_host_path(pod, p->pod_dir, m->name, &source) < 0)
-            return error_set(&p->err, REASON_BAD_REQUEST, "cannot find volume \"%.*s\" to mount into container \"%.*s\"",
+            return error_set(&p->err, REASON_BAD_REQUEST,
+                             "cannot find volume \"%.*s\" to mount into container \"%.*s\"",
                              STR_ARG(m->name), STR_ARG(c->name));
         struct str sub = m->sub_path;
         if (m->sub_path_expr.n)
@@ -226,7 +239,9 @@ static int volume_mounts(struct prepare *p)
             struct fs_path held;
             int r = bind_sub_path(p, source.s, sub, i, &held);
             if (r < 0)
-                return error_errno(&p->err, -r, "failed to create subPath directory for volumeMount \"%.*s\" of container \"%.*s\"",
+                return error_errno(&p->err, -r,
+                                   "failed to create subPath directory for volumeMount \"%.*s\" of "
+                                   "container \"%.*s\"",
                                    STR_ARG(m->name), STR_ARG(c->name));
             source = held;
         }
@@ -245,15 +260,18 @@ static int own_mounts(struct prepare *p)
     static const char *const etc[] = {"hosts", "hostname", "resolv.conf"};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(etc); i++) {
-        struct fs_path dest = fs_path("/etc/%s", etc[i]), src = fs_path("%s/etc/%s", p->pod_dir, etc[i]);
+        struct fs_path dest = fs_path("/etc/%s", etc[i]),
+                       src = fs_path("%s/etc/%s", p->pod_dir, etc[i]);
         if (!has_dest(p, str_z(dest.s)))
             r = add_mount(p, src.s, str_z(dest.s), false, NULL);
     }
     if (r == 0 && !has_dest(p, STR("/dev/shm")))
-        r = add_mount(p, pod->spec.host_ipc ? "/dev/shm" : fs_path("%s/shm", p->pod_dir).s, STR("/dev/shm"), false, NULL);
+        r = add_mount(p, pod->spec.host_ipc ? "/dev/shm" : fs_path("%s/shm", p->pod_dir).s,
+                      STR("/dev/shm"), false, NULL);
     if (r < 0)
         return r;
-    struct str term = c->termination_message_path.n ? c->termination_message_path : STR("/dev/termination-log");
+    struct str term =
+        c->termination_message_path.n ? c->termination_message_path : STR("/dev/termination-log");
     struct fs_path file = fs_path("%s/" TERMINATION_LOG, p->bundle);
     r = fs_write(file.s, STR(""), 0666);
     if (r == 0 && chmod(file.s, 0666) < 0)
@@ -275,8 +293,8 @@ static int mount_rootfs(struct prepare *p)
         return error_errno(&p->err, -r, "cannot make %s", p->bundle);
     struct fs_path rootfs = fs_path("%s/rootfs", p->bundle), upper = fs_path("%s/upper", p->bundle);
     struct fs_path work = fs_path("%s/work", p->bundle);
-    return sys_overlay_mount(rootfs.s, (const char *const *)p->image->layer_dirs, p->image->n_layers, upper.s, work.s,
-                             &p->err);
+    return sys_overlay_mount(rootfs.s, (const char *const *)p->image->layer_dirs,
+                             p->image->n_layers, upper.s, work.s, &p->err);
 }
 
 /* crun's cwd must exist; images often name one that only exists by convention. */
@@ -310,16 +328,20 @@ static int load_seccomp(struct prepare *p, struct buf *out, const char **ret)
     return 0;
 }
 
-/* Compiling the default profile costs crun a third of a start. It leaves the compiled filter in its state directory; the first
- * container's is kept (ctr_keep_seccomp) and given to the others, by a name that stands for capabilities and crun's binary. */
+/* Compiling the default profile costs crun a third of a start. It leaves the compiled filter in its
+ * state directory; the first container's is kept (ctr_keep_seccomp) and given to the others, by a
+ * name that stands for capabilities and crun's binary. */
 static void load_compiled(struct prepare *p, struct spec_input *in, struct buf *out)
 {
     struct str localhost;
     struct stat st;
-    if (!str_is(spec_seccomp_type(in->pod, in->container, &localhost), "RuntimeDefault") || stat(p->crun, &st) < 0)
+    if (!str_is(spec_seccomp_type(in->pod, in->container, &localhost), "RuntimeDefault") ||
+        stat(p->crun, &st) < 0)
         return;
-    struct fs_path file = fs_path("%s/bpf/%llx-%llx-%llx-%u", p->node_dir, (unsigned long long)in->caps,
-                                  (unsigned long long)st.st_mtim.tv_sec, (unsigned long long)st.st_size, SECCOMP_PROFILE_VERSION);
+    struct fs_path file =
+        fs_path("%s/bpf/%llx-%llx-%llx-%u", p->node_dir, (unsigned long long)in->caps,
+                (unsigned long long)st.st_mtim.tv_sec, (unsigned long long)st.st_size,
+                SECCOMP_PROFILE_VERSION);
     p->bpf_file = arena_cstr(&p->arena, str_z(file.s));
     if (fs_read(file.s, SECCOMP_BYTES_MAX, out) == 0)
         in->seccomp_bpf = buf_str(out);
@@ -347,8 +369,8 @@ static int write_config(struct prepare *p)
     const struct api_container *c = p->container;
     struct fs_path rootfs = fs_path("%s/rootfs", p->bundle);
     struct user user;
-    int r = user_resolve(rootfs.s, str_z(p->image->config.user), c->security_context, pod->spec.security_context,
-                         c->name, &user, &p->err);
+    int r = user_resolve(rootfs.s, str_z(p->image->config.user), c->security_context,
+                         pod->spec.security_context, c->name, &user, &p->err);
     if (r < 0)
         return r;
     struct spec_input in = {
@@ -474,14 +496,16 @@ void ctr_keep_seccomp(struct ctr *c)
         return;
     struct fs_path from = fs_path("%s/%s/seccomp.bpf", c->pod->node->runtime.root, c->id);
     struct fs_path dir = fs_path("%s/bpf", c->pod->node->dir);
-    if (fs_read(from.s, SECCOMP_BYTES_MAX, &b) == 0 && b.n && b.n % 8 == 0 && fs_mkdirs(dir.s, 0700) == 0)
+    if (fs_read(from.s, SECCOMP_BYTES_MAX, &b) == 0 && b.n && b.n % 8 == 0 &&
+        fs_mkdirs(dir.s, 0700) == 0)
         (void)!fs_write_atomic(c->bpf_file, buf_str(&b), 0600);
     buf_fini(&b);
 }
 
 /* ---- exec ---- */
 
-int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool tty, const char *path, struct error *err)
+int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool tty,
+                     const char *path, struct error *err)
 {
     struct buf text = {0}, out = {0};
     struct arena a = {0};
@@ -502,8 +526,7 @@ int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool 
         json_set(process, STR("terminal"), json_new_bool(&a, tty));
         bool has_term = false;
         if (env)
-            json_for_each(e, env)
-                has_term |= e->type == JSON_STR && str_starts(e->s, STR("TERM="));
+            json_for_each(e, env) has_term |= e->type == JSON_STR && str_starts(e->s, STR("TERM="));
         if (tty && env && !has_term)
             json_push(env, json_new_str(&a, STR("TERM=xterm")));
         json_print(process, &out);
@@ -517,8 +540,9 @@ int ctr_exec_process(struct ctr *c, const struct str *argv, size_t n_argv, bool 
     return r;
 }
 
-struct runtime_exec *ctr_exec(struct ctr *c, const struct str *argv, size_t n_argv, bool tty, bool stdin_open,
-                              const struct runtime_exec_callbacks *cb, void *arg, struct error *err)
+struct runtime_exec *ctr_exec(struct ctr *c, const struct str *argv, size_t n_argv, bool tty,
+                              bool stdin_open, const struct runtime_exec_callbacks *cb, void *arg,
+                              struct error *err)
 {
     struct node *n = c->pod->node;
     struct fs_path dir = fs_path("%s/x/%llu", n->run_dir, (unsigned long long)++n->next_exec);

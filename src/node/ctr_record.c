@@ -1,5 +1,6 @@
-/* POD/c/NAME/record.json: what must be known of a container after our death. It is written before each step it
- * announces, so the next agent sees at most one step more than was done, never one less:
+/* POD/c/NAME/record.json: what must be known of a container after our death. It is written before
+ * each step it announces, so the next agent sees at most one step more than was done, never one
+ * less:
  *
  *   preparing  nothing runs; directories may be half made
  *   creating   conmon may be there, crun may have created; surely not started
@@ -55,8 +56,8 @@ void ctr_save(struct ctr *c)
     if (rc == -ENOENT && (rc = fs_mkdirs(c->dir, 0700)) == 0)
         rc = fs_write_atomic(fs_path("%s/record.json", c->dir).s, buf_str(&b), 0600);
     if (rc < 0)
-        log_error("pod %s/%s: cannot write the record of container %s: %s", c->pod->ns, c->pod->name, c->name,
-                  strerror(-rc));
+        log_error("pod %s/%s: cannot write the record of container %s: %s", c->pod->ns,
+                  c->pod->name, c->name, strerror(-rc));
     buf_fini(&b);
 }
 
@@ -101,7 +102,9 @@ int ctr_load(struct ctr *c)
     struct json *v;
     int r = fs_read(fs_path("%s/record.json", c->dir).s, RECORD_BYTES_MAX, &b);
     if (r == 0)
-        r = json_parse(buf_str(&b), &a, NULL, &v, &err) < 0 ? -ENOENT : 0; /* torn by a power cut: as if absent */
+        r = json_parse(buf_str(&b), &a, NULL, &v, &err) < 0
+                ? -ENOENT
+                : 0; /* torn by a power cut: as if absent */
     if (r == 0) {
         ctr_record_fini(&c->rec);
         c->rec = (struct ctr_record){

@@ -1,6 +1,7 @@
-/* The end of a container: asked for (preStop hook, stop signal, SIGKILL when the grace is over) or by itself. Either way
- * its exit file tells; then a job on the pool reads what it left (termination message, out-of-memory mark), empties its
- * cgroup and unmounts its root, and only when the record says "exited" the exit file itself is removed. */
+/* The end of a container: asked for (preStop hook, stop signal, SIGKILL when the grace is over) or
+ * by itself. Either way its exit file tells; then a job on the pool reads what it left (termination
+ * message, out-of-memory mark), empties its cgroup and unmounts its root, and only when the record
+ * says "exited" the exit file itself is removed. */
 #include "node/agent.h"
 
 #include <signal.h>
@@ -12,13 +13,13 @@
 #include "node/log.h"
 #include "node/proc.h"
 
-#define BACKOFF_FIRST_S   10
-#define BACKOFF_MAX_S     300
-#define BACKOFF_RESET_S   600
+#define BACKOFF_FIRST_S      10
+#define BACKOFF_MAX_S        300
+#define BACKOFF_RESET_S      600
 #define MIN_GRACE_AFTER_HOOK (2 * NSEC_PER_SEC) /* kubelets always leave that much for SIGTERM */
-#define KILL_AGAIN        (1 * NSEC_PER_SEC)
-#define FALLBACK_LINES    80
-#define FALLBACK_BYTES    2048
+#define KILL_AGAIN           (1 * NSEC_PER_SEC)
+#define FALLBACK_LINES       80
+#define FALLBACK_BYTES       2048
 
 enum {
     STOP_NONE,
@@ -35,12 +36,14 @@ static int signal_by_name(const char *s)
         const char *name;
         int n;
     } names[] = {
-        {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"ABRT", SIGABRT}, {"KILL", SIGKILL}, {"USR1", SIGUSR1},
-        {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CONT", SIGCONT},
-        {"STOP", SIGSTOP}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU}, {"WINCH", SIGWINCH},
-        {"PWR", SIGPWR}, {"ILL", SIGILL}, {"TRAP", SIGTRAP}, {"BUS", SIGBUS}, {"FPE", SIGFPE}, {"SEGV", SIGSEGV},
-        {"STKFLT", SIGSTKFLT}, {"CHLD", SIGCHLD}, {"URG", SIGURG}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ},
-        {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"IO", SIGIO}, {"SYS", SIGSYS},
+        {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT},     {"ABRT", SIGABRT},
+        {"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},     {"PIPE", SIGPIPE},
+        {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CONT", SIGCONT},     {"STOP", SIGSTOP},
+        {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU},     {"WINCH", SIGWINCH},
+        {"PWR", SIGPWR},   {"ILL", SIGILL},   {"TRAP", SIGTRAP},     {"BUS", SIGBUS},
+        {"FPE", SIGFPE},   {"SEGV", SIGSEGV}, {"STKFLT", SIGSTKFLT}, {"CHLD", SIGCHLD},
+        {"URG", SIGURG},   {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ},     {"VTALRM", SIGVTALRM},
+        {"PROF", SIGPROF}, {"IO", SIGIO},     {"SYS", SIGSYS},
     };
     int64_t v;
     struct str t = str_z(s);
@@ -81,7 +84,9 @@ static void send_term(struct ctr *c)
     struct str spec = ctr_spec(c)->lifecycle ? ctr_spec(c)->lifecycle->stop_signal : STR_NONE;
     char name[32];
     snprintf(name, sizeof(name), "%.*s", STR_ARG(spec));
-    const char *text = name[0] ? name : c->rec.stop_signal && c->rec.stop_signal[0] ? c->rec.stop_signal : "TERM";
+    const char *text = name[0]                                       ? name
+                       : c->rec.stop_signal && c->rec.stop_signal[0] ? c->rec.stop_signal
+                                                                     : "TERM";
     c->stop_stage = STOP_TERM;
     send_signal(c, signal_by_name(text));
     if (c->stop_deadline <= now)
@@ -127,7 +132,8 @@ void ctr_stop_tick(struct ctr *c)
     }
 }
 
-void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message, bool for_failure)
+void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message,
+              bool for_failure)
 {
     nsec_t now = rt_now(c->pod->node->rt), deadline = now + MAX(grace_s, 0) * NSEC_PER_SEC;
     if (ctr_state(c) == CTR_PULLING) {
@@ -159,8 +165,11 @@ void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *me
     const struct api_lifecycle *l = ctr_spec(c)->lifecycle;
     const struct api_lifecycle_handler *h = l ? l->pre_stop : NULL;
     if (h && grace_s > 0) {
-        struct action_opts o = {.exec = h->exec, .http_get = h->http_get, .tcp_socket = h->tcp_socket,
-                                .sleep = h->sleep, .timeout = deadline - now};
+        struct action_opts o = {.exec = h->exec,
+                                .http_get = h->http_get,
+                                .tcp_socket = h->tcp_socket,
+                                .sleep = h->sleep,
+                                .timeout = deadline - now};
         c->stop_stage = STOP_HOOK;
         rt_timer_start_at(&c->timer, deadline);
         c->hook = action_start(c, &o, on_pre_stop, c);
@@ -187,7 +196,8 @@ static void read_message(struct cleanup *k)
 {
     struct fs_path file = fs_path("%s/term", k->bundle);
     struct stat st;
-    if (lstat(file.s, &st) == 0 && S_ISREG(st.st_mode)) /* the container could have put a link there */
+    if (lstat(file.s, &st) == 0 &&
+        S_ISREG(st.st_mode)) /* the container could have put a link there */
         (void)!fs_read(file.s, 1 << 20, &k->message);
     if (k->message.n > MESSAGE_BYTES_MAX)
         buf_consume(&k->message, k->message.n - MESSAGE_BYTES_MAX);
@@ -230,10 +240,10 @@ static void set_end(struct ctr *c, const struct cleanup *k)
     e->started = c->rec.started;
     e->finished = k->finished ? k->finished : rt_wall(c->pod->node->rt);
     const char *reason = c->stop_reason && strcmp(c->stop_reason, "StartError") == 0 ? "StartError"
-                         : code == 0                                                ? "Completed"
-                         : k->oom                                                   ? "OOMKilled"
-                         : c->stop_reason                                           ? c->stop_reason
-                                                                                    : "Error";
+                         : code == 0                                                 ? "Completed"
+                         : k->oom                                                    ? "OOMKilled"
+                         : c->stop_reason ? c->stop_reason
+                                          : "Error";
     e->reason = xstrdup(reason);
     struct str m = buf_str(&k->message);
     if (m.n && str_utf8_valid(m))
@@ -243,7 +253,8 @@ static void set_end(struct ctr *c, const struct cleanup *k)
     e->id = xasprintf("davit://%s", c->id);
 }
 
-/* The first restart is at once, then 10 s, 20 s ... 5 min; forgotten after ten minutes of running. */
+/* The first restart is at once, then 10 s, 20 s ... 5 min; forgotten after ten minutes of running.
+ */
 static void set_backoff(struct ctr *c)
 {
     struct ctr_record *r = &c->rec;
@@ -284,8 +295,8 @@ void ctr_on_exit(struct ctr *c, int code)
         c->exit_code = code;
         return;
     }
-    if (s != CTR_RUNNING && s != CTR_STOPPING && s != CTR_CREATING && s != CTR_STARTING && s != CTR_WAITING &&
-        s != CTR_PREPARING)
+    if (s != CTR_RUNNING && s != CTR_STOPPING && s != CTR_CREATING && s != CTR_STARTING &&
+        s != CTR_WAITING && s != CTR_PREPARING)
         return;
     c->exit_code = code;
     c->ready = c->started = false;
@@ -303,7 +314,8 @@ void ctr_on_exit(struct ctr *c, int code)
     k->cgroup = xasprintf("%s/%s", c->pod->cgroup, c->id);
     k->exit_file = xasprintf("%s/%s", n->runtime.exits_dir, c->id);
     k->cgroups = n->cgroups;
-    k->fallback = code != 0 && str_is(ctr_spec(c)->termination_message_policy, "FallbackToLogsOnError");
+    k->fallback =
+        code != 0 && str_is(ctr_spec(c)->termination_message_policy, "FallbackToLogsOnError");
     c->cleanup = k;
     rt_work(n->rt, &k->work, RT_WORK_SHORT, cleanup_work, cleanup_done, k);
 }
@@ -322,7 +334,8 @@ static void on_conmon_gone(void *arg, struct rt_exit how)
     if (ctr_state(c) != CTR_RUNNING && ctr_state(c) != CTR_STOPPING && ctr_state(c) != CTR_STARTING)
         return;
     /* Somebody killed conmon: nobody reads the container's output nor will tell its end. */
-    log_warn("pod %s/%s: conmon of container %s is gone; the container is ended", c->pod->ns, c->pod->name, c->name);
+    log_warn("pod %s/%s: conmon of container %s is gone; the container is ended", c->pod->ns,
+             c->pod->name, c->name);
     (void)cgroup_kill(&c->pod->node->cgroups, fs_path("%s/%s", c->pod->cgroup, c->id).s);
     set_text(&c->stop_reason, "ContainerStatusUnknown");
     set_text(&c->stop_message, "The container could not be located when its monitor was gone");
@@ -338,7 +351,8 @@ void ctr_conmon_watch(struct ctr *c)
     if (r == 0 && pid > 1)
         r = rt_process_watch(c->pod->node->rt, (pid_t)pid, on_conmon_gone, c, &c->conmon_watch);
     if (r < 0 && r != -ESRCH)
-        log_warn("pod %s/%s: cannot watch conmon of container %s: %s", c->pod->ns, c->pod->name, c->name, strerror(-r));
+        log_warn("pod %s/%s: cannot watch conmon of container %s: %s", c->pod->ns, c->pod->name,
+                 c->name, strerror(-r));
 }
 
 /* ---- rubbish ---- */
@@ -404,7 +418,8 @@ void ctr_trash(struct ctr *c)
     t->exits = xstrdup(n->runtime.exits_dir);
     t->socks = xstrdup(n->runtime.sock_dir);
     t->id = ended && c->id[0] ? xstrdup(c->id) : NULL;
-    /* A restart may make the next bundle while we clean: it has a higher number and must not be touched. */
+    /* A restart may make the next bundle while we clean: it has a higher number and must not be
+     * touched. */
     t->keep_attempt = ended ? c->rec.attempt + 1 : c->rec.attempt;
     t->last_attempt = c->rec.attempt;
     rt_work(n->rt, &t->work, RT_WORK_SHORT, trash_work, trash_done, t);

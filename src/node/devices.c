@@ -1,5 +1,5 @@
-/* A privileged container sees every device of the host. Terminals, shared memory and message queues are its own, and links are left to
- * what made them. */
+/* A privileged container sees every device of the host. Terminals, shared memory and message queues
+ * are its own, and links are left to what made them. */
 #include "node/devices.h"
 
 #include <dirent.h>
@@ -20,8 +20,9 @@ struct walk {
 
 static int one(void *arg, const char *name, unsigned char type)
 {
-    static const char *const own[] = {"pts", "shm", "mqueue", "console", "fd", ".lxc", ".lxd-mounts", ".udev", "hugepages",
-                                      "null", "zero", "full", "tty", "random", "urandom", "ptmx"};
+    static const char *const own[] = {
+        "pts",       "shm",  "mqueue", "console", "fd",  ".lxc",   ".lxd-mounts", ".udev",
+        "hugepages", "null", "zero",   "full",    "tty", "random", "urandom",     "ptmx"};
     struct walk *k = arg;
     if (k->depth == 0)
         for (size_t i = 0; i < ARRAY_LEN(own); i++)

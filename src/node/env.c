@@ -1,6 +1,6 @@
-/* Rules taken from the documentation of the Pod API ("Define environment variables", "Accessing Kubernetes
- * objects", "Discovering Services") and the expansion rules of its third_party/forked expansion package: `$$`
- * escapes, an unfinished or unknown reference is left alone. */
+/* Rules taken from the documentation of the Pod API ("Define environment variables", "Accessing
+ * Kubernetes objects", "Discovering Services") and the expansion rules of its third_party/forked
+ * expansion package: `$$` escapes, an unfinished or unknown reference is left alone. */
 #include "node/env.h"
 
 #include <ctype.h>
@@ -128,12 +128,14 @@ struct str env_format_map(const struct kv_str *v, uint32_t n, struct arena *a)
 static struct str subscript(struct str path, struct str base)
 {
     struct str rest = str_sub(path, base.n, path.n);
-    if (!str_starts(path, base) || !str_starts(rest, STR("['")) || !str_ends(rest, STR("']")) || rest.n < 4)
+    if (!str_starts(path, base) || !str_starts(rest, STR("['")) || !str_ends(rest, STR("']")) ||
+        rest.n < 4)
         return STR_NONE;
     return str_sub(rest, 2, rest.n - 2);
 }
 
-int env_field(const struct env_ctx *c, struct str path, struct arena *a, struct str *ret, struct error *err)
+int env_field(const struct env_ctx *c, struct str path, struct arena *a, struct str *ret,
+              struct error *err)
 {
     const struct api_object_meta *m = &c->pod->metadata;
     struct str key = subscript(path, STR("metadata.labels"));
@@ -153,14 +155,10 @@ int env_field(const struct env_ctx *c, struct str path, struct arena *a, struct 
         const char *path;
         struct str value;
     } rows[] = {
-        {"metadata.name", m->name},
-        {"metadata.namespace", m->namespace},
-        {"metadata.uid", m->uid},
-        {"spec.nodeName", c->node_name},
-        {"spec.serviceAccountName", sa},
-        {"status.hostIP", c->host_ip},
-        {"status.hostIPs", c->host_ip},
-        {"status.podIP", c->n_pod_ips ? c->pod_ips[0] : STR_NONE},
+        {"metadata.name", m->name},      {"metadata.namespace", m->namespace},
+        {"metadata.uid", m->uid},        {"spec.nodeName", c->node_name},
+        {"spec.serviceAccountName", sa}, {"status.hostIP", c->host_ip},
+        {"status.hostIPs", c->host_ip},  {"status.podIP", c->n_pod_ips ? c->pod_ips[0] : STR_NONE},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (str_eqz(path, rows[i].path)) {
@@ -178,7 +176,8 @@ int env_field(const struct env_ctx *c, struct str path, struct arena *a, struct 
     return 0;
 }
 
-static const struct api_resource_requirements *resources_of(const struct api_pod *pod, struct str container)
+static const struct api_resource_requirements *resources_of(const struct api_pod *pod,
+                                                            struct str container)
 {
     for (uint32_t i = 0; i < pod->spec.n_containers; i++)
         if (str_eq(pod->spec.containers[i].name, container))
@@ -194,8 +193,8 @@ static int64_t divide_up(int64_t v, int64_t by)
     return by <= 1 ? v : v / by + (v % by > 0);
 }
 
-int env_resource(const struct env_ctx *c, const struct api_resource_field_selector *sel, struct str container,
-                 struct arena *a, struct str *ret, struct error *err)
+int env_resource(const struct env_ctx *c, const struct api_resource_field_selector *sel,
+                 struct str container, struct arena *a, struct str *ret, struct error *err)
 {
     struct str name = sel->container_name.n ? sel->container_name : container;
     const struct api_resource_requirements *r = resources_of(c->pod, name);
@@ -203,7 +202,8 @@ int env_resource(const struct env_ctx *c, const struct api_resource_field_select
         return error_set(err, REASON_BAD_REQUEST, "container %.*s not found", STR_ARG(name));
     struct str what = sel->resource, kind;
     if (!str_cut(&what, '.', &kind) || (!str_is(kind, "limits") && !str_is(kind, "requests")))
-        return error_set(err, REASON_BAD_REQUEST, "unsupported container resource: %.*s", STR_ARG(sel->resource));
+        return error_set(err, REASON_BAD_REQUEST, "unsupported container resource: %.*s",
+                         STR_ARG(sel->resource));
     bool limits = str_is(kind, "limits");
     const struct quantity *q = limits ? kv_quantity_get(r->limits, r->n_limits, what)
                                       : kv_quantity_get(r->requests, r->n_requests, what);
@@ -214,8 +214,9 @@ int env_resource(const struct env_ctx *c, const struct api_resource_field_select
         int64_t div = sel->divisor.set ? quantity_milli(&sel->divisor) : 1000;
         value = divide_up(milli, div);
     } else {
-        int64_t node = str_is(what, "memory") ? c->node_memory_bytes
-                       : str_is(what, "ephemeral-storage") ? c->node_storage_bytes : 0;
+        int64_t node = str_is(what, "memory")              ? c->node_memory_bytes
+                       : str_is(what, "ephemeral-storage") ? c->node_storage_bytes
+                                                           : 0;
         int64_t bytes = q ? quantity_value(q) : limits ? node : 0;
         value = divide_up(bytes, sel->divisor.set ? quantity_value(&sel->divisor) : 1);
     }
@@ -235,9 +236,11 @@ static struct str env_name(struct arena *a, struct str s)
     return r;
 }
 
-void env_add_service(struct env *e, const struct api_service *svc, struct str ns, bool only_kubernetes)
+void env_add_service(struct env *e, const struct api_service *svc, struct str ns,
+                     bool only_kubernetes)
 {
-    struct str ip = svc->spec.cluster_ip, svc_ns = svc->metadata.namespace, name = svc->metadata.name;
+    struct str ip = svc->spec.cluster_ip, svc_ns = svc->metadata.namespace,
+               name = svc->metadata.name;
     bool master = str_is(svc_ns, "default") && str_is(name, "kubernetes");
     if (ip.n == 0 || str_is(ip, "None") || svc->spec.n_ports == 0)
         return;
@@ -248,11 +251,14 @@ void env_add_service(struct env *e, const struct api_service *svc, struct str ns
     bool v6 = str_find(ip, ':') >= 0;
     struct str host = v6 ? arena_printf(a, "[%.*s]", STR_ARG(ip)) : ip;
     env_set(e, arena_printf(a, "%.*s_SERVICE_HOST", STR_ARG(up)), ip);
-    env_set(e, arena_printf(a, "%.*s_SERVICE_PORT", STR_ARG(up)), arena_printf(a, "%d", svc->spec.ports[0].port));
+    env_set(e, arena_printf(a, "%.*s_SERVICE_PORT", STR_ARG(up)),
+            arena_printf(a, "%d", svc->spec.ports[0].port));
     for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
         const struct api_service_port *p = &svc->spec.ports[i];
         if (p->name.n)
-            env_set(e, arena_printf(a, "%.*s_SERVICE_PORT_%.*s", STR_ARG(up), STR_ARG(env_name(a, p->name))),
+            env_set(e,
+                    arena_printf(a, "%.*s_SERVICE_PORT_%.*s", STR_ARG(up),
+                                 STR_ARG(env_name(a, p->name))),
                     arena_printf(a, "%d", p->port));
     }
     for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
@@ -262,7 +268,8 @@ void env_add_service(struct env *e, const struct api_service *svc, struct str ns
         for (size_t k = 0; k < lower.n; k++)
             *(char *)(uintptr_t)&lower.p[k] = (char)tolower((unsigned char)lower.p[k]);
         struct str url = arena_printf(a, "%.*s://%.*s:%d", STR_ARG(lower), STR_ARG(host), p->port);
-        struct str base = arena_printf(a, "%.*s_PORT_%d_%.*s", STR_ARG(up), p->port, STR_ARG(proto));
+        struct str base =
+            arena_printf(a, "%.*s_PORT_%d_%.*s", STR_ARG(up), p->port, STR_ARG(proto));
         if (i == 0)
             env_set(e, arena_printf(a, "%.*s_PORT", STR_ARG(up)), url);
         env_set(e, base, url);
@@ -282,15 +289,16 @@ static bool is_env_name(struct str s)
     return s.n > 0;
 }
 
-static int lookup(const struct env_ctx *c, int kind, struct str name, bool optional, struct object **ret,
-                  struct error *err)
+static int lookup(const struct env_ctx *c, int kind, struct str name, bool optional,
+                  struct object **ret, struct error *err)
 {
     int r = c->lookup(c->arg, kind, name, ret);
     if (r == 0 && !optional)
         return error_set(err, REASON_NOT_FOUND, "%s \"%.*s\" not found",
                          kind == KIND_SECRET ? "secret" : "configmap", STR_ARG(name));
     if (r == -EAGAIN)
-        (void)error_set(err, REASON_UNAVAILABLE, "failed to sync %s cache: timed out waiting for the condition",
+        (void)error_set(err, REASON_UNAVAILABLE,
+                        "failed to sync %s cache: timed out waiting for the condition",
                         kind == KIND_SECRET ? "secret" : "configmap");
     return r;
 }
@@ -324,7 +332,8 @@ static int add_from(const struct env_ctx *c, const struct api_env_from_source *f
     uint32_t n;
     const struct kv_str *v = data_of(o, kind, &n);
     for (uint32_t i = 0; i < n; i++) {
-        struct str key = f->prefix.n ? arena_printf(out->arena, "%.*s%.*s", STR_ARG(f->prefix), STR_ARG(v[i].key))
+        struct str key = f->prefix.n ? arena_printf(out->arena, "%.*s%.*s", STR_ARG(f->prefix),
+                                                    STR_ARG(v[i].key))
                                      : v[i].key;
         if (is_env_name(key)) {
             env_set(out, key, v[i].value);
@@ -337,8 +346,8 @@ static int add_from(const struct env_ctx *c, const struct api_env_from_source *f
     return 0;
 }
 
-static int value_from_key(const struct env_ctx *c, int kind, struct str name, struct str key, bool optional,
-                          struct str *ret, struct error *err)
+static int value_from_key(const struct env_ctx *c, int kind, struct str name, struct str key,
+                          bool optional, struct str *ret, struct error *err)
 {
     struct object *o = NULL;
     int r = lookup(c, kind, name, optional, &o, err);
@@ -354,13 +363,14 @@ static int value_from_key(const struct env_ctx *c, int kind, struct str name, st
     if (optional)
         return 0;
     return error_set(err, REASON_NOT_FOUND, "couldn't find key %.*s in %s %.*s/%.*s", STR_ARG(key),
-                     kind == KIND_SECRET ? "Secret" : "ConfigMap", STR_ARG(c->pod->metadata.namespace),
-                     STR_ARG(name));
+                     kind == KIND_SECRET ? "Secret" : "ConfigMap",
+                     STR_ARG(c->pod->metadata.namespace), STR_ARG(name));
 }
 
 /* 1: *ret set; 0: optional and not there; else an error */
-static int value_from(const struct env_ctx *c, const struct api_container *ctr, const struct api_env_var_source *s,
-                      struct arena *a, struct str *ret, struct error *err)
+static int value_from(const struct env_ctx *c, const struct api_container *ctr,
+                      const struct api_env_var_source *s, struct arena *a, struct str *ret,
+                      struct error *err)
 {
     int r;
     if (s->field_ref) {
@@ -373,14 +383,16 @@ static int value_from(const struct env_ctx *c, const struct api_container *ctr, 
     }
     if (s->config_map_key_ref) {
         const struct api_config_map_key_selector *k = s->config_map_key_ref;
-        return value_from_key(c, KIND_CONFIG_MAP, k->local_object_reference.name, k->key, k->optional, ret, err);
+        return value_from_key(c, KIND_CONFIG_MAP, k->local_object_reference.name, k->key,
+                              k->optional, ret, err);
     }
     if (s->secret_key_ref) {
         const struct api_secret_key_selector *k = s->secret_key_ref;
-        return value_from_key(c, KIND_SECRET, k->local_object_reference.name, k->key, k->optional, ret, err);
+        return value_from_key(c, KIND_SECRET, k->local_object_reference.name, k->key, k->optional,
+                              ret, err);
     }
-    return error_set(err, REASON_BAD_REQUEST, "unsupported valueFrom of a variable of container %.*s",
-                     STR_ARG(ctr->name));
+    return error_set(err, REASON_BAD_REQUEST,
+                     "unsupported valueFrom of a variable of container %.*s", STR_ARG(ctr->name));
 }
 
 struct two_envs {
@@ -394,8 +406,8 @@ static const struct str *get_either(const void *ctx, struct str name)
     return v ? v : env_get(t->services, name);
 }
 
-int env_build(const struct env_ctx *c, const struct api_container *ctr, const struct env *services, struct env *out,
-              struct buf *skipped, struct error *err)
+int env_build(const struct env_ctx *c, const struct api_container *ctr, const struct env *services,
+              struct env *out, struct buf *skipped, struct error *err)
 {
     struct arena *a = out->arena;
     struct env own = {.arena = a};

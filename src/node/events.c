@@ -1,5 +1,6 @@
-/* Events about pods and the node. An event that repeats (same object, reason, message) becomes a higher count on the one that is
- * there. They are news, not state: when the server is away or too much is on its way they are dropped. */
+/* Events about pods and the node. An event that repeats (same object, reason, message) becomes a
+ * higher count on the one that is there. They are news, not state: when the server is away or too
+ * much is on its way they are dropped. */
 #include "node/agent.h"
 
 #include <stdarg.h>
@@ -81,20 +82,20 @@ static void repeat(struct events *e, struct seen *s)
     timestamp_print(timestamp_seconds(rt_wall(e->node->rt)), false, &b);
     buf_add_lit(&b, "\"}");
     e->in_flight++;
-    client_patch(e->node->client, schema_kinds[KIND_EVENT], str_z(s->ns), str_z(s->name), STR_NONE, CLIENT_PATCH_MERGE,
-                 buf_str(&b), on_sent, e);
+    client_patch(e->node->client, schema_kinds[KIND_EVENT], str_z(s->ns), str_z(s->name), STR_NONE,
+                 CLIENT_PATCH_MERGE, buf_str(&b), on_sent, e);
     buf_fini(&b);
 }
 
-static void emit(struct events *e, const struct api_object_reference *ref, const char *type, const char *reason,
-                 const char *message)
+static void emit(struct events *e, const struct api_object_reference *ref, const char *type,
+                 const char *reason, const char *message)
 {
     struct node *n = e->node;
     if (e->in_flight >= EVENTS_IN_FLIGHT || n->stopping)
         return;
     struct arena a = {0};
-    struct str key = arena_printf(&a, "%.*s/%.*s/%.*s/%s/%s", STR_ARG(ref->namespace), STR_ARG(ref->uid),
-                                  STR_ARG(ref->field_path), reason, message);
+    struct str key = arena_printf(&a, "%.*s/%.*s/%.*s/%s/%s", STR_ARG(ref->namespace),
+                                  STR_ARG(ref->uid), STR_ARG(ref->field_path), reason, message);
     uint64_t h = hash_fnv1a64(key.p, key.n);
     char text[17];
     snprintf(text, sizeof(text), "%016llx", (unsigned long long)h);
@@ -150,7 +151,11 @@ void event_pod(struct pod *p, const char *type, const char *reason, const char *
     char *text = vformat(fmt, ap);
     va_end(ap);
     struct api_object_reference ref = {
-        .kind = STR("Pod"), .namespace = str_z(p->ns), .name = str_z(p->name), .uid = str_z(p->uid), .api_version = STR("v1"),
+        .kind = STR("Pod"),
+        .namespace = str_z(p->ns),
+        .name = str_z(p->name),
+        .uid = str_z(p->uid),
+        .api_version = STR("v1"),
         .resource_version = pod_msg(p)->metadata.resource_version,
     };
     emit(p->node->events, &ref, type, reason, text);
@@ -164,13 +169,20 @@ void event_ctr(struct ctr *c, const char *type, const char *reason, const char *
     char *text = vformat(fmt, ap);
     va_end(ap);
     struct pod *p = c->pod;
-    static const char *const lists[] = {[CTR_INIT] = "initContainers", [CTR_SIDECAR] = "initContainers",
-                                        [CTR_APP] = "containers", [CTR_EPHEMERAL] = "ephemeralContainers"};
+    static const char *const lists[] = {[CTR_INIT] = "initContainers",
+                                        [CTR_SIDECAR] = "initContainers",
+                                        [CTR_APP] = "containers",
+                                        [CTR_EPHEMERAL] = "ephemeralContainers"};
     char path[160];
     snprintf(path, sizeof(path), "spec.%s{%s}", lists[c->kind], c->name);
     struct api_object_reference ref = {
-        .kind = STR("Pod"), .namespace = str_z(p->ns), .name = str_z(p->name), .uid = str_z(p->uid), .api_version = STR("v1"),
-        .resource_version = pod_msg(p)->metadata.resource_version, .field_path = str_z(path),
+        .kind = STR("Pod"),
+        .namespace = str_z(p->ns),
+        .name = str_z(p->name),
+        .uid = str_z(p->uid),
+        .api_version = STR("v1"),
+        .resource_version = pod_msg(p)->metadata.resource_version,
+        .field_path = str_z(path),
     };
     emit(p->node->events, &ref, type, reason, text);
     free(text);
@@ -182,7 +194,10 @@ void event_node(struct node *n, const char *type, const char *reason, const char
     va_start(ap, fmt);
     char *text = vformat(fmt, ap);
     va_end(ap);
-    struct api_object_reference ref = {.kind = STR("Node"), .name = str_z(n->name), .uid = str_z(n->name), .api_version = STR("v1")};
+    struct api_object_reference ref = {.kind = STR("Node"),
+                                       .name = str_z(n->name),
+                                       .uid = str_z(n->name),
+                                       .api_version = STR("v1")};
     emit(n->events, &ref, type, reason, text);
     free(text);
 }

@@ -1,6 +1,7 @@
-/* The agent keeps what it must know after its own death in small files. They are written so that a reader never
- * sees half of one, and removed so that a hostile container cannot lead the removal out of its directory:
- * everything goes by directory descriptors, nothing follows a link, no mount is crossed. */
+/* The agent keeps what it must know after its own death in small files. They are written so that a
+ * reader never sees half of one, and removed so that a hostile container cannot lead the removal
+ * out of its directory: everything goes by directory descriptors, nothing follows a link, no mount
+ * is crossed. */
 #include "node/fsutil.h"
 
 #include <dirent.h>
@@ -41,7 +42,8 @@ static int write_all(int fd, struct str data)
 
 int fs_write(const char *path, struct str data, mode_t mode)
 {
-    CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    CLEANUP(fd_closep)
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return -errno;
     return write_all(fd, data);
@@ -212,13 +214,15 @@ bool fs_is_mount_point(const char *path)
     struct statx a;
     if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &a) < 0)
         return false;
-    return (a.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && (a.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+    return (a.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+           (a.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
 int fs_umount_below(const char *path)
 {
     int r = 0;
-    /* Later lines lie over earlier ones; a second round catches what was hidden under another mount. */
+    /* Later lines lie over earlier ones; a second round catches what was hidden under another
+     * mount. */
     for (int round = 0; round < 8; round++) {
         FILE *f = fopen("/proc/self/mountinfo", "re");
         if (!f)
@@ -244,7 +248,8 @@ int fs_umount_below(const char *path)
         size_t found = n;
         r = 0;
         while (n-- > 0) {
-            if (umount2(v[n], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+            if (umount2(v[n], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+                errno != ENOENT)
                 r = -errno;
             free(v[n]);
         }
@@ -255,7 +260,8 @@ int fs_umount_below(const char *path)
     return r;
 }
 
-int fs_each(const char *dir, int (*fn)(void *arg, const char *name, unsigned char d_type), void *arg)
+int fs_each(const char *dir, int (*fn)(void *arg, const char *name, unsigned char d_type),
+            void *arg)
 {
     DIR *d = opendir(dir);
     if (!d)

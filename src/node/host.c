@@ -1,10 +1,11 @@
 /* Private mount namespace for hosts with the hybrid cgroup layout.
  *
- * crun refuses to work when both v1 controllers and the v2 tree `unified` are mounted. The host must stay as
- * it is, so the agent leaves the host's mount namespace for its own copy, where an empty tmpfs hides
- * `unified`; crun then sees a plain v1 host. conmon and crun are our children and inherit the namespace.
- * All mounts the agent makes (overlays, tmpfs volumes, namespace handles) live there too, so the namespace must
- * outlast the agent: it is kept by a bind mount of its nsfs file, and the next agent enters it again.
+ * crun refuses to work when both v1 controllers and the v2 tree `unified` are mounted. The host
+ * must stay as it is, so the agent leaves the host's mount namespace for its own copy, where an
+ * empty tmpfs hides `unified`; crun then sees a plain v1 host. conmon and crun are our children and
+ * inherit the namespace. All mounts the agent makes (overlays, tmpfs volumes, namespace handles)
+ * live there too, so the namespace must outlast the agent: it is kept by a bind mount of its nsfs
+ * file, and the next agent enters it again.
  *
  *   DATA/node/ns        bind mount of itself, private propagation (the kernel asks for that)
  *   DATA/node/ns/mnt    nsfs of the namespace
@@ -56,7 +57,8 @@ void host_instance(const char *data_dir, char ret[static HOST_INSTANCE_LEN + 1])
 static bool is_mount_ns(int fd)
 {
     struct statfs s;
-    return fstatfs(fd, &s) == 0 && s.f_type == NSFS_MAGIC && ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNS;
+    return fstatfs(fd, &s) == 0 && s.f_type == NSFS_MAGIC &&
+           ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNS;
 }
 
 int host_join_mount_ns(const char *data_dir, struct error *err)
@@ -94,7 +96,8 @@ static int make_ns_dir(const char *data_dir, struct error *err)
     if (r < 0)
         return error_errno(err, -r, "cannot make %s", dir.s);
     (void)!fs_umount_below(dir.s);
-    if (mount(dir.s, dir.s, NULL, MS_BIND, NULL) < 0 || mount(NULL, dir.s, NULL, MS_PRIVATE, NULL) < 0)
+    if (mount(dir.s, dir.s, NULL, MS_BIND, NULL) < 0 ||
+        mount(NULL, dir.s, NULL, MS_PRIVATE, NULL) < 0)
         return error_errno(err, errno, "cannot bind mount %s", dir.s);
     r = fs_write(file.s, STR(""), 0600);
     return r < 0 ? error_errno(err, -r, "cannot make %s", file.s) : 0;
@@ -141,7 +144,8 @@ int node_host_enter(const char *data_dir, struct error *err)
         _exit(keep_ns(file.s, parent) < 0 ? 2 : 0);
     }
     close(p[0]);
-    r = unshare(CLONE_NEWNS) < 0 ? error_errno(err, errno, "cannot make a mount namespace") : hide_unified(err);
+    r = unshare(CLONE_NEWNS) < 0 ? error_errno(err, errno, "cannot make a mount namespace")
+                                 : hide_unified(err);
     if (r == 0 && write(p[1], "x", 1) != 1)
         r = -errno;
     close(p[1]);
@@ -149,6 +153,7 @@ int node_host_enter(const char *data_dir, struct error *err)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (r == 0 && status != 0)
-        r = error_set(err, REASON_INTERNAL, "cannot keep the mount namespace under %s/node/ns", data_dir);
+        r = error_set(err, REASON_INTERNAL, "cannot keep the mount namespace under %s/node/ns",
+                      data_dir);
     return r;
 }

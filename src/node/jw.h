@@ -1,4 +1,5 @@
-/* Writes JSON straight into a buffer, commas kept track of: for the OCI specs and records the agent makes. */
+/* Writes JSON straight into a buffer, commas kept track of: for the OCI specs and records the agent
+ * makes. */
 #pragma once
 
 #include "base/buf.h"

@@ -1,5 +1,5 @@
-/* Parsing and finding places in CRI log files. Tails are found backwards, a block at a time, so that the cost is that of
- * what is shown and not of the file. */
+/* Parsing and finding places in CRI log files. Tails are found backwards, a block at a time, so
+ * that the cost is that of what is shown and not of the file. */
 #include "node/log.h"
 
 #include <fcntl.h>
@@ -50,7 +50,8 @@ int64_t log_time_nsec(struct str time)
     if (dot > 0) {
         int digits = 0;
         int64_t below = 0;
-        for (size_t i = (size_t)dot + 1; i < time.n && time.p[i] >= '0' && time.p[i] <= '9' && digits < 9; i++, digits++)
+        for (size_t i = (size_t)dot + 1;
+             i < time.n && time.p[i] >= '0' && time.p[i] <= '9' && digits < 9; i++, digits++)
             if (digits >= 6)
                 below = below * 10 + (time.p[i] - '0');
         for (int k = MAX(digits, 6); k < 9; k++)
@@ -69,8 +70,8 @@ static bool is_full(int fd, int64_t from, int64_t to)
     return n <= 0 || log_line_parse((struct str){head, (size_t)n}, &l) < 0 || !l.partial;
 }
 
-/* Goes through the records backwards. A line begins behind the last record before it that is full, so the place wanted is
- * the end of the (n+1)-th full record. */
+/* Goes through the records backwards. A line begins behind the last record before it that is full,
+ * so the place wanted is the end of the (n+1)-th full record. */
 int64_t log_tail_offset(int fd, int64_t size, uint64_t n)
 {
     char block[BLOCK];

@@ -1,5 +1,6 @@
-/* Rotation of container logs: conmon appends to N.log for ever, so every few seconds the sizes of running containers' logs are looked
- * at; one that is too big is renamed to N.log.YYYYMMDD-HHMMSS, conmon is asked to open a new one, and the oldest renamed ones go. */
+/* Rotation of container logs: conmon appends to N.log for ever, so every few seconds the sizes of
+ * running containers' logs are looked at; one that is too big is renamed to N.log.YYYYMMDD-HHMMSS,
+ * conmon is asked to open a new one, and the oldest renamed ones go. */
 #include "node/agent.h"
 
 #include <sys/stat.h>
@@ -8,7 +9,7 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 
-#define PERIOD (10 * NSEC_PER_SEC)
+#define PERIOD   (5 * NSEC_PER_SEC)
 #define KEPT_MAX 64
 
 struct old_logs {
@@ -52,13 +53,14 @@ static void rotate(struct ctr *c, const char *path)
     usec_t now = rt_wall(c->pod->node->rt);
     time_t s = now / 1000000;
     gmtime_r(&s, &tm);
-    struct fs_path to = fs_path("%s.%04d%02d%02d-%02d%02d%02d", path, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                                tm.tm_min, tm.tm_sec);
+    struct fs_path to = fs_path("%s.%04d%02d%02d-%02d%02d%02d", path, tm.tm_year + 1900,
+                                tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
     if (fs_exists(to.s) || rename(path, to.s) < 0)
         return;
     int r = runtime_reopen_log(ctr_bundle(c).s);
     if (r < 0)
-        log_warn("pod %s/%s: conmon of %s does not take the rotation of its log: %s", c->pod->ns, c->pod->name, c->name, strerror(-r));
+        log_warn("pod %s/%s: conmon of %s does not take the rotation of its log: %s", c->pod->ns,
+                 c->pod->name, c->name, strerror(-r));
     remove_old(path, c->pod->node->opts.log_files_max - 1);
 }
 
@@ -70,8 +72,8 @@ static void on_logs(void *arg)
         struct ctr *c = s->value;
         struct fs_path path = ctr_log_path(c, c->rec.attempt);
         struct stat st;
-        if ((ctr_state(c) == CTR_RUNNING || ctr_state(c) == CTR_STOPPING) && stat(path.s, &st) == 0 &&
-            (uint64_t)st.st_size > n->opts.log_bytes_max)
+        if ((ctr_state(c) == CTR_RUNNING || ctr_state(c) == CTR_STOPPING) &&
+            stat(path.s, &st) == 0 && (uint64_t)st.st_size > n->opts.log_bytes_max)
             rotate(c, path.s);
     }
 }

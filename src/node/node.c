@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 
-#define GC_PERIOD     (300 * NSEC_PER_SEC)
-#define GC_FIRST      (20 * NSEC_PER_SEC)
-#define STOP_CHECK    (50 * NSEC_PER_MSEC)
-#define UID_LEN_MAX   64
+#define GC_PERIOD   (300 * NSEC_PER_SEC)
+#define GC_FIRST    (20 * NSEC_PER_SEC)
+#define STOP_CHECK  (50 * NSEC_PER_MSEC)
+#define UID_LEN_MAX 64
 
 /* ---- making ---- */
 
@@ -132,8 +132,9 @@ struct node *node_free(struct node *n)
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     arena_fini(&n->strings);
-    /* Answers still under way (image pulls, status) find their pod by uid and now find none; the shell must be
-     * there for them, so it is given up, not freed, unless nothing was ever started. */
+    /* Answers still under way (image pulls, status) find their pod by uid and now find none; the
+     * shell must be there for them, so it is given up, not freed, unless nothing was ever started.
+     */
     if (!n->started)
         free(n);
     else
@@ -151,12 +152,14 @@ static void on_exit_file(void *arg, struct str id, int code)
         ctr_on_exit(c, code);
 }
 
-/* Uids and names become parts of paths: nothing else than what they may hold is taken, whoever says it. */
+/* Uids and names become parts of paths: nothing else than what they may hold is taken, whoever says
+ * it. */
 static bool names_ok(const struct object *o)
 {
     struct str uid = object_meta(o)->uid;
     const struct api_pod *m = o->msg;
-    bool ok = uid.n > 0 && uid.n <= UID_LEN_MAX && m->metadata.name.n <= 253 && m->metadata.namespace.n <= 253;
+    bool ok = uid.n > 0 && uid.n <= UID_LEN_MAX && m->metadata.name.n <= 253 &&
+              m->metadata.namespace.n <= 253;
     for (size_t i = 0; i < uid.n; i++)
         ok &= (uid.p[i] >= '0' && uid.p[i] <= '9') || (uid.p[i] >= 'a' && uid.p[i] <= 'z') ||
               (uid.p[i] >= 'A' && uid.p[i] <= 'Z') || uid.p[i] == '-';
@@ -164,11 +167,12 @@ static bool names_ok(const struct object *o)
         const struct api_container *v = k ? m->spec.init_containers : m->spec.containers;
         uint32_t n = k ? m->spec.n_init_containers : m->spec.n_containers;
         for (uint32_t i = 0; i < n; i++)
-            ok &= v[i].name.n > 0 && v[i].name.n <= 63 && str_find(v[i].name, '/') < 0 && v[i].name.p[0] != '.';
+            ok &= v[i].name.n > 0 && v[i].name.n <= 63 && str_find(v[i].name, '/') < 0 &&
+                  v[i].name.p[0] != '.';
     }
     for (uint32_t i = 0; i < m->spec.n_volumes; i++)
-        ok &= m->spec.volumes[i].name.n > 0 && m->spec.volumes[i].name.n <= 63 && str_find(m->spec.volumes[i].name, '/') < 0 &&
-              m->spec.volumes[i].name.p[0] != '.';
+        ok &= m->spec.volumes[i].name.n > 0 && m->spec.volumes[i].name.n <= 63 &&
+              str_find(m->spec.volumes[i].name, '/') < 0 && m->spec.volumes[i].name.p[0] != '.';
     return ok;
 }
 
@@ -188,8 +192,8 @@ static void on_pod(void *arg, struct object *old, struct object *new)
     } else if (names_ok(new)) {
         pod_kick(pod_new(n, new, true));
     } else {
-        log_warn("pod %.*s/%.*s: refused: its uid or a name in it is not well formed", STR_ARG(object_ns(new)),
-                 STR_ARG(object_name(new)));
+        log_warn("pod %.*s/%.*s: refused: its uid or a name in it is not well formed",
+                 STR_ARG(object_ns(new)), STR_ARG(object_name(new)));
     }
 }
 
@@ -218,7 +222,8 @@ static void on_services_synced(void *arg)
 
 static struct client_cache *make_cache(struct node *n, int kind, const char *field_selector)
 {
-    struct client_cache_opts o = {.kind = schema_kinds[kind], .field_selector = str_z(field_selector)};
+    struct client_cache_opts o = {.kind = schema_kinds[kind],
+                                  .field_selector = str_z(field_selector)};
     return client_cache_new(n->client, &o);
 }
 
@@ -279,7 +284,8 @@ static void gc_work(void *arg)
 {
     struct gc *g = arg;
     bool v2 = g->cgroups.layout == CGROUP_LAYOUT_V2;
-    (void)!fs_each(fs_path("/sys/fs/cgroup%s%s", v2 ? "" : "/pids", g->cgroups.parent).s, gc_cgroup, g);
+    (void)!fs_each(fs_path("/sys/fs/cgroup%s%s", v2 ? "" : "/pids", g->cgroups.parent).s, gc_cgroup,
+                   g);
     struct image_gc_opts o = {0};
     struct error err = {0};
     if (g->images && image_gc(g->images, &o, &g->result, &err) < 0)
@@ -293,10 +299,11 @@ static void gc_done(void *arg)
     struct node *n = g->node;
     n->gc_running = false;
     if (g->result.removed)
-        log_info("removed %u images, %llu MB freed", g->result.removed, (unsigned long long)g->result.freed_bytes >> 20);
+        log_info("removed %u images, %llu MB freed", g->result.removed,
+                 (unsigned long long)g->result.freed_bytes >> 20);
     if (g->result.short_of_space)
-        event_node(n, EVENT_WARNING, "FreeDiskSpaceFailed", "the disk is %u%% full and no image can be removed",
-                   g->result.used_percent);
+        event_node(n, EVENT_WARNING, "FreeDiskSpaceFailed",
+                   "the disk is %u%% full and no image can be removed", g->result.used_percent);
     arena_fini(&g->arena);
     free(g);
     if (!n->stopping)
@@ -345,7 +352,8 @@ static void on_stop_check(void *arg)
         n->on_stopped(n->stop_arg);
 }
 
-void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_stopped)(void *arg), void *arg)
+void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_stopped)(void *arg),
+               void *arg)
 {
     n->stopping = true;
     n->stop_pods = stop_pods;
@@ -370,14 +378,20 @@ void node_dump(const struct node *n, struct buf *out)
     buf_printf(out, "node %s: %zu pods\n", n->name, n->pods.n);
     for (struct map_slot *s = NULL; (s = map_next(&n->pods, s));) {
         const struct pod *p = s->value;
-        buf_printf(out, "pod %s/%s %s state=%s setup=%d in_api=%d terminating=%d working=%d net_busy=%d volumes=%s%s\n", p->ns,
-                   p->name, p->uid, sm_name(&p->sm), p->setup, p->in_api, p->terminating, p->working, p->net_busy,
-                   volumes_ready((struct pod *)(uintptr_t)p) > 0 ? "ready" : "waiting ", volumes_error((struct pod *)(uintptr_t)p));
+        buf_printf(out,
+                   "pod %s/%s %s state=%s setup=%d in_api=%d terminating=%d working=%d net_busy=%d "
+                   "volumes=%s%s\n",
+                   p->ns, p->name, p->uid, sm_name(&p->sm), p->setup, p->in_api, p->terminating,
+                   p->working, p->net_busy,
+                   volumes_ready((struct pod *)(uintptr_t)p) > 0 ? "ready" : "waiting ",
+                   volumes_error((struct pod *)(uintptr_t)p));
         for (unsigned i = 0; i < p->n_ctrs; i++) {
             const struct ctr *c = p->ctrs[i];
-            buf_printf(out, "  container %s state=%s id=%s attempt=%u pid=%d ready=%d started=%d why=%s %s\n", c->name,
-                       sm_name(&c->sm), c->id, c->rec.attempt, c->rec.pid, c->ready, c->started, c->why ? c->why : "",
-                       c->why_message ? c->why_message : "");
+            buf_printf(
+                out,
+                "  container %s state=%s id=%s attempt=%u pid=%d ready=%d started=%d why=%s %s\n",
+                c->name, sm_name(&c->sm), c->id, c->rec.attempt, c->rec.pid, c->ready, c->started,
+                c->why ? c->why : "", c->why_message ? c->why_message : "");
         }
     }
 }

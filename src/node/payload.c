@@ -1,4 +1,5 @@
-/* The atomic writer of API volumes. Nothing is synced: the directory is made anew after a reboot anyway. */
+/* The atomic writer of API volumes. Nothing is synced: the directory is made anew after a reboot
+ * anyway. */
 #include "node/payload.h"
 
 #include <dirent.h>
@@ -10,9 +11,11 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 
-#define FILE_BYTES_MAX (4u << 20) /* objects are at most 1.5 MB; more on disk than this is not ours */
+#define FILE_BYTES_MAX                                                                             \
+    (4u << 20) /* objects are at most 1.5 MB; more on disk than this is not ours */
 
-int payload_add(struct payload *p, struct str path, struct str data, int32_t mode, struct error *err)
+int payload_add(struct payload *p, struct str path, struct str data, int32_t mode,
+                struct error *err)
 {
     struct str rest = path, part;
     bool bad = path.n == 0 || path.p[0] == '/' || path.n > 700;
@@ -134,7 +137,8 @@ static int write_all(const char *dir, const char *name, const struct payload *p,
         r = swap_link(dir, name);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         struct str head = first_part(p->v[i].path);
-        struct fs_path link = fs_path("%s/%.*s", dir, STR_ARG(head)), to = fs_path("..data/%.*s", STR_ARG(head));
+        struct fs_path link = fs_path("%s/%.*s", dir, STR_ARG(head)),
+                       to = fs_path("..data/%.*s", STR_ARG(head));
         if (symlink(to.s, link.s) < 0 && errno != EEXIST)
             r = -errno;
     }
@@ -154,8 +158,8 @@ int payload_write(const char *dir, const struct payload *p, int64_t gid, struct 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     char name[64];
-    snprintf(name, sizeof(name), "..%04d_%02d_%02d_%02d_%02d_%02d.%09ld", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-             tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec);
+    snprintf(name, sizeof(name), "..%04d_%02d_%02d_%02d_%02d_%02d.%09ld", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec);
     r = write_all(dir, name, p, gid);
     if (r < 0) {
         (void)!fs_rm_rf(fs_path("%s/%s", dir, name).s);

@@ -1,19 +1,25 @@
-/* One pod: pod_sync() compares what should be with what is and starts the next steps; it may be called at any time and
- * any number of times. See the states in agent.h; `terminating` is the one decision that is never taken back. */
+/* One pod: pod_sync() compares what should be with what is and starts the next steps; it may be
+ * called at any time and any number of times. See the states in agent.h; `terminating` is the one
+ * decision that is never taken back. */
 #include "node/agent.h"
 
 #include "base/mem.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define DELETE_RETRY      (2 * NSEC_PER_SEC)
-#define GRACE_DEFAULT_S   30
+#define DELETE_RETRY       (2 * NSEC_PER_SEC)
+#define GRACE_DEFAULT_S    30
 #define POD_JSON_BYTES_MAX (4u << 20)
 
 const struct sm_state pod_states[_POD_STATE_MAX] = {
-    [POD_NEW] = {"new", SM_INITIAL, SM_TO(POD_ADOPTING) | SM_TO(POD_SETTING_UP) | SM_TO(POD_DONE) | SM_TO(POD_REMOVING)},
-    [POD_ADOPTING] = {"adopting", 0, SM_TO(POD_SETTING_UP) | SM_TO(POD_RUNNING) | SM_TO(POD_TEARING_DOWN) | SM_TO(POD_DONE)},
-    [POD_SETTING_UP] = {"setting up", 0, SM_TO(POD_RUNNING) | SM_TO(POD_STOPPING) | SM_TO(POD_TEARING_DOWN)},
+    [POD_NEW] = {"new", SM_INITIAL,
+                 SM_TO(POD_ADOPTING) | SM_TO(POD_SETTING_UP) | SM_TO(POD_DONE) |
+                     SM_TO(POD_REMOVING)},
+    [POD_ADOPTING] = {"adopting", 0,
+                      SM_TO(POD_SETTING_UP) | SM_TO(POD_RUNNING) | SM_TO(POD_TEARING_DOWN) |
+                          SM_TO(POD_DONE)},
+    [POD_SETTING_UP] = {"setting up", 0,
+                        SM_TO(POD_RUNNING) | SM_TO(POD_STOPPING) | SM_TO(POD_TEARING_DOWN)},
     [POD_RUNNING] = {"running", 0, SM_TO(POD_STOPPING) | SM_TO(POD_SETTING_UP)},
     [POD_STOPPING] = {"stopping", 0, SM_TO(POD_TEARING_DOWN)},
     [POD_TEARING_DOWN] = {"tearing down", 0, SM_TO(POD_DONE)},
@@ -51,11 +57,14 @@ struct pod *pod_new(struct node *n, struct object *obj, bool in_api)
     ASSERT(strlen(cgroup.s) < sizeof(p->cgroup));
     memcpy(p->cgroup, cgroup.s, strlen(cgroup.s) + 1);
     sandbox_hostname(m, n->name, p->hostname);
-    sm_init(&p->sm, pod_states, _POD_STATE_MAX, POD_NEW, "pod", hash_fnv1a64(p->uid, strlen(p->uid)));
+    sm_init(&p->sm, pod_states, _POD_STATE_MAX, POD_NEW, "pod",
+            hash_fnv1a64(p->uid, strlen(p->uid)));
     rt_task_init(&p->sync_task, n->rt, pod_sync, p);
     rt_timer_init(&p->timer, n->rt, on_pod_timer, p);
     for (uint32_t i = 0; i < m->spec.n_init_containers; i++)
-        add_ctr(p, str_is(m->spec.init_containers[i].restart_policy, "Always") ? CTR_SIDECAR : CTR_INIT, i);
+        add_ctr(
+            p, str_is(m->spec.init_containers[i].restart_policy, "Always") ? CTR_SIDECAR : CTR_INIT,
+            i);
     p->n_init = p->n_ctrs;
     for (uint32_t i = 0; i < m->spec.n_containers; i++)
         add_ctr(p, CTR_APP, i);
@@ -85,8 +94,9 @@ struct pod *pod_free(struct pod *p)
     map_remove(&p->node->pods, str_z(p->uid));
     object_unref(p->obj);
     arena_fini(&p->ips_arena);
-    char *owned[] = {p->uid, p->ns, p->name, p->dir, p->setup_error, p->end_phase, p->end_reason, p->end_message,
-                     p->status_sent, p->status_sending};
+    char *owned[] = {
+        p->uid,       p->ns,         p->name,        p->dir,         p->setup_error,
+        p->end_phase, p->end_reason, p->end_message, p->status_sent, p->status_sending};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     free(p);
@@ -125,7 +135,8 @@ int64_t pod_grace_s(const struct pod *p)
     const struct api_pod *m = pod_msg(p);
     if (m->metadata.deletion_timestamp.set && m->metadata.has_deletion_grace_period_seconds)
         return MAX(m->metadata.deletion_grace_period_seconds, 0);
-    return m->spec.has_termination_grace_period_seconds ? m->spec.termination_grace_period_seconds : GRACE_DEFAULT_S;
+    return m->spec.has_termination_grace_period_seconds ? m->spec.termination_grace_period_seconds
+                                                        : GRACE_DEFAULT_S;
 }
 
 /* ---- on disk ---- */
@@ -160,7 +171,8 @@ void pod_save(struct pod *p)
     jw_close(&w, '}');
     int r = fs_write_atomic(fs_path("%s/sandbox.json", p->dir).s, buf_str(&b), 0600);
     if (r < 0)
-        log_error("pod %s/%s: cannot write %s/sandbox.json: %s", p->ns, p->name, p->dir, strerror(-r));
+        log_error("pod %s/%s: cannot write %s/sandbox.json: %s", p->ns, p->name, p->dir,
+                  strerror(-r));
     buf_fini(&b);
 }
 
@@ -192,9 +204,8 @@ int pod_load_sandbox(struct pod *p)
         load_text(v, "message", &p->end_message);
         p->n_ips = 0;
         if (json_is(ips, JSON_ARR))
-            json_for_each(ip, ips)
-                if (ip->type == JSON_STR && p->n_ips < NODE_NET_IPS_MAX)
-                    p->ips[p->n_ips++] = arena_str(&p->ips_arena, ip->s);
+            json_for_each(ip, ips) if (ip->type == JSON_STR && p->n_ips < NODE_NET_IPS_MAX)
+                p->ips[p->n_ips++] = arena_str(&p->ips_arena, ip->s);
         m = json_getz(v, "done");
         r = json_is(m, JSON_BOOL) && m->b;
     }
@@ -282,7 +293,8 @@ static void check_end(struct pod *p)
         return;
     usec_t left = p->start_time + m->spec.active_deadline_seconds * 1000000 - rt_wall(p->node->rt);
     if (left <= 0) {
-        event_pod(p, EVENT_NORMAL, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        event_pod(p, EVENT_NORMAL, "DeadlineExceeded",
+                  "Pod was active on the node longer than the specified deadline");
         pod_terminate(p, "Failed", "DeadlineExceeded",
                       "Pod was active on the node longer than the specified deadline");
     } else if (!rt_timer_active(&p->timer)) {
@@ -353,13 +365,16 @@ static void restart(struct ctr *c)
 {
     nsec_t now = rt_now(c->pod->node->rt);
     if (ctr_state(c) == CTR_EXITED && c->not_before > now) {
-        int64_t delay = c->rec.backoff_s <= 10 ? 10 : c->rec.backoff_s == 300 ? 300 : c->rec.backoff_s / 2;
+        int64_t delay = c->rec.backoff_s <= 10    ? 10
+                        : c->rec.backoff_s == 300 ? 300
+                                                  : c->rec.backoff_s / 2;
         char span[DURATION_TEXT_MAX];
         duration_format(delay * NSEC_PER_SEC, span);
-        char *text = xasprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", span, c->name, c->pod->name,
-                               c->pod->ns, c->pod->uid);
-        event_ctr(c, EVENT_WARNING, "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)", c->name,
-                  c->pod->name, c->pod->ns, c->pod->uid);
+        char *text = xasprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)", span,
+                               c->name, c->pod->name, c->pod->ns, c->pod->uid);
+        event_ctr(c, EVENT_WARNING, "BackOff",
+                  "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, c->pod->name,
+                  c->pod->ns, c->pod->uid);
         ctr_wait(c, "CrashLoopBackOff", text);
         free(text);
     }
@@ -457,8 +472,13 @@ static void final_delete(struct pod *p)
     }
     p->delete_sent = true;
     struct client_request req = {
-        .verb = CLIENT_DELETE, .kind = schema_kinds[KIND_POD], .ns = str_z(p->ns), .name = str_z(p->name),
-        .precondition_uid = str_z(p->uid), .has_grace_period = true, .grace_period_s = 0,
+        .verb = CLIENT_DELETE,
+        .kind = schema_kinds[KIND_POD],
+        .ns = str_z(p->ns),
+        .name = str_z(p->name),
+        .precondition_uid = str_z(p->uid),
+        .has_grace_period = true,
+        .grace_period_s = 0,
     };
     size_t len = strlen(p->uid) + 1;
     char *arg = xmalloc(sizeof(n) + len);
@@ -509,7 +529,8 @@ static void sync_new(struct pod *p)
     }
 }
 
-/* The agent ends and takes the containers along. The pod stays what it is: the next agent starts it again. */
+/* The agent ends and takes the containers along. The pod stays what it is: the next agent starts it
+ * again. */
 static void stop_for_shutdown(struct pod *p)
 {
     nsec_t left = p->node->stop_deadline - rt_now(p->node->rt);

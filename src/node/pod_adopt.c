@@ -1,13 +1,14 @@
-/* After our death: what lies in DATA/node/pods becomes pods again. The records say what was about to be done, crun's state
- * and the exit files what became of it; together they leave one answer for each container:
+/* After our death: what lies in DATA/node/pods becomes pods again. The records say what was about
+ * to be done, crun's state and the exit files what became of it; together they leave one answer for
+ * each container:
  *
  *   record      found                     then
- *   preparing   -                         nothing ran: rubbish is removed, the attempt is made again
- *   creating    anything                  not started: what conmon or crun still do is ended, the attempt is made again
- *   starting    created                   start it (crun start on a started one is refused, so never twice)
- *   starting,   running                   adopted
- *   running     stopped or unknown        exited with the code of its exit file; without one 137, cause unknown
- *   exited      -                         exited
+ *   preparing   -                         nothing ran: rubbish is removed, the attempt is made
+ * again creating    anything                  not started: what conmon or crun still do is ended,
+ * the attempt is made again starting    created                   start it (crun start on a started
+ * one is refused, so never twice) starting,   running                   adopted running     stopped
+ * or unknown        exited with the code of its exit file; without one 137, cause unknown exited -
+ * exited
  */
 #include "node/agent.h"
 
@@ -46,7 +47,8 @@ struct adopt {
     unsigned n;
 };
 
-/* Kills conmon and crun processes that are about this container: their command lines hold its id. */
+/* Kills conmon and crun processes that are about this container: their command lines hold its id.
+ */
 static int kill_strays(const char *id)
 {
     int n = 0;

@@ -1,8 +1,8 @@
 /* What a pod needs before its containers, and its undoing:
- *   setup     pool: directories, cgroup, namespaces -> network attach -> pool: files of /etc -> volumes
- *   teardown  network detach -> pool: namespaces, mounts, cgroup (directory, logs and records stay for the API)
- *   removal   pool: the directory
- * Every step is idempotent, so a step that failed or was cut short by our death is simply done again. */
+ *   setup     pool: directories, cgroup, namespaces -> network attach -> pool: files of /etc ->
+ * volumes teardown  network detach -> pool: namespaces, mounts, cgroup (directory, logs and records
+ * stay for the API) removal   pool: the directory Every step is idempotent, so a step that failed
+ * or was cut short by our death is simply done again. */
 #include "node/agent.h"
 
 #include "base/mem.h"
@@ -65,7 +65,8 @@ static struct job *job_new(struct pod *p, void (*done)(struct pod *, int, const 
 
 static void setup_failed(struct pod *p, const char *reason, struct str message)
 {
-    p->setup_backoff = p->setup_backoff ? MIN(p->setup_backoff * 2, SETUP_BACKOFF_MAX) : SETUP_BACKOFF_MIN;
+    p->setup_backoff =
+        p->setup_backoff ? MIN(p->setup_backoff * 2, SETUP_BACKOFF_MAX) : SETUP_BACKOFF_MIN;
     p->setup_not_before = rt_now(p->node->rt) + p->setup_backoff;
     char *text = str_dup(message);
     set_text(&p->setup_error, text);
@@ -91,8 +92,12 @@ static void sandbox_work(void *arg)
         .memory_bytes = r.has_memory_limit ? r.memory_limit_bytes : 0,
     };
     struct sandbox_opts o = {
-        .pod_dir = j->dir, .pod = pod, .hostname = j->hostname, .holder_path = j->node->holder_path,
-        .cgroup_path = j->cgroup, .cgroups = &j->node->cgroups,
+        .pod_dir = j->dir,
+        .pod = pod,
+        .hostname = j->hostname,
+        .holder_path = j->node->holder_path,
+        .cgroup_path = j->cgroup,
+        .cgroups = &j->node->cgroups,
     };
     j->r = cgroup_make(&j->node->cgroups, j->cgroup, &limits, &j->err);
     if (j->r == 0)
@@ -116,7 +121,8 @@ static void on_attached(void *arg, const struct node_net_attached *a)
     struct pod *p = arg;
     p->net_busy = false;
     if (a->r < 0) {
-        setup_failed(p, "FailedCreatePodSandBox", a->err ? a->err->message : STR("the network cannot be attached"));
+        setup_failed(p, "FailedCreatePodSandBox",
+                     a->err ? a->err->message : STR("the network cannot be attached"));
         return;
     }
     p->n_ips = 0;
@@ -150,7 +156,8 @@ static void attach(struct pod *p)
         return;
     }
     if (!n->opts.net_ops || n->opts.net_ops->ready(n->opts.net, &why) == 0) {
-        setup_failed(p, "NetworkNotReady", why.n ? why : STR("network is not ready: the agent has no pod network"));
+        setup_failed(p, "NetworkNotReady",
+                     why.n ? why : STR("network is not ready: the agent has no pod network"));
         return;
     }
     struct node_net_port ports[PORTS_MAX];
@@ -173,8 +180,13 @@ static void attach(struct pod *p)
     }
     struct fs_path netns = fs_path("%s/ns/net", p->dir);
     struct node_net_pod np = {
-        .uid = str_z(p->uid), .ns = str_z(p->ns), .name = str_z(p->name), .netns_path = netns.s, .ports = ports,
-        .n_ports = n_ports, .ingress_bps = bandwidth(m, "kubernetes.io/ingress-bandwidth"),
+        .uid = str_z(p->uid),
+        .ns = str_z(p->ns),
+        .name = str_z(p->name),
+        .netns_path = netns.s,
+        .ports = ports,
+        .n_ports = n_ports,
+        .ingress_bps = bandwidth(m, "kubernetes.io/ingress-bandwidth"),
         .egress_bps = bandwidth(m, "kubernetes.io/egress-bandwidth"),
     };
     p->net_busy = true;
@@ -186,7 +198,8 @@ static void attach(struct pod *p)
 static void etc_work(void *arg)
 {
     struct job *j = arg;
-    j->r = sandbox_write_etc(j->dir, j->obj->msg, j->hostname, j->dns, j->domain, j->ips, j->n_ips, &j->err);
+    j->r = sandbox_write_etc(j->dir, j->obj->msg, j->hostname, j->dns, j->domain, j->ips, j->n_ips,
+                             &j->err);
 }
 
 static void etc_done(struct pod *p, int r, const struct error *err)
@@ -227,8 +240,10 @@ void pod_setup_step(struct pod *p)
         rt_work(n->rt, &p->work, RT_WORK_SHORT, etc_work, job_done, job_new(p, etc_done));
         break;
     case SETUP_DONE:
-        /* Services give variables: wait for the first list of them, but not while the server is away. */
-        if (volumes_ready(p) > 0 && (client_cache_synced(n->services_cache) || !client_cache_synced(n->pods_cache))) {
+        /* Services give variables: wait for the first list of them, but not while the server is
+         * away. */
+        if (volumes_ready(p) > 0 &&
+            (client_cache_synced(n->services_cache) || !client_cache_synced(n->pods_cache))) {
             sm_move(&p->sm, POD_RUNNING);
             pod_status_dirty(p);
             pod_kick(p);
@@ -271,7 +286,8 @@ static void on_detached(void *arg, int r, const struct error *err)
     if (r < 0)
         log_warn("pod %s/%s: network: %.*s", p->ns, p->name, STR_ARG(err ? err->message : STR("")));
     p->attached = false;
-    rt_work(p->node->rt, &p->work, RT_WORK_SHORT, teardown_work, job_done, job_new(p, teardown_done));
+    rt_work(p->node->rt, &p->work, RT_WORK_SHORT, teardown_work, job_done,
+            job_new(p, teardown_done));
 }
 
 void pod_teardown(struct pod *p)
@@ -279,7 +295,8 @@ void pod_teardown(struct pod *p)
     struct node *n = p->node;
     volumes_detach(p);
     rt_timer_stop(&p->timer);
-    /* What its containers did is worth knowing as long as it is in the API; the rest of it goes now. */
+    /* What its containers did is worth knowing as long as it is in the API; the rest of it goes
+     * now. */
     if (n->opts.net_ops && !pod_msg(p)->spec.host_network) {
         p->net_busy = true;
         n->opts.net_ops->pod_detach(n->opts.net, str_z(p->uid), on_detached, p);

@@ -1,6 +1,7 @@
-/* What the API is told about a pod: phase, conditions and container states in the words and by the rules of a kubelet ("Pod
- * Lifecycle"), built anew from the pod's state whenever something changed, compared as text with what was acknowledged last, and
- * sent as a strategic merge patch (conditions of others stay). One request a pod is under way at a time, so bursts coalesce. */
+/* What the API is told about a pod: phase, conditions and container states in the words and by the
+ * rules of a kubelet ("Pod Lifecycle"), built anew from the pod's state whenever something changed,
+ * compared as text with what was acknowledged last, and sent as a strategic merge patch (conditions
+ * of others stay). One request a pod is under way at a time, so bursts coalesce. */
 #include "node/agent.h"
 
 #include "base/mem.h"
@@ -80,7 +81,8 @@ struct str pod_phase(const struct pod *p)
     }
     if (pending > 0 || n.waiting > 0)
         return STR("Pending");
-    /* All of them may have ended: the last word is said when sidecars and sandbox are gone (`over`). */
+    /* All of them may have ended: the last word is said when sidecars and sandbox are gone
+     * (`over`). */
     return STR("Running");
 }
 
@@ -104,22 +106,27 @@ static void fill_end(const struct ctr_end *e, struct arena *a, struct api_contai
         s->terminated->finished_at = timestamp_seconds(e->finished);
 }
 
-static void fill_waiting(const struct ctr *c, bool init_pending, struct arena *a, struct api_container_state *s)
+static void fill_waiting(const struct ctr *c, bool init_pending, struct arena *a,
+                         struct api_container_state *s)
 {
     bool default_words = !c->why;
-    const char *reason = c->why ? c->why : c->pod->n_init && (init_pending || c->kind != CTR_APP) ? "PodInitializing"
-                                                                                                  : "ContainerCreating";
+    const char *reason = c->why ? c->why
+                         : c->pod->n_init && (init_pending || c->kind != CTR_APP)
+                             ? "PodInitializing"
+                             : "ContainerCreating";
     s->waiting = ARENA_NEW(a, struct api_container_state_waiting);
     s->waiting->reason = arena_strz(a, reason);
     if (!default_words && c->why_message)
         s->waiting->message = arena_strz(a, c->why_message);
 }
 
-static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a, struct api_container_status *s)
+static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a,
+                     struct api_container_status *s)
 {
     const struct ctr_record *r = &c->rec;
     const struct api_container *spec = ctr_spec(c);
-    *s = (struct api_container_status){.name = arena_strz(a, c->name), .restart_count = (int32_t)r->restarts};
+    *s = (struct api_container_status){.name = arena_strz(a, c->name),
+                                       .restart_count = (int32_t)r->restarts};
     s->image = r->image && r->attempt ? arena_strz(a, r->image) : spec->image;
     s->image_id = r->image_id && r->attempt ? arena_strz(a, r->image_id) : STR("");
     if (r->attempt)
@@ -144,11 +151,12 @@ static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a, st
     }
     s->has_started = true;
     s->started = busy && c->started;
-    s->ready = c->kind == CTR_INIT ? ctr_succeeded(c) : ctr_state(c) != CTR_EXITING && busy && c->ready;
+    s->ready =
+        c->kind == CTR_INIT ? ctr_succeeded(c) : ctr_state(c) != CTR_EXITING && busy && c->ready;
 }
 
-static struct api_container_status *fill_list(const struct pod *p, unsigned from, unsigned to, bool init_pending,
-                                              struct arena *a, uint32_t *ret_n)
+static struct api_container_status *fill_list(const struct pod *p, unsigned from, unsigned to,
+                                              bool init_pending, struct arena *a, uint32_t *ret_n)
 {
     *ret_n = to - from;
     if (from == to)
@@ -191,8 +199,8 @@ static struct timestamp transition(struct pod *p, const char *type, struct str v
     return timestamp_seconds(rt_wall(p->node->rt));
 }
 
-static void add_condition(struct pod *p, struct api_pod_status *s, const char *type, bool value, struct str reason,
-                          struct str message)
+static void add_condition(struct pod *p, struct api_pod_status *s, const char *type, bool value,
+                          struct str reason, struct str message)
 {
     struct str text = value ? STR("True") : STR("False");
     s->conditions[s->n_conditions++] = (struct api_pod_condition){
@@ -205,21 +213,25 @@ static void add_condition(struct pod *p, struct api_pod_status *s, const char *t
     };
 }
 
-static struct str names_of(struct arena *a, const struct pod *p, unsigned from, unsigned to, bool init)
+static struct str names_of(struct arena *a, const struct pod *p, unsigned from, unsigned to,
+                           bool init)
 {
     struct buf b = {0};
     for (unsigned i = from; i < to; i++) {
         const struct ctr *c = p->ctrs[i];
-        bool bad = init ? (c->kind == CTR_INIT ? !ctr_succeeded(c) : !c->started) : !(ctr_state(c) == CTR_RUNNING && c->ready);
+        bool bad = init ? (c->kind == CTR_INIT ? !ctr_succeeded(c) : !c->started)
+                        : !(ctr_state(c) == CTR_RUNNING && c->ready);
         if (bad)
             buf_printf(&b, "%s%s", b.n ? " " : "", c->name);
     }
-    struct str r = arena_printf(a, "containers with %s status: [%.*s]", init ? "incomplete" : "unready", STR_ARG(buf_str(&b)));
+    struct str r = arena_printf(a, "containers with %s status: [%.*s]",
+                                init ? "incomplete" : "unready", STR_ARG(buf_str(&b)));
     buf_fini(&b);
     return r;
 }
 
-static void fill_conditions(struct pod *p, bool init_pending, struct arena *a, struct api_pod_status *s)
+static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
+                            struct api_pod_status *s)
 {
     bool completed = str_is(s->phase, "Succeeded"), failed = str_is(s->phase, "Failed");
     unsigned first = p->n_init, end = p->n_init + p->n_app;
@@ -229,7 +241,9 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a, s
     for (unsigned i = 0; ready && i < s->n_init_container_statuses; i++)
         if (p->ctrs[i]->kind == CTR_SIDECAR)
             ready = s->init_container_statuses[i].ready;
-    struct str reason = completed ? STR("PodCompleted") : failed ? STR("PodFailed") : STR("ContainersNotReady");
+    struct str reason = completed ? STR("PodCompleted")
+                        : failed  ? STR("PodFailed")
+                                  : STR("ContainersNotReady");
     struct str message = completed || failed ? STR_NONE : names_of(a, p, first, end, false);
     bool gates = true;
     for (uint32_t i = 0; i < pod_msg(p)->spec.n_readiness_gates; i++) {
@@ -238,8 +252,10 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a, s
         gates &= c && str_is(c->status, "True");
     }
     s->conditions = ARENA_NEW_N(a, struct api_pod_condition, COND_MAX);
-    add_condition(p, s, "PodReadyToStartContainers", p->setup == SETUP_DONE && p->sm.state < POD_TEARING_DOWN, STR_NONE, STR_NONE);
-    add_condition(p, s, "Initialized", !init_pending || completed, failed ? STR("PodFailed") : STR("ContainersNotInitialized"),
+    add_condition(p, s, "PodReadyToStartContainers",
+                  p->setup == SETUP_DONE && p->sm.state < POD_TEARING_DOWN, STR_NONE, STR_NONE);
+    add_condition(p, s, "Initialized", !init_pending || completed,
+                  failed ? STR("PodFailed") : STR("ContainersNotInitialized"),
                   init_pending ? names_of(a, p, 0, p->n_init, true) : STR_NONE);
     add_condition(p, s, "Ready", ready && gates, ready ? STR("ReadinessGatesNotReady") : reason,
                   ready ? STR("the status of pod readiness gates is not \"True\"") : message);
@@ -279,9 +295,11 @@ void pod_status_build(struct pod *p, struct arena *a, struct api_pod_status *s)
             s->pod_ips[i].ip = arena_str(a, ips[i]);
     }
     unsigned end = p->n_init + p->n_app;
-    s->init_container_statuses = fill_list(p, 0, p->n_init, init_pending, a, &s->n_init_container_statuses);
+    s->init_container_statuses =
+        fill_list(p, 0, p->n_init, init_pending, a, &s->n_init_container_statuses);
     s->container_statuses = fill_list(p, p->n_init, end, init_pending, a, &s->n_container_statuses);
-    s->ephemeral_container_statuses = fill_list(p, end, p->n_ctrs, false, a, &s->n_ephemeral_container_statuses);
+    s->ephemeral_container_statuses =
+        fill_list(p, end, p->n_ctrs, false, a, &s->n_ephemeral_container_statuses);
     fill_conditions(p, init_pending, a, s);
 }
 
@@ -333,7 +351,8 @@ static void set_null_if_absent(struct json *obj, struct str key, struct arena *a
         json_set(obj, key, json_new_null(a));
 }
 
-/* A merge keeps what the patch does not name: words that hold no more must be taken away by name. */
+/* A merge keeps what the patch does not name: words that hold no more must be taken away by name.
+ */
 static void write_patch(struct pod *p, const char *status, struct buf *out)
 {
     struct arena a = {0};
@@ -345,7 +364,8 @@ static void write_patch(struct pod *p, const char *status, struct buf *out)
     set_null_if_absent(v, STR("message"), &a);
     struct json *conditions = json_get(v, STR("conditions"));
     if (conditions)
-        json_for_each(c, conditions) {
+        json_for_each(c, conditions)
+        {
             set_null_if_absent(c, STR("reason"), &a);
             set_null_if_absent(c, STR("message"), &a);
         }
@@ -361,8 +381,8 @@ static void send_status(void *arg)
 {
     struct pod *p = arg;
     struct node *n = p->node;
-    if (p->refused || p->status_busy || !p->status_dirty || !p->in_api || p->sm.state == POD_NEW || p->sm.state == POD_ADOPTING ||
-        p->sm.state == POD_REMOVING)
+    if (p->refused || p->status_busy || !p->status_dirty || !p->in_api || p->sm.state == POD_NEW ||
+        p->sm.state == POD_ADOPTING || p->sm.state == POD_REMOVING)
         return;
     p->status_dirty = false;
     char *json = status_json(p);
@@ -380,8 +400,8 @@ static void send_status(void *arg)
     char *id = xmalloc(sizeof(n) + len);
     memcpy(id, &n, sizeof(n));
     memcpy(id + sizeof(n), p->uid, len);
-    client_patch(n->client, schema_kinds[KIND_POD], str_z(p->ns), str_z(p->name), STR("status"), CLIENT_PATCH_STRATEGIC,
-                 buf_str(&patch), on_sent, id);
+    client_patch(n->client, schema_kinds[KIND_POD], str_z(p->ns), str_z(p->name), STR("status"),
+                 CLIENT_PATCH_STRATEGIC, buf_str(&patch), on_sent, id);
     buf_fini(&patch);
 }
 
@@ -389,7 +409,8 @@ void pod_status_check(struct pod *p)
 {
     const struct api_pod_condition *c = api_condition(p, "Ready");
     for (size_t i = 0; c && p->status_sent && !p->status_busy && i < COND_MAX; i++)
-        if (p->cond_times[i].key.p && str_is(p->cond_times[i].key, "Ready") && !str_eq(p->cond_values[i], c->status))
+        if (p->cond_times[i].key.p && str_is(p->cond_times[i].key, "Ready") &&
+            !str_eq(p->cond_values[i], c->status))
             free(TAKE_PTR(p->status_sent));
 }
 

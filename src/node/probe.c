@@ -1,13 +1,15 @@
-/* Probes of one running container: each has its own period; the startup probe holds back the other two until it has succeeded. A
- * result counts when it has come as many times in a row as its threshold says. Liveness and startup failures stop the container
- * (its restart policy decides on the rest), readiness failures take it out of Ready. */
+/* Probes of one running container: each has its own period; the startup probe holds back the other
+ * two until it has succeeded. A result counts when it has come as many times in a row as its
+ * threshold says. Liveness and startup failures stop the container (its restart policy decides on
+ * the rest), readiness failures take it out of Ready. */
 #include "node/agent.h"
 
 #include "base/mem.h"
 
 #define PERIOD_DEFAULT_S 10
-/* A container needs a moment before it answers. Until a startup or readiness probe has succeeded once, it is tried again soon, with
- * growing pauses, inside of its first period; those tries are not counted as failures. So a pod is Ready when it is, not a period later. */
+/* A container needs a moment before it answers. Until a startup or readiness probe has succeeded
+ * once, it is tried again soon, with growing pauses, inside of its first period; those tries are
+ * not counted as failures. So a pod is Ready when it is, not a period later. */
 #define QUICK_FIRST (20 * NSEC_PER_MSEC)
 
 struct probe {
@@ -24,8 +26,9 @@ struct probe {
 static const struct api_probe *spec_of(const struct ctr *c, int kind)
 {
     const struct api_container *s = ctr_spec(c);
-    const struct api_probe *rows[_PROBE_MAX] = {
-        [PROBE_STARTUP] = s->startup_probe, [PROBE_LIVENESS] = s->liveness_probe, [PROBE_READINESS] = s->readiness_probe};
+    const struct api_probe *rows[_PROBE_MAX] = {[PROBE_STARTUP] = s->startup_probe,
+                                                [PROBE_LIVENESS] = s->liveness_probe,
+                                                [PROBE_READINESS] = s->readiness_probe};
     return rows[kind];
 }
 
@@ -52,13 +55,15 @@ static void start_one(struct ctr *c, int kind)
     p->name = names[kind];
     rt_timer_init(&p->timer, c->pod->node->rt, run, p);
     c->probes[kind] = p;
-    nsec_t now = rt_now(c->pod->node->rt), due = c->running_since + MAX(s->initial_delay_seconds, 0) * NSEC_PER_SEC;
+    nsec_t now = rt_now(c->pod->node->rt),
+           due = c->running_since + MAX(s->initial_delay_seconds, 0) * NSEC_PER_SEC;
     /* A liveness probe at the very start says nothing but that programs take time to start. */
     if (kind == PROBE_LIVENESS && s->initial_delay_seconds <= 0)
         due += (s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S) * NSEC_PER_SEC;
     due = MAX(due, now);
     p->quick = kind == PROBE_LIVENESS ? 0 : QUICK_FIRST;
-    p->first_until = due + (s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S) * NSEC_PER_SEC;
+    p->first_until =
+        due + (s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S) * NSEC_PER_SEC;
     rt_timer_start_at(&p->timer, due);
 }
 
@@ -114,7 +119,8 @@ static void fails(struct probe *p)
     char text[256];
     snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name,
              p->kind == PROBE_LIVENESS ? "liveness" : "startup");
-    int64_t grace = s->has_termination_grace_period_seconds ? s->termination_grace_period_seconds : pod_grace_s(c->pod);
+    int64_t grace = s->has_termination_grace_period_seconds ? s->termination_grace_period_seconds
+                                                            : pod_grace_s(c->pod);
     ctr_stop(c, grace, NULL, text, true); /* frees p */
 }
 
@@ -123,7 +129,8 @@ static void on_result(void *arg, enum action_result r, struct str output)
     struct probe *p = arg;
     struct ctr *c = p->ctr;
     const struct api_probe *s = spec_of(c, p->kind);
-    int need_ok = MAX(s->success_threshold, 1), need_failed = s->failure_threshold > 0 ? s->failure_threshold : 3;
+    int need_ok = MAX(s->success_threshold, 1),
+        need_failed = s->failure_threshold > 0 ? s->failure_threshold : 3;
     p->action = NULL;
     int32_t period = s->period_seconds > 0 ? s->period_seconds : PERIOD_DEFAULT_S;
     rt_timer_start(&p->timer, period * NSEC_PER_SEC);
@@ -136,11 +143,13 @@ static void on_result(void *arg, enum action_result r, struct str output)
     p->quick = 0;
     if (r == ACTION_ERROR && p->kind != PROBE_READINESS) {
         /* It could not be tried: says nothing about the container. */
-        event_ctr(c, EVENT_WARNING, "Unhealthy", "%s probe errored: %.*s", p->name, (int)MIN(output.n, (size_t)512), output.p);
+        event_ctr(c, EVENT_WARNING, "Unhealthy", "%s probe errored: %.*s", p->name,
+                  (int)MIN(output.n, (size_t)512), output.p);
         return;
     }
     if (r == ACTION_WARN)
-        event_ctr(c, EVENT_WARNING, "ProbeWarning", "%s probe warning: %.*s", p->name, (int)MIN(output.n, (size_t)512), output.p);
+        event_ctr(c, EVENT_WARNING, "ProbeWarning", "%s probe warning: %.*s", p->name,
+                  (int)MIN(output.n, (size_t)512), output.p);
     if (r == ACTION_OK || r == ACTION_WARN) {
         p->failed_in_row = 0;
         if (++p->ok_in_row < need_ok)
@@ -154,7 +163,8 @@ static void on_result(void *arg, enum action_result r, struct str output)
         }
         return;
     }
-    event_ctr(c, EVENT_WARNING, "Unhealthy", "%s probe failed: %.*s", p->name, (int)MIN(output.n, (size_t)512), output.p);
+    event_ctr(c, EVENT_WARNING, "Unhealthy", "%s probe failed: %.*s", p->name,
+              (int)MIN(output.n, (size_t)512), output.p);
     p->ok_in_row = 0;
     if (++p->failed_in_row < need_failed)
         return;
@@ -167,8 +177,12 @@ static void run(void *arg)
     struct probe *p = arg;
     const struct api_probe *s = spec_of(p->ctr, p->kind);
     struct action_opts o = {
-        .exec = s->handler.exec, .http_get = s->handler.http_get, .tcp_socket = s->handler.tcp_socket, .grpc = s->handler.grpc,
-        .timeout = MAX(s->timeout_seconds, 1) * NSEC_PER_SEC, .is_probe = true,
+        .exec = s->handler.exec,
+        .http_get = s->handler.http_get,
+        .tcp_socket = s->handler.tcp_socket,
+        .grpc = s->handler.grpc,
+        .timeout = MAX(s->timeout_seconds, 1) * NSEC_PER_SEC,
+        .is_probe = true,
     };
     p->action = action_start(p->ctr, &o, on_result, p);
 }

@@ -1,4 +1,5 @@
-/* A pid alone may have been given to another process since it was written down; with the start time it cannot. */
+/* A pid alone may have been given to another process since it was written down; with the start time
+ * it cannot. */
 #include "node/proc.h"
 
 #include "node/fsutil.h"

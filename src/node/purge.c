@@ -1,5 +1,6 @@
-/* `davit down` for a node: ends and removes everything a data directory's agent made on this host, found without its help: its cgroups
- * name every container process, its run directory every conmon, its mounts lie below its directory. */
+/* `davit down` for a node: ends and removes everything a data directory's agent made on this host,
+ * found without its help: its cgroups name every container process, its run directory every conmon,
+ * its mounts lie below its directory. */
 #include "node/node.h"
 
 #include <dirent.h>
@@ -14,7 +15,8 @@
 
 #define ROUNDS 50 /* of 20 ms */
 
-/* conmon and crun of this instance have its run directory in their command lines; the holder is found by its cgroup. */
+/* conmon and crun of this instance have its run directory in their command lines; the holder is
+ * found by its cgroup. */
 static int kill_monitors(const char *run_dir)
 {
     int n = 0;
@@ -26,7 +28,8 @@ static int kill_monitors(const char *run_dir)
             fs_read(fs_path("/proc/%s/cmdline", e->d_name).s, 16384, &b) == 0 && b.n) {
             struct str program = str_z(b.data);
             bool ours = str_ends(program, STR("conmon")) || str_ends(program, STR("crun"));
-            if (ours && str_search(buf_str(&b), str_z(run_dir)) >= 0 && kill((pid_t)pid, SIGKILL) == 0)
+            if (ours && str_search(buf_str(&b), str_z(run_dir)) >= 0 &&
+                kill((pid_t)pid, SIGKILL) == 0)
                 n++;
         }
         buf_fini(&b);
@@ -36,7 +39,8 @@ static int kill_monitors(const char *run_dir)
     return n;
 }
 
-static int purge_inside(const char *data_dir, const char *run_dir, bool remove_data, struct error *err)
+static int purge_inside(const char *data_dir, const char *run_dir, bool remove_data,
+                        struct error *err)
 {
     struct cgroups cg;
     struct fs_path node = fs_path("%s/node", data_dir);
@@ -48,7 +52,8 @@ static int purge_inside(const char *data_dir, const char *run_dir, bool remove_d
         usleep(20000);
     if ((r = cgroup_destroy(&cg, cg.parent)) < 0)
         first = error_errno(err, -r, "cannot remove cgroup %s", cg.parent);
-    (void)!cgroup_remove(&cg, "/davit"); /* the last instance takes the parent along; others keep it busy */
+    (void)!cgroup_remove(
+        &cg, "/davit"); /* the last instance takes the parent along; others keep it busy */
     if ((r = fs_umount_below(fs_path("%s/pods", node.s).s)) < 0 && first == 0)
         first = error_errno(err, -r, "cannot unmount %s/pods", node.s);
     if ((r = fs_rm_rf(run_dir)) < 0 && first == 0)
@@ -59,8 +64,10 @@ static int purge_inside(const char *data_dir, const char *run_dir, bool remove_d
     return first;
 }
 
-/* The kept mount namespace is entered in a child, so that this process stays where it can let go of it. */
-static int purge_in_child(const char *data_dir, const char *run_dir, bool remove_data, struct error *err)
+/* The kept mount namespace is entered in a child, so that this process stays where it can let go of
+ * it. */
+static int purge_in_child(const char *data_dir, const char *run_dir, bool remove_data,
+                          struct error *err)
 {
     int p[2];
     if (pipe(p) < 0)

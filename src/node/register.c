@@ -1,6 +1,7 @@
-/* The node in the API: the Node object with its capacity and conditions, and its lease. The lease says every ten seconds that we are
- * alive and costs little; the status goes out when it changed, and every five minutes. Reading the machine (memory, disk, images)
- * blocks and is a job on the pool. */
+/* The node in the API: the Node object with its capacity and conditions, and its lease. The lease
+ * says every ten seconds that we are alive and costs little; the status goes out when it changed,
+ * and every five minutes. Reading the machine (memory, disk, images) blocks and is a job on the
+ * pool. */
 #include "node/agent.h"
 
 #include <sys/statvfs.h>
@@ -12,12 +13,12 @@
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define LEASE_PERIOD    (10 * NSEC_PER_SEC)
-#define LEASE_SECONDS   40
-#define CHECK_PERIOD    (10 * NSEC_PER_SEC)
-#define REPORT_PERIOD   (300 * NSEC_PER_SEC)
-#define RETRY           (500 * NSEC_PER_MSEC)
-#define IMAGES_MAX      50
+#define LEASE_PERIOD     (10 * NSEC_PER_SEC)
+#define LEASE_SECONDS    40
+#define CHECK_PERIOD     (10 * NSEC_PER_SEC)
+#define REPORT_PERIOD    (300 * NSEC_PER_SEC)
+#define RETRY            (500 * NSEC_PER_MSEC)
+#define IMAGES_MAX       50
 #define MEMORY_LOW_BYTES (100ll << 20)
 #define DISK_LOW_PERCENT 10
 #define PIDS_LOW_PERCENT 5
@@ -131,8 +132,8 @@ static void gather_work(void *arg)
 
 enum { COND_MEMORY, COND_DISK, COND_PID, COND_READY };
 
-static void write_condition(struct registration *r, struct jw *w, int i, const char *type, bool value, const char *reason,
-                            const char *message, bool heartbeat)
+static void write_condition(struct registration *r, struct jw *w, int i, const char *type,
+                            bool value, const char *reason, const char *message, bool heartbeat)
 {
     struct str v = value ? STR("True") : STR("False");
     usec_t now = rt_wall(r->node->rt);
@@ -159,27 +160,38 @@ static bool write_conditions(struct registration *r, struct jw *w, bool heartbea
 {
     struct node *n = r->node;
     const struct facts *f = &r->facts;
-    bool mem = f->memory_available > 0 && f->memory_available < MEMORY_LOW_BYTES, disk = f->disk_free_percent < DISK_LOW_PERCENT;
-    bool pids = f->pids_max > 0 && f->pids_used > f->pids_max - f->pids_max * PIDS_LOW_PERCENT / 100;
+    bool mem = f->memory_available > 0 && f->memory_available < MEMORY_LOW_BYTES,
+         disk = f->disk_free_percent < DISK_LOW_PERCENT;
+    bool pids =
+        f->pids_max > 0 && f->pids_used > f->pids_max - f->pids_max * PIDS_LOW_PERCENT / 100;
     struct str why = STR_NONE;
     bool ready = n->opts.net_ops && n->opts.net_ops->ready(n->opts.net, &why) != 0;
     if (!n->opts.net_ops)
         ready = true; /* only pods of the host's network are run here */
-    struct fs_path text = fs_path("container runtime network not ready: %.*s", (int)MIN(why.n, (size_t)800), why.p ? why.p : "");
+    struct fs_path text = fs_path("container runtime network not ready: %.*s",
+                                  (int)MIN(why.n, (size_t)800), why.p ? why.p : "");
     jw_key_open(w, "conditions", '[');
-    write_condition(r, w, COND_MEMORY, "MemoryPressure", mem, mem ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                    mem ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", heartbeat);
-    write_condition(r, w, COND_DISK, "DiskPressure", disk, disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+    write_condition(r, w, COND_MEMORY, "MemoryPressure", mem,
+                    mem ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
+                    mem ? "kubelet has insufficient memory available"
+                        : "kubelet has sufficient memory available",
+                    heartbeat);
+    write_condition(r, w, COND_DISK, "DiskPressure", disk,
+                    disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
                     disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", heartbeat);
-    write_condition(r, w, COND_PID, "PIDPressure", pids, pids ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
-                    pids ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available", heartbeat);
+    write_condition(r, w, COND_PID, "PIDPressure", pids,
+                    pids ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
+                    pids ? "kubelet has insufficient PID available"
+                         : "kubelet has sufficient PID available",
+                    heartbeat);
     write_condition(r, w, COND_READY, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
                     ready ? "kubelet is posting ready status" : text.s, heartbeat);
     jw_close(w, ']');
     return ready;
 }
 
-static void write_amounts(struct node *n, struct jw *w, const char *key, int64_t milli_cpu, int64_t memory)
+static void write_amounts(struct node *n, struct jw *w, const char *key, int64_t milli_cpu,
+                          int64_t memory)
 {
     char text[QUANTITY_TEXT_MAX];
     struct quantity cpu = quantity_from_milli(milli_cpu);
@@ -331,8 +343,8 @@ static void report(struct registration *r)
     r->sending = plain;
     r->patching = true;
     r->calls++;
-    client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR("status"), CLIENT_PATCH_STRATEGIC, str_z(json),
-                 on_status, r);
+    client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR("status"),
+                 CLIENT_PATCH_STRATEGIC, str_z(json), on_status, r);
     free(json);
 }
 
@@ -345,12 +357,15 @@ static void registered(struct registration *r, const struct client_reply *reply)
         free(r->uid);
         r->uid = str_dup(object_meta(reply->object)->uid);
         const struct api_node *m = reply->object->msg;
-        static const char *const types[] = {"MemoryPressure", "DiskPressure", "PIDPressure", "Ready"};
+        static const char *const types[] = {"MemoryPressure", "DiskPressure", "PIDPressure",
+                                            "Ready"};
         for (uint32_t i = 0; i < m->status.n_conditions; i++)
             for (int k = 0; k < 4; k++)
                 if (str_eqz(m->status.conditions[i].type, types[k]) && !r->cond_value[k].p) {
                     struct str v = m->status.conditions[i].status;
-                    r->cond_value[k] = str_is(v, "True") ? STR("True") : str_is(v, "False") ? STR("False") : STR_NONE;
+                    r->cond_value[k] = str_is(v, "True")    ? STR("True")
+                                       : str_is(v, "False") ? STR("False")
+                                                            : STR_NONE;
                     r->cond_time[k] = m->status.conditions[i].last_transition_time;
                 }
     }
@@ -420,7 +435,8 @@ static void create(struct registration *r)
         rest = key;
         if (str_cut(&rest, '=', &key))
             value = rest;
-        m.spec.taints[m.spec.n_taints++] = (struct api_taint){.key = key, .value = value, .effect = effect};
+        m.spec.taints[m.spec.n_taints++] =
+            (struct api_taint){.key = key, .value = value, .effect = effect};
     }
     r->calls++;
     client_create(n->client, schema_kinds[KIND_NODE], &m, on_registered, r);
@@ -466,8 +482,8 @@ static void on_got(void *arg, const struct client_reply *reply)
         jw_close(&w, '}');
         jw_close(&w, '}');
         r->calls++;
-        client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR_NONE, CLIENT_PATCH_MERGE, buf_str(&b),
-                     on_registered, r);
+        client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR_NONE,
+                     CLIENT_PATCH_MERGE, buf_str(&b), on_registered, r);
         buf_fini(&b);
     }
     arena_fini(&a);
@@ -493,7 +509,8 @@ static void gather_done(void *arg)
         report(r);
     } else {
         r->calls++;
-        client_get(r->node->client, schema_kinds[KIND_NODE], STR_NONE, str_z(r->node->name), on_got, r);
+        client_get(r->node->client, schema_kinds[KIND_NODE], STR_NONE, str_z(r->node->name), on_got,
+                   r);
     }
 }
 
@@ -523,7 +540,8 @@ static void on_leased(void *arg, const struct client_reply *reply)
         return;
     }
     nsec_t now = rt_now(r->node->rt);
-    if (r->renewed_at && now - r->renewed_at > SILENCE) { /* meanwhile others may have called us Unknown */
+    if (r->renewed_at &&
+        now - r->renewed_at > SILENCE) { /* meanwhile others may have called us Unknown */
         free(TAKE_PTR(r->sent));
         report(r);
     }
@@ -542,20 +560,28 @@ static void on_lease(void *arg)
     struct timestamp now = timestamp_of(rt_wall(n->rt));
     if (r->lease_exists) {
         struct buf b = {0};
-        buf_printf(&b, "{\"spec\":{\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"", n->name, LEASE_SECONDS);
+        buf_printf(
+            &b, "{\"spec\":{\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"",
+            n->name, LEASE_SECONDS);
         timestamp_print(now, true, &b);
         buf_add_lit(&b, "\"}}");
-        client_patch(n->client, schema_kinds[KIND_LEASE], STR(LEASE_NS), str_z(n->name), STR_NONE, CLIENT_PATCH_MERGE, buf_str(&b),
-                     on_leased, r);
+        client_patch(n->client, schema_kinds[KIND_LEASE], STR(LEASE_NS), str_z(n->name), STR_NONE,
+                     CLIENT_PATCH_MERGE, buf_str(&b), on_leased, r);
         buf_fini(&b);
         return;
     }
-    struct api_owner_reference owner = {
-        .api_version = STR("v1"), .kind = STR("Node"), .name = str_z(n->name), .uid = str_z(r->uid ? r->uid : "")};
+    struct api_owner_reference owner = {.api_version = STR("v1"),
+                                        .kind = STR("Node"),
+                                        .name = str_z(n->name),
+                                        .uid = str_z(r->uid ? r->uid : "")};
     struct api_lease lease = {
-        .metadata = {.name = str_z(n->name), .namespace = STR(LEASE_NS), .owner_references = r->uid ? &owner : NULL,
+        .metadata = {.name = str_z(n->name),
+                     .namespace = STR(LEASE_NS),
+                     .owner_references = r->uid ? &owner : NULL,
                      .n_owner_references = r->uid ? 1 : 0},
-        .spec = {.holder_identity = str_z(n->name), .has_lease_duration_seconds = true, .lease_duration_seconds = LEASE_SECONDS,
+        .spec = {.holder_identity = str_z(n->name),
+                 .has_lease_duration_seconds = true,
+                 .lease_duration_seconds = LEASE_SECONDS,
                  .renew_time = now},
     };
     client_create(n->client, schema_kinds[KIND_LEASE], &lease, on_leased, r);
@@ -597,8 +623,8 @@ struct registration *registration_free(struct registration *r)
     if (!r)
         return NULL;
     registration_stop(r);
-    char *owned[] = {r->sent, r->sending, r->uid, r->machine_id, r->system_uuid, r->boot_id, r->kernel, r->os_image,
-                     r->runtime_version};
+    char *owned[] = {r->sent,    r->sending, r->uid,      r->machine_id,     r->system_uuid,
+                     r->boot_id, r->kernel,  r->os_image, r->runtime_version};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     image_list_fini(&r->facts.images);

@@ -9,9 +9,9 @@
 #include "rt/stream.h"
 
 enum { CH_STDIN, CH_STDOUT, CH_STDERR, CH_ERROR, CH_RESIZE, _CH_MAX };
-#define CH_CLOSE        255
-#define STREAM_PIECE    32768
-#define OPEN_TIMEOUT    (30 * NSEC_PER_SEC) /* for the client to open its streams */
+#define CH_CLOSE     255
+#define STREAM_PIECE 32768
+#define OPEN_TIMEOUT (30 * NSEC_PER_SEC) /* for the client to open its streams */
 
 struct remote {
     struct rt *rt;
@@ -68,7 +68,8 @@ static void resize(struct remote *r, struct str text)
     struct error err = {0};
     if (json_parse(text, &a, NULL, &v, &err) == 0) {
         const struct json *w = json_getz(v, "Width"), *h = json_getz(v, "Height");
-        if (json_is(w, JSON_INT) && json_is(h, JSON_INT) && w->i > 0 && h->i > 0 && w->i < 65536 && h->i < 65536 && !r->finished)
+        if (json_is(w, JSON_INT) && json_is(h, JSON_INT) && w->i > 0 && h->i > 0 && w->i < 65536 &&
+            h->i < 65536 && !r->finished)
             r->cb.on_resize(r->arg, (unsigned)h->i, (unsigned)w->i);
     }
     error_fini(&err);
@@ -113,7 +114,8 @@ static void on_ws_close(struct ws *ws, int code, struct str reason, int err, voi
     gone(arg);
 }
 
-static const struct ws_callbacks ws_cb = {.on_message = on_ws_message, .on_drain = on_ws_drain, .on_close = on_ws_close};
+static const struct ws_callbacks ws_cb = {
+    .on_message = on_ws_message, .on_drain = on_ws_drain, .on_close = on_ws_close};
 
 /* ---- SPDY ---- */
 
@@ -129,11 +131,13 @@ static int channel_of(struct str type)
 static bool all_open(const struct remote *r)
 {
     return r->streams[CH_ERROR] && (!r->opts.stdin_open || r->streams[CH_STDIN]) &&
-           (!r->opts.stdout_open || r->streams[CH_STDOUT]) && (!r->opts.stderr_open || r->opts.tty || r->streams[CH_STDERR]) &&
+           (!r->opts.stdout_open || r->streams[CH_STDOUT]) &&
+           (!r->opts.stderr_open || r->opts.tty || r->streams[CH_STDERR]) &&
            (!r->opts.tty || r->version < 3 || r->streams[CH_RESIZE]);
 }
 
-static int on_spdy_open(struct spdy *s, struct spdy_stream *st, const struct http_header *h, size_t n, void *arg)
+static int on_spdy_open(struct spdy *s, struct spdy_stream *st, const struct http_header *h,
+                        size_t n, void *arg)
 {
     struct remote *r = arg;
     int ch = channel_of(http_header_get(h, n, STR("streamtype")));
@@ -196,9 +200,12 @@ static void on_spdy_close(struct spdy *s, int err, void *arg)
     gone(arg);
 }
 
-static const struct spdy_callbacks spdy_cb = {
-    .on_open = on_spdy_open, .on_data = on_spdy_data, .on_fin = on_spdy_fin, .on_drain = on_spdy_drain,
-    .on_stream_close = on_spdy_stream_close, .on_close = on_spdy_close};
+static const struct spdy_callbacks spdy_cb = {.on_open = on_spdy_open,
+                                              .on_data = on_spdy_data,
+                                              .on_fin = on_spdy_fin,
+                                              .on_drain = on_spdy_drain,
+                                              .on_stream_close = on_spdy_stream_close,
+                                              .on_close = on_spdy_close};
 
 static void on_open_timeout(void *arg)
 {
@@ -207,10 +214,13 @@ static void on_open_timeout(void *arg)
 
 /* ---- both ---- */
 
-struct remote *remote_accept(struct http_request *req, const struct remote_opts *o, const struct remote_callbacks *cb, void *arg)
+struct remote *remote_accept(struct http_request *req, const struct remote_opts *o,
+                             const struct remote_callbacks *cb, void *arg)
 {
-    static const char *const ws_names[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"};
-    static const char *const spdy_names[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+    static const char *const ws_names[] = {"v5.channel.k8s.io", "v4.channel.k8s.io",
+                                           "channel.k8s.io"};
+    static const char *const spdy_names[] = {"v5.channel.k8s.io", "v4.channel.k8s.io",
+                                             "v3.channel.k8s.io", "v2.channel.k8s.io",
                                              "channel.k8s.io"};
     static const int spdy_versions[] = {5, 4, 3, 2, 1};
     if (!ws_requested(req) && !spdy_requested(req)) {
@@ -262,7 +272,8 @@ static bool send(struct remote *r, int ch, struct str data)
 bool remote_output(struct remote *r, int stream, struct str data)
 {
     bool room = true;
-    if (r->finished || (stream == 1 && !r->opts.stdout_open) || (stream == 2 && !r->opts.stderr_open))
+    if (r->finished || (stream == 1 && !r->opts.stdout_open) ||
+        (stream == 2 && !r->opts.stderr_open))
         return true;
     for (size_t i = 0; i < data.n; i += STREAM_PIECE)
         room = send(r, stream, str_sub(data, i, i + STREAM_PIECE));
@@ -293,7 +304,10 @@ static void status_text(int code, const char *message, bool json, struct buf *b)
         struct buf m = {0};
         buf_printf(&m, "command terminated with non-zero exit code: exit status %d", code);
         json_print_str(buf_str(&m), b);
-        buf_printf(b, ",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"%d\"}]}}", code);
+        buf_printf(b,
+                   ",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":"
+                   "\"ExitCode\",\"message\":\"%d\"}]}}",
+                   code);
         buf_fini(&m);
     } else {
         json_print_str(str_z(message), b);

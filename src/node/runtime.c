@@ -1,7 +1,8 @@
-/* Containers belong to conmon, not to us: it holds their pipes, writes their logs and notes how they ended, so we
- * may be killed at any time. We start it with a pipe on which it tells the container's pid once crun has made
- * the container, and learn of the end by a file that appears in the exits directory (inotify), which costs nothing
- * per container and is there for whoever comes after us. */
+/* Containers belong to conmon, not to us: it holds their pipes, writes their logs and notes how
+ * they ended, so we may be killed at any time. We start it with a pipe on which it tells the
+ * container's pid once crun has made the container, and learn of the end by a file that appears in
+ * the exits directory (inotify), which costs nothing per container and is there for whoever comes
+ * after us. */
 #include "node/runtime.h"
 
 #include <fcntl.h>
@@ -17,12 +18,12 @@
 #include "codec/json.h"
 #include "node/fsutil.h"
 
-#define CREATE_TIMEOUT  (120 * NSEC_PER_SEC) /* a cold disk under load; kubelets use as much */
-#define SYNC_BYTES_MAX  65536                /* crun's message comes over it */
-#define INOTIFY_BYTES   16384
+#define CREATE_TIMEOUT (120 * NSEC_PER_SEC) /* a cold disk under load; kubelets use as much */
+#define SYNC_BYTES_MAX 65536                /* crun's message comes over it */
+#define INOTIFY_BYTES  16384
 
-int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun, const char *conmon,
-                 struct error *err)
+int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun,
+                 const char *conmon, struct error *err)
 {
     *r = (struct runtime){.rt = rt, .inotify_fd = -1};
     r->crun = xstrdup(crun ? crun : "/usr/bin/crun");
@@ -91,8 +92,8 @@ static void on_inotify(void *arg, unsigned events)
     }
 }
 
-int runtime_watch_exits(struct runtime *r, void (*on_exit)(void *arg, struct str id, int code), void *arg,
-                        struct error *err)
+int runtime_watch_exits(struct runtime *r, void (*on_exit)(void *arg, struct str id, int code),
+                        void *arg, struct error *err)
 {
     ASSERT(r->inotify_fd < 0);
     r->on_exit = on_exit;
@@ -206,13 +207,40 @@ static void on_first_conmon_exit(void *arg, struct rt_exit how)
 static int creating_spawn(struct creating *c, const struct runtime_create *o, struct error *err)
 {
     struct runtime *r = c->r;
-    struct fs_path pid = fs_path("%s/pid", o->bundle), conmon_pid = fs_path("%s/conmon.pid", o->bundle);
+    struct fs_path pid = fs_path("%s/pid", o->bundle),
+                   conmon_pid = fs_path("%s/conmon.pid", o->bundle);
     struct fs_path log = fs_path("k8s-file:%s", o->log_path), root = fs_path("--root=%s", r->root);
     const char *argv[48] = {
-        r->conmon, "--api-version", "1", "-c", o->id, "-u", o->id, "-n", o->id, "-r", r->crun,
-        "-b", o->bundle, "-p", pid.s, "-P", conmon_pid.s, "-l", log.s, "--exit-dir", r->exits_dir,
-        "--socket-dir-path", r->sock_dir, "--log-level", "error", "--no-sync-log", "--runtime-arg", root.s,
-        "--runtime-arg", "--cgroup-manager=cgroupfs",
+        r->conmon,
+        "--api-version",
+        "1",
+        "-c",
+        o->id,
+        "-u",
+        o->id,
+        "-n",
+        o->id,
+        "-r",
+        r->crun,
+        "-b",
+        o->bundle,
+        "-p",
+        pid.s,
+        "-P",
+        conmon_pid.s,
+        "-l",
+        log.s,
+        "--exit-dir",
+        r->exits_dir,
+        "--socket-dir-path",
+        r->sock_dir,
+        "--log-level",
+        "error",
+        "--no-sync-log",
+        "--runtime-arg",
+        root.s,
+        "--runtime-arg",
+        "--cgroup-manager=cgroupfs",
     };
     size_t n = 0;
     while (argv[n])
@@ -227,10 +255,16 @@ static int creating_spawn(struct creating *c, const struct runtime_create *o, st
     int p[2];
     if (pipe2(p, O_CLOEXEC) < 0)
         return error_errno(err, errno, "pipe");
-    const char *env[] = {"_OCI_SYNCPIPE=3", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    const char *env[] = {"_OCI_SYNCPIPE=3",
+                         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     struct rt_process_fd fds[] = {{.from = p[1], .to = 3}};
     struct rt_process_opts opts = {
-        .argv = argv, .env = env, .cwd = o->bundle, .fds = fds, .n_fds = 1, .new_session = true,
+        .argv = argv,
+        .env = env,
+        .cwd = o->bundle,
+        .fds = fds,
+        .n_fds = 1,
+        .new_session = true,
     };
     int rc = rt_process_start(r->rt, &opts, on_first_conmon_exit, c, err, &c->conmon);
     close(p[1]);
@@ -246,7 +280,8 @@ static int creating_spawn(struct creating *c, const struct runtime_create *o, st
     return 0;
 }
 
-void runtime_create(struct runtime *r, const struct runtime_create *o, runtime_created_fn fn, void *arg)
+void runtime_create(struct runtime *r, const struct runtime_create *o, runtime_created_fn fn,
+                    void *arg)
 {
     struct creating *c = NEW(struct creating);
     c->r = r;
@@ -298,7 +333,8 @@ void runtime_start(struct runtime *r, const char *id, runtime_done_fn fn, void *
 
 /* ---- state, removal ---- */
 
-int runtime_state(const char *crun, const char *root, const char *id, char ret_status[static 16], pid_t *ret_pid)
+int runtime_state(const char *crun, const char *root, const char *id, char ret_status[static 16],
+                  pid_t *ret_pid)
 {
     struct buf b = {0};
     ret_status[0] = 0;
@@ -308,8 +344,8 @@ int runtime_state(const char *crun, const char *root, const char *id, char ret_s
         buf_fini(&b);
         return r == -ENOENT ? 0 : r;
     }
-    /* What `crun state` does: alive is the pid with the start time noted; created while the fifo that holds
-     * back its exec is there. */
+    /* What `crun state` does: alive is the pid with the start time noted; created while the fifo
+     * that holds back its exec is there. */
     struct arena a = {0};
     struct json *v;
     struct error err = {0};
@@ -317,7 +353,8 @@ int runtime_state(const char *crun, const char *root, const char *id, char ret_s
     if (json_parse(buf_str(&b), &a, NULL, &v, &err) == 0) {
         const struct json *pid = json_getz(v, "pid"), *started = json_getz(v, "process-start-time");
         struct buf stat = {0};
-        if (json_is(pid, JSON_INT) && pid->i > 0 && fs_read(fs_path("/proc/%d/stat", (int)pid->i).s, 4096, &stat) == 0) {
+        if (json_is(pid, JSON_INT) && pid->i > 0 &&
+            fs_read(fs_path("/proc/%d/stat", (int)pid->i).s, 4096, &stat) == 0) {
             struct str rest = buf_str(&stat), word = STR_NONE;
             ssize_t paren = str_rfind(rest, ')');
             rest = str_sub(rest, (size_t)(paren + 2), rest.n);
@@ -325,7 +362,8 @@ int runtime_state(const char *crun, const char *root, const char *id, char ret_s
             for (int i = 0; i < 20; i++) /* field 22, counted from field 3 */
                 str_cut(&rest, ' ', &word);
             int64_t t = 0;
-            bool same = str_to_i64(word, &t) == 0 && (!json_is(started, JSON_INT) || started->i == t);
+            bool same =
+                str_to_i64(word, &t) == 0 && (!json_is(started, JSON_INT) || started->i == t);
             if (same && state != 'Z' && state != 'X') {
                 status = fs_exists(fs_path("%s/%s/exec.fifo", root, id).s) ? "created" : "running";
                 *ret_pid = (pid_t)pid->i;
@@ -340,7 +378,8 @@ int runtime_state(const char *crun, const char *root, const char *id, char ret_s
     return 0;
 }
 
-void runtime_remove_state(const char *root, const char *exits_dir, const char *sock_dir, const char *id)
+void runtime_remove_state(const char *root, const char *exits_dir, const char *sock_dir,
+                          const char *id)
 {
     (void)!fs_rm_rf(fs_path("%s/%s", root, id).s);
     (void)unlink(fs_path("%s/%s", exits_dir, id).s);
@@ -351,7 +390,8 @@ void runtime_remove_state(const char *root, const char *exits_dir, const char *s
 
 static int ctl_write(const char *bundle, const char *line)
 {
-    CLEANUP(fd_closep) int fd = open(fs_path("%s/ctl", bundle).s, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    CLEANUP(fd_closep)
+    int fd = open(fs_path("%s/ctl", bundle).s, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     size_t n = strlen(line);
@@ -367,7 +407,8 @@ int runtime_reopen_log(const char *bundle)
 int runtime_resize(const char *bundle, unsigned rows, unsigned cols)
 {
     char line[40];
-    snprintf(line, sizeof(line), "1 %u %u\n", MIN(rows, 1000u), MIN(cols, 1000u)); /* conmon refuses more */
+    snprintf(line, sizeof(line), "1 %u %u\n", MIN(rows, 1000u),
+             MIN(cols, 1000u)); /* conmon refuses more */
     return ctl_write(bundle, line);
 }
 

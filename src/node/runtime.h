@@ -1,12 +1,14 @@
-/* crun and conmon, driven directly: one container is one bundle directory, one conmon, one crun state.
+/* crun and conmon, driven directly: one container is one bundle directory, one conmon, one crun
+ * state.
  *
  *   bundle/config.json   made by the caller before runtime_create
  *   bundle/pid           container's init, written by crun
  *   bundle/conmon.pid    conmon itself (reparented to init: it outlives us)
- *   bundle/attach        conmon's SEQPACKET socket: to it stdin bytes; from it packets, first byte 2 stdout, 3 stderr
- *   bundle/ctl           conmon's fifo: "1 H W\n" resizes the terminal, "2 0 0\n" reopens the log
- *   bundle/oom           made by conmon when the kernel killed something in it for memory
- *   exits/ID             exit code as text (128+n: signal n), appears when the container is gone
+ *   bundle/attach        conmon's SEQPACKET socket: to it stdin bytes; from it packets, first byte
+ * 2 stdout, 3 stderr bundle/ctl           conmon's fifo: "1 H W\n" resizes the terminal, "2 0 0\n"
+ * reopens the log bundle/oom           made by conmon when the kernel killed something in it for
+ * memory exits/ID             exit code as text (128+n: signal n), appears when the container is
+ * gone
  *
  * Loop thread only; every completion comes once, from the loop. */
 #pragma once
@@ -17,11 +19,11 @@
 #include "rt/rt.h"
 
 struct runtime {
-    struct rt *rt;              /* borrowed */
-    char *crun, *conmon;        /* owned */
-    char *root;                 /* owned; crun's state: RUN/crun */
-    char *exits_dir;            /* owned; RUN/exits */
-    char *sock_dir;             /* owned; RUN/s; conmon puts a link per container here */
+    struct rt *rt;       /* borrowed */
+    char *crun, *conmon; /* owned */
+    char *root;          /* owned; crun's state: RUN/crun */
+    char *exits_dir;     /* owned; RUN/exits */
+    char *sock_dir;      /* owned; RUN/s; conmon puts a link per container here */
     struct rt_fd exits_watch;
     int inotify_fd;
     void (*on_exit)(void *arg, struct str id, int code); /* a file appeared in exits */
@@ -29,11 +31,11 @@ struct runtime {
 };
 
 /* run_dir is made when missing. Not started: no exits are reported until runtime_watch_exits. */
-int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun, const char *conmon,
-                 struct error *err) MUST_CHECK;
+int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun,
+                 const char *conmon, struct error *err) MUST_CHECK;
 void runtime_fini(struct runtime *r);
-int runtime_watch_exits(struct runtime *r, void (*on_exit)(void *arg, struct str id, int code), void *arg,
-                        struct error *err) MUST_CHECK;
+int runtime_watch_exits(struct runtime *r, void (*on_exit)(void *arg, struct str id, int code),
+                        void *arg, struct error *err) MUST_CHECK;
 /* The exit code if the container has exited: 1 and *ret_code; 0 not (yet). */
 int runtime_exit_code(const struct runtime *r, const char *id, int *ret_code);
 void runtime_forget_exit(const struct runtime *r, const char *id); /* removes the exit file */
@@ -47,16 +49,20 @@ struct runtime_create {
 /* r: 0 and the pid of the container's init; negative with a message of crun's. */
 typedef void (*runtime_created_fn)(void *arg, int r, pid_t pid, const char *message);
 /* conmon and `crun create`. Everything in opts is copied. A timeout of two minutes applies. */
-void runtime_create(struct runtime *r, const struct runtime_create *opts, runtime_created_fn fn, void *arg);
+void runtime_create(struct runtime *r, const struct runtime_create *opts, runtime_created_fn fn,
+                    void *arg);
 
 typedef void (*runtime_done_fn)(void *arg, int r, const char *message);
 void runtime_start(struct runtime *r, const char *id, runtime_done_fn fn, void *arg);
-/* "created", "running", "stopped", or "" when crun does not know it; pid 0 when there is none. Blocks for
- * milliseconds: for adoption at start, on the pool. */
-int runtime_state(const char *crun, const char *root, const char *id, char ret_status[static 16], pid_t *ret_pid);
+/* "created", "running", "stopped", or "" when crun does not know it; pid 0 when there is none.
+ * Blocks for milliseconds: for adoption at start, on the pool. */
+int runtime_state(const char *crun, const char *root, const char *id, char ret_status[static 16],
+                  pid_t *ret_pid);
 
-/* Takes away crun's state, conmon's link and the exit file. The processes must be gone. Blocks; any thread. */
-void runtime_remove_state(const char *root, const char *exits_dir, const char *sock_dir, const char *id);
+/* Takes away crun's state, conmon's link and the exit file. The processes must be gone. Blocks; any
+ * thread. */
+void runtime_remove_state(const char *root, const char *exits_dir, const char *sock_dir,
+                          const char *id);
 
 /* Asks conmon to open its log anew. */
 int runtime_reopen_log(const char *bundle) MUST_CHECK;
@@ -70,15 +76,16 @@ struct runtime_exec;
 struct runtime_exec_opts {
     const char *id;
     const char *process_json; /* path of the OCI process object */
-    const char *dir;          /* scratch directory of this exec, exists, short-lived; removed by us at the end */
+    const char
+        *dir; /* scratch directory of this exec, exists, short-lived; removed by us at the end */
     bool tty;
     bool stdin_open;
 };
 struct runtime_exec_callbacks {
     /* stream 1 or 2; a terminal has only 1. Valid during the call. */
     void (*on_output)(void *arg, int stream, struct str data);
-    /* Once, last: all output was delivered. code: exit code, 128+n by signal, negative errno when it did not
-     * run (message says why, in the words a client should read). */
+    /* Once, last: all output was delivered. code: exit code, 128+n by signal, negative errno when
+     * it did not run (message says why, in the words a client should read). */
     void (*on_exit)(void *arg, int code, const char *message);
     void (*on_drain)(void *arg); /* stdin's queue is low again; may be NULL */
 };
@@ -90,6 +97,7 @@ size_t runtime_exec_queued_bytes(const struct runtime_exec *e);
 void runtime_exec_close_stdin(struct runtime_exec *e);
 void runtime_exec_pause(struct runtime_exec *e, bool paused); /* stops reading its output */
 int runtime_exec_resize(struct runtime_exec *e, unsigned rows, unsigned cols);
-void runtime_exec_kill(struct runtime_exec *e); /* SIGKILL to what runs in the container; on_exit follows */
+void runtime_exec_kill(
+    struct runtime_exec *e); /* SIGKILL to what runs in the container; on_exit follows */
 /* No callback any more; what runs is killed. Takes NULL; returns NULL. */
 struct runtime_exec *runtime_exec_abandon(struct runtime_exec *e);

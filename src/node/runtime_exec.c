@@ -1,6 +1,7 @@
-/* A process started inside a running container for kubectl exec, exec probes and hooks. `crun exec` is run as a
- * plain child of ours with pipes (or with a terminal whose master crun sends over a unix socket): when we die the
- * client's connection is gone as well, so nothing is gained by a conmon in between, and exit codes come directly. */
+/* A process started inside a running container for kubectl exec, exec probes and hooks. `crun exec`
+ * is run as a plain child of ours with pipes (or with a terminal whose master crun sends over a
+ * unix socket): when we die the client's connection is gone as well, so nothing is gained by a
+ * conmon in between, and exit codes come directly. */
 #include "node/runtime.h"
 
 #include <signal.h>
@@ -13,8 +14,8 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 
-/* Background children of the command may hold its pipes for ever: what was written by the command itself is in
- * the pipe when it has ended, so a short silence is enough. */
+/* Background children of the command may hold its pipes for ever: what was written by the command
+ * itself is in the pipe when it has ended, so a short silence is enough. */
 #define DRAIN_QUIET (200 * NSEC_PER_MSEC)
 #define STDERR_KEPT 2048 /* for the message when crun itself failed */
 
@@ -181,8 +182,10 @@ static void on_in_data(void *arg, struct str data)
 {
 }
 
-static const struct rt_stream_handler out_handler = {.on_data = on_out, .on_eof = on_out_end, .on_error = on_out_error};
-static const struct rt_stream_handler err_handler = {.on_data = on_err, .on_eof = on_err_end, .on_error = on_err_error};
+static const struct rt_stream_handler out_handler = {
+    .on_data = on_out, .on_eof = on_out_end, .on_error = on_out_error};
+static const struct rt_stream_handler err_handler = {
+    .on_data = on_err, .on_eof = on_err_end, .on_error = on_err_error};
 static const struct rt_stream_handler in_handler = {
     .on_data = on_in_data, .on_error = on_in_error, .on_drain = on_in_drain};
 static const struct rt_stream_handler tty_handler = {
@@ -206,14 +209,16 @@ static int recv_fd(int conn)
         char space[CMSG_SPACE(sizeof(int))];
     } ctl;
     struct iovec iov = {data, sizeof(data)};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof(ctl)};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof(ctl)};
     struct timeval tv = {.tv_sec = 1}; /* crun has connected and sends at once */
     (void)setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
     ssize_t n = recvmsg(conn, &m, MSG_CMSG_CLOEXEC);
     if (n < 0)
         return -errno;
     struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-    if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || h->cmsg_len < CMSG_LEN(sizeof(int)))
+    if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+        h->cmsg_len < CMSG_LEN(sizeof(int)))
         return -EPROTO;
     int fd;
     memcpy(&fd, CMSG_DATA(h), sizeof(fd));
@@ -222,7 +227,8 @@ static int recv_fd(int conn)
 
 static void set_size(int fd, unsigned rows, unsigned cols)
 {
-    struct winsize ws = {.ws_row = (unsigned short)MIN(rows, 65535u), .ws_col = (unsigned short)MIN(cols, 65535u)};
+    struct winsize ws = {.ws_row = (unsigned short)MIN(rows, 65535u),
+                         .ws_col = (unsigned short)MIN(cols, 65535u)};
     (void)ioctl(fd, TIOCSWINSZ, &ws);
 }
 
@@ -278,7 +284,8 @@ static void on_fail(void *arg)
     exec_end(e, e->fail_code, e->message);
 }
 
-static struct rt_stream *take_stream(struct runtime_exec *e, int n, const struct rt_stream_handler *h)
+static struct rt_stream *take_stream(struct runtime_exec *e, int n,
+                                     const struct rt_stream_handler *h)
 {
     struct rt_stream *s = rt_process_take_stdio(e->proc, n);
     if (s) {
@@ -292,8 +299,10 @@ static int exec_spawn(struct runtime_exec *e, const struct runtime_exec_opts *o,
 {
     struct runtime *r = e->r;
     struct fs_path root = fs_path("--root=%s", r->root), pid = fs_path("--pid-file=%s/pid", e->dir);
-    struct fs_path sock = fs_path("%s/tty", e->dir), console = fs_path("--console-socket=%s", sock.s);
-    const char *argv[16] = {r->crun, root.s, "--cgroup-manager=cgroupfs", "exec", pid.s, "--process", o->process_json};
+    struct fs_path sock = fs_path("%s/tty", e->dir),
+                   console = fs_path("--console-socket=%s", sock.s);
+    const char *argv[16] = {r->crun,     root.s,         "--cgroup-manager=cgroupfs", "exec", pid.s,
+                            "--process", o->process_json};
     size_t n = 7;
     if (o->tty) {
         int rc = console_listen(e, sock.s);
@@ -306,8 +315,8 @@ static int exec_spawn(struct runtime_exec *e, const struct runtime_exec_opts *o,
     struct rt_process_opts opts = {
         .argv = argv,
         .new_session = true,
-        .stdio = {o->tty || !o->stdin_open ? RT_STDIO_NULL : RT_STDIO_PIPE, o->tty ? RT_STDIO_NULL : RT_STDIO_PIPE,
-                  RT_STDIO_PIPE},
+        .stdio = {o->tty || !o->stdin_open ? RT_STDIO_NULL : RT_STDIO_PIPE,
+                  o->tty ? RT_STDIO_NULL : RT_STDIO_PIPE, RT_STDIO_PIPE},
     };
     int rc = rt_process_start(e->rt, &opts, on_proc_exit, e, err, &e->proc);
     if (rc < 0)

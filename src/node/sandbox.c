@@ -1,6 +1,7 @@
-/* Namespaces are made by a thread of the pool: unshare() changes the calling thread alone, the fresh namespaces are
- * bound to files through /proc/thread-self/ns, and the thread goes back to the host's. That costs no process per pod.
- * Only a shared process namespace needs one, as such a namespace ends with its process 1. */
+/* Namespaces are made by a thread of the pool: unshare() changes the calling thread alone, the
+ * fresh namespaces are bound to files through /proc/thread-self/ns, and the thread goes back to the
+ * host's. That costs no process per pod. Only a shared process namespace needs one, as such a
+ * namespace ends with its process 1. */
 #include "node/sandbox.h"
 
 #include <fcntl.h>
@@ -62,7 +63,8 @@ bool sandbox_exists(const char *pod_dir, const struct api_pod *pod)
 {
     int flags = wanted_flags(pod);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if ((flags & kinds[i].flag) && !fs_is_mount_point(fs_path("%s/ns/%s", pod_dir, kinds[i].file).s))
+        if ((flags & kinds[i].flag) &&
+            !fs_is_mount_point(fs_path("%s/ns/%s", pod_dir, kinds[i].file).s))
             return false;
     return !wants_holder(pod) || fs_is_mount_point(fs_path("%s/ns/pid", pod_dir).s);
 }
@@ -78,7 +80,8 @@ static int loopback_up(void)
     return ioctl(s, SIOCSIFFLAGS, &r) < 0 ? -errno : 0;
 }
 
-/* "net.core.somaxconn" -> /proc/sys/net/core/somaxconn, which shows the namespaces of who opens it. */
+/* "net.core.somaxconn" -> /proc/sys/net/core/somaxconn, which shows the namespaces of who opens it.
+ */
 static int set_sysctls(const struct api_pod_security_context *psc, struct error *err)
 {
     for (uint32_t i = 0; psc && i < psc->n_sysctls; i++) {
@@ -98,7 +101,8 @@ static int set_sysctls(const struct api_pod_security_context *psc, struct error 
 
 static int bind_ns(const char *pod_dir, const char *file)
 {
-    struct fs_path to = fs_path("%s/ns/%s", pod_dir, file), from = fs_path("/proc/thread-self/ns/%s", file);
+    struct fs_path to = fs_path("%s/ns/%s", pod_dir, file),
+                   from = fs_path("/proc/thread-self/ns/%s", file);
     int r = fs_write(to.s, STR(""), 0600);
     if (r < 0)
         return r;
@@ -122,7 +126,8 @@ static int fill_namespaces(const struct sandbox_opts *o, int flags, struct error
 static void go_back(const int *fds)
 {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        ASSERT(setns(fds[i], kinds[i].flag) == 0); /* a pool thread in the wrong place would spoil other pods */
+        ASSERT(setns(fds[i], kinds[i].flag) ==
+               0); /* a pool thread in the wrong place would spoil other pods */
 }
 
 static int make_namespaces(const struct sandbox_opts *o, int flags, struct error *err)
@@ -151,7 +156,8 @@ int sandbox_install_holder(const char *path, struct error *err)
     struct stat st;
     if (stat(path, &st) == 0 && st.st_size == (off_t)sizeof(holder_program) && (st.st_mode & 0100))
         return 0;
-    int r = fs_write_atomic(path, (struct str){(const char *)holder_program, sizeof(holder_program)}, 0700);
+    int r = fs_write_atomic(
+        path, (struct str){(const char *)holder_program, sizeof(holder_program)}, 0700);
     return r < 0 ? error_errno(err, -r, "cannot write %s", path) : 0;
 }
 
@@ -183,7 +189,8 @@ static int spawn_holder(const char *path, pid_t *ret)
 
 static int make_holder(const struct sandbox_opts *o, struct error *err)
 {
-    struct fs_path ns = fs_path("%s/ns/pid", o->pod_dir), file = fs_path("%s/ns/holder", o->pod_dir);
+    struct fs_path ns = fs_path("%s/ns/pid", o->pod_dir),
+                   file = fs_path("%s/ns/holder", o->pod_dir);
     if (fs_is_mount_point(ns.s))
         return 0;
     pid_t pid;
@@ -212,8 +219,9 @@ static void kill_holder(const char *pod_dir)
     if (fs_read(fs_path("%s/ns/holder", pod_dir).s, 64, &b) == 0) {
         struct str rest = str_trim(buf_str(&b)), pid_text;
         int64_t pid, start;
-        if (str_cut(&rest, ' ', &pid_text) && str_to_i64(pid_text, &pid) == 0 && str_to_i64(rest, &start) == 0 &&
-            pid > 1 && proc_start_time((pid_t)pid) == (uint64_t)start) {
+        if (str_cut(&rest, ' ', &pid_text) && str_to_i64(pid_text, &pid) == 0 &&
+            str_to_i64(rest, &start) == 0 && pid > 1 &&
+            proc_start_time((pid_t)pid) == (uint64_t)start) {
             (void)kill((pid_t)pid, SIGKILL);
             (void)waitpid((pid_t)pid, NULL, 0); /* ours, or init's after a restart of ours */
         }
@@ -245,7 +253,8 @@ int sandbox_make(const struct sandbox_opts *o, struct error *err)
 
 int sandbox_destroy(const char *pod_dir)
 {
-    /* By name, not by reading the table of all mounts: that would cost every pod the number of all pods. */
+    /* By name, not by reading the table of all mounts: that would cost every pod the number of all
+     * pods. */
     static const char *const mounts[] = {"ns/net", "ns/ipc", "ns/uts", "ns/pid", "shm"};
     static const char *const dirs[] = {"ns", "shm"};
     kill_holder(pod_dir);

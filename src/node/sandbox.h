@@ -1,13 +1,14 @@
-/* The sandbox of a pod: its namespaces, held by bind mounts (no process), /dev/shm, and the files of /etc that the
- * agent writes. Everything lies in one directory, so it is found again and undone without other memory:
+/* The sandbox of a pod: its namespaces, held by bind mounts (no process), /dev/shm, and the files
+ * of /etc that the agent writes. Everything lies in one directory, so it is found again and undone
+ * without other memory:
  *
  *   POD/ns/{net,ipc,uts,pid}   nsfs bind mounts
  *   POD/ns/holder              "PID STARTTIME" of process 1 of a shared process namespace
  *   POD/shm                    tmpfs
  *   POD/etc/{hosts,hostname,resolv.conf}
  *
- * All functions block (milliseconds) and run on any thread of the pool; they are idempotent, so that they can be
- * repeated after we were killed in the middle. */
+ * All functions block (milliseconds) and run on any thread of the pool; they are idempotent, so
+ * that they can be repeated after we were killed in the middle. */
 #pragma once
 
 #include "api/types.gen.h"
@@ -29,15 +30,18 @@ int sandbox_install_holder(const char *path, struct error *err) MUST_CHECK;
 /* True when all namespaces the pod needs are there (false after a reboot). */
 bool sandbox_exists(const char *pod_dir, const struct api_pod *pod);
 
-/* The pod's name on the network: spec.hostname or its name, cut to 63 bytes; the node's name with hostNetwork. */
+/* The pod's name on the network: spec.hostname or its name, cut to 63 bytes; the node's name with
+ * hostNetwork. */
 void sandbox_hostname(const struct api_pod *pod, const char *node_name, char ret[static 64]);
 
-/* Contents of /etc/hosts and /etc/resolv.conf. dns may be absent: the node's resolv.conf is used. */
+/* Contents of /etc/hosts and /etc/resolv.conf. dns may be absent: the node's resolv.conf is used.
+ */
 struct buf;
-void sandbox_hosts(const struct api_pod *pod, const char *hostname, struct str cluster_domain, const struct str *ips,
-                   size_t n_ips, struct buf *out);
+void sandbox_hosts(const struct api_pod *pod, const char *hostname, struct str cluster_domain,
+                   const struct str *ips, size_t n_ips, struct buf *out);
 void sandbox_resolv_conf(const struct api_pod *pod, struct str dns, struct str cluster_domain,
                          struct str host_resolv_conf, struct buf *out);
 /* Writes both and hostname below pod_dir/etc. */
-int sandbox_write_etc(const char *pod_dir, const struct api_pod *pod, const char *hostname, struct str dns,
-                      struct str cluster_domain, const struct str *ips, size_t n_ips, struct error *err) MUST_CHECK;
+int sandbox_write_etc(const char *pod_dir, const struct api_pod *pod, const char *hostname,
+                      struct str dns, struct str cluster_domain, const struct str *ips,
+                      size_t n_ips, struct error *err) MUST_CHECK;

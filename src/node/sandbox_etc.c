@@ -1,15 +1,15 @@
-/* /etc/hosts, /etc/hostname and /etc/resolv.conf of a pod, worded as kubelets word them ("DNS for Services and Pods",
- * "Adding entries to Pod /etc/hosts"). */
+/* /etc/hosts, /etc/hostname and /etc/resolv.conf of a pod, worded as kubelets word them ("DNS for
+ * Services and Pods", "Adding entries to Pod /etc/hosts"). */
 #include "base/buf.h"
 #include "node/fsutil.h"
 #include "node/sandbox.h"
 
-#define NAMESERVERS_MAX 3    /* resolvers of C libraries read no more */
-#define SEARCHES_MAX    32   /* limits of glibc 2.26 and of the API's validation */
+#define NAMESERVERS_MAX  3  /* resolvers of C libraries read no more */
+#define SEARCHES_MAX     32 /* limits of glibc 2.26 and of the API's validation */
 #define RESOLV_BYTES_MAX 65536
 
-void sandbox_hosts(const struct api_pod *pod, const char *hostname, struct str cluster_domain, const struct str *ips,
-                   size_t n_ips, struct buf *out)
+void sandbox_hosts(const struct api_pod *pod, const char *hostname, struct str cluster_domain,
+                   const struct str *ips, size_t n_ips, struct buf *out)
 {
     buf_add_lit(out, "# Managed by davit.\n"
                      "127.0.0.1\tlocalhost\n"
@@ -91,15 +91,17 @@ void sandbox_resolv_conf(const struct api_pod *pod, struct str dns, struct str c
     struct resolv r = {0};
     struct arena a = {0};
     struct str policy = pod->spec.dns_policy, ns = pod->metadata.namespace;
-    bool cluster = dns.n && (str_is(policy, "ClusterFirstWithHostNet") ||
-                             ((policy.n == 0 || str_is(policy, "ClusterFirst")) && !pod->spec.host_network));
+    bool cluster =
+        dns.n && (str_is(policy, "ClusterFirstWithHostNet") ||
+                  ((policy.n == 0 || str_is(policy, "ClusterFirst")) && !pod->spec.host_network));
     if (cluster) {
         struct resolv host = {0};
         parse_host(host_resolv_conf, &host);
         push(r.servers, &r.n_servers, NAMESERVERS_MAX, dns);
         push(r.searches, &r.n_searches, SEARCHES_MAX,
              arena_printf(&a, "%.*s.svc.%.*s", STR_ARG(ns), STR_ARG(cluster_domain)));
-        push(r.searches, &r.n_searches, SEARCHES_MAX, arena_printf(&a, "svc.%.*s", STR_ARG(cluster_domain)));
+        push(r.searches, &r.n_searches, SEARCHES_MAX,
+             arena_printf(&a, "svc.%.*s", STR_ARG(cluster_domain)));
         push(r.searches, &r.n_searches, SEARCHES_MAX, cluster_domain);
         for (size_t i = 0; i < host.n_searches; i++)
             push(r.searches, &r.n_searches, SEARCHES_MAX, host.searches[i]);
@@ -115,19 +117,23 @@ void sandbox_resolv_conf(const struct api_pod *pod, struct str dns, struct str c
     for (uint32_t i = 0; c && i < c->n_options; i++) {
         const struct api_pod_dns_config_option *o = &c->options[i];
         set_option(&r, o->name,
-                   o->value.p ? arena_printf(&a, "%.*s:%.*s", STR_ARG(o->name), STR_ARG(o->value)) : o->name);
+                   o->value.p ? arena_printf(&a, "%.*s:%.*s", STR_ARG(o->name), STR_ARG(o->value))
+                              : o->name);
     }
     for (size_t i = 0; i < r.n_servers; i++)
         buf_printf(out, "nameserver %.*s\n", STR_ARG(r.servers[i]));
     for (size_t i = 0; i < r.n_searches; i++)
-        buf_printf(out, "%s%.*s%s", i ? " " : "search ", STR_ARG(r.searches[i]), i + 1 == r.n_searches ? "\n" : "");
+        buf_printf(out, "%s%.*s%s", i ? " " : "search ", STR_ARG(r.searches[i]),
+                   i + 1 == r.n_searches ? "\n" : "");
     for (size_t i = 0; i < r.n_options; i++)
-        buf_printf(out, "%s%.*s%s", i ? " " : "options ", STR_ARG(r.options[i]), i + 1 == r.n_options ? "\n" : "");
+        buf_printf(out, "%s%.*s%s", i ? " " : "options ", STR_ARG(r.options[i]),
+                   i + 1 == r.n_options ? "\n" : "");
     arena_fini(&a);
 }
 
-int sandbox_write_etc(const char *pod_dir, const struct api_pod *pod, const char *hostname, struct str dns,
-                      struct str cluster_domain, const struct str *ips, size_t n_ips, struct error *err)
+int sandbox_write_etc(const char *pod_dir, const struct api_pod *pod, const char *hostname,
+                      struct str dns, struct str cluster_domain, const struct str *ips,
+                      size_t n_ips, struct error *err)
 {
     struct buf hosts = {0}, resolv = {0}, host_resolv = {0};
     struct fs_path dir = fs_path("%s/etc", pod_dir);

@@ -1,4 +1,5 @@
-/* Rules of Kubernetes' security contexts, QoS classes and of the CPU and memory arithmetic every CRI runtime does. */
+/* Rules of Kubernetes' security contexts, QoS classes and of the CPU and memory arithmetic every
+ * CRI runtime does. */
 #include "node/security.h"
 #include "node/fsutil.h"
 
@@ -13,21 +14,55 @@
 #include "base/buf.h"
 
 static const char *const cap_names[] = {
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 };
 static_assert(ARRAY_LEN(cap_names) == CAP_LAST_CAP + 1, "a name for every capability");
 
 #define BIT(c) (UINT64_C(1) << (c))
 static const uint64_t default_caps =
-    BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FSETID) | BIT(CAP_FOWNER) | BIT(CAP_MKNOD) | BIT(CAP_NET_RAW) |
-    BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETFCAP) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE) |
-    BIT(CAP_SYS_CHROOT) | BIT(CAP_KILL) | BIT(CAP_AUDIT_WRITE);
+    BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FSETID) | BIT(CAP_FOWNER) | BIT(CAP_MKNOD) |
+    BIT(CAP_NET_RAW) | BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETFCAP) | BIT(CAP_SETPCAP) |
+    BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SYS_CHROOT) | BIT(CAP_KILL) | BIT(CAP_AUDIT_WRITE);
 
 int cap_last(void)
 {
@@ -82,7 +117,8 @@ uint64_t caps_of(const struct api_security_context *sc, struct error *err, int *
                 continue;
             int cap = cap_parse(v[i]);
             if (cap < 0) {
-                *ret_r = error_set(err, REASON_BAD_REQUEST, "unknown capability \"%.*s\"", STR_ARG(v[i]));
+                *ret_r = error_set(err, REASON_BAD_REQUEST, "unknown capability \"%.*s\"",
+                                   STR_ARG(v[i]));
                 return 0;
             }
             caps = drop ? caps & ~BIT(cap) : caps | BIT(cap);
@@ -195,31 +231,35 @@ static int user_of_image(struct str passwd, struct str group, struct str image_u
     struct str rest = image_user, name;
     bool has_group = str_cut(&rest, ':', &name);
     if (name.n && !find_user(passwd, name, u) && !number(name, &u->uid))
-        return error_set(err, REASON_BAD_REQUEST, "unable to find user %.*s: no matching entries in passwd file",
+        return error_set(err, REASON_BAD_REQUEST,
+                         "unable to find user %.*s: no matching entries in passwd file",
                          STR_ARG(name));
     if (has_group && rest.n && !find_group(group, rest, &u->gid))
-        return error_set(err, REASON_BAD_REQUEST, "unable to find group %.*s: no matching entries in group file",
+        return error_set(err, REASON_BAD_REQUEST,
+                         "unable to find group %.*s: no matching entries in group file",
                          STR_ARG(rest));
     return 0;
 }
 
-static int check_non_root(struct str image_user, bool by_spec, const struct user *u, struct str container,
-                          struct error *err)
+static int check_non_root(struct str image_user, bool by_spec, const struct user *u,
+                          struct str container, struct error *err)
 {
     int64_t n;
     struct str name = image_user, rest = image_user;
     str_cut(&rest, ':', &name);
     if (!by_spec && name.n && !number(name, &n))
         return error_set(err, REASON_BAD_REQUEST,
-                         "container has runAsNonRoot and image has non-numeric user (%.*s), cannot verify user is "
+                         "container has runAsNonRoot and image has non-numeric user (%.*s), cannot "
+                         "verify user is "
                          "non-root (container: %.*s)",
                          STR_ARG(name), STR_ARG(container));
     if (u->uid != 0)
         return 0;
-    return error_set(err, REASON_BAD_REQUEST,
-                     by_spec ? "container's runAsUser breaks non-root policy (container: %.*s)"
-                             : "container has runAsNonRoot and image will run as root (container: %.*s)",
-                     STR_ARG(container));
+    return error_set(
+        err, REASON_BAD_REQUEST,
+        by_spec ? "container's runAsUser breaks non-root policy (container: %.*s)"
+                : "container has runAsNonRoot and image will run as root (container: %.*s)",
+        STR_ARG(container));
 }
 
 int user_resolve(const char *rootfs, struct str image_user, const struct api_security_context *sc,
@@ -246,7 +286,8 @@ int user_resolve(const char *rootfs, struct str image_user, const struct api_sec
         u.gid = sc->run_as_group;
     else if (psc && psc->has_run_as_group)
         u.gid = psc->run_as_group;
-    bool non_root = sc && sc->has_run_as_non_root ? sc->run_as_non_root : psc && psc->run_as_non_root;
+    bool non_root =
+        sc && sc->has_run_as_non_root ? sc->run_as_non_root : psc && psc->run_as_non_root;
     if (r == 0 && non_root)
         r = check_non_root(image_user, by_sc || by_psc, &u, container, err);
     if (r == 0) {
@@ -273,7 +314,8 @@ static const struct quantity *get(const struct kv_quantity *v, uint32_t n, const
 void container_resources(const struct api_container *c, struct container_resources *ret)
 {
     const struct api_resource_requirements *r = &c->resources;
-    const struct quantity *cl = get(r->limits, r->n_limits, "cpu"), *ml = get(r->limits, r->n_limits, "memory");
+    const struct quantity *cl = get(r->limits, r->n_limits, "cpu"),
+                          *ml = get(r->limits, r->n_limits, "memory");
     const struct quantity *cr = get(r->requests, r->n_requests, "cpu");
     const struct quantity *mr = get(r->requests, r->n_requests, "memory");
     *ret = (struct container_resources){
@@ -347,9 +389,11 @@ struct str pod_qos_class(const struct api_pod *pod)
         for (uint32_t i = 0; i < n; i++) {
             struct container_resources r;
             container_resources(&v[i], &r);
-            if (r.cpu_request_milli || r.memory_request_bytes || r.has_cpu_limit || r.has_memory_limit)
+            if (r.cpu_request_milli || r.memory_request_bytes || r.has_cpu_limit ||
+                r.has_memory_limit)
                 any = true;
-            if (!r.has_cpu_limit || !r.has_memory_limit || r.cpu_request_milli != r.cpu_limit_milli ||
+            if (!r.has_cpu_limit || !r.has_memory_limit ||
+                r.cpu_request_milli != r.cpu_limit_milli ||
                 r.memory_request_bytes != r.memory_limit_bytes)
                 all = false;
         }
@@ -364,13 +408,15 @@ int oom_score_adj_allowed(int adj)
 
     if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE, 0, 0, 0) == 1)
         return adj;
-    if (fs_read("/proc/self/oom_score_adj", 64, &own) < 0 || str_to_i64(str_trim(buf_str(&own)), &least) < 0)
+    if (fs_read("/proc/self/oom_score_adj", 64, &own) < 0 ||
+        str_to_i64(str_trim(buf_str(&own)), &least) < 0)
         least = 0;
     buf_fini(&own);
     return MAX(adj, (int)least);
 }
 
-int oom_score_adj(const struct api_pod *pod, const struct api_container *c, int64_t node_memory_bytes)
+int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
+                  int64_t node_memory_bytes)
 {
     struct str qos = pod_qos_class(pod);
     if (str_is(qos, "Guaranteed") || str_is(pod->spec.priority_class_name, "system-node-critical"))

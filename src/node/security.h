@@ -1,12 +1,12 @@
-/* Who a container runs as and what it may do: capabilities, users, OOM score, QoS. Pure but for reading
- * the image's /etc/passwd and /etc/group. */
+/* Who a container runs as and what it may do: capabilities, users, OOM score, QoS. Pure but for
+ * reading the image's /etc/passwd and /etc/group. */
 #pragma once
 
 #include "api/types.gen.h"
 #include "base/error.h"
 
-/* Bits by kernel number. "NET_ADMIN" or "CAP_NET_ADMIN", any case; -EINVAL for unknown ones, "ALL" is special and
- * not a capability. */
+/* Bits by kernel number. "NET_ADMIN" or "CAP_NET_ADMIN", any case; -EINVAL for unknown ones, "ALL"
+ * is special and not a capability. */
 int cap_parse(struct str name) MUST_CHECK;
 const char *cap_name(int cap); /* "CAP_CHOWN" */
 int cap_last(void);
@@ -24,18 +24,20 @@ struct user {
     char home[256]; /* "" when not in /etc/passwd */
     char name[64];
 };
-/* image_user is the image's USER ("", "name", "1000:1000"...), overridden by runAsUser/runAsGroup of the container or
- * pod. rootfs: directory in which /etc/passwd and /etc/group are looked up without leaving it. Refuses what
- * runAsNonRoot forbids (REASON_INVALID..., the message kubelets give). */
+/* image_user is the image's USER ("", "name", "1000:1000"...), overridden by runAsUser/runAsGroup
+ * of the container or pod. rootfs: directory in which /etc/passwd and /etc/group are looked up
+ * without leaving it. Refuses what runAsNonRoot forbids (REASON_INVALID..., the message kubelets
+ * give). */
 int user_resolve(const char *rootfs, struct str image_user, const struct api_security_context *sc,
                  const struct api_pod_security_context *psc, struct str container, struct user *ret,
                  struct error *err) MUST_CHECK;
 
 /* "Guaranteed", "Burstable", "BestEffort": by the requests and limits of all containers. */
 struct str pod_qos_class(const struct api_pod *pod);
-int oom_score_adj(const struct api_pod *pod, const struct api_container *c, int64_t node_memory_bytes);
-/* What this process may set: without CAP_SYS_RESOURCE (davit inside a container or a CI machine) a score cannot be lowered
- * below our own, and crun would refuse to start. */
+int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
+                  int64_t node_memory_bytes);
+/* What this process may set: without CAP_SYS_RESOURCE (davit inside a container or a CI machine) a
+ * score cannot be lowered below our own, and crun would refuse to start. */
 int oom_score_adj_allowed(int adj);
 
 /* Amounts of one container. 0: not set. */
@@ -44,8 +46,9 @@ struct container_resources {
     bool has_cpu_limit, has_memory_limit;
 };
 void container_resources(const struct api_container *c, struct container_resources *ret);
-/* Sum over the pod as the scheduler counts it: max(sum of containers and sidecars, each init container on top of the
- * sidecars before it) plus overhead; limits count only when every container has them. */
+/* Sum over the pod as the scheduler counts it: max(sum of containers and sidecars, each init
+ * container on top of the sidecars before it) plus overhead; limits count only when every container
+ * has them. */
 void pod_resources(const struct api_pod *pod, struct container_resources *ret);
 /* 1000m -> 1024; never less than 2. */
 int64_t cpu_shares_of_milli(int64_t milli);

@@ -1,5 +1,6 @@
-/* ConfigMaps and Secrets the pods of this node refer to. A node may read only what its pods name, so every object has a watch
- * of its own (a list-watch cache of one object by name), shared by all pods that refer to it and closed with the last one. */
+/* ConfigMaps and Secrets the pods of this node refer to. A node may read only what its pods name,
+ * so every object has a watch of its own (a list-watch cache of one object by name), shared by all
+ * pods that refer to it and closed with the last one. */
 #include "node/agent.h"
 
 #include "base/mem.h"
@@ -54,7 +55,8 @@ static void kick_users(struct source *s)
         struct pod *p = s->users[i];
         for (unsigned k = 0; k < p->n_ctrs; k++) {
             struct ctr *c = p->ctrs[k];
-            if (ctr_state(c) == CTR_WAITING && c->why && strcmp(c->why, "CreateContainerConfigError") == 0)
+            if (ctr_state(c) == CTR_WAITING && c->why &&
+                strcmp(c->why, "CreateContainerConfigError") == 0)
                 c->not_before = 0; /* what it missed may be there now */
         }
         volumes_sync(p);
@@ -72,7 +74,8 @@ static void on_synced(void *arg)
     kick_users(arg);
 }
 
-static struct source *source_get(struct sources *s, int kind_id, struct str ns, struct str name, bool make)
+static struct source *source_get(struct sources *s, int kind_id, struct str ns, struct str name,
+                                 bool make)
 {
     char key[640];
     snprintf(key, sizeof(key), "%d/%.*s/%.*s", kind_id, STR_ARG(ns), STR_ARG(name));
@@ -135,7 +138,9 @@ static void refs_of_pod(const struct api_pod *m, ref_fn fn, void *arg)
     for (uint32_t i = 0; i < s->n_containers; i++)
         refs_of_container(&s->containers[i], fn, arg);
     for (uint32_t i = 0; i < s->n_ephemeral_containers; i++)
-        refs_of_container((const struct api_container *)&s->ephemeral_containers[i].ephemeral_container_common, fn, arg);
+        refs_of_container(
+            (const struct api_container *)&s->ephemeral_containers[i].ephemeral_container_common,
+            fn, arg);
     for (uint32_t i = 0; i < s->n_image_pull_secrets; i++)
         fn(arg, KIND_SECRET, s->image_pull_secrets[i].name);
     for (uint32_t i = 0; i < s->n_volumes; i++) {

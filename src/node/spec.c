@@ -1,6 +1,6 @@
-/* One function per section of the OCI runtime spec (opencontainers/runtime-spec, config.md and config-linux.md). The
- * values are those container runtimes for Kubernetes agree on: masked and read-only paths of /proc and /sys, default
- * devices, 64 MB of /dev/shm shared in the pod. */
+/* One function per section of the OCI runtime spec (opencontainers/runtime-spec, config.md and
+ * config-linux.md). The values are those container runtimes for Kubernetes agree on: masked and
+ * read-only paths of /proc and /sys, default devices, 64 MB of /dev/shm shared in the pod. */
 #include "node/spec.h"
 
 #include "codec/base64.h"
@@ -59,7 +59,8 @@ static void write_env(const struct spec_input *in, bool tty, struct arena *a, st
     if (!env_get(in->env, STR("HOME")))
         jw_str(w, arena_printf(a, "HOME=%s", in->user->home[0] ? in->user->home : "/"));
     for (size_t i = 0; i < in->env->n; i++)
-        jw_str(w, arena_printf(a, "%.*s=%.*s", STR_ARG(in->env->v[i].key), STR_ARG(in->env->v[i].value)));
+        jw_str(w, arena_printf(a, "%.*s=%.*s", STR_ARG(in->env->v[i].key),
+                               STR_ARG(in->env->v[i].value)));
     jw_close(w, ']');
 }
 
@@ -72,8 +73,8 @@ static void write_cap_set(const char *key, uint64_t caps, struct jw *w)
     jw_close(w, ']');
 }
 
-static void write_process(const struct spec_input *in, const struct str *argv, size_t n_argv, bool tty,
-                          struct arena *a, struct jw *w)
+static void write_process(const struct spec_input *in, const struct str *argv, size_t n_argv,
+                          bool tty, struct arena *a, struct jw *w)
 {
     const struct api_container *c = in->container;
     const struct api_security_context *sc = c->security_context;
@@ -91,16 +92,16 @@ static void write_process(const struct spec_input *in, const struct str *argv, s
     write_env(in, tty, a, w);
     struct str cwd = c->working_dir.n ? c->working_dir : str_z(in->image_working_dir);
     jw_key_str(w, "cwd", cwd.n ? cwd : STR("/"));
-    /* A user other than root starts with no effective capabilities, as execve would leave it; what may be
-     * gained again is bounded. */
+    /* A user other than root starts with no effective capabilities, as execve would leave it; what
+     * may be gained again is bounded. */
     uint64_t effective = in->user->uid == 0 ? in->caps : 0;
     jw_key_open(w, "capabilities", '{');
     write_cap_set("bounding", in->caps, w);
     write_cap_set("effective", effective, w);
     write_cap_set("permitted", effective, w);
     jw_close(w, '}');
-    bool may_escalate = !sc || !sc->has_allow_privilege_escalation || sc->allow_privilege_escalation ||
-                        is_privileged(in);
+    bool may_escalate = !sc || !sc->has_allow_privilege_escalation ||
+                        sc->allow_privilege_escalation || is_privileged(in);
     jw_key_bool(w, "noNewPrivileges", !may_escalate);
     jw_key_i64(w, "oomScoreAdj", in->oom_score_adj);
     jw_close(w, '}');
@@ -108,7 +109,8 @@ static void write_process(const struct spec_input *in, const struct str *argv, s
 
 /* ---- mounts ---- */
 
-static void write_mount(struct jw *w, const char *dest, const char *type, const char *source, const char *options)
+static void write_mount(struct jw *w, const char *dest, const char *type, const char *source,
+                        const char *options)
 {
     jw_open(w, '{');
     jw_key_z(w, "destination", dest);
@@ -144,10 +146,12 @@ static void write_mounts(const struct spec_input *in, struct jw *w)
     jw_key_open(w, "mounts", '[');
     write_mount(w, "/proc", "proc", "proc", "nosuid,noexec,nodev");
     write_mount(w, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
-    write_mount(w, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
+    write_mount(w, "/dev/pts", "devpts", "devpts",
+                "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
     if (!mounted_by_user(in, "/dev/mqueue"))
         write_mount(w, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
-    write_mount(w, "/sys", "sysfs", "sysfs", priv ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
+    write_mount(w, "/sys", "sysfs", "sysfs",
+                priv ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
     if (!mounted_by_user(in, "/sys/fs/cgroup"))
         write_mount(w, "/sys/fs/cgroup", "cgroup", "cgroup",
                     priv ? "nosuid,noexec,nodev,relatime,rw" : "nosuid,noexec,nodev,relatime,ro");
@@ -158,8 +162,8 @@ static void write_mounts(const struct spec_input *in, struct jw *w)
             if (depth(m->dest) != d)
                 continue;
             char options[64];
-            snprintf(options, sizeof(options), "rbind,%s,%s", m->propagation ? m->propagation : "rprivate",
-                     m->read_only ? "ro" : "rw");
+            snprintf(options, sizeof(options), "rbind,%s,%s",
+                     m->propagation ? m->propagation : "rprivate", m->read_only ? "ro" : "rw");
             write_mount(w, m->dest, "bind", m->source, options);
             left--;
         }
@@ -195,9 +199,11 @@ static void write_devices(const struct spec_input *in, struct jw *w)
         jw_raw(w, "{\"allow\":true,\"access\":\"rwm\"}");
     } else {
         jw_raw(w, "{\"allow\":false,\"access\":\"rwm\"}");
-        jw_raw(w, "{\"allow\":true,\"type\":\"c\",\"access\":\"m\"},{\"allow\":true,\"type\":\"b\",\"access\":\"m\"}");
+        jw_raw(w, "{\"allow\":true,\"type\":\"c\",\"access\":\"m\"},{\"allow\":true,\"type\":\"b\","
+                  "\"access\":\"m\"}");
         /* null zero full tty urandom random console ptmx pts/N */
-        static const int minors[][2] = {{1, 3}, {1, 5}, {1, 7}, {5, 0}, {1, 9}, {1, 8}, {5, 1}, {5, 2}, {136, -1}};
+        static const int minors[][2] = {{1, 3}, {1, 5}, {1, 7}, {5, 0},   {1, 9},
+                                        {1, 8}, {5, 1}, {5, 2}, {136, -1}};
         for (size_t i = 0; i < ARRAY_LEN(minors); i++) {
             jw_open(w, '{');
             jw_key_bool(w, "allow", true);
@@ -241,8 +247,17 @@ static void write_resources(const struct spec_input *in, struct jw *w)
 static void write_paths(const struct spec_input *in, struct jw *w)
 {
     static const char *const masked[] = {
-        "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+        "/proc/asound",
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/sys/firmware",
+        "/sys/devices/virtual/powercap",
     };
     static const char *const read_only[] = {
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
@@ -260,12 +275,14 @@ static void write_paths(const struct spec_input *in, struct jw *w)
     jw_close(w, ']');
 }
 
-struct str spec_seccomp_type(const struct api_pod *pod, const struct api_container *c, struct str *ret_localhost)
+struct str spec_seccomp_type(const struct api_pod *pod, const struct api_container *c,
+                             struct str *ret_localhost)
 {
     const struct api_security_context *sc = c->security_context;
     const struct api_pod_security_context *psc = pod->spec.security_context;
     const struct api_seccomp_profile *p = sc && sc->seccomp_profile ? sc->seccomp_profile
-                                          : psc ? psc->seccomp_profile : NULL;
+                                          : psc                     ? psc->seccomp_profile
+                                                                    : NULL;
     *ret_localhost = p ? p->localhost_profile : STR_NONE;
     if (sc && sc->privileged)
         return STR("Unconfined");
@@ -346,7 +363,8 @@ int spec_build(const struct spec_input *in, struct buf *b, struct error *err)
     return 0;
 }
 
-void spec_build_exec(const struct spec_input *in, const struct str *argv, size_t n_argv, bool tty, struct buf *b)
+void spec_build_exec(const struct spec_input *in, const struct str *argv, size_t n_argv, bool tty,
+                     struct buf *b)
 {
     struct arena a = {0};
     struct jw w = {b, false};

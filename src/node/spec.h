@@ -1,5 +1,6 @@
-/* The OCI runtime specification of one container, as crun reads it: from the pod's spec, the image's configuration
- * and what the agent prepared. Pure: everything that had to be looked up is in the input. */
+/* The OCI runtime specification of one container, as crun reads it: from the pod's spec, the
+ * image's configuration and what the agent prepared. Pure: everything that had to be looked up is
+ * in the input. */
 #pragma once
 
 #include "api/types.gen.h"
@@ -10,8 +11,8 @@
 #include "node/security.h"
 
 struct spec_mount {
-    const char *source;      /* absolute host path */
-    const char *dest;        /* absolute path in the container */
+    const char *source; /* absolute host path */
+    const char *dest;   /* absolute path in the container */
     bool read_only;
     const char *propagation; /* "rprivate", "rslave", "rshared" */
 };
@@ -36,8 +37,9 @@ struct spec_input {
     enum cgroup_layout layout;
     const char *seccomp_localhost_json; /* text of a Localhost profile; NULL: none */
     struct str devices; /* elements of linux.devices, for privileged containers; may be absent */
-    struct str seccomp_bpf; /* the compiled RuntimeDefault profile for these caps, which spares crun the compiling; absent: not
-                             * known. The profile itself is always given too: not every crun looks at this one. */
+    struct str seccomp_bpf; /* the compiled RuntimeDefault profile for these caps, which spares crun
+                             * the compiling; absent: not known. The profile itself is always given
+                             * too: not every crun looks at this one. */
     uint64_t caps;
     int oom_score_adj;
     int64_t node_memory_bytes;
@@ -47,6 +49,9 @@ struct spec_input {
 /* Appends config.json. -EINVAL with err when the container has nothing to run. */
 int spec_build(const struct spec_input *in, struct buf *b, struct error *err) MUST_CHECK;
 /* Appends the process object of an exec: like the container's, other arguments and terminal. */
-void spec_build_exec(const struct spec_input *in, const struct str *argv, size_t n_argv, bool tty, struct buf *b);
-/* "RuntimeDefault", "Unconfined" or "Localhost" for this container; *ret_localhost: the profile's name. */
-struct str spec_seccomp_type(const struct api_pod *pod, const struct api_container *c, struct str *ret_localhost);
+void spec_build_exec(const struct spec_input *in, const struct str *argv, size_t n_argv, bool tty,
+                     struct buf *b);
+/* "RuntimeDefault", "Unconfined" or "Localhost" for this container; *ret_localhost: the profile's
+ * name. */
+struct str spec_seccomp_type(const struct api_pod *pod, const struct api_container *c,
+                             struct str *ret_localhost);

@@ -50,7 +50,8 @@ static void tokens_release(struct tokens *t)
     while (t->head) {
         struct token *k = t->head;
         t->head = k->next;
-        char *owned[] = {k->audience, k->account, k->ns, k->pod_name, k->pod_uid, k->text, k->error};
+        char *owned[] = {k->audience, k->account, k->ns,   k->pod_name,
+                         k->pod_uid,  k->text,    k->error};
         for (size_t i = 0; i < ARRAY_LEN(owned); i++)
             free(owned[i]);
         free(k);
@@ -88,13 +89,15 @@ static void on_answer(void *arg, const struct client_reply *reply)
         k->text = str_dup(r->status.token);
         set_text(&k->error, NULL);
         usec_t now = rt_wall(t->rt);
-        k->expires = r->status.expiration_timestamp.set ? r->status.expiration_timestamp.usec : now + k->lifetime_s * 1000000;
+        k->expires = r->status.expiration_timestamp.set ? r->status.expiration_timestamp.usec
+                                                        : now + k->lifetime_s * 1000000;
         usec_t life = MAX(k->expires - now, (usec_t)10000000);
         /* a day at most, as kubelets do: keys of the signer may be rotated */
         life = MIN(life * 8 / 10, (usec_t)86400 * 1000000);
         rt_timer_start(&k->timer, rt_jitter(t->rt, life * NSEC_PER_USEC, 0.05));
     } else {
-        char *text = reply->err ? str_dup(reply->err->message) : xstrdup("the server gave no token");
+        char *text =
+            reply->err ? str_dup(reply->err->message) : xstrdup("the server gave no token");
         set_text(&k->error, text);
         free(text);
         rt_timer_start(&k->timer, RETRY);
@@ -109,20 +112,28 @@ static void ask(void *arg)
     if (k->asking || t->stopped)
         return;
     struct str audiences[1] = {str_z(k->audience)};
-    struct api_bound_object_reference bound = {
-        .kind = STR("Pod"), .api_version = STR("v1"), .name = str_z(k->pod_name), .uid = str_z(k->pod_uid)};
+    struct api_bound_object_reference bound = {.kind = STR("Pod"),
+                                               .api_version = STR("v1"),
+                                               .name = str_z(k->pod_name),
+                                               .uid = str_z(k->pod_uid)};
     struct api_token_request body = {
-        .spec = {
-            .audiences = k->audience[0] ? audiences : NULL,
-            .n_audiences = k->audience[0] ? 1 : 0,
-            .has_expiration_seconds = true,
-            .expiration_seconds = k->lifetime_s,
-            .bound_object_ref = &bound,
-        },
+        .spec =
+            {
+                .audiences = k->audience[0] ? audiences : NULL,
+                .n_audiences = k->audience[0] ? 1 : 0,
+                .has_expiration_seconds = true,
+                .expiration_seconds = k->lifetime_s,
+                .bound_object_ref = &bound,
+            },
     };
     struct client_request req = {
-        .verb = CLIENT_CREATE, .kind = schema_kinds[KIND_SERVICE_ACCOUNT], .ns = str_z(k->ns), .name = str_z(k->account),
-        .subresource = STR("token"), .body_desc = &api_token_request_desc, .body = &body,
+        .verb = CLIENT_CREATE,
+        .kind = schema_kinds[KIND_SERVICE_ACCOUNT],
+        .ns = str_z(k->ns),
+        .name = str_z(k->account),
+        .subresource = STR("token"),
+        .body_desc = &api_token_request_desc,
+        .body = &body,
         .reply_desc = &api_token_request_desc,
     };
     k->asking = true;
@@ -130,11 +141,12 @@ static void ask(void *arg)
     client_call(t->client, &req, on_answer, k);
 }
 
-int tokens_get(struct tokens *t, const struct api_pod *pod, struct str account, struct str audience, int64_t lifetime_s,
-               struct str *ret, struct error *err)
+int tokens_get(struct tokens *t, const struct api_pod *pod, struct str account, struct str audience,
+               int64_t lifetime_s, struct str *ret, struct error *err)
 {
     struct token *k = t->head;
-    while (k && !(str_eqz(audience, k->audience) && k->lifetime_s == lifetime_s && str_eqz(account, k->account)))
+    while (k && !(str_eqz(audience, k->audience) && k->lifetime_s == lifetime_s &&
+                  str_eqz(account, k->account)))
         k = k->next;
     if (!k) {
         k = NEW(struct token);

@@ -1,6 +1,7 @@
-/* The volumes of a pod. Two kinds of work: emptyDir and hostPath are made or checked once; ConfigMap, Secret, downward API and
- * projected ones are made from API objects and kept true as these change. volumes_sync() gathers on the loop what is to be in every
- * volume (payloads in an arena) and hands it to one job on the pool; while that runs, further calls make it run once more.
+/* The volumes of a pod. Two kinds of work: emptyDir and hostPath are made or checked once;
+ * ConfigMap, Secret, downward API and projected ones are made from API objects and kept true as
+ * these change. volumes_sync() gathers on the loop what is to be in every volume (payloads in an
+ * arena) and hands it to one job on the pool; while that runs, further calls make it run once more.
  *
  *   POD/volumes/NAME   emptyDir (a tmpfs when its medium is Memory)
  *   POD/api            one tmpfs a pod: what comes from the API never touches the disk
@@ -95,7 +96,8 @@ static bool is_api_volume(const struct api_volume_source *s)
     return s->config_map || s->secret || s->projected || s->downward_api;
 }
 
-int volume_host_path(const struct api_pod *pod, const char *pod_dir, struct str name, struct fs_path *ret)
+int volume_host_path(const struct api_pod *pod, const char *pod_dir, struct str name,
+                     struct fs_path *ret)
 {
     const struct api_volume *v = find_volume(pod, name);
     if (!v)
@@ -125,13 +127,14 @@ struct gather {
 };
 
 /* Data of a ConfigMap or Secret into the payload, by items or whole. */
-static int add_items(struct gather *g, const struct kv_str *data, uint32_t n, const struct api_key_to_path *items,
-                     uint32_t n_items, bool optional, const char *what)
+static int add_items(struct gather *g, const struct kv_str *data, uint32_t n,
+                     const struct api_key_to_path *items, uint32_t n_items, bool optional,
+                     const char *what)
 {
     if (n_items == 0) {
         for (uint32_t i = 0; i < n; i++) {
-            int r = payload_add(g->out, arena_str(&g->job->arena, data[i].key), arena_str(&g->job->arena, data[i].value),
-                                g->default_mode, g->err);
+            int r = payload_add(g->out, arena_str(&g->job->arena, data[i].key),
+                                arena_str(&g->job->arena, data[i].value), g->default_mode, g->err);
             if (r < 0)
                 return r;
         }
@@ -142,8 +145,9 @@ static int add_items(struct gather *g, const struct kv_str *data, uint32_t n, co
         if (!v && optional)
             continue;
         if (!v)
-            return error_set(g->err, REASON_NOT_FOUND, "%s references non-existent %s key: %.*s", what,
-                             strcmp(what, "configmap") == 0 ? "config" : "secret", STR_ARG(items[i].key));
+            return error_set(g->err, REASON_NOT_FOUND, "%s references non-existent %s key: %.*s",
+                             what, strcmp(what, "configmap") == 0 ? "config" : "secret",
+                             STR_ARG(items[i].key));
         int r = payload_add(g->out, items[i].path, arena_str(&g->job->arena, *v),
                             items[i].has_mode ? items[i].mode : g->default_mode, g->err);
         if (r < 0)
@@ -153,17 +157,18 @@ static int add_items(struct gather *g, const struct kv_str *data, uint32_t n, co
 }
 
 /* 1: *ret; 0: optional and missing; -EAGAIN; other errors */
-static int get_source(struct gather *g, int kind, struct str name, bool optional, struct object **ret)
+static int get_source(struct gather *g, int kind, struct str name, bool optional,
+                      struct object **ret)
 {
     int r = sources_get(g->pod->node->sources, kind, str_z(g->pod->ns), name, ret);
     if (r == 0 && !optional)
-        return error_set(g->err, REASON_NOT_FOUND, "%s \"%.*s\" not found", kind == KIND_SECRET ? "secret" : "configmap",
-                         STR_ARG(name));
+        return error_set(g->err, REASON_NOT_FOUND, "%s \"%.*s\" not found",
+                         kind == KIND_SECRET ? "secret" : "configmap", STR_ARG(name));
     return r;
 }
 
-static int gather_config_map(struct gather *g, struct str name, const struct api_key_to_path *items, uint32_t n_items,
-                             bool optional)
+static int gather_config_map(struct gather *g, struct str name, const struct api_key_to_path *items,
+                             uint32_t n_items, bool optional)
 {
     struct object *o;
     int r = get_source(g, KIND_CONFIG_MAP, name, optional, &o);
@@ -172,19 +177,22 @@ static int gather_config_map(struct gather *g, struct str name, const struct api
     const struct api_config_map *m = o->msg;
     if (n_items == 0) {
         r = add_items(g, m->data, m->n_data, NULL, 0, optional, "configmap");
-        return r < 0 ? r : add_items(g, m->binary_data, m->n_binary_data, NULL, 0, optional, "configmap");
+        return r < 0
+                   ? r
+                   : add_items(g, m->binary_data, m->n_binary_data, NULL, 0, optional, "configmap");
     }
     for (uint32_t i = 0; i < n_items; i++) {
         bool binary = kv_str_get(m->binary_data, m->n_binary_data, items[i].key) != NULL;
-        r = add_items(g, binary ? m->binary_data : m->data, binary ? m->n_binary_data : m->n_data, &items[i], 1, optional,
-                      "configmap");
+        r = add_items(g, binary ? m->binary_data : m->data, binary ? m->n_binary_data : m->n_data,
+                      &items[i], 1, optional, "configmap");
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int gather_secret(struct gather *g, struct str name, const struct api_key_to_path *items, uint32_t n_items, bool optional)
+static int gather_secret(struct gather *g, struct str name, const struct api_key_to_path *items,
+                         uint32_t n_items, bool optional)
 {
     struct object *o;
     int r = get_source(g, KIND_SECRET, name, optional, &o);
@@ -194,7 +202,8 @@ static int gather_secret(struct gather *g, struct str name, const struct api_key
     return add_items(g, s->data, s->n_data, items, n_items, optional, "secret");
 }
 
-static int gather_downward(struct gather *g, const struct api_downward_api_volume_file *items, uint32_t n)
+static int gather_downward(struct gather *g, const struct api_downward_api_volume_file *items,
+                           uint32_t n)
 {
     struct env_ctx ctx;
     env_ctx_of_pod(g->pod, &ctx);
@@ -204,8 +213,9 @@ static int gather_downward(struct gather *g, const struct api_downward_api_volum
         if (items[i].field_ref)
             r = env_field(&ctx, items[i].field_ref->field_path, &g->job->arena, &value, g->err);
         else if (items[i].resource_field_ref)
-            r = env_resource(&ctx, items[i].resource_field_ref, items[i].resource_field_ref->container_name, &g->job->arena,
-                             &value, g->err);
+            r = env_resource(&ctx, items[i].resource_field_ref,
+                             items[i].resource_field_ref->container_name, &g->job->arena, &value,
+                             g->err);
         if (r == 0)
             r = payload_add(g->out, items[i].path, arena_str(&g->job->arena, value),
                             items[i].has_mode ? items[i].mode : g->default_mode, g->err);
@@ -220,8 +230,8 @@ static int gather_token(struct gather *g, const struct api_service_account_token
     const struct api_pod *m = pod_msg(g->pod);
     struct str sa = m->spec.service_account_name.n ? m->spec.service_account_name : STR("default");
     struct str token;
-    int r = tokens_get(g->pod->volumes->tokens, m, sa, t->audience, t->has_expiration_seconds ? t->expiration_seconds : 3600,
-                       &token, g->err);
+    int r = tokens_get(g->pod->volumes->tokens, m, sa, t->audience,
+                       t->has_expiration_seconds ? t->expiration_seconds : 3600, &token, g->err);
     if (r < 0)
         return r;
     return payload_add(g->out, t->path, arena_str(&g->job->arena, token), g->default_mode, g->err);
@@ -234,17 +244,19 @@ static int gather_projected(struct gather *g, const struct api_projected_volume_
         const struct api_volume_projection *s = &p->sources[i];
         int r = 0;
         if (s->config_map)
-            r = gather_config_map(g, s->config_map->local_object_reference.name, s->config_map->items, s->config_map->n_items,
+            r = gather_config_map(g, s->config_map->local_object_reference.name,
+                                  s->config_map->items, s->config_map->n_items,
                                   s->config_map->optional);
         else if (s->secret)
-            r = gather_secret(g, s->secret->local_object_reference.name, s->secret->items, s->secret->n_items,
-                              s->secret->optional);
+            r = gather_secret(g, s->secret->local_object_reference.name, s->secret->items,
+                              s->secret->n_items, s->secret->optional);
         else if (s->downward_api)
             r = gather_downward(g, s->downward_api->items, s->downward_api->n_items);
         else if (s->service_account_token)
             r = gather_token(g, s->service_account_token);
         else
-            r = error_set(g->err, REASON_BAD_REQUEST, "this kind of projected source is not supported");
+            r = error_set(g->err, REASON_BAD_REQUEST,
+                          "this kind of projected source is not supported");
         if (r == -EAGAIN)
             again = true; /* the others may ask for what they need meanwhile */
         else if (r < 0)
@@ -257,12 +269,14 @@ static int gather_volume(struct gather *g, const struct api_volume_source *s)
 {
     if (s->config_map) {
         g->default_mode = s->config_map->has_default_mode ? s->config_map->default_mode : 0644;
-        return gather_config_map(g, s->config_map->local_object_reference.name, s->config_map->items, s->config_map->n_items,
+        return gather_config_map(g, s->config_map->local_object_reference.name,
+                                 s->config_map->items, s->config_map->n_items,
                                  s->config_map->optional);
     }
     if (s->secret) {
         g->default_mode = s->secret->has_default_mode ? s->secret->default_mode : 0644;
-        return gather_secret(g, s->secret->secret_name, s->secret->items, s->secret->n_items, s->secret->optional);
+        return gather_secret(g, s->secret->secret_name, s->secret->items, s->secret->n_items,
+                             s->secret->optional);
     }
     if (s->downward_api) {
         g->default_mode = s->downward_api->has_default_mode ? s->downward_api->default_mode : 0644;
@@ -286,25 +300,33 @@ static int check_host_path(const struct api_host_path_volume_source *h, struct e
     if (r < 0)
         return error_errno(err, -r, "cannot make %s", p.s);
     if (stat(p.s, &st) < 0) {
-        if (h->type.n == 0 && errno == ENOENT && (r = fs_mkdirs(p.s, 0755)) == 0) /* as container runtimes do */
+        if (h->type.n == 0 && errno == ENOENT &&
+            (r = fs_mkdirs(p.s, 0755)) == 0) /* as container runtimes do */
             return 0;
-        return error_set(err, REASON_BAD_REQUEST, "hostPath type check failed: %s: %s", p.s, strerror(errno));
+        return error_set(err, REASON_BAD_REQUEST, "hostPath type check failed: %s: %s", p.s,
+                         strerror(errno));
     }
     static const struct {
         const char *type, *name;
         mode_t mode;
     } rows[] = {
-        {"DirectoryOrCreate", "a directory", S_IFDIR}, {"Directory", "a directory", S_IFDIR},
-        {"FileOrCreate", "a file", S_IFREG}, {"File", "a file", S_IFREG}, {"Socket", "a socket file", S_IFSOCK},
-        {"CharDevice", "a character device", S_IFCHR}, {"BlockDevice", "a block device", S_IFBLK},
+        {"DirectoryOrCreate", "a directory", S_IFDIR},
+        {"Directory", "a directory", S_IFDIR},
+        {"FileOrCreate", "a file", S_IFREG},
+        {"File", "a file", S_IFREG},
+        {"Socket", "a socket file", S_IFSOCK},
+        {"CharDevice", "a character device", S_IFCHR},
+        {"BlockDevice", "a block device", S_IFBLK},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (str_eqz(h->type, rows[i].type) && (st.st_mode & S_IFMT) != rows[i].mode)
-            return error_set(err, REASON_BAD_REQUEST, "hostPath type check failed: %s is not %s", p.s, rows[i].name);
+            return error_set(err, REASON_BAD_REQUEST, "hostPath type check failed: %s is not %s",
+                             p.s, rows[i].name);
     return 0;
 }
 
-static int make_empty_dir(const char *path, const struct api_empty_dir_volume_source *e, int64_t gid, struct error *err)
+static int make_empty_dir(const char *path, const struct api_empty_dir_volume_source *e,
+                          int64_t gid, struct error *err)
 {
     bool memory = str_is(e->medium, "Memory");
     int r = fs_mkdirs(path, 0777);
@@ -313,11 +335,13 @@ static int make_empty_dir(const char *path, const struct api_empty_dir_volume_so
     if (memory && !fs_is_mount_point(path)) {
         char options[64] = "mode=1777";
         if (e->size_limit.set && !quantity_is_zero(&e->size_limit))
-            snprintf(options, sizeof(options), "mode=1777,size=%lld", (long long)quantity_value(&e->size_limit));
+            snprintf(options, sizeof(options), "mode=1777,size=%lld",
+                     (long long)quantity_value(&e->size_limit));
         if (mount("emptydir", path, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
             return error_errno(err, errno, "cannot mount %s", path);
     }
-    if (chmod(path, gid >= 0 ? 02777 : 0777) < 0 || (gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0))
+    if (chmod(path, gid >= 0 ? 02777 : 0777) < 0 ||
+        (gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0))
         return error_errno(err, errno, "cannot set the mode of %s", path);
     return 0;
 }
@@ -359,7 +383,8 @@ static void volume_work(void *arg)
         j->err = one;
         int r = write_volume(j, &m->spec.volumes[i], &j->payloads[i]);
         if (r < 0) {
-            error_prefix(&j->err, "MountVolume.SetUp failed for volume \"%.*s\" ", STR_ARG(m->spec.volumes[i].name));
+            error_prefix(&j->err, "MountVolume.SetUp failed for volume \"%.*s\" ",
+                         STR_ARG(m->spec.volumes[i].name));
             if (j->r == 0) {
                 j->r = r;
                 error_fini(&keep);
@@ -466,14 +491,18 @@ void volumes_sync(struct pod *p)
     j->v = v;
     j->obj = object_ref(p->obj);
     j->dir = arena_cstr(&j->arena, str_z(p->dir));
-    j->gid = m->spec.security_context && m->spec.security_context->has_fs_group ? m->spec.security_context->fs_group : -1;
+    j->gid = m->spec.security_context && m->spec.security_context->has_fs_group
+                 ? m->spec.security_context->fs_group
+                 : -1;
     j->payloads = ARENA_NEW_N(&j->arena, struct payload, m->spec.n_volumes + 1);
     int r = 0;
     for (uint32_t i = 0; i < m->spec.n_volumes && r >= 0; i++) {
         const struct api_volume *vol = &m->spec.volumes[i];
         const char *kind = unsupported(&vol->volume_source);
         if (kind) {
-            r = error_set(&j->err, REASON_BAD_REQUEST, "volume \"%.*s\": %s volumes are not supported", STR_ARG(vol->name), kind);
+            r = error_set(&j->err, REASON_BAD_REQUEST,
+                          "volume \"%.*s\": %s volumes are not supported", STR_ARG(vol->name),
+                          kind);
             break;
         }
         if (!is_api_volume(&vol->volume_source))
@@ -487,7 +516,8 @@ void volumes_sync(struct pod *p)
             *g.out = (struct payload){0};
             j->pending |= !is_on_disk(p, vol->name);
         } else if (r < 0) {
-            error_prefix(&j->err, "MountVolume.SetUp failed for volume \"%.*s\" ", STR_ARG(vol->name));
+            error_prefix(&j->err, "MountVolume.SetUp failed for volume \"%.*s\" ",
+                         STR_ARG(vol->name));
         }
     }
     if (r < 0) {

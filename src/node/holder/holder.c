@@ -1,9 +1,9 @@
-/* Process 1 of a pod whose containers share a process namespace: it holds the namespace and reaps what is left
- * to it. No C library: the whole thing is a few hundred bytes and touches four pages. Built apart from the rest and
- * carried inside davit as data (holder.gen.h). */
+/* Process 1 of a pod whose containers share a process namespace: it holds the namespace and reaps
+ * what is left to it. No C library: the whole thing is a few hundred bytes and touches four pages.
+ * Built apart from the rest and carried inside davit as data (holder.gen.h). */
 #include <asm/unistd.h>
 
-#define SIGCHLD 17
+#define SIGCHLD   17
 #define SIG_BLOCK 0
 
 #if defined(__x86_64__)
@@ -11,7 +11,10 @@ static long call4(long n, long a, long b, long c, long d)
 {
     register long r10 __asm__("r10") = d;
     long r;
-    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory");
     return r;
 }
 #elif defined(__aarch64__)
@@ -32,8 +35,8 @@ static long call4(long n, long a, long b, long c, long d)
 void _start(void);
 void _start(void)
 {
-    /* Signals to process 1 without a handler are ignored but SIGKILL and SIGSTOP from outside. SIGCHLD is blocked
-     * and waited for, so nothing is missed between two waits. */
+    /* Signals to process 1 without a handler are ignored but SIGKILL and SIGSTOP from outside.
+     * SIGCHLD is blocked and waited for, so nothing is missed between two waits. */
     unsigned long set = 1ul << (SIGCHLD - 1);
     call4(__NR_setsid, 0, 0, 0, 0);
     call4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&set, 0, sizeof(set));

@@ -5,13 +5,12 @@
  * attack surface. */
 #include "node/image/layer.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/image/archive_lazy.h"
 #include "node/image/layer_internal.h"
 #include "rt/crypto.h"
 
@@ -66,6 +65,7 @@ static la_ssize_t plain_read(struct archive *tar, void *arg, const void **ret)
 static int plain_open(struct plain *p, int fd, struct error *err)
 {
     struct archive_entry *e;
+    archive_lib_need();
     p->raw = archive_read_new();
     p->hash = sha256_new();
     archive_read_support_filter_gzip(p->raw);

@@ -4,8 +4,6 @@
  * a name, the attribute trusted.overlay.opaque hides all that lower layers have in a directory. */
 #include "node/image/layer_internal.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/statvfs.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/image/archive_lazy.h"
 #include "sys/fs.h"
 
 #define WHITEOUT_PREFIX   ".wh."

@@ -24,6 +24,7 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
 static void curl_init(void)
 {
+    curl_lib_need();
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 

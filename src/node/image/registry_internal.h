@@ -1,8 +1,7 @@
 /* Shared by registry.c (requests) and registry_auth.c (tokens). */
 #pragma once
 
-#include <curl/curl.h>
-
+#include "node/image/curl_lazy.h"
 #include "node/image/registry.h"
 
 #define REGISTRY_REDIRECTS_MAX 5

@@ -48,7 +48,8 @@ struct fake_api {
     bool up;
 };
 
-static bool matches(const struct object *o, const struct schema_kind *kind, struct str ns, struct str field)
+static bool matches(const struct object *o, const struct schema_kind *kind, struct str ns,
+                    struct str field)
 {
     if (o->kind != kind || (ns.n && !str_eq(ns, object_ns(o))))
         return false;
@@ -62,7 +63,8 @@ static bool matches(const struct object *o, const struct schema_kind *kind, stru
     return true;
 }
 
-static struct stored *find(struct fake_api *f, const struct schema_kind *kind, struct str ns, struct str name)
+static struct stored *find(struct fake_api *f, const struct schema_kind *kind, struct str ns,
+                           struct str name)
 {
     struct stored *s;
     LIST_FOR_EACH (s, &f->objects, link)
@@ -95,7 +97,8 @@ static void on_events(void *arg)
 static void queue_event(struct client_watch *w, enum client_event_type type, struct object *o)
 {
     struct queued *q = NEW(struct queued);
-    q->ev = (struct client_event){.type = type, .object = object_ref(o), .rev = o ? o->rev : w->f->rev};
+    q->ev =
+        (struct client_event){.type = type, .object = object_ref(o), .rev = o ? o->rev : w->f->rev};
     list_push_back(&w->events, &q->link);
     rt_task_schedule(&w->task);
 }
@@ -141,8 +144,13 @@ static void on_pending(void *arg)
     list_remove(&p->link);
     if (p->r < 0)
         (void)error_set(&err, error_reason_from_errno(p->r), "fake: %s", strerror(-p->r));
-    struct client_reply reply = {.r = p->r, .err = p->r < 0 ? &err : NULL, .object = p->object, .message = p->message,
-                                 .items = p->items, .n_items = p->n_items, .rev = p->f->rev};
+    struct client_reply reply = {.r = p->r,
+                                 .err = p->r < 0 ? &err : NULL,
+                                 .object = p->object,
+                                 .message = p->message,
+                                 .items = p->items,
+                                 .n_items = p->n_items,
+                                 .rev = p->f->rev};
     if (p->done)
         p->done(p->arg, &reply);
     object_unref(p->object);
@@ -168,7 +176,8 @@ static void patch_pod_status(struct fake_api *f, struct stored *s, const struct 
     arena_fini(&a);
 }
 
-static void fake_call(struct client *c, const struct client_request *req, client_done_fn done, void *arg)
+static void fake_call(struct client *c, const struct client_request *req, client_done_fn done,
+                      void *arg)
 {
     struct fake_api *f = (struct fake_api *)c;
     struct pending *p = NEW(struct pending);
@@ -226,7 +235,8 @@ static void fake_call(struct client *c, const struct client_request *req, client
     }
 }
 
-static struct client_watch *fake_watch_start(struct client *c, const struct client_watch_opts *o, client_watch_fn fn, void *arg)
+static struct client_watch *fake_watch_start(struct client *c, const struct client_watch_opts *o,
+                                             client_watch_fn fn, void *arg)
 {
     struct fake_api *f = (struct fake_api *)c;
     struct client_watch *w = NEW(struct client_watch);
@@ -350,7 +360,8 @@ void fake_api_up(struct fake_api *f, bool up)
             }
 }
 
-void fake_api_delete_gracefully(struct fake_api *f, const char *ns, const char *name, int64_t grace_s)
+void fake_api_delete_gracefully(struct fake_api *f, const char *ns, const char *name,
+                                int64_t grace_s)
 {
     struct stored *s = find(f, schema_kinds[KIND_POD], str_z(ns), str_z(name));
     struct arena a = {0};
@@ -370,7 +381,8 @@ unsigned fake_api_count_events(struct fake_api *f, const char *reason)
     unsigned n = 0;
     struct stored *s;
     LIST_FOR_EACH (s, &f->objects, link)
-        if (s->o->kind == schema_kinds[KIND_EVENT] && str_eqz(((const struct api_event *)s->o->msg)->reason, reason))
+        if (s->o->kind == schema_kinds[KIND_EVENT] &&
+            str_eqz(((const struct api_event *)s->o->msg)->reason, reason))
             n++;
     return n;
 }

@@ -1,5 +1,6 @@
-/* An API server small enough for the agent's tests: a struct client that keeps objects in memory, answers get, list, create, delete and
- * status patches of pods, and tells its watches. Everything else succeeds and is counted. */
+/* An API server small enough for the agent's tests: a struct client that keeps objects in memory,
+ * answers get, list, create, delete and status patches of pods, and tells its watches. Everything
+ * else succeeds and is counted. */
 #pragma once
 
 #include "client/client.h"
@@ -16,5 +17,6 @@ struct object *fake_api_get(struct fake_api *f, int kind_id, const char *ns, con
 /* False: every call fails and watches break, as when the server is away. */
 void fake_api_up(struct fake_api *f, bool up);
 /* Sets deletionTimestamp and grace, as a graceful delete does. */
-void fake_api_delete_gracefully(struct fake_api *f, const char *ns, const char *name, int64_t grace_s);
+void fake_api_delete_gracefully(struct fake_api *f, const char *ns, const char *name,
+                                int64_t grace_s);
 unsigned fake_api_count_events(struct fake_api *f, const char *reason);

@@ -1,5 +1,5 @@
-/* The agent with real containers against an API server in memory. Needs root, crun and conmon; skipped without. Everything is made under
- * a temporary directory and purged at the end. */
+/* The agent with real containers against an API server in memory. Needs root, crun and conmon;
+ * skipped without. Everything is made under a temporary directory and purged at the end. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -59,8 +59,15 @@ static void agent_up(void)
     struct image_store_opts io = {.dir = fs_path("%s/images", w.dir).s, .rt = w.rt};
     assert_int_equal(image_store_open(&io, &w.images, &err), 0);
     struct node_opts o = {
-        .rt = w.rt, .client = fake_api_client(w.api), .data_dir = w.dir, .node_name = "n1", .addresses = {STR("127.0.0.1")},
-        .n_addresses = 1, .images = w.images, .on_ready = on_ready,
+        .rt = w.rt,
+        .client = fake_api_client(w.api),
+        .data_dir = w.dir,
+        .node_name = "n1",
+        .addresses = {STR("127.0.0.1")},
+        .n_addresses = 1,
+        .images = w.images,
+        .on_ready = on_ready,
+        .log_bytes_max = 20000,
     };
     w.node = node_new(&o, &err);
     if (!w.node)
@@ -84,9 +91,10 @@ static void agent_down(bool stop_pods)
 
 static void put_pod(const char *name, const char *uid, const char *spec)
 {
-    char *json = xasprintf("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\",\"uid\":\"%s\",\"generation\":1,"
-                           "\"labels\":{\"app\":\"x\"}},\"spec\":{\"nodeName\":\"n1\",\"hostNetwork\":true,%s}}",
-                           name, uid, spec);
+    char *json = xasprintf(
+        "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\",\"uid\":\"%s\",\"generation\":1,"
+        "\"labels\":{\"app\":\"x\"}},\"spec\":{\"nodeName\":\"n1\",\"hostNetwork\":true,%s}}",
+        name, uid, spec);
     fake_api_put(w.api, KIND_POD, json);
     free(json);
 }
@@ -113,7 +121,8 @@ static bool is_so(void *arg)
         return x->gone;
     if (x->gone || (x->phase && !str_eqz(p->status.phase, x->phase)))
         return false;
-    const struct api_container_status *c = p->status.n_container_statuses ? &p->status.container_statuses[0] : NULL;
+    const struct api_container_status *c =
+        p->status.n_container_statuses ? &p->status.container_statuses[0] : NULL;
     if (x->waiting && !(c && c->state.waiting && str_eqz(c->state.waiting->reason, x->waiting)))
         return false;
     if (x->ready && !(c && c->ready))
@@ -140,27 +149,32 @@ static void wait_for(struct want x)
         return;
     print_state();
     struct object *o = fake_api_get(w.api, KIND_POD, "default", x.name);
-    fail_msg("pod %s does not become phase=%s waiting=%s gone=%d: %.*s", x.name, x.phase, x.waiting, x.gone,
-             STR_ARG(o ? object_json(o) : STR("none")));
+    fail_msg("pod %s does not become phase=%s waiting=%s gone=%d: %.*s", x.name, x.phase, x.waiting,
+             x.gone, STR_ARG(o ? object_json(o) : STR("none")));
 }
 
 static char *read_log(const char *uid, const char *ctr, int attempt)
 {
     struct buf b = {0};
-    (void)!fs_read(fs_path("%s/node/pods/%s/logs/%s/%d.log", w.dir, uid, ctr, attempt).s, 1 << 20, &b);
+    (void)!fs_read(fs_path("%s/node/pods/%s/logs/%s/%d.log", w.dir, uid, ctr, attempt).s, 1 << 20,
+                   &b);
     return b.n ? buf_take(&b, NULL) : xstrdup("");
 }
 
-#define CTR(script) "{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"sh\",\"-c\",\"" script "\"]}"
+#define CTR(script)                                                                                \
+    "{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"sh\",\"-c\",\"" script "\"]}"
 
 /* ---- tests ---- */
 
 static void test_runs_to_completion(void **state)
 {
-    put_pod("p1", "u1", "\"restartPolicy\":\"Never\",\"containers\":[" CTR("echo hello $IMG; echo bad >&2; exit 3") "]");
+    put_pod("p1", "u1",
+            "\"restartPolicy\":\"Never\",\"containers\":[" CTR(
+                "echo hello $IMG; echo bad >&2; exit 3") "]");
     wait_for((struct want){.name = "p1", .phase = "Failed"});
     const struct api_pod *p = pod("p1");
-    const struct api_container_state_terminated *t = p->status.container_statuses[0].state.terminated;
+    const struct api_container_state_terminated *t =
+        p->status.container_statuses[0].state.terminated;
     assert_non_null(t);
     assert_int_equal(t->exit_code, 3);
     assert_true(str_is(t->reason, "Error"));
@@ -181,7 +195,8 @@ static bool dir_gone(void *arg)
 
 static void test_restart_and_backoff(void **state)
 {
-    put_pod("p2", "u2", "\"restartPolicy\":\"Always\",\"containers\":[" CTR("echo run; exit 1") "]");
+    put_pod("p2", "u2",
+            "\"restartPolicy\":\"Always\",\"containers\":[" CTR("echo run; exit 1") "]");
     wait_for((struct want){.name = "p2", .waiting = "CrashLoopBackOff", .restarts = 1});
     const struct api_pod *p = pod("p2");
     assert_true(str_is(p->status.phase, "Running"));
@@ -243,25 +258,35 @@ static void test_adoption(void **state)
 
 static void test_init_and_volumes(void **state)
 {
-    fake_api_put(w.api, KIND_CONFIG_MAP, "{\"metadata\":{\"name\":\"cm\",\"namespace\":\"default\"},\"data\":{\"key\":\"value1\",\"A\":\"b\"}}");
-    put_pod("p4", "u4",
-            "\"restartPolicy\":\"Never\","
-            "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}},{\"name\":\"cm\",\"configMap\":{\"name\":\"cm\"}},"
-            "{\"name\":\"d\",\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}}]}}],"
-            "\"initContainers\":[{\"name\":\"i\",\"image\":\"test/busybox:1\",\"command\":[\"sh\",\"-c\",\"echo fromInit > /v/f\"],"
-            "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}],"
-            "\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\","
-            "\"command\":[\"sh\",\"-c\",\"cat /v/f /cm/key /d/labels; echo; echo $X $(POD) $A; id -u; echo done > /dev/termination-log\"],"
-            "\"env\":[{\"name\":\"X\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"cm\",\"key\":\"key\"}}},"
-            "{\"name\":\"POD\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}}],"
-            "\"envFrom\":[{\"configMapRef\":{\"name\":\"cm\"}}],"
-            "\"securityContext\":{\"runAsUser\":101,\"readOnlyRootFilesystem\":true},"
-            "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"},{\"name\":\"cm\",\"mountPath\":\"/cm\"},{\"name\":\"d\",\"mountPath\":\"/d\"}]}]");
+    fake_api_put(w.api, KIND_CONFIG_MAP,
+                 "{\"metadata\":{\"name\":\"cm\",\"namespace\":\"default\"},\"data\":{\"key\":"
+                 "\"value1\",\"A\":\"b\"}}");
+    put_pod(
+        "p4", "u4",
+        "\"restartPolicy\":\"Never\","
+        "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}},{\"name\":\"cm\",\"configMap\":{\"name\":"
+        "\"cm\"}},"
+        "{\"name\":\"d\",\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"fieldRef\":{"
+        "\"fieldPath\":\"metadata.labels\"}}]}}],"
+        "\"initContainers\":[{\"name\":\"i\",\"image\":\"test/"
+        "busybox:1\",\"command\":[\"sh\",\"-c\",\"echo fromInit > /v/f\"],"
+        "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}],"
+        "\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\","
+        "\"command\":[\"sh\",\"-c\",\"cat /v/f /cm/key /d/labels; echo; echo $X $(POD) $A; id -u; "
+        "echo done > /dev/termination-log\"],"
+        "\"env\":[{\"name\":\"X\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"cm\",\"key\":"
+        "\"key\"}}},"
+        "{\"name\":\"POD\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}}],"
+        "\"envFrom\":[{\"configMapRef\":{\"name\":\"cm\"}}],"
+        "\"securityContext\":{\"runAsUser\":101,\"readOnlyRootFilesystem\":true},"
+        "\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"},{\"name\":\"cm\",\"mountPath\":\"/"
+        "cm\"},{\"name\":\"d\",\"mountPath\":\"/d\"}]}]");
     wait_for((struct want){.name = "p4", .phase = "Succeeded"});
     char *log = read_log("u4", "c", 0);
     print_message("%s", log);
     assert_non_null(strstr(log, "fromInit"));
-    assert_non_null(strstr(log, "value1app=\"x\""));
+    assert_non_null(strstr(log, "value1"));
+    assert_non_null(strstr(log, "app=\"x\""));
     assert_non_null(strstr(log, "F value1 p4 b"));
     assert_non_null(strstr(log, "F 101"));
     free(log);
@@ -277,20 +302,31 @@ static void test_init_and_volumes(void **state)
 static void test_missing_config(void **state)
 {
     put_pod("p5", "u5",
-            "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"sh\",\"-c\",\"echo $X\"],"
-            "\"env\":[{\"name\":\"X\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"late\",\"key\":\"k\"}}}]}]");
-    wait_for((struct want){.name = "p5", .phase = "Pending", .waiting = "CreateContainerConfigError"});
-    assert_true(str_is(pod("p5")->status.container_statuses[0].state.waiting->message, "secret \"late\" not found"));
-    fake_api_put(w.api, KIND_SECRET, "{\"metadata\":{\"name\":\"late\",\"namespace\":\"default\"},\"data\":{\"k\":\"bGF0ZXI=\"}}");
+            "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+            "busybox:1\",\"command\":[\"sh\",\"-c\",\"echo $X\"],"
+            "\"env\":[{\"name\":\"X\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"late\",\"key\":"
+            "\"k\"}}}]}]");
+    wait_for(
+        (struct want){.name = "p5", .phase = "Pending", .waiting = "CreateContainerConfigError"});
+    assert_true(str_is(pod("p5")->status.container_statuses[0].state.waiting->message,
+                       "secret \"late\" not found"));
+    fake_api_put(w.api, KIND_SECRET,
+                 "{\"metadata\":{\"name\":\"late\",\"namespace\":\"default\"},\"data\":{\"k\":"
+                 "\"bGF0ZXI=\"}}");
     wait_for((struct want){.name = "p5", .phase = "Succeeded"});
     char *log = read_log("u5", "c", 0);
     assert_non_null(strstr(log, "F later"));
     free(log);
-    put_pod("p6", "u6", "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/none:1\",\"imagePullPolicy\":\"Never\"}]");
+    put_pod("p6", "u6",
+            "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+            "none:1\",\"imagePullPolicy\":\"Never\"}]");
     wait_for((struct want){.name = "p6", .waiting = "ErrImageNeverPull"});
-    put_pod("p7", "u7", "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"/nothing\"]}]");
+    put_pod("p7", "u7",
+            "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+            "busybox:1\",\"command\":[\"/nothing\"]}]");
     wait_for((struct want){.name = "p7", .phase = "Failed"});
-    const struct api_container_state_terminated *t = pod("p7")->status.container_statuses[0].state.terminated;
+    const struct api_container_state_terminated *t =
+        pod("p7")->status.container_statuses[0].state.terminated;
     assert_true(str_is(t->reason, "StartError"));
     assert_int_equal(t->exit_code, 128);
     print_message("%.*s\n", STR_ARG(t->message));
@@ -303,12 +339,17 @@ static void test_missing_config(void **state)
 
 static void test_probes_and_hooks(void **state)
 {
-    put_pod("p8", "u8",
-            "\"terminationGracePeriodSeconds\":5,\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\","
-            "\"command\":[\"sh\",\"-c\",\"trap 'echo termed; exit 0' TERM; while true; do sleep 0.1; done\"],"
-            "\"readinessProbe\":{\"exec\":{\"command\":[\"test\",\"-f\",\"/tmp/ready\"]},\"periodSeconds\":1},"
-            "\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":[\"sh\",\"-c\",\"echo post > /proc/1/fd/1; touch /tmp/ready\"]}},"
-            "\"preStop\":{\"exec\":{\"command\":[\"sh\",\"-c\",\"echo prestop > /proc/1/fd/1\"]}}}}]");
+    put_pod(
+        "p8", "u8",
+        "\"terminationGracePeriodSeconds\":5,\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+        "busybox:1\","
+        "\"command\":[\"sh\",\"-c\",\"trap 'echo termed; exit 0' TERM; while true; do sleep 0.1; "
+        "done\"],"
+        "\"readinessProbe\":{\"exec\":{\"command\":[\"test\",\"-f\",\"/tmp/"
+        "ready\"]},\"periodSeconds\":1},"
+        "\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":[\"sh\",\"-c\",\"echo post > "
+        "/proc/1/fd/1; touch /tmp/ready\"]}},"
+        "\"preStop\":{\"exec\":{\"command\":[\"sh\",\"-c\",\"echo prestop > /proc/1/fd/1\"]}}}}]");
     wait_for((struct want){.name = "p8", .phase = "Running", .ready = true});
     /* the log goes with the pod: keep it open */
     struct fs_path path = fs_path("%s/node/pods/u8/logs/c/0.log", w.dir);
@@ -326,8 +367,10 @@ static void test_probes_and_hooks(void **state)
     assert_non_null(strstr(text, "F prestop"));
     assert_non_null(strstr(text, "F termed"));
     put_pod("p9", "u9",
-            "\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"sleep\",\"1000\"],"
-            "\"livenessProbe\":{\"exec\":{\"command\":[\"false\"]},\"periodSeconds\":1,\"failureThreshold\":1,"
+            "\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+            "busybox:1\",\"command\":[\"sleep\",\"1000\"],"
+            "\"livenessProbe\":{\"exec\":{\"command\":[\"false\"]},\"periodSeconds\":1,"
+            "\"failureThreshold\":1,"
             "\"terminationGracePeriodSeconds\":1}}]");
     wait_for((struct want){.name = "p9", .restarts = 1});
     assert_true(fake_api_count_events(w.api, "Unhealthy") > 0);
@@ -339,9 +382,11 @@ static void test_shared_pid_and_sidecar(void **state)
 {
     put_pod("p10", "u10",
             "\"restartPolicy\":\"Never\",\"shareProcessNamespace\":true,"
-            "\"initContainers\":[{\"name\":\"side\",\"image\":\"test/busybox:1\",\"restartPolicy\":\"Always\","
+            "\"initContainers\":[{\"name\":\"side\",\"image\":\"test/"
+            "busybox:1\",\"restartPolicy\":\"Always\","
             "\"command\":[\"sh\",\"-c\",\"trap 'exit 0' TERM; while true; do sleep 0.1; done\"]}],"
-            "\"containers\":[{\"name\":\"c\",\"image\":\"test/busybox:1\",\"command\":[\"sh\",\"-c\",\"sleep 0.3; ps | grep -c holder; ps\"]}]");
+            "\"containers\":[{\"name\":\"c\",\"image\":\"test/"
+            "busybox:1\",\"command\":[\"sh\",\"-c\",\"sleep 0.3; ps | grep -c holder; ps\"]}]");
     wait_for((struct want){.name = "p10", .phase = "Succeeded"});
     char *log = read_log("u10", "c", 0);
     print_message("%s", log);
@@ -349,6 +394,40 @@ static void test_shared_pid_and_sidecar(void **state)
     free(log);
     fake_api_delete_gracefully(w.api, "default", "p10", 0);
     wait_for((struct want){.name = "p10", .gone = true});
+}
+
+static int count_one(void *arg, const char *name, unsigned char type)
+{
+    (*(int *)arg)++;
+    return 0;
+}
+
+static int count_logs(const char *uid)
+{
+    int n = 0;
+    (void)!fs_each(fs_path("%s/node/pods/%s/logs/c", w.dir, uid).s, count_one, &n);
+    return n;
+}
+
+static bool rotated(void *arg)
+{
+    return count_logs("u11") >= 2;
+}
+
+static void test_log_rotation(void **state)
+{
+    put_pod("p11", "u11",
+            "\"terminationGracePeriodSeconds\":0,\"containers\":[" CTR(
+                "seq 1 3000; while true; do echo tick; sleep 0.2; done") "]");
+    wait_for((struct want){.name = "p11", .phase = "Running"});
+    assert_true(rt_run_until(w.rt, rotated, NULL, 20 * NSEC_PER_SEC));
+    usleep(500000);
+    char *log = read_log("u11", "c", 0); /* conmon writes to the new file */
+    assert_non_null(strstr(log, "F tick"));
+    assert_null(strstr(log, "F 17\n"));
+    free(log);
+    fake_api_delete_gracefully(w.api, "default", "p11", 0);
+    wait_for((struct want){.name = "p11", .gone = true});
 }
 
 /* ---- set-up ---- */
@@ -370,7 +449,8 @@ static int setup(void **state)
         return -1;
     struct image_store_opts io = {.dir = images.s};
     struct image_store *s;
-    if (image_store_open(&io, &s, &err) < 0 || image_load_file(s, tar.s, NULL, NULL, NULL, &err) < 0) {
+    if (image_store_open(&io, &s, &err) < 0 ||
+        image_load_file(s, tar.s, NULL, NULL, NULL, &err) < 0) {
         print_message("%.*s\n", STR_ARG(err.message));
         return -1;
     }
@@ -417,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_missing_config),
         cmocka_unit_test(test_probes_and_hooks),
         cmocka_unit_test(test_shared_pid_and_sidecar),
+        cmocka_unit_test(test_log_rotation),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

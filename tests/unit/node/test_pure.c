@@ -1,4 +1,5 @@
-/* The parts of the agent that need no container: expansion, environment, logs, payloads, specs, users, resources, hosts files. */
+/* The parts of the agent that need no container: expansion, environment, logs, payloads, specs,
+ * users, resources, hosts files. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,9 +53,12 @@ static void test_expand(void **state)
     static const struct {
         const char *in, *out;
     } rows[] = {
-        {"plain", "plain"}, {"$(A)", "1"}, {"x$(A)y$(B)z", "x1ytwoz"}, {"$$(A)", "$(A)"}, {"$$$(A)", "$1"}, {"$(NONE)", "$(NONE)"},
-        {"$(A", "$(A"}, {"$", "$"}, {"a$", "a$"}, {"$A", "$A"}, {"$(EMPTY)", ""}, {"$$", "$"}, {"$$$$", "$$"}, {"$()", "$()"},
-        {"$($(A))", "$($(A))"}, {"", ""},
+        {"plain", "plain"}, {"$(A)", "1"},    {"x$(A)y$(B)z", "x1ytwoz"},
+        {"$$(A)", "$(A)"},  {"$$$(A)", "$1"}, {"$(NONE)", "$(NONE)"},
+        {"$(A", "$(A"},     {"$", "$"},       {"a$", "a$"},
+        {"$A", "$A"},       {"$(EMPTY)", ""}, {"$$", "$"},
+        {"$$$$", "$$"},     {"$()", "$()"},   {"$($(A))", "$($(A))"},
+        {"", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_str(env_expand(&ar, str_z(rows[i].in), env_get_cb, &e), rows[i].out);
@@ -68,19 +72,32 @@ static int no_source(void *arg, int kind_id, struct str name, struct object **re
 static void test_env_build(void **state)
 {
     const struct api_pod *p = pod_of(
-        "{\"metadata\":{\"name\":\"n\",\"namespace\":\"d\",\"uid\":\"u\",\"labels\":{\"app\":\"x\"},\"annotations\":{\"a/b\":\"q\\\"\\n\"}},"
-        "\"spec\":{\"serviceAccountName\":\"sa\",\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":\"1500m\",\"memory\":\"10Mi\"}},"
-        "\"env\":[{\"name\":\"X\",\"value\":\"$(SVC)-1\"},{\"name\":\"Y\",\"value\":\"$(X)\"},{\"name\":\"Z\",\"value\":\"$(LATER)\"},"
-        "{\"name\":\"LATER\",\"value\":\"l\"},{\"name\":\"NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}},"
+        "{\"metadata\":{\"name\":\"n\",\"namespace\":\"d\",\"uid\":\"u\",\"labels\":{\"app\":\"x\"}"
+        ",\"annotations\":{\"a/b\":\"q\\\"\\n\"}},"
+        "\"spec\":{\"serviceAccountName\":\"sa\",\"containers\":[{\"name\":\"c\",\"resources\":{"
+        "\"limits\":{\"cpu\":\"1500m\",\"memory\":\"10Mi\"}},"
+        "\"env\":[{\"name\":\"X\",\"value\":\"$(SVC)-1\"},{\"name\":\"Y\",\"value\":\"$(X)\"},{"
+        "\"name\":\"Z\",\"value\":\"$(LATER)\"},"
+        "{\"name\":\"LATER\",\"value\":\"l\"},{\"name\":\"NAME\",\"valueFrom\":{\"fieldRef\":{"
+        "\"fieldPath\":\"metadata.name\"}}},"
         "{\"name\":\"L\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['app']\"}}},"
         "{\"name\":\"IPS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}},"
         "{\"name\":\"CPU\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\"}}},"
-        "{\"name\":\"CPUM\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\",\"divisor\":\"1m\"}}},"
-        "{\"name\":\"MEM\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.memory\",\"divisor\":\"1Mi\"}}},"
-        "{\"name\":\"REQ\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"requests.memory\"}}},"
-        "{\"name\":\"OPT\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"none\",\"key\":\"k\",\"optional\":true}}}]}]}}");
+        "{\"name\":\"CPUM\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\","
+        "\"divisor\":\"1m\"}}},"
+        "{\"name\":\"MEM\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.memory\","
+        "\"divisor\":\"1Mi\"}}},"
+        "{\"name\":\"REQ\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"requests.memory\"}}}"
+        ","
+        "{\"name\":\"OPT\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"none\",\"key\":\"k\","
+        "\"optional\":true}}}]}]}}");
     struct str ips[] = {STR("10.0.0.1"), STR("fd00::1")};
-    struct env_ctx ctx = {.pod = p, .node_name = STR("node"), .host_ip = STR("1.2.3.4"), .pod_ips = ips, .n_pod_ips = 2, .lookup = no_source};
+    struct env_ctx ctx = {.pod = p,
+                          .node_name = STR("node"),
+                          .host_ip = STR("1.2.3.4"),
+                          .pod_ips = ips,
+                          .n_pod_ips = 2,
+                          .lookup = no_source};
     struct env services = {.arena = &ar}, out = {.arena = &ar};
     struct error err = {0};
     env_set(&services, STR("SVC"), STR("s"));
@@ -90,8 +107,9 @@ static void test_env_build(void **state)
     static const struct {
         const char *name, *value;
     } rows[] = {
-        {"IMAGE", "i"}, {"SVC", "s"}, {"X", "s-1"}, {"Y", "s-1"}, {"Z", "$(LATER)"}, {"NAME", "n"}, {"L", "x"},
-        {"IPS", "10.0.0.1,fd00::1"}, {"CPU", "2"}, {"CPUM", "1500"}, {"MEM", "10"}, {"REQ", "0"},
+        {"IMAGE", "i"},    {"SVC", "s"},     {"X", "s-1"},  {"Y", "s-1"},
+        {"Z", "$(LATER)"}, {"NAME", "n"},    {"L", "x"},    {"IPS", "10.0.0.1,fd00::1"},
+        {"CPU", "2"},      {"CPUM", "1500"}, {"MEM", "10"}, {"REQ", "0"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct str *v = env_get(&out, str_z(rows[i].name));
@@ -115,21 +133,28 @@ static void test_env_errors(void **state)
         int r;
         const char *message;
     } rows[] = {
-        {"\"configMapKeyRef\":{\"name\":\"none\",\"key\":\"k\"}", -ENOENT, "configmap \"none\" not found"},
-        {"\"secretKeyRef\":{\"name\":\"none\",\"key\":\"k\"}", -ENOENT, "secret \"none\" not found"},
+        {"\"configMapKeyRef\":{\"name\":\"none\",\"key\":\"k\"}", -ENOENT,
+         "configmap \"none\" not found"},
+        {"\"secretKeyRef\":{\"name\":\"none\",\"key\":\"k\"}", -ENOENT,
+         "secret \"none\" not found"},
         {"\"secretKeyRef\":{\"name\":\"unknown\",\"key\":\"k\"}", -EAGAIN, NULL},
         {"\"fieldRef\":{\"fieldPath\":\"x.y\"}", -EINVAL, "unsupported fieldPath: x.y"},
-        {"\"resourceFieldRef\":{\"resource\":\"foo\"}", -EINVAL, "unsupported container resource: foo"},
-        {"\"resourceFieldRef\":{\"resource\":\"limits.cpu\",\"containerName\":\"zz\"}", -EINVAL, "container zz not found"},
+        {"\"resourceFieldRef\":{\"resource\":\"foo\"}", -EINVAL,
+         "unsupported container resource: foo"},
+        {"\"resourceFieldRef\":{\"resource\":\"limits.cpu\",\"containerName\":\"zz\"}", -EINVAL,
+         "container zz not found"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        char *json = xasprintf("{\"metadata\":{\"name\":\"n\",\"namespace\":\"d\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"X\","
-                               "\"valueFrom\":{%s}}]}]}}", rows[i].ref);
+        char *json = xasprintf("{\"metadata\":{\"name\":\"n\",\"namespace\":\"d\"},\"spec\":{"
+                               "\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"X\","
+                               "\"valueFrom\":{%s}}]}]}}",
+                               rows[i].ref);
         const struct api_pod *p = pod_of(json);
         struct env_ctx ctx = {.pod = p, .lookup = no_source};
         struct env services = {.arena = &ar}, out = {.arena = &ar};
         struct error err = {0};
-        assert_int_equal(env_build(&ctx, &p->spec.containers[0], &services, &out, NULL, &err), rows[i].r);
+        assert_int_equal(env_build(&ctx, &p->spec.containers[0], &services, &out, NULL, &err),
+                         rows[i].r);
         if (rows[i].message)
             assert_str(err.message, rows[i].message);
         error_fini(&err);
@@ -141,10 +166,14 @@ static void test_service_env(void **state)
 {
     struct api_service *svc = schema_new(&api_service_desc, &ar);
     struct error err = {0};
-    assert_int_equal(schema_decode_text(&api_service_desc,
-                                        STR("{\"metadata\":{\"name\":\"my-svc\",\"namespace\":\"d\"},\"spec\":{\"clusterIP\":\"10.96.0.9\",\"ports\":["
-                                            "{\"name\":\"http\",\"port\":80},{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\"}]}}"),
-                                        &ar, NULL, svc, &err), 0);
+    assert_int_equal(
+        schema_decode_text(&api_service_desc,
+                           STR("{\"metadata\":{\"name\":\"my-svc\",\"namespace\":\"d\"},\"spec\":{"
+                               "\"clusterIP\":\"10.96.0.9\",\"ports\":["
+                               "{\"name\":\"http\",\"port\":80},{\"name\":\"dns\",\"port\":53,"
+                               "\"protocol\":\"UDP\"}]}}"),
+                           &ar, NULL, svc, &err),
+        0);
     struct env e = {.arena = &ar};
     env_add_service(&e, svc, STR("other"), false);
     env_add_service(&e, svc, STR("d"), true);
@@ -153,9 +182,11 @@ static void test_service_env(void **state)
     static const struct {
         const char *name, *value;
     } rows[] = {
-        {"MY_SVC_SERVICE_HOST", "10.96.0.9"}, {"MY_SVC_SERVICE_PORT", "80"}, {"MY_SVC_SERVICE_PORT_HTTP", "80"},
-        {"MY_SVC_SERVICE_PORT_DNS", "53"}, {"MY_SVC_PORT", "tcp://10.96.0.9:80"}, {"MY_SVC_PORT_80_TCP", "tcp://10.96.0.9:80"},
-        {"MY_SVC_PORT_53_UDP_PROTO", "udp"}, {"MY_SVC_PORT_53_UDP_PORT", "53"}, {"MY_SVC_PORT_53_UDP_ADDR", "10.96.0.9"},
+        {"MY_SVC_SERVICE_HOST", "10.96.0.9"},     {"MY_SVC_SERVICE_PORT", "80"},
+        {"MY_SVC_SERVICE_PORT_HTTP", "80"},       {"MY_SVC_SERVICE_PORT_DNS", "53"},
+        {"MY_SVC_PORT", "tcp://10.96.0.9:80"},    {"MY_SVC_PORT_80_TCP", "tcp://10.96.0.9:80"},
+        {"MY_SVC_PORT_53_UDP_PROTO", "udp"},      {"MY_SVC_PORT_53_UDP_PORT", "53"},
+        {"MY_SVC_PORT_53_UDP_ADDR", "10.96.0.9"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct str *v = env_get(&e, str_z(rows[i].name));
@@ -169,7 +200,8 @@ static void test_service_env(void **state)
 static void test_log_line(void **state)
 {
     struct log_line l;
-    assert_int_equal(log_line_parse(STR("2026-11-23T21:39:55.497341391+00:00 stdout F hello world"), &l), 0);
+    assert_int_equal(
+        log_line_parse(STR("2026-11-23T21:39:55.497341391+00:00 stdout F hello world"), &l), 0);
     assert_int_equal(l.stream, 1);
     assert_false(l.partial);
     assert_str(l.text, "hello world");
@@ -177,8 +209,12 @@ static void test_log_line(void **state)
     assert_int_equal(l.stream, 2);
     assert_true(l.partial);
     assert_str(l.text, "");
-    static const char *const bad[] = {"", "x", "2026-11-23T21:39:55Z stdout", "2026-11-23T21:39:55.4+00:00 stdin F x",
-                                      "2026-11-23T21:39:55.4+00:00 stdout X x", "short stdout F x"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "2026-11-23T21:39:55Z stdout",
+                                      "2026-11-23T21:39:55.4+00:00 stdin F x",
+                                      "2026-11-23T21:39:55.4+00:00 stdout X x",
+                                      "short stdout F x"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_true(log_line_parse(str_z(bad[i]), &l) < 0);
     assert_int_equal(log_time_nsec(STR("1970-01-01T00:00:01.000000123Z")), 1000000123);
@@ -204,7 +240,8 @@ static void test_log_tail(void **state)
     int fd = open(path.s, O_RDONLY);
     static const unsigned ns[] = {0, 1, 2, 3, 10, 100, 999, 1999, 2000, 5000};
     for (size_t i = 0; i < ARRAY_LEN(ns); i++)
-        assert_int_equal(log_tail_offset(fd, (int64_t)b.n, ns[i]), ns[i] >= 2000 ? 0 : starts[2000 - ns[i]]);
+        assert_int_equal(log_tail_offset(fd, (int64_t)b.n, ns[i]),
+                         ns[i] >= 2000 ? 0 : starts[2000 - ns[i]]);
     assert_int_equal(log_tail_offset(fd, 0, 5), 0);
     /* an unfinished record at the end is not a line yet */
     assert_int_equal(log_tail_offset(fd, (int64_t)b.n - 3, 1), starts[1998]);
@@ -267,7 +304,8 @@ static void test_payload(void **state)
     assert_int_equal(st.st_ino, st2.st_ino); /* the link itself was never touched */
     assert_int_equal(stat(fs_path("%s/c", vol.s).s, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0644);
-    static const char *const bad[] = {"", "/etc/passwd", "../x", "a/../../x", "..data", "a//b", "a/.."};
+    static const char *const bad[] = {"",       "/etc/passwd", "../x", "a/../../x",
+                                      "..data", "a//b",        "a/.."};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_true(payload_add(&q, str_z(bad[i]), STR("x"), 0644, &err) < 0);
     error_fini(&err);
@@ -301,7 +339,7 @@ static void test_caps(void **state)
         int has, has_not;
         bool fails;
     } rows[] = {
-        {"{}", 0, 21, false},                                                                   /* CHOWN, not SYS_ADMIN */
+        {"{}", 0, 21, false}, /* CHOWN, not SYS_ADMIN */
         {"{\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}}", 21, 12, false},
         {"{\"capabilities\":{\"add\":[\"cap_net_admin\"],\"drop\":[\"ALL\"]}}", 12, 0, false},
         {"{\"capabilities\":{\"drop\":[\"CHOWN\"]}}", 5, 0, false},
@@ -313,7 +351,9 @@ static void test_caps(void **state)
         struct api_security_context sc;
         struct error err = {0};
         int r;
-        assert_int_equal(schema_decode_text(&api_security_context_desc, str_z(rows[i].sc), &ar, NULL, &sc, &err), 0);
+        assert_int_equal(
+            schema_decode_text(&api_security_context_desc, str_z(rows[i].sc), &ar, NULL, &sc, &err),
+            0);
         uint64_t caps = caps_of(&sc, &err, &r);
         assert_int_equal(r < 0, rows[i].fails);
         if (!rows[i].fails) {
@@ -330,8 +370,13 @@ static void test_users(void **state)
 {
     struct fs_path etc = fs_path("%s/root/etc", dir), root = fs_path("%s/root", dir);
     assert_int_equal(fs_mkdirs(etc.s, 0755), 0);
-    assert_int_equal(fs_write(fs_path("%s/passwd", etc.s).s, STR("root:x:0:0:r:/root:/bin/sh\nweb:x:101:102::/home/web:\nbroken\n"), 0644), 0);
-    assert_int_equal(fs_write(fs_path("%s/group", etc.s).s, STR("web:x:102:\nextra:x:103:web,foo\nother:x:104:foo\n"), 0644), 0);
+    assert_int_equal(
+        fs_write(fs_path("%s/passwd", etc.s).s,
+                 STR("root:x:0:0:r:/root:/bin/sh\nweb:x:101:102::/home/web:\nbroken\n"), 0644),
+        0);
+    assert_int_equal(fs_write(fs_path("%s/group", etc.s).s,
+                              STR("web:x:102:\nextra:x:103:web,foo\nother:x:104:foo\n"), 0644),
+                     0);
     static const struct {
         const char *image, *sc, *psc;
         int64_t uid, gid;
@@ -345,13 +390,18 @@ static void test_users(void **state)
         {"web:other", "{}", "{}", 101, 104, 1, NULL},
         {"1:5", "{}", "{}", 1, 5, 0, NULL},
         {"web", "{\"runAsUser\":5,\"runAsGroup\":6}", "{\"runAsUser\":9}", 5, 6, 0, NULL},
-        {"", "{}", "{\"runAsUser\":9,\"fsGroup\":44,\"supplementalGroups\":[45,44]}", 9, 0, 2, NULL},
-        {"nobody", "{}", "{}", 0, 0, 0, "unable to find user nobody: no matching entries in passwd file"},
-        {"", "{\"runAsNonRoot\":true}", "{}", 0, 0, 0, "container has runAsNonRoot and image will run as root (container: c)"},
+        {"", "{}", "{\"runAsUser\":9,\"fsGroup\":44,\"supplementalGroups\":[45,44]}", 9, 0, 2,
+         NULL},
+        {"nobody", "{}", "{}", 0, 0, 0,
+         "unable to find user nobody: no matching entries in passwd file"},
+        {"", "{\"runAsNonRoot\":true}", "{}", 0, 0, 0,
+         "container has runAsNonRoot and image will run as root (container: c)"},
         {"101", "{}", "{\"runAsNonRoot\":true}", 101, 102, 1, NULL},
         {"web", "{}", "{\"runAsNonRoot\":true}", 0, 0, 0,
-         "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root (container: c)"},
-        {"", "{\"runAsUser\":0}", "{\"runAsNonRoot\":true}", 0, 0, 0, "container's runAsUser breaks non-root policy (container: c)"},
+         "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is "
+         "non-root (container: c)"},
+        {"", "{\"runAsUser\":0}", "{\"runAsNonRoot\":true}", 0, 0, 0,
+         "container's runAsUser breaks non-root policy (container: c)"},
         {"", "{\"runAsNonRoot\":false}", "{\"runAsNonRoot\":true}", 0, 0, 0, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -359,8 +409,12 @@ static void test_users(void **state)
         struct api_pod_security_context psc;
         struct error err = {0};
         struct user u;
-        assert_int_equal(schema_decode_text(&api_security_context_desc, str_z(rows[i].sc), &ar, NULL, &sc, &err), 0);
-        assert_int_equal(schema_decode_text(&api_pod_security_context_desc, str_z(rows[i].psc), &ar, NULL, &psc, &err), 0);
+        assert_int_equal(
+            schema_decode_text(&api_security_context_desc, str_z(rows[i].sc), &ar, NULL, &sc, &err),
+            0);
+        assert_int_equal(schema_decode_text(&api_pod_security_context_desc, str_z(rows[i].psc), &ar,
+                                            NULL, &psc, &err),
+                         0);
         int r = user_resolve(root.s, str_z(rows[i].image), &sc, &psc, STR("c"), &u, &err);
         assert_int_equal(r < 0, rows[i].fails != NULL);
         if (rows[i].fails) {
@@ -389,16 +443,25 @@ static void test_resources(void **state)
         int oom;
     } rows[] = {
         {"{}", "", "BestEffort", 0, 0, 1000},
-        {"{\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"100Mi\"}}}", "", "Burstable", 100, 100 << 20, 903},
-        {"{\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"}}}", "", "Guaranteed", 1000, 1 << 30, -997},
-        {"{\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"},\"requests\":{\"cpu\":\"500m\"}}}", "", "Burstable", 500, 1 << 30, 3},
-        {"{\"resources\":{\"requests\":{\"cpu\":\"100m\"}}}", "{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}", "Burstable", 1000, 0, 999},
+        {"{\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"100Mi\"}}}", "", "Burstable",
+         100, 100 << 20, 903},
+        {"{\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"}}}", "", "Guaranteed", 1000,
+         1 << 30, -997},
+        {"{\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"},\"requests\":{\"cpu\":"
+         "\"500m\"}}}",
+         "", "Burstable", 500, 1 << 30, 3},
         {"{\"resources\":{\"requests\":{\"cpu\":\"100m\"}}}",
-         "{\"name\":\"s\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"200m\"}}},{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"250m\"}}}",
+         "{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}", "Burstable", 1000, 0,
+         999},
+        {"{\"resources\":{\"requests\":{\"cpu\":\"100m\"}}}",
+         "{\"name\":\"s\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":"
+         "\"200m\"}}},{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"250m\"}}}",
          "Burstable", 450, 0, 999},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        char *json = xasprintf("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"initContainers\":[%s],\"containers\":[%s]}}", rows[i].init, rows[i].containers);
+        char *json = xasprintf("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"initContainers\":[%s],"
+                               "\"containers\":[%s]}}",
+                               rows[i].init, rows[i].containers);
         const struct api_pod *p = pod_of(json);
         struct container_resources r;
         pod_resources(p, &r);
@@ -419,19 +482,32 @@ static void test_resources(void **state)
 
 /* ---- spec ---- */
 
-static struct json *build(const struct api_pod *p, const char *profile, int *ret_r, struct error *err)
+static struct json *build(const struct api_pod *p, const char *profile, int *ret_r,
+                          struct error *err)
 {
     struct env e = {.arena = &ar};
     struct user u = {.uid = 0};
     env_set(&e, STR("V"), STR("val"));
     char *ep[] = {(char[]){"/ep"}, NULL}, *cmd[] = {(char[]){"c1"}, (char[]){"c2"}, NULL};
-    static const struct spec_mount mounts[] = {
-        {"/src/deep", "/data/in/side", true, NULL}, {"/src/top", "/data", false, "rslave"}};
+    static const struct spec_mount mounts[] = {{"/src/deep", "/data/in/side", true, NULL},
+                                               {"/src/top", "/data", false, "rslave"}};
     struct spec_input in = {
-        .pod = p, .container = &p->spec.containers[0], .image_entrypoint = ep, .image_cmd = cmd, .image_working_dir = "/w",
-        .rootfs = "/root/fs", .hostname = "host", .env = &e, .user = &u, .mounts = mounts, .n_mounts = 2, .cgroup_path = "/davit/x/y",
-        .layout = CGROUP_LAYOUT_V1, .seccomp_localhost_json = profile,
-        .ns_path = {[SPEC_NS_NET] = "/ns/net", [SPEC_NS_IPC] = "/ns/ipc", [SPEC_NS_UTS] = "/ns/uts"},
+        .pod = p,
+        .container = &p->spec.containers[0],
+        .image_entrypoint = ep,
+        .image_cmd = cmd,
+        .image_working_dir = "/w",
+        .rootfs = "/root/fs",
+        .hostname = "host",
+        .env = &e,
+        .user = &u,
+        .mounts = mounts,
+        .n_mounts = 2,
+        .cgroup_path = "/davit/x/y",
+        .layout = CGROUP_LAYOUT_V1,
+        .seccomp_localhost_json = profile,
+        .ns_path =
+            {[SPEC_NS_NET] = "/ns/net", [SPEC_NS_IPC] = "/ns/ipc", [SPEC_NS_UTS] = "/ns/uts"},
     };
     struct buf b = {0};
     struct json *v = NULL;
@@ -467,7 +543,9 @@ static void test_spec(void **state)
 {
     struct error err = {0};
     int r;
-    struct json *v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}"), NULL, &r, &err);
+    struct json *v = build(
+        pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}"),
+        NULL, &r, &err);
     assert_at(v, "process/args", "[\"/ep\",\"c1\",\"c2\"]");
     assert_at(v, "process/cwd", "\"/w\"");
     assert_at(v, "process/noNewPrivileges", "false");
@@ -482,7 +560,8 @@ static void test_spec(void **state)
     /* what lies in another mount comes behind it */
     const struct json *m = at(v, "mounts");
     int top = -1, deep = -1, i = 0;
-    json_for_each(x, m) {
+    json_for_each(x, m)
+    {
         if (str_is(json_get_str(x, STR("destination")), "/data"))
             top = i;
         if (str_is(json_get_str(x, STR("destination")), "/data/in/side"))
@@ -491,9 +570,13 @@ static void test_spec(void **state)
     }
     assert_true(top >= 0 && deep > top);
 
-    v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"command\":[\"x\",\"$(V)\"],\"workingDir\":\"/q\",\"tty\":true,"
-                     "\"securityContext\":{\"privileged\":false,\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"seccompProfile\":{\"type\":\"Unconfined\"}},"
-                     "\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"64Mi\"}}}]}}"), NULL, &r, &err);
+    v = build(
+        pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+               "\"command\":[\"x\",\"$(V)\"],\"workingDir\":\"/q\",\"tty\":true,"
+               "\"securityContext\":{\"privileged\":false,\"allowPrivilegeEscalation\":false,"
+               "\"readOnlyRootFilesystem\":true,\"seccompProfile\":{\"type\":\"Unconfined\"}},"
+               "\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"64Mi\"}}}]}}"),
+        NULL, &r, &err);
     assert_at(v, "process/args", "[\"x\",\"val\"]"); /* a command hides the image's arguments too */
     assert_at(v, "process/cwd", "\"/q\"");
     assert_at(v, "process/terminal", "true");
@@ -504,14 +587,18 @@ static void test_spec(void **state)
     assert_at(v, "linux/resources/cpu/quota", "50000");
     assert_at(v, "linux/resources/cpu/shares", "512");
 
-    v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"args\":[\"only\"],\"securityContext\":{\"privileged\":true}}]}}"), NULL, &r, &err);
+    v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+                     "\"args\":[\"only\"],\"securityContext\":{\"privileged\":true}}]}}"),
+              NULL, &r, &err);
     assert_at(v, "process/args", "[\"/ep\",\"only\"]");
     assert_at(v, "linux/maskedPaths", "<none>");
     assert_at(v, "linux/seccomp", "<none>");
     assert_at(v, "linux/resources/devices/0/allow", "true");
 
-    v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"securityContext\":{\"seccompProfile\":{\"type\":\"Localhost\",\"localhostProfile\":\"p\"}},"
-                     "\"containers\":[{\"name\":\"c\"}]}}"), "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}", &r, &err);
+    v = build(pod_of("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"securityContext\":{"
+                     "\"seccompProfile\":{\"type\":\"Localhost\",\"localhostProfile\":\"p\"}},"
+                     "\"containers\":[{\"name\":\"c\"}]}}"),
+              "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}", &r, &err);
     assert_at(v, "linux/seccomp/defaultAction", "\"SCMP_ACT_ALLOW\"");
     error_fini(&err);
 }
@@ -539,23 +626,32 @@ static void test_seccomp(void **state)
 static void test_etc(void **state)
 {
     struct buf b = {0};
-    const struct api_pod *p = pod_of("{\"metadata\":{\"name\":\"web-0\",\"namespace\":\"ns\"},\"spec\":{\"subdomain\":\"sub\",\"hostAliases\":[{\"ip\":\"9.9.9.9\",\"hostnames\":[\"a\",\"b\"]}],"
-                                     "\"dnsConfig\":{\"nameservers\":[\"8.8.4.4\"],\"searches\":[\"my.org\"],\"options\":[{\"name\":\"ndots\",\"value\":\"2\"},{\"name\":\"edns0\"}]}}}");
+    const struct api_pod *p =
+        pod_of("{\"metadata\":{\"name\":\"web-0\",\"namespace\":\"ns\"},\"spec\":{\"subdomain\":"
+               "\"sub\",\"hostAliases\":[{\"ip\":\"9.9.9.9\",\"hostnames\":[\"a\",\"b\"]}],"
+               "\"dnsConfig\":{\"nameservers\":[\"8.8.4.4\"],\"searches\":[\"my.org\"],\"options\":"
+               "[{\"name\":\"ndots\",\"value\":\"2\"},{\"name\":\"edns0\"}]}}}");
     struct str ip = STR("10.1.1.1");
     sandbox_hosts(p, "web-0", STR("cluster.local"), &ip, 1, &b);
-    assert_true(str_search(buf_str(&b), STR("10.1.1.1\tweb-0.sub.ns.svc.cluster.local\tweb-0\n")) >= 0);
+    assert_true(str_search(buf_str(&b), STR("10.1.1.1\tweb-0.sub.ns.svc.cluster.local\tweb-0\n")) >=
+                0);
     assert_true(str_search(buf_str(&b), STR("9.9.9.9\ta\tb\n")) >= 0);
     buf_clear(&b);
-    sandbox_resolv_conf(p, STR("10.96.0.10"), STR("cluster.local"), STR("# x\nnameserver 1.1.1.1\nsearch lan\noptions rotate\n"), &b);
-    assert_str(buf_str(&b), "nameserver 10.96.0.10\nnameserver 8.8.4.4\nsearch ns.svc.cluster.local svc.cluster.local cluster.local lan my.org\n"
+    sandbox_resolv_conf(p, STR("10.96.0.10"), STR("cluster.local"),
+                        STR("# x\nnameserver 1.1.1.1\nsearch lan\noptions rotate\n"), &b);
+    assert_str(buf_str(&b), "nameserver 10.96.0.10\nnameserver 8.8.4.4\nsearch "
+                            "ns.svc.cluster.local svc.cluster.local cluster.local lan my.org\n"
                             "options ndots:2 edns0\n");
     buf_clear(&b);
-    p = pod_of("{\"metadata\":{\"name\":\"x\",\"namespace\":\"ns\"},\"spec\":{\"dnsPolicy\":\"Default\"}}");
-    sandbox_resolv_conf(p, STR("10.96.0.10"), STR("cluster.local"), STR("nameserver 1.1.1.1\nsearch lan\n"), &b);
+    p = pod_of("{\"metadata\":{\"name\":\"x\",\"namespace\":\"ns\"},\"spec\":{\"dnsPolicy\":"
+               "\"Default\"}}");
+    sandbox_resolv_conf(p, STR("10.96.0.10"), STR("cluster.local"),
+                        STR("nameserver 1.1.1.1\nsearch lan\n"), &b);
     assert_str(buf_str(&b), "nameserver 1.1.1.1\nsearch lan\n");
     buf_fini(&b);
     char name[64];
-    p = pod_of("{\"metadata\":{\"name\":\"a2345678901234567890123456789012345678901234567890123456789012-y\"}}");
+    p = pod_of("{\"metadata\":{\"name\":"
+               "\"a2345678901234567890123456789012345678901234567890123456789012-y\"}}");
     sandbox_hostname(p, "node", name);
     assert_int_equal(strlen(name), 62); /* cut to 63, then the dash goes */
 }
@@ -575,10 +671,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expand), cmocka_unit_test(test_env_build), cmocka_unit_test(test_env_errors),
-        cmocka_unit_test(test_service_env), cmocka_unit_test(test_log_line), cmocka_unit_test(test_log_tail),
-        cmocka_unit_test(test_payload), cmocka_unit_test(test_rm_rf), cmocka_unit_test(test_caps), cmocka_unit_test(test_users),
-        cmocka_unit_test(test_resources), cmocka_unit_test(test_spec), cmocka_unit_test(test_seccomp), cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_expand),     cmocka_unit_test(test_env_build),
+        cmocka_unit_test(test_env_errors), cmocka_unit_test(test_service_env),
+        cmocka_unit_test(test_log_line),   cmocka_unit_test(test_log_tail),
+        cmocka_unit_test(test_payload),    cmocka_unit_test(test_rm_rf),
+        cmocka_unit_test(test_caps),       cmocka_unit_test(test_users),
+        cmocka_unit_test(test_resources),  cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_seccomp),    cmocka_unit_test(test_etc),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
