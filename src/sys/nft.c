@@ -3,8 +3,39 @@
 #include "sys/nft.h"
 
 #include <nftables/libnftables.h>
+#include <pthread.h>
 
+#include "base/dl.h"
 #include "base/mem.h"
+
+#define NFT_FUNCTIONS(X) \
+    X(nft_ctx_buffer_error) \
+    X(nft_ctx_buffer_output) \
+    X(nft_ctx_free) \
+    X(nft_ctx_get_error_buffer) \
+    X(nft_ctx_get_output_buffer) \
+    X(nft_ctx_new) \
+    X(nft_ctx_output_get_flags) \
+    X(nft_ctx_output_set_flags) \
+    X(nft_run_cmd_from_buffer)
+
+/* Loaded when first needed: the server and the tools do without. */
+static struct {
+#define X(f) typeof(f) *f;
+    NFT_FUNCTIONS(X)
+#undef X
+} lib;
+
+static void lib_load(void)
+{
+    static const struct dl_symbol symbols[] = {
+#define X(f) {#f, (void **)&lib.f},
+        NFT_FUNCTIONS(X)
+#undef X
+    };
+
+    dl_need("libnftables.so.1", symbols, ARRAY_LEN(symbols));
+}
 
 struct nft {
     struct nft_ctx *ctx; /* owned */
@@ -12,19 +43,21 @@ struct nft {
 
 struct nft *nft_new(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct nft *n = NEW(struct nft);
-    n->ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+    pthread_once(&once, lib_load);
+    n->ctx = lib.nft_ctx_new(NFT_CTX_DEFAULT);
     ASSERT(n->ctx);
-    nft_ctx_buffer_output(n->ctx);
-    nft_ctx_buffer_error(n->ctx);
-    nft_ctx_output_set_flags(n->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS);
+    lib.nft_ctx_buffer_output(n->ctx);
+    lib.nft_ctx_buffer_error(n->ctx);
+    lib.nft_ctx_output_set_flags(n->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS);
     return n;
 }
 
 struct nft *nft_free(struct nft *n)
 {
     if (n) {
-        nft_ctx_free(n->ctx);
+        lib.nft_ctx_free(n->ctx);
         free(n);
     }
     return NULL;
@@ -55,27 +88,27 @@ static int nft_error(const char *text, struct error *err)
 
 static int run(struct nft *n, const char *commands, struct error *err)
 {
-    int r = nft_run_cmd_from_buffer(n->ctx, commands);
-    const char *text = nft_ctx_get_error_buffer(n->ctx);
+    int r = lib.nft_run_cmd_from_buffer(n->ctx, commands);
+    const char *text = lib.nft_ctx_get_error_buffer(n->ctx);
     return r == 0 ? 0 : nft_error(text ? text : "", err);
 }
 
 int nft_run(struct nft *n, const char *commands, struct error *err)
 {
     int r = run(n, commands, err);
-    (void)nft_ctx_get_output_buffer(n->ctx); /* empties it */
+    (void)lib.nft_ctx_get_output_buffer(n->ctx); /* empties it */
     return r;
 }
 
 int nft_query(struct nft *n, const char *commands, bool json, char **ret_output, struct error *err)
 {
-    unsigned flags = nft_ctx_output_get_flags(n->ctx);
+    unsigned flags = lib.nft_ctx_output_get_flags(n->ctx);
     if (json)
-        nft_ctx_output_set_flags(n->ctx, flags | NFT_CTX_OUTPUT_JSON);
+        lib.nft_ctx_output_set_flags(n->ctx, flags | NFT_CTX_OUTPUT_JSON);
     int r = run(n, commands, err);
-    const char *out = nft_ctx_get_output_buffer(n->ctx);
+    const char *out = lib.nft_ctx_get_output_buffer(n->ctx);
     if (r == 0)
         *ret_output = xstrdup(out ? out : "");
-    nft_ctx_output_set_flags(n->ctx, flags);
+    lib.nft_ctx_output_set_flags(n->ctx, flags);
     return r;
 }
