@@ -115,6 +115,7 @@ struct ctr_record {
     int64_t backoff_s; /* delay before the next restart */
     bool hooked;       /* postStart is over */
     bool was_started;  /* startup probe passed, for this attempt */
+    bool ready;        /* the last verdict of the readiness probe */
     int pid;
     uint64_t pid_start;
     struct ctr_end end;  /* of the current attempt */

@@ -430,7 +430,7 @@ static void begin_attempt(struct ctr *c)
     r->restarts = r->attempt - 1;
     r->created = rt_wall(c->pod->node->rt);
     r->started = 0;
-    r->hooked = r->was_started = false;
+    r->hooked = r->was_started = r->ready = false;
     r->pid = 0;
     set_text(&r->phase, "preparing");
     c->exit_known = c->oom = c->stop_for_failure = false;
@@ -496,21 +496,6 @@ static void on_post_start(void *arg, enum action_result r, struct str output)
     pod_kick(c->pod);
 }
 
-/* What was told of the container before we were restarted holds until a probe says otherwise. */
-static void recall_ready(struct ctr *c)
-{
-    const struct api_pod_status *s = &pod_msg(c->pod)->status;
-    struct fs_path id = fs_path("davit://%s", c->id);
-    for (int k = 0; k < 2; k++) {
-        const struct api_container_status *v =
-            k ? s->init_container_statuses : s->container_statuses;
-        uint32_t n = k ? s->n_init_container_statuses : s->n_container_statuses;
-        for (uint32_t i = 0; i < n; i++)
-            if (str_eqz(v[i].name, c->name) && str_eqz(v[i].container_id, id.s))
-                c->ready = v[i].ready;
-    }
-}
-
 void ctr_became_running(struct ctr *c, bool adopted)
 {
     const struct api_container *s = ctr_spec(c);
@@ -518,7 +503,7 @@ void ctr_became_running(struct ctr *c, bool adopted)
     if (adopted) { /* it has been running for longer: for the reset of back-off */
         usec_t ran = rt_wall(c->pod->node->rt) - c->rec.started;
         c->running_since -= MAX(ran, 0) * NSEC_PER_USEC;
-        recall_ready(c);
+        c->ready = c->rec.ready; /* holds until a probe says otherwise */
     }
     set_text(&c->rec.phase, "running");
     ctr_save(c);

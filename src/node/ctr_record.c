@@ -47,6 +47,7 @@ void ctr_save(struct ctr *c)
     jw_key_i64(&w, "backoff", r->backoff_s);
     jw_key_bool(&w, "hooked", r->hooked);
     jw_key_bool(&w, "wasStarted", r->was_started);
+    jw_key_bool(&w, "ready", r->ready);
     jw_key_i64(&w, "pid", r->pid);
     jw_key_i64(&w, "pidStart", (int64_t)r->pid_start);
     write_end(&w, "end", &r->end);
@@ -119,6 +120,7 @@ int ctr_load(struct ctr *c)
             .backoff_s = get_i64(v, "backoff"),
             .hooked = get_bool(v, "hooked"),
             .was_started = get_bool(v, "wasStarted"),
+            .ready = get_bool(v, "ready"),
             .pid = (int)get_i64(v, "pid"),
             .pid_start = (uint64_t)get_i64(v, "pidStart"),
         };

@@ -227,6 +227,24 @@ static struct client_cache *make_cache(struct node *n, int kind, const char *fie
     return client_cache_new(n->client, &o);
 }
 
+/* Pins of containers that are no more were left if we died at the wrong moment. */
+static void retain_pins(struct node *n)
+{
+    struct arena a = {0};
+    size_t count = 0, cap = 0;
+    struct str *v = NULL;
+    for (struct map_slot *s = NULL; (s = map_next(&n->pods, s));) {
+        const struct pod *p = s->value;
+        for (unsigned i = 0; i < p->n_ctrs; i++) {
+            ARRAY_RESERVE(v, count, cap);
+            v[count++] = arena_printf(&a, "%s.%s", p->uid, p->ctrs[i]->name);
+        }
+    }
+    image_pins_retain(n->images, v, count);
+    free(v);
+    arena_fini(&a);
+}
+
 void node_start(struct node *n)
 {
     struct error err = {0};
@@ -238,6 +256,8 @@ void node_start(struct node *n)
         log_error("the node's API is not served: %.*s", STR_ARG(err.message));
     error_fini(&err);
     node_adopt_disk(n);
+    if (n->images)
+        retain_pins(n);
     n->adopted = true;
     char selector[300];
     snprintf(selector, sizeof(selector), "spec.nodeName=%s", n->name);

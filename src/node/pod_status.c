@@ -7,9 +7,10 @@
 #include "base/mem.h"
 #include "codec/json.h"
 
-#define RETRY_MIN (200 * NSEC_PER_MSEC)
-#define RETRY_MAX (10 * NSEC_PER_SEC)
-#define COND_MAX  8
+#define RETRY_MIN     (200 * NSEC_PER_MSEC)
+#define RETRY_MAX     (10 * NSEC_PER_SEC)
+#define PENDING_DELAY (40 * NSEC_PER_MSEC)
+#define COND_MAX      8
 
 /* ---- phase ---- */
 
@@ -421,8 +422,19 @@ void pod_status_dirty(struct pod *p)
         rt_timer_init(&p->status_timer, p->node->rt, send_status, p);
     }
     p->status_dirty = true;
-    if (!p->status_busy && !rt_timer_active(&p->status_timer))
+    if (p->status_busy)
+        return;
+    /* On its way up a pod changes several times within milliseconds, and only the end of it is news
+     * to others. */
+    bool urgent = p->terminating || !str_is(pod_phase(p), "Pending");
+    if (urgent && rt_timer_active(&p->status_timer) && !p->status_backoff)
+        rt_timer_stop(&p->status_timer);
+    if (rt_timer_active(&p->status_timer))
+        return;
+    if (urgent)
         rt_task_schedule_late(&p->status_task);
+    else
+        rt_timer_start(&p->status_timer, PENDING_DELAY);
 }
 
 void pod_status_stop(struct pod *p)

@@ -36,9 +36,10 @@ static void run(void *arg);
 
 static void set_ready(struct ctr *c, bool ready)
 {
-    if (c->ready == ready)
+    if (c->ready == ready && c->rec.ready == ready)
         return;
-    c->ready = ready;
+    c->ready = c->rec.ready = ready;
+    ctr_save(c); /* the next agent must not take it out of its services for a moment */
     pod_status_dirty(c->pod);
     pod_kick(c->pod);
 }
