@@ -107,5 +107,39 @@ static void service_validate(const void *msg, struct error *err)
                       "may only be set for externally-accessible services");
 }
 
-const struct api_hooks service_hooks = {
-    .kind = KIND_SERVICE, .fill = service_fill, .validate = service_validate};
+static bool had_port(const struct api_service_spec *o, const struct api_service_port *p)
+{
+    for (uint32_t i = 0; i < o->n_ports; i++)
+        if (o->ports[i].node_port == p->node_port)
+            return true;
+    return false;
+}
+
+/* What belonged to the old type and was only carried along is dropped, so that changing the type
+ * alone works. */
+static void service_prepare_update(void *msg, const void *old, struct arena *a)
+{
+    struct api_service_spec *s = &((struct api_service *)msg)->spec;
+    const struct api_service_spec *o = &((const struct api_service *)old)->spec;
+    (void)a;
+    if (str_eq(s->type, o->type))
+        return;
+    for (uint32_t i = 0; has_nodeports(o) && !has_nodeports(s) && i < s->n_ports; i++)
+        if (had_port(o, &s->ports[i]))
+            s->ports[i].node_port = 0;
+    if (!has_nodeports(s) && str_eq(s->external_traffic_policy, o->external_traffic_policy) &&
+        !s->n_external_ips)
+        s->external_traffic_policy = STR_NONE;
+    if (str_is(s->type, "ExternalName") && str_eq(s->cluster_ip, o->cluster_ip)) {
+        s->cluster_ip = STR_NONE;
+        s->n_cluster_ips = 0;
+        s->n_ip_families = 0;
+        s->ip_family_policy = STR_NONE;
+        s->internal_traffic_policy = STR_NONE;
+    }
+}
+
+const struct api_hooks service_hooks = {.kind = KIND_SERVICE,
+                                        .fill = service_fill,
+                                        .prepare_update = service_prepare_update,
+                                        .validate = service_validate};

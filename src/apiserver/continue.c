@@ -28,6 +28,11 @@ int continue_parse(struct arena *a, struct str token, rev_t *ret_rev, struct str
         return -EINVAL;
     if (str_to_u64(rev_text, &rev) < 0 || rev == 0)
         return -EINVAL;
+    for (size_t i = 0; i < ns.n + plain.n; i++) { /* names are printable ASCII */
+        char c = i < ns.n ? ns.p[i] : plain.p[i - ns.n];
+        if (c <= ' ' || c > '~')
+            return -EINVAL;
+    }
     *ret_rev = rev;
     *ret_ns = ns;
     *ret_name = plain;

@@ -2,7 +2,7 @@
  *
  * Every I/O thread has its own loop and listener (the kernel spreads connections), so nothing is
  * shared but the TLS contexts, the discovery documents and the mailboxes of the loops. */
-#include "apiserver/front_int.h"
+#include "apiserver/fan.h"
 
 #include "base/log.h"
 
@@ -127,6 +127,7 @@ struct front *front_free(struct front *f)
         if (io->rt)
             proxy_stop(io);
         authn_forget(io);
+        fan_encoded_forget(io);
         if (io->http)
             io->http = http_server_free(io->http);
         io->rt = rt_free(io->rt);
@@ -135,6 +136,7 @@ struct front *front_free(struct front *f)
     rt_tls_server_unref(f->tls);
     rt_tls_client_unref(f->node_tls);
     discovery_free(f->discovery);
+    fan_free(f->fan);
     free(f);
     return NULL;
 }
@@ -201,6 +203,7 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
     f->n_ios = s->opts.io_threads;
     f->ios = xcalloc(f->n_ios, sizeof(*f->ios));
     f->discovery = discovery_new();
+    f->fan = fan_new(s->rt);
     int r = make_tls(f, err);
     for (unsigned i = 0; r >= 0 && i < f->n_ios; i++) {
         r = start_io(f, &f->ios[i], again ? again : addr, err);

@@ -14,6 +14,8 @@
 #include "rt/tls.h"
 
 struct front_watch;
+struct fan;
+struct fan_bytes;
 
 /* Counters any thread may read. */
 #define METRIC_VERBS   10 /* enum api_verb */
@@ -41,6 +43,13 @@ struct io {
     struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
     struct map tokens;   /* token -> struct token_entry, authn.c */
     struct metrics metrics;
+    struct { /* fan.c: the last shared batch, encoded */
+        uint64_t serial;
+        const struct schema_kind *kind;
+        enum media media;
+        enum accept_as as;
+        struct fan_bytes *bytes; /* a reference */
+    } told;
     bool stopping, drained;
     int64_t stop_timeout_ms;
     struct rt_post stop_post, stopped_post, reload_post;
@@ -54,6 +63,7 @@ struct front {
     struct rt_tls_client *node_tls;
     struct pkey *token_key; /* borrowed from the PKI */
     struct discovery *discovery;
+    struct fan *fan; /* owned; core thread */
     uint16_t port;
     void (*done)(void *arg);
     void *done_arg;

@@ -1,12 +1,12 @@
 /* A watch over the wire. The core thread filters and counts; the I/O thread encodes and sends.
  *
- *   core: api_watch -> batch of referenced objects -> rt_post -> I/O: encode -> http_stream_write
+ *   core: api_watch -> fan (gathers, shares) -> rt_post -> I/O: fan_encoded -> http_stream_write
  *
  * Bounds: what waits for one slow client is cut off at API_WATCH_BYTES_MAX on the I/O side and at
  * BATCHES_MAX posted batches on the core side; the client then lists and watches anew.
  * Ends: the I/O thread alone ends a watch. It asks the core to stop and frees when the core's last
  * word has come, which is behind every batch. */
-#include "apiserver/front_int.h"
+#include "apiserver/fan.h"
 
 #define BATCHES_MAX 4096
 
@@ -14,6 +14,7 @@ struct front_watch {
     struct exchange *x;      /* I/O thread */
     struct api_call *call;   /* the exchange's; read by the core at the start only */
     struct api_watch *watch; /* core thread */
+    struct fan_out out;      /* core thread */
     struct rt *io_rt;
     struct rt_post stop_post, gone_post;
     struct rt_timer timer;   /* I/O: timeoutSeconds */
@@ -23,53 +24,44 @@ struct front_watch {
         over; /* I/O: no event sent yet; stop was asked for; the stream is finished */
 };
 
-struct batch {
+struct delivery {
     struct rt_post post;
     struct front_watch *fw;
-    bool overrun;
-    struct error err; /* of the ERROR event */
-    size_t n;
-    struct client_event events[];
+    struct fan_batch *batch; /* a reference; NULL: the watch is to be cut */
 };
-
-static void batch_free(struct batch *b)
-{
-    for (size_t i = 0; i < b->n; i++)
-        object_unref(b->events[i].object);
-    error_fini(&b->err);
-    free(b);
-}
 
 /* ---- core thread ---- */
 
 static void on_batch(void *arg);
 
-static void post_batch(struct front_watch *fw, struct batch *b)
+static void deliver(struct front_watch *fw, struct fan_batch *b)
 {
+    struct delivery *d = NEW(struct delivery);
+    d->fw = fw;
+    d->batch = b;
     atomic_fetch_add_explicit(&fw->posted, 1, memory_order_relaxed);
-    rt_post(fw->io_rt, &b->post, on_batch, b);
+    rt_post(fw->io_rt, &d->post, on_batch, d);
+}
+
+static void on_send(struct fan_out *o, struct fan_batch *b)
+{
+    struct front_watch *fw = CONTAINER_OF(o, struct front_watch, out);
+    if (!fw->overrun && atomic_load_explicit(&fw->posted, memory_order_relaxed) > BATCHES_MAX) {
+        fw->overrun = true;
+        deliver(fw, NULL);
+    }
+    if (fw->overrun)
+        fan_batch_unref(b);
+    else
+        deliver(fw, b);
 }
 
 static void on_events(void *arg, const struct client_event *events, size_t n)
 {
     struct front_watch *fw = arg;
-    if (fw->overrun)
-        return;
-    bool over = atomic_load_explicit(&fw->posted, memory_order_relaxed) > BATCHES_MAX;
-    struct batch *b = xcalloc(1, sizeof(*b) + (over ? 0 : n) * sizeof(*events));
-    b->fw = fw;
-    b->overrun = fw->overrun = over;
-    for (size_t i = 0; i < n && !over; i++) {
-        b->events[b->n] = events[i];
-        if (events[i].object)
-            object_ref(events[i].object);
-        if (events[i].err) {
-            error_copy(&b->err, events[i].err);
-            b->events[b->n].err = &b->err;
-        }
-        b->n++;
-    }
-    post_batch(fw, b);
+    if (!fw->overrun)
+        fan_out_add(&fw->out, events, n,
+                    fw->x->io->front->server->n_watches >= FAN_CROWD);
 }
 
 bool front_watch_core(struct api_call *c)
@@ -116,9 +108,11 @@ bool front_watch_core(struct api_call *c)
     fw->call = c;
     fw->io_rt = x->io->rt;
     fw->first = true;
+    fan_out_init(&fw->out, x->io->front->fan, on_send);
     r = api_watch_start(s, &w, on_events, fw, &fw->watch, &c->reply.err);
     if (r < 0) {
         c->reply.r = r;
+        fan_out_fini(&fw->out);
         free(fw);
         return false;
     }
@@ -133,6 +127,7 @@ static void on_stop(void *arg)
     struct front_watch *fw = arg;
     api_watch_stop(fw->watch);
     fw->watch = NULL;
+    fan_out_fini(&fw->out);
     rt_post(fw->io_rt, &fw->gone_post, on_gone, fw);
 }
 
@@ -173,30 +168,34 @@ static void cut(struct exchange *x)
     front_watch_end(x);
 }
 
+static bool has_error(const struct fan_batch *b)
+{
+    return b->n && b->events[b->n - 1].type == CLIENT_EVENT_ERROR;
+}
+
 static void on_batch(void *arg)
 {
-    struct batch *b = arg;
-    struct front_watch *fw = b->fw;
+    struct delivery *d = arg;
+    struct front_watch *fw = d->fw;
+    struct fan_batch *b = d->batch;
     struct exchange *x = fw->x;
-    struct buf out = {0};
-    bool error = false;
     atomic_fetch_sub_explicit(&fw->posted, 1, memory_order_relaxed);
+    free(d);
     if (fw->ending || x->gone) {
-        batch_free(b);
+        fan_batch_unref(b);
         return;
     }
-    for (size_t i = 0; i < b->n; i++) {
-        encode_event(x, &b->events[i], fw->first, &out);
-        error |= b->events[i].type == CLIENT_EVENT_ERROR;
-        fw->first = false;
+    if (!b) {
+        cut(x);
+        return;
     }
+    struct http_bytes bytes = fan_encoded(x, b, fw->first);
+    bool error = has_error(b);
+    fw->first = false;
     atomic_fetch_add_explicit(&x->io->metrics.watch_events, b->n, memory_order_relaxed);
-    bool overrun = b->overrun;
-    batch_free(b);
-    size_t n;
-    char *p = buf_take(&out, &n);
-    int r = n ? http_stream_write(x->req, http_bytes_take(p, n)) : 0;
-    if (overrun || r == -ENOBUFS || http_stream_queued_bytes(x->req) > API_WATCH_BYTES_MAX)
+    fan_batch_unref(b);
+    int r = bytes.n ? http_stream_write(x->req, bytes) : 0;
+    if (r == -ENOBUFS || http_stream_queued_bytes(x->req) > API_WATCH_BYTES_MAX)
         cut(x);
     else if (r < 0 || error)
         front_watch_end(x);
