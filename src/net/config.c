@@ -136,22 +136,28 @@ int config_load(struct net *n, const char *data_dir, const char *pod_cidr, struc
 #define HOST_DIR      "/run/davit"
 #define HOST_FILE_MAX 65536
 
-/* The name of the file in HOST_DIR and a lock on it. */
-static int host_open(char name[64], int *ret_dir, int *ret_lock)
+/* The name of the file in HOST_DIR, and the directory, locked. */
+static int host_open(char name[64], int *ret_dir)
 {
-    struct stat ns;
-    if (stat("/proc/thread-self/ns/net", &ns) < 0)
+    struct stat st;
+    if (stat("/proc/thread-self/ns/net", &st) < 0)
         return -errno;
-    snprintf(name, 64, "host-%llu", (unsigned long long)ns.st_ino);
-    int r = sys_mkdir_all(HOST_DIR, 0755);
-    CLEANUP(fd_closep) int dir = r < 0 ? -1 : open(HOST_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CLEANUP(fd_closep)
-    int lock = dir < 0 ? -1 : openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0 || flock(lock, LOCK_EX) < 0)
-        return r < 0 ? r : -errno;
-    *ret_dir = TAKE_FD(dir);
-    *ret_lock = TAKE_FD(lock);
-    return 0;
+    snprintf(name, 64, "host-%llu", (unsigned long long)st.st_ino);
+    for (int i = 0; i < 16; i++) {
+        int r = sys_mkdir_all(HOST_DIR, 0755);
+        CLEANUP(fd_closep)
+        int dir = r < 0 ? -1 : open(HOST_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir < 0 || flock(dir, LOCK_EX) < 0 || fstat(dir, &st) < 0) {
+            if (r == 0 && errno == ENOENT)
+                continue;
+            return r < 0 ? r : -errno;
+        }
+        if (st.st_nlink == 0) /* somebody who left took it away meanwhile */
+            continue;
+        *ret_dir = TAKE_FD(dir);
+        return 0;
+    }
+    return -EBUSY;
 }
 
 static bool noted(struct str text, const char *name)
@@ -185,12 +191,12 @@ static int set_noted(int dir, const char *file, const char *name, const char *wa
 int host_sysctl_set(const char *name, const char *value, struct error *err)
 {
     char was[SYSCTL_VALUE_MAX], file[64];
-    CLEANUP(fd_closep) int dir = -1, lock = -1;
+    CLEANUP(fd_closep) int dir = -1;
     int r = sysctl_get(name, was);
     if (r == 0 && strcmp(was, value) == 0)
         return 0;
     if (r == 0)
-        r = host_open(file, &dir, &lock);
+        r = host_open(file, &dir);
     if (r == 0)
         r = set_noted(dir, file, name, was, value);
     return r < 0 ? error_errno(err, -r, "net: sysctl %s", name) : 0;
@@ -200,12 +206,15 @@ int host_sysctls_restore(void)
 {
     char *text = NULL, file[64];
     size_t n = 0;
-    CLEANUP(fd_closep) int dir = -1, lock = -1;
-    int r = host_open(file, &dir, &lock);
+    CLEANUP(fd_closep) int dir = -1;
+    int r = host_open(file, &dir);
     if (r == 0)
         r = sys_read_file(dir, file, HOST_FILE_MAX, &text, &n);
-    if (r < 0)
+    if (r < 0) {
+        if (dir >= 0)
+            (void)rmdir(HOST_DIR);
         return r == -ENOENT ? 0 : r;
+    }
     struct str rest = {text, n}, line, name;
     while (str_cut(&rest, '\n', &line) || line.n) {
         str_cut(&line, ' ', &name);
@@ -219,5 +228,6 @@ int host_sysctls_restore(void)
     free(text);
     if (r == 0 && unlinkat(dir, file, 0) < 0 && errno != ENOENT)
         r = -errno;
+    (void)rmdir(HOST_DIR); /* when nothing else of davit is there */
     return r;
 }

@@ -182,6 +182,10 @@ static void retry(void *arg)
 
 static void transact(struct net *n)
 {
+    /* While the server is away at start, the rules of the last run are better than none: no
+     * rewrite. */
+    if (n->full_needed && n->table_made && n->client && !ready_to_plan(n))
+        return;
     if (n->full_needed)
         net_rules_full(n->rules, n->full_keep, &n->sent);
     else if (n->batch.changes)
