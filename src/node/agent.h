@@ -211,6 +211,7 @@ struct pod {
     size_t n_ips;
     struct arena ips_arena;
     bool attached, net_busy;
+    bool was_up; /* its sandbox was complete once: what is repaired after a restart of ours is not news */
     usec_t start_time;
     /* volumes */
     struct volumes *volumes;

@@ -159,6 +159,7 @@ void pod_save(struct pod *p)
     jw_open(&w, '{');
     jw_key_i64(&w, "startTime", p->start_time);
     jw_key_bool(&w, "attached", p->attached);
+    jw_key_bool(&w, "up", p->was_up);
     jw_key_open(&w, "ips", '[');
     for (size_t i = 0; i < p->n_ips; i++)
         jw_str(&w, p->ips[i]);
@@ -197,6 +198,8 @@ int pod_load_sandbox(struct pod *p)
         p->start_time = json_is(m, JSON_INT) ? m->i : 0;
         m = json_getz(v, "attached");
         p->attached = json_is(m, JSON_BOOL) && m->b;
+        m = json_getz(v, "up");
+        p->was_up = json_is(m, JSON_BOOL) && m->b;
         m = json_getz(v, "terminating");
         p->terminating = json_is(m, JSON_BOOL) && m->b;
         load_text(v, "phase", &p->end_phase);

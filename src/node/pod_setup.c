@@ -210,6 +210,10 @@ static void etc_done(struct pod *p, int r, const struct error *err)
     }
     p->setup = SETUP_DONE;
     p->setup_backoff = 0;
+    if (!p->was_up) {
+        p->was_up = true;
+        pod_save(p);
+    }
     set_text(&p->setup_error, NULL);
     volumes_sync(p); /* the downward API may tell addresses */
     pod_kick(p);

@@ -254,7 +254,7 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
     }
     s->conditions = ARENA_NEW_N(a, struct api_pod_condition, COND_MAX);
     add_condition(p, s, "PodReadyToStartContainers",
-                  p->setup == SETUP_DONE && p->sm.state < POD_TEARING_DOWN, STR_NONE, STR_NONE);
+                  p->was_up && p->sm.state < POD_TEARING_DOWN, STR_NONE, STR_NONE);
     add_condition(p, s, "Initialized", !init_pending || completed,
                   failed ? STR("PodFailed") : STR("ContainersNotInitialized"),
                   init_pending ? names_of(a, p, 0, p->n_init, true) : STR_NONE);
