@@ -3,8 +3,9 @@
  * and comparing with it costs no more than a look at the pointers. */
 #include "apiserver/fan.h"
 
-#define BATCH_EVENTS_MAX   4096         /* a batch is sent when it holds as many */
-#define KEPT_BYTES_MAX     (256 * 1024) /* an encoding that is larger is not kept */
+#define BATCH_EVENTS_MAX 4096         /* a batch is sent when it holds as many */
+#define EVENTS_KEPT_MAX  64           /* room a watcher keeps for the next events */
+#define KEPT_BYTES_MAX   (256 * 1024) /* an encoding that is larger is not kept */
 
 struct fan {
     struct rt *rt;
@@ -52,6 +53,12 @@ static struct fan_batch *batch_make(struct fan_out *o)
     struct fan_batch *b = xmalloc(sizeof(*b) + o->n * sizeof(b->events[0]));
     *b = (struct fan_batch){.refs = 1, .n = o->n, .err = o->err};
     memcpy(b->events, o->events, o->n * sizeof(b->events[0]));
+    o->n = 0;
+    if (o->cap > EVENTS_KEPT_MAX) { /* the initial events, as a rule */
+        free(o->events);
+        o->events = NULL;
+        o->cap = 0;
+    }
     for (size_t i = 0; i < b->n; i++)
         if (b->events[i].err)
             b->events[i].err = &b->err;
@@ -76,7 +83,6 @@ static void send_shared(struct fan_out *o)
         fan_batch_unref(f->last);
         f->last = batch_make(o);
         f->last->serial = ++f->serial;
-        o->n = 0;
     }
     atomic_fetch_add_explicit(&f->last->refs, 1, memory_order_relaxed);
     o->send(o, f->last);
@@ -84,10 +90,8 @@ static void send_shared(struct fan_out *o)
 
 static void send_alone(struct fan_out *o)
 {
-    struct fan_batch *b = batch_make(o);
-    o->n = 0;
     list_remove(&o->link);
-    o->send(o, b);
+    o->send(o, batch_make(o));
 }
 
 static void gather(void *arg)

@@ -1,11 +1,11 @@
 /* Fan-out: what many watchers are told is put together once and encoded once.
  *
- *   core: events of a watch -> fan_out --(gathered, 5 ms)--> fan_batch, shared by all that were told
- *         the same -> rt_post -> I/O: fan_encoded, shared by all that want the same form
+ *   core: events of a watch -> fan_out --(gathered, 5 ms)--> fan_batch, shared by all that were
+ * told the same -> rt_post -> I/O: fan_encoded, shared by all that want the same form
  *
  * With few watchers every event goes out at once. With many, an event that follows another one
- * within FAN_GATHER waits for the rest of that span: a busy kind then costs each watcher a write per
- * span and not a write per event. */
+ * within FAN_GATHER waits for the rest of that span: a busy kind then costs each watcher a write
+ * per span and not a write per event. */
 #pragma once
 
 #include "apiserver/front_int.h"

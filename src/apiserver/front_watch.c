@@ -60,8 +60,7 @@ static void on_events(void *arg, const struct client_event *events, size_t n)
 {
     struct front_watch *fw = arg;
     if (!fw->overrun)
-        fan_out_add(&fw->out, events, n,
-                    fw->x->io->front->server->n_watches >= FAN_CROWD);
+        fan_out_add(&fw->out, events, n, fw->x->io->front->server->n_watches >= FAN_CROWD);
 }
 
 bool front_watch_core(struct api_call *c)
@@ -116,7 +115,7 @@ bool front_watch_core(struct api_call *c)
         free(fw);
         return false;
     }
-    x->watch = fw; /* the I/O thread looks when the call is back */
+    c->watch = fw; /* for the I/O thread, when the call is back there */
     return true;
 }
 

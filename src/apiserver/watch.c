@@ -136,13 +136,25 @@ static void try_hub(struct api_watch *w)
 
 static void on_store_events(void *arg, const struct store_event *events, size_t n);
 
+static bool is_mine(const struct api_watch *w, const struct store_event *e)
+{
+    return e->rev > w->seen && (!w->ns.n || str_eq(object_ns(e->object), w->ns));
+}
+
 static void on_hub_events(struct hub_member *m, const struct store_event *events, size_t n)
 {
     struct api_watch *w = CONTAINER_OF(m, struct api_watch, member);
+    size_t k = 0, i = 0;
+    while (i < n && is_mine(w, &events[i]))
+        i++;
+    if (i == n) { /* as a rule: nothing is left out */
+        w->seen = MAX(w->seen, events[n - 1].rev);
+        on_store_events(w, events, n);
+        return;
+    }
     struct store_event *mine = xcalloc(n, sizeof(*mine));
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++)
-        if (events[i].rev > w->seen && (!w->ns.n || str_eq(object_ns(events[i].object), w->ns)))
+    for (i = 0; i < n; i++)
+        if (is_mine(w, &events[i]))
             mine[k++] = events[i];
     w->seen = MAX(w->seen, events[n - 1].rev);
     if (k)
@@ -209,7 +221,10 @@ static void on_store_events(void *arg, const struct store_event *events, size_t 
         return;
     struct client_event *out = n > EVENTS_ON_STACK ? xcalloc(n, sizeof(*out)) : stack;
     size_t k = 0;
-    bool plain = !w->name.p && label_selector_is_all(&w->labels) && w->fields.n_terms == 0;
+    /* a hub by name has matched what the name says, and names do not change */
+    size_t matched = w->member.key && w->by == HUB_NAME ? 1 : 0;
+    bool plain = (!w->name.p || matched) && label_selector_is_all(&w->labels) &&
+                 w->fields.n_terms <= (w->name.p ? 0 : matched);
     static const enum client_event_type types[_STORE_EVENT_MAX] = {
         CLIENT_EVENT_ADDED, CLIENT_EVENT_MODIFIED, CLIENT_EVENT_DELETED};
     for (size_t i = 0; i < n; i++) {

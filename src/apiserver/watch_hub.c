@@ -6,6 +6,9 @@ struct hub_key {
     struct hub *hub;
     char *text;
     struct list members;
+    struct list touched; /* while events are handed out: not freed meanwhile */
+    struct store_event *batch;
+    size_t n, cap;
 };
 
 struct hub {
@@ -33,24 +36,26 @@ static void hub_free_if_empty(struct hub *h)
     free(h);
 }
 
+static void key_free_if_empty(struct hub_key *k)
+{
+    if (list_linked(&k->touched) || k->n || !list_empty(&k->members))
+        return;
+    struct hub *h = k->hub;
+    map_remove(&h->keys, str_z(k->text));
+    free(k->batch);
+    free(k->text);
+    free(k);
+    hub_free_if_empty(h);
+}
+
 void hub_leave(struct hub_member *m)
 {
     struct hub_key *k = m->key;
     if (!k)
         return;
-    struct hub *h = k->hub;
     m->key = NULL;
     list_remove(&m->link);
-    list_remove(&m->touched);
-    free(m->batch);
-    m->batch = NULL;
-    m->n = m->cap = 0;
-    if (!list_empty(&k->members))
-        return;
-    map_remove(&h->keys, str_z(k->text));
-    free(k->text);
-    free(k);
-    hub_free_if_empty(h);
+    key_free_if_empty(k);
 }
 
 static struct str key_of(const struct hub *h, const struct object *o)
@@ -63,15 +68,31 @@ static struct str key_of(const struct hub *h, const struct object *o)
 static void touch(struct hub *h, struct str key, const struct store_event *e, struct list *touched)
 {
     struct hub_key *k = key.n ? map_get(&h->keys, key) : NULL;
-    struct hub_member *m;
     if (!k)
         return;
-    LIST_FOR_EACH (m, &k->members, link) {
-        ARRAY_RESERVE(m->batch, m->n, m->cap);
-        m->batch[m->n++] = *e;
-        if (!list_linked(&m->touched))
-            list_push_back(touched, &m->touched);
+    ARRAY_RESERVE(k->batch, k->n, k->cap);
+    k->batch[k->n++] = *e;
+    if (!list_linked(&k->touched))
+        list_push_back(touched, &k->touched);
+}
+
+/* A member may leave, and new ones join, in the callback: see store/watch.c. */
+static void hand_out(struct hub *h, struct hub_key *k)
+{
+    struct list todo;
+    size_t n = k->n; /* not 0: the key stays */
+    if (!list_empty(&k->members)) {
+        list_insert_after(&k->members, &todo);
+        list_remove(&k->members);
+        while (!list_empty(&todo)) {
+            struct hub_member *m = LIST_FIRST(&todo, struct hub_member, link);
+            list_remove(&m->link);
+            list_push_back(&k->members, &m->link);
+            h->hubs->deliver(m, k->batch, n);
+        }
     }
+    k->n = 0;
+    key_free_if_empty(k);
 }
 
 static void on_events(void *arg, const struct store_event *events, size_t n)
@@ -88,14 +109,9 @@ static void on_events(void *arg, const struct store_event *events, size_t n)
     }
     h->busy = true;
     while (!list_empty(&touched)) {
-        struct hub_member *m = LIST_FIRST(&touched, struct hub_member, touched);
-        list_remove(&m->touched);
-        struct store_event *batch = m->batch; /* the member may be gone after its call */
-        size_t k = m->n;
-        m->batch = NULL;
-        m->n = m->cap = 0;
-        h->hubs->deliver(m, batch, k);
-        free(batch);
+        struct hub_key *k = LIST_FIRST(&touched, struct hub_key, touched);
+        list_remove(&k->touched);
+        hand_out(h, k);
     }
     h->busy = false;
     hub_free_if_empty(h);
@@ -135,10 +151,10 @@ bool hub_join(struct hubs *hs, struct hub_member *m, const struct schema_kind *k
         k->hub = h;
         k->text = str_dup(key);
         list_init(&k->members);
+        list_init(&k->touched);
         map_set(&h->keys, (struct str){k->text, key.n}, k);
     }
     m->key = k;
-    list_init(&m->touched);
     list_push_back(&k->members, &m->link);
     return true;
 }

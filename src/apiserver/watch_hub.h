@@ -15,17 +15,14 @@ enum hub_by {
 };
 
 struct hub_member {      /* inside struct api_watch */
-    struct list link;    /* hub_key->members, or hubs->waiting */
+    struct list link;    /* hub_key->members */
     struct hub_key *key; /* NULL: in no hub */
-    struct list touched; /* while events are handed out */
-    struct store_event *batch;
-    size_t n, cap;
 };
 
 struct hubs;
 struct hubs *hubs_new(struct apiserver *s);
 struct hubs *hubs_free(struct hubs *h); /* takes NULL; returns NULL */
-/* deliver(member, events, n): from the loop. */
+/* deliver(member, events, n): from the loop; the same array for all members of a key. */
 typedef void (*hub_deliver_fn)(struct hub_member *m, const struct store_event *events, size_t n);
 void hubs_on_deliver(struct hubs *h, hub_deliver_fn fn);
 /* The watch has seen everything up to `seen`. True: it is a member from now on (its own store watch
