@@ -89,7 +89,7 @@ static void run(const struct setup *s)
     }
     double dt = seconds() - t0;
     ASSERT(placed == s->pods);
-    printf("%s %.0f pods/s budget %d\n", s->name, s->pods / dt, s->budget);
+    printf("%s %.0f per_s budget %d\n", s->name, s->pods / dt, s->budget);
     for (int i = 0; i < s->pods; i++)
         sched_pod_free(pods[i]);
     free(pods);
@@ -99,9 +99,9 @@ static void run(const struct setup *s)
 int main(void)
 {
     static const struct setup SETUPS[] = {
-        {"scheduler_plain_5000_nodes", 100000, 50000, false, false},
-        {"scheduler_spread_5000_nodes", 20000, 10000, true, false},
-        {"scheduler_anti_affinity_5000_nodes", 4500, 10000, false, true},
+        {"schedule_plain", 100000, 50000, false, false},
+        {"schedule_spread", 20000, 10000, true, false},
+        {"schedule_affinity", 4500, 10000, false, true},
     };
     hash_seed(1, 2);
     for (size_t i = 0; i < ARRAY_LEN(SETUPS); i++)
