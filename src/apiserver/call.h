@@ -13,6 +13,7 @@
 #include "rt/rt.h"
 
 struct apiserver;
+struct front_watch;
 
 enum api_verb {
     API_GET,
@@ -109,6 +110,7 @@ struct api_call {
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;
+    struct front_watch *watch; /* made by the front's done, told with the call */
     bool answer_scale; /* the object in the reply is told as its Scale */
     struct list link;  /* server->calls */
     nsec_t started;

@@ -82,6 +82,7 @@ static void on_reply(void *arg)
     struct api_call *c = arg;
     struct exchange *x = c->arg;
     x->in_core = false;
+    x->watch = c->watch;
     if (x->gone && !x->watch) { /* the peer left: finishing frees the request */
         exchange_answer(x, 499, NULL, HTTP_BYTES_NONE, NULL, 0);
         return;
@@ -130,11 +131,13 @@ static void on_close(struct http_request *req, void *arg)
     struct exchange *x = arg;
     (void)req;
     x->gone = true;
+    if (x->in_core) /* on_reply sees to it */
+        return;
     if (x->watch)
         front_watch_end(x);
     else if (x->tunnel)
         proxy_cancel(x);
-    else if (!x->in_core) /* the body broke off; the library has answered */
+    else /* the body broke off; the library has answered */
         exchange_answer(x, 499, NULL, HTTP_BYTES_NONE, NULL, 0);
 }
 

@@ -221,6 +221,7 @@ void front_watch_begin(struct exchange *x)
     metrics_count(&io->metrics, API_WATCH, 200, 0);
     if (x->gone || io->stopping || http_stream_start(x->req, 200, h, 2) < 0) {
         x->gone = true;
+        fw->over = true; /* no head went out: there is nothing to end politely */
         front_watch_end(x);
         return;
     }
