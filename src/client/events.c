@@ -1,8 +1,8 @@
-/* Events are for people, so they must be few. Two tables keep them so: `seen` maps what was said (object,
- * type, reason, message) to the Event that says it, whose count goes up; `sources` counts per object
- * how much was said at all (a token bucket) and per reason how many different messages.
- * The figures are those of Kubernetes' event correlator. While a write of an Event is under way, further
- * repeats only change the count, which goes out with the next write. */
+/* Events are for people, so they must be few. Two tables keep them so: `seen` maps what was said
+ * (object, type, reason, message) to the Event that says it, whose count goes up; `sources` counts
+ * per object how much was said at all (a token bucket) and per reason how many different messages.
+ * The figures are those of Kubernetes' event correlator. While a write of an Event is under way,
+ * further repeats only change the count, which goes out with the next write. */
 #include "client/events.h"
 
 #include <stdarg.h>
@@ -12,18 +12,18 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-#define SEEN_MAX        4096 /* Events remembered for counting up; older ones start anew */
-#define BURST           25   /* events an object may cause at once */
-#define REFILL          (300 * NSEC_PER_SEC) /* and then one each */
-#define SIMILAR_MAX     10   /* messages of one reason in SIMILAR_SPAN before they are folded */
-#define SIMILAR_SPAN    (600 * NSEC_PER_SEC)
-#define MESSAGE_MAX     1024 /* the API's limit of Event.message */
+#define SEEN_MAX     4096 /* Events remembered for counting up; older ones start anew */
+#define BURST        25   /* events an object may cause at once */
+#define REFILL       (300 * NSEC_PER_SEC) /* and then one each */
+#define SIMILAR_MAX  10 /* messages of one reason in SIMILAR_SPAN before they are folded */
+#define SIMILAR_SPAN (600 * NSEC_PER_SEC)
+#define MESSAGE_MAX  1024 /* the API's limit of Event.message */
 
 struct entry {
     struct list lru;
-    struct str key; /* owned */
+    struct str key;                  /* owned */
     struct event_recorder *recorder; /* NULL: it was freed meanwhile */
-    struct arena arena; /* the event's parts */
+    struct arena arena;              /* the event's parts */
     struct api_event event;
     bool created, busy, dirty;
 };
@@ -185,13 +185,14 @@ static void send(struct entry *e)
     timestamp_format(e->event.last_timestamp, false, when);
     struct buf b = {0};
     buf_printf(&b, "{\"count\":%d,\"lastTimestamp\":\"%s\"}", e->event.count, when);
-    client_patch(c, schema_kinds[KIND_EVENT], e->event.metadata.namespace, e->event.metadata.name, STR_NONE,
-                 CLIENT_PATCH_MERGE, buf_str(&b), sent, e);
+    client_patch(c, schema_kinds[KIND_EVENT], e->event.metadata.namespace, e->event.metadata.name,
+                 STR_NONE, CLIENT_PATCH_MERGE, buf_str(&b), sent, e);
     buf_fini(&b);
 }
 
-static struct entry *entry_new(struct event_recorder *r, struct str key, const struct api_object_reference *ref,
-                               const char *type, const char *reason, struct str message)
+static struct entry *entry_new(struct event_recorder *r, struct str key,
+                               const struct api_object_reference *ref, const char *type,
+                               const char *reason, struct str message)
 {
     struct entry *e = NEW(struct entry);
     struct arena *a = &e->arena;
@@ -203,9 +204,10 @@ static struct entry *entry_new(struct event_recorder *r, struct str key, const s
     schema_clone_into(&api_object_reference_desc, ref, &ev->involved_object, a);
     /* As Kubernetes names them: the object's name and a moment; a counter keeps them apart. */
     uint64_t moment = (uint64_t)rt_wall(r->client->rt) * 1000 + r->seq++ % 1000;
-    ev->metadata.name = arena_printf(a, "%.*s.%llx", (int)MIN(ref->name.n, 230u), ref->name.p ? ref->name.p : "",
-                                     (unsigned long long)moment);
-    ev->metadata.namespace = str_empty(ref->namespace) ? STR("default") : arena_str(a, ref->namespace);
+    ev->metadata.name = arena_printf(a, "%.*s.%llx", (int)MIN(ref->name.n, 230u),
+                                     ref->name.p ? ref->name.p : "", (unsigned long long)moment);
+    ev->metadata.namespace =
+        str_empty(ref->namespace) ? STR("default") : arena_str(a, ref->namespace);
     ev->type = arena_strz(a, type);
     ev->reason = arena_strz(a, reason);
     ev->message = arena_str(a, message);
@@ -220,8 +222,8 @@ static struct entry *entry_new(struct event_recorder *r, struct str key, const s
     return e;
 }
 
-static void record(struct event_recorder *r, const struct api_object_reference *ref, const char *type,
-                   const char *reason, const char *fmt, va_list args)
+static void record(struct event_recorder *r, const struct api_object_reference *ref,
+                   const char *type, const char *reason, const char *fmt, va_list args)
 {
     char text[MESSAGE_MAX];
     int n = vsnprintf(text, sizeof(text), fmt, args);
@@ -230,8 +232,8 @@ static void record(struct event_recorder *r, const struct api_object_reference *
         message.n--; /* cut in the middle of a character */
     r->stats.recorded++;
     struct buf b = {0};
-    buf_printf(&b, "%.*s/%.*s/%.*s/%.*s", STR_ARG(ref->kind), STR_ARG(ref->namespace), STR_ARG(ref->name),
-               STR_ARG(ref->uid));
+    buf_printf(&b, "%.*s/%.*s/%.*s/%.*s", STR_ARG(ref->kind), STR_ARG(ref->namespace),
+               STR_ARG(ref->name), STR_ARG(ref->uid));
     bool allowed = may_speak(r, buf_str(&b));
     buf_printf(&b, "/%.*s/%s/%s", STR_ARG(ref->field_path), type, reason);
     size_t reason_n = b.n;
@@ -264,8 +266,8 @@ static void record(struct event_recorder *r, const struct api_object_reference *
         send(e);
 }
 
-void event_record_ref(struct event_recorder *r, const struct api_object_reference *ref, const char *type,
-                      const char *reason, const char *fmt, ...)
+void event_record_ref(struct event_recorder *r, const struct api_object_reference *ref,
+                      const char *type, const char *reason, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -273,8 +275,9 @@ void event_record_ref(struct event_recorder *r, const struct api_object_referenc
     va_end(args);
 }
 
-void event_record(struct event_recorder *r, const struct schema_kind *kind, const struct api_object_meta *meta,
-                  const char *type, const char *reason, const char *fmt, ...)
+void event_record(struct event_recorder *r, const struct schema_kind *kind,
+                  const struct api_object_meta *meta, const char *type, const char *reason,
+                  const char *fmt, ...)
 {
     struct api_object_reference ref = {
         .kind = str_z(kind->kind),

@@ -45,12 +45,14 @@ struct client_cache *client_shared_cache(struct client_shared *s, const struct s
     return k->cache;
 }
 
-struct client_cache *client_shared_find(const struct client_shared *s, const struct schema_kind *kind)
+struct client_cache *client_shared_find(const struct client_shared *s,
+                                        const struct schema_kind *kind)
 {
     return s->kinds[kind->id].cache;
 }
 
-int client_shared_index(struct client_shared *s, const struct schema_kind *kind, client_cache_index_fn fn)
+int client_shared_index(struct client_shared *s, const struct schema_kind *kind,
+                        client_cache_index_fn fn)
 {
     struct client_cache *cache = client_shared_cache(s, kind);
     struct shared_kind *k = &s->kinds[kind->id];

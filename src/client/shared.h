@@ -1,20 +1,22 @@
-/* One cache per kind for everybody in this process: controllers, scheduler. A cache is made when somebody
- * asks for it first, and all start together, so that handlers and indexes are in place before the first
- * object comes. One loop's thread. */
+/* One cache per kind for everybody in this process: controllers, scheduler. A cache is made when
+ * somebody asks for it first, and all start together, so that handlers and indexes are in place
+ * before the first object comes. One loop's thread. */
 #pragma once
 
 #include "client/cache.h"
 
 struct client_shared;
 
-struct client_shared *client_shared_new(struct client *c); /* borrowed; must outlive it */
+struct client_shared *client_shared_new(struct client *c);         /* borrowed; must outlive it */
 struct client_shared *client_shared_free(struct client_shared *s); /* takes NULL; returns NULL */
 /* All namespaces, no selector. Before client_shared_start. */
 struct client_cache *client_shared_cache(struct client_shared *s, const struct schema_kind *kind);
 /* The cache if somebody has asked for it, else NULL. Any time. */
-struct client_cache *client_shared_find(const struct client_shared *s, const struct schema_kind *kind);
+struct client_cache *client_shared_find(const struct client_shared *s,
+                                        const struct schema_kind *kind);
 /* The number of an index; the same fn gets the same number. Before client_shared_start. */
-int client_shared_index(struct client_shared *s, const struct schema_kind *kind, client_cache_index_fn fn);
+int client_shared_index(struct client_shared *s, const struct schema_kind *kind,
+                        client_cache_index_fn fn);
 void client_shared_start(struct client_shared *s);
 bool client_shared_synced(const struct client_shared *s); /* all have their first list */
 struct client *client_shared_client(const struct client_shared *s);

@@ -1,6 +1,6 @@
-/* Whose is it? Workload controllers own what they made, adopt what matches and nobody owns, and let go of
- * what matches no more. Dependents are found by two indexes: by owner, and the (few) orphans of a namespace,
- * so that a run costs its own objects, not all of the namespace. */
+/* Whose is it? Workload controllers own what they made, adopt what matches and nobody owns, and let
+ * go of what matches no more. Dependents are found by two indexes: by owner, and the (few) orphans
+ * of a namespace, so that a run costs its own objects, not all of the namespace. */
 #include "controllers/util.h"
 
 enum claim claim_of(const struct api_object_meta *owner, const struct label_selector *sel,
@@ -25,21 +25,24 @@ static bool claimed(struct reconcile *rc, void *arg, const struct client_reply *
 }
 
 void claim_apply(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *m,
-                 const struct schema_kind *owner_kind, const struct api_object_meta *owner, enum claim what)
+                 const struct schema_kind *owner_kind, const struct api_object_meta *owner,
+                 enum claim what)
 {
     struct str json;
     if (what == CLAIM_ADOPT)
-        json = arena_printf(rc->arena,
-                            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":"
-                            "\"%s\",\"name\":\"%.*s\",\"uid\":\"%.*s\",\"controller\":true,"
-                            "\"blockOwnerDeletion\":true}]}}",
-                            STR_ARG(m->uid), owner_kind->api_version, owner_kind->kind, STR_ARG(owner->name),
-                            STR_ARG(owner->uid));
+        json = arena_printf(
+            rc->arena,
+            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":"
+            "\"%s\",\"name\":\"%.*s\",\"uid\":\"%.*s\",\"controller\":true,"
+            "\"blockOwnerDeletion\":true}]}}",
+            STR_ARG(m->uid), owner_kind->api_version, owner_kind->kind, STR_ARG(owner->name),
+            STR_ARG(owner->uid));
     else if (what == CLAIM_RELEASE)
-        json = arena_printf(rc->arena,
-                            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":"
-                            "\"%.*s\"}]}}",
-                            STR_ARG(m->uid), STR_ARG(owner->uid));
+        json = arena_printf(
+            rc->arena,
+            "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":"
+            "\"%.*s\"}]}}",
+            STR_ARG(m->uid), STR_ARG(owner->uid));
     else
         return;
     controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, json, claimed, NULL);
@@ -59,8 +62,9 @@ struct claim_index claim_index_init(struct controller *c, enum kind_id kind)
                                 .orphans = controller_index(c, kind, orphan_index)};
 }
 
-struct object **claim_all(struct reconcile *rc, const struct claim_index *ix, const struct schema_kind *owner_kind,
-                          const struct api_object_meta *owner, const struct label_selector *sel, uint32_t *ret_n)
+struct object **claim_all(struct reconcile *rc, const struct claim_index *ix,
+                          const struct schema_kind *owner_kind, const struct api_object_meta *owner,
+                          const struct label_selector *sel, uint32_t *ret_n)
 {
     struct client_cache *cache = controller_cache(rc->controller, ix->kind);
     struct object **v = NULL;
@@ -100,7 +104,8 @@ void claim_map(struct controller *c, enum kind_id kind, struct object *old, stru
         const struct api_label_selector *s = selector(o);
         bool maybe = s && s->n_match_labels + s->n_match_expressions > 0;
         for (uint32_t i = 0; maybe && i < s->n_match_labels; i++)
-            maybe = str_eq(meta_label(object_meta(new), s->match_labels[i].key), s->match_labels[i].value);
+            maybe = str_eq(meta_label(object_meta(new), s->match_labels[i].key),
+                           s->match_labels[i].value);
         if (maybe)
             controller_add_object(c, o);
     }

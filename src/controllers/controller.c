@@ -1,6 +1,7 @@
-/* Controllers: mapping of changes to keys, runs, and the wait for the caches. The wait is what replaces
- * the "expectations" other systems count by hand: every answered write leaves a mark {kind, object,
- * revision}, and the run's key stays taken until the cache of that kind is at least so new. */
+/* Controllers: mapping of changes to keys, runs, and the wait for the caches. The wait is what
+ * replaces the "expectations" other systems count by hand: every answered write leaves a mark
+ * {kind, object, revision}, and the run's key stays taken until the cache of that kind is at least
+ * so new. */
 #include "controllers/controller_int.h"
 
 #include <stdarg.h>
@@ -8,10 +9,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define PARALLEL     64 /* keys of one controller under way: writes wait for the disk, so overlap them */
-#define BACKOFF_MIN  (5 * NSEC_PER_MSEC)
-#define BACKOFF_MAX  (60 * NSEC_PER_SEC)
-#define SEEN_TIMEOUT (30 * NSEC_PER_SEC) /* a cache later than that is broken; better act than hang */
+#define PARALLEL                                                                                   \
+    64 /* keys of one controller under way: writes wait for the disk, so overlap them */
+#define BACKOFF_MIN (5 * NSEC_PER_MSEC)
+#define BACKOFF_MAX (60 * NSEC_PER_SEC)
+#define SEEN_TIMEOUT                                                                               \
+    (30 * NSEC_PER_SEC) /* a cache later than that is broken; better act than hang */
 
 /* ---- keys ---- */
 
@@ -50,7 +53,8 @@ static void add_owner(struct controller *c, const struct object *o)
     const struct api_object_meta *m = object_meta(o);
     for (uint32_t i = 0; i < m->n_owner_references; i++) {
         const struct api_owner_reference *r = &m->owner_references[i];
-        if (r->controller && str_eqz(r->kind, kind->kind) && str_eqz(r->api_version, kind->api_version))
+        if (r->controller && str_eqz(r->kind, kind->kind) &&
+            str_eqz(r->api_version, kind->api_version))
             controller_add_name(c, m->namespace, r->name);
     }
 }
@@ -102,7 +106,8 @@ struct client_cache *controller_cache(struct controller *c, enum kind_id kind)
     return cache;
 }
 
-struct object *controller_find(struct controller *c, enum kind_id kind, struct str ns, struct str name)
+struct object *controller_find(struct controller *c, enum kind_id kind, struct str ns,
+                               struct str name)
 {
     return client_cache_get(controller_cache(c, kind), ns, name);
 }
@@ -124,7 +129,8 @@ struct event_recorder *controller_events(struct controller *c)
 
 /* ---- runs ---- */
 
-struct object *reconcile_get(struct reconcile *rc, enum kind_id kind, struct str ns, struct str name)
+struct object *reconcile_get(struct reconcile *rc, enum kind_id kind, struct str ns,
+                             struct str name)
 {
     return controller_find(rc->controller, kind, ns, name);
 }
@@ -200,8 +206,8 @@ static bool run_try_end(struct run *r)
         if (!mark_seen(cs, m)) {
             if (!late)
                 return false;
-            log_warn("controllers: the cache of %s has not seen revision %llu", schema_kinds[m->kind]->plural,
-                     (unsigned long long)m->rev);
+            log_warn("controllers: the cache of %s has not seen revision %llu",
+                     schema_kinds[m->kind]->plural, (unsigned long long)m->rev);
             break;
         }
     run_end(r);
@@ -293,7 +299,8 @@ void controller_watch(struct controller *c, enum kind_id kind, controller_map_fn
     client_cache_on_change(cache, changed, m);
 }
 
-static void controller_setup(struct controllers *cs, struct controller *c, const struct controller_row *row)
+static void controller_setup(struct controllers *cs, struct controller *c,
+                             const struct controller_row *row)
 {
     c->all = cs;
     c->row = row;
@@ -306,7 +313,8 @@ static void controller_setup(struct controllers *cs, struct controller *c, const
         row->init(c);
 }
 
-struct controllers *controllers_new(struct client_shared *shared, const struct controllers_opts *opts)
+struct controllers *controllers_new(struct client_shared *shared,
+                                    const struct controllers_opts *opts)
 {
     struct controllers *cs = NEW(struct controllers);
     cs->shared = shared;

@@ -15,12 +15,12 @@ struct mark { /* what a cache must have seen before the run is over */
 
 struct run {
     struct reconcile rc;
-    struct list node;     /* in running or waiting */
+    struct list node; /* in running or waiting */
     struct arena memory;
     struct mark *marks;   /* in the arena */
     struct object **kept; /* owned references */
     size_t n_kept, cap_kept;
-    struct list calls;    /* of struct call: under way */
+    struct list calls; /* of struct call: under way */
     unsigned n_calls;
     nsec_t again, answered;
     bool in_reconcile, failed;
@@ -29,7 +29,7 @@ struct run {
 struct controller {
     struct controllers *all;
     const struct controller_row *row;
-    struct work_queue *queue; /* owned */
+    struct work_queue *queue;      /* owned */
     struct event_recorder *events; /* owned; made on first use */
     void *state;
 };
@@ -41,7 +41,7 @@ struct controllers {
     struct controllers_opts opts;
     struct controller *v; /* owned array */
     unsigned n;
-    struct mapping *mappings; /* owned */
+    struct mapping *mappings;     /* owned */
     struct list running, waiting; /* of struct run */
     unsigned n_runs;
     struct rt_task check;

@@ -27,7 +27,8 @@ static void map_replicaset(struct controller *c, struct object *old, struct obje
 static void map_pod(struct controller *c, struct object *old, struct object *new)
 {
     const struct api_owner_reference *r = old ? owner_controller(object_meta(old)) : NULL;
-    if (!r || !str_is(r->kind, "ReplicaSet") || (new && !pod_is_terminated(OBJECT_MSG(new, api_pod))))
+    if (!r || !str_is(r->kind, "ReplicaSet") ||
+        (new && !pod_is_terminated(OBJECT_MSG(new, api_pod))))
         return;
     struct object *rs = controller_find(c, KIND_REPLICA_SET, object_ns(old), r->name);
     r = rs ? owner_controller(object_meta(rs)) : NULL;
@@ -44,14 +45,14 @@ static void init(struct controller *c)
     controller_set_state(c, st);
 }
 
-static void tell(struct reconcile *rc, const struct work *w, const char *name, size_t name_n, int32_t from,
-                 int32_t to)
+static void tell(struct reconcile *rc, const struct work *w, const char *name, size_t name_n,
+                 int32_t from, int32_t to)
 {
     if (from == to)
         return;
-    event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT], &w->d->metadata, EVENT_NORMAL,
-                 "ScalingReplicaSet", "Scaled %s replica set %.*s from %d to %d", to > from ? "up" : "down",
-                 (int)name_n, name, from, to);
+    event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT], &w->d->metadata,
+                 EVENT_NORMAL, "ScalingReplicaSet", "Scaled %s replica set %.*s from %d to %d",
+                 to > from ? "up" : "down", (int)name_n, name, from, to);
 }
 
 /* ---- status, last ---- */
@@ -78,13 +79,16 @@ static void write_annotations(struct reconcile *rc, struct work *w)
         write_status(rc, w);
         return;
     }
-    struct str revision = str_empty(w->plan.revision) ? meta_annotation(&w->d->metadata, STR(ANN_REVISION))
-                                                      : w->plan.revision;
+    struct str revision = str_empty(w->plan.revision)
+                              ? meta_annotation(&w->d->metadata, STR(ANN_REVISION))
+                              : w->plan.revision;
     struct str json = arena_printf(
-        rc->arena, "{\"metadata\":{\"uid\":\"%.*s\",\"annotations\":{\"" ANN_REVISION "\":\"%.*s\"%s}}}",
+        rc->arena,
+        "{\"metadata\":{\"uid\":\"%.*s\",\"annotations\":{\"" ANN_REVISION "\":\"%.*s\"%s}}}",
         STR_ARG(w->d->metadata.uid), STR_ARG(revision),
         w->plan.drop_rolled_back ? ",\"" ANN_ROLLED_BACK "\":null" : "");
-    controller_patch(rc, KIND_DEPLOYMENT, &w->d->metadata, NULL, CLIENT_PATCH_MERGE, json, annotated, w);
+    controller_patch(rc, KIND_DEPLOYMENT, &w->d->metadata, NULL, CLIENT_PATCH_MERGE, json,
+                     annotated, w);
 }
 
 /* ---- ReplicaSets ---- */
@@ -140,9 +144,10 @@ static bool created(struct reconcile *rc, void *arg, const struct client_reply *
         return true;
     }
     struct str text = reply->err ? arena_str(rc->arena, reply->err->message) : STR("no answer");
-    event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT], &w->d->metadata, EVENT_WARNING,
-                 "ReplicaSetCreateError", "Failed to create new replica set \"%.*s\": %.*s",
-                 STR_ARG(rs->metadata.name), STR_ARG(text));
+    event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT], &w->d->metadata,
+                 EVENT_WARNING, "ReplicaSetCreateError",
+                 "Failed to create new replica set \"%.*s\": %.*s", STR_ARG(rs->metadata.name),
+                 STR_ARG(text));
     deploy_status_failed_create(rc->arena, w->d, text, rc->now, &w->plan.status);
     w->status_failed = !schema_equal(&api_deployment_status_desc, &w->plan.status, &w->d->status);
     w->plan.status_changed = false;
@@ -154,8 +159,9 @@ static bool rolled_back(struct reconcile *rc, void *arg, const struct client_rep
 {
     struct work *w = arg;
     if (reply->r == 0)
-        event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT], &w->d->metadata,
-                     EVENT_WARNING, "DeploymentRollback", "%.*s", STR_ARG(w->plan.rollback_text));
+        event_record(controller_events(rc->controller), schema_kinds[KIND_DEPLOYMENT],
+                     &w->d->metadata, EVENT_WARNING, "DeploymentRollback", "%.*s",
+                     STR_ARG(w->plan.rollback_text));
     return reply->r == 0;
 }
 
@@ -176,7 +182,8 @@ static void apply(struct reconcile *rc, struct work *w)
         write_annotations(rc, w);
 }
 
-static bool old_pods_run(struct reconcile *rc, const struct api_deployment *d, struct object **sets, uint32_t n)
+static bool old_pods_run(struct reconcile *rc, const struct api_deployment *d, struct object **sets,
+                         uint32_t n)
 {
     const struct state *st = controller_state(rc->controller);
     if (!str_is(d->spec.strategy.type, "Recreate"))
@@ -186,8 +193,8 @@ static bool old_pods_run(struct reconcile *rc, const struct api_deployment *d, s
         if (template_equal(&rs->spec.template, &d->spec.template))
             continue;
         struct client_cache_iter it;
-        client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->pods_by_owner,
-                                     rs->metadata.uid);
+        client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD),
+                                     st->pods_by_owner, rs->metadata.uid);
         for (struct object *o; (o = client_cache_iter_next(&it));)
             if (!pod_is_terminated(OBJECT_MSG(o, api_pod)))
                 return true;
@@ -205,15 +212,20 @@ static void reconcile(struct reconcile *rc)
         return;
     struct work *w = ARENA_NEW(rc->arena, struct work);
     w->d = OBJECT_MSG(reconcile_keep(rc, o), api_deployment);
-    if (label_selector_compile(rc->arena, w->d->spec.selector, &sel, NULL) < 0 || label_selector_is_all(&sel))
+    if (label_selector_compile(rc->arena, w->d->spec.selector, &sel, NULL) < 0 ||
+        label_selector_is_all(&sel))
         return; /* admission does not let such in */
     struct object **sets =
         claim_all(rc, &st->sets, schema_kinds[KIND_DEPLOYMENT], &w->d->metadata, &sel, &n);
-    const struct api_replica_set **v = ARENA_NEW_N(rc->arena, const struct api_replica_set *, n + 1);
+    const struct api_replica_set **v =
+        ARENA_NEW_N(rc->arena, const struct api_replica_set *, n + 1);
     for (uint32_t i = 0; i < n; i++)
         v[i] = OBJECT_MSG(sets[i], api_replica_set);
-    const struct deploy_in in = {
-        .d = w->d, .rss = v, .n_rss = n, .old_pods_running = old_pods_run(rc, w->d, sets, n), .now = rc->now};
+    const struct deploy_in in = {.d = w->d,
+                                 .rss = v,
+                                 .n_rss = n,
+                                 .old_pods_running = old_pods_run(rc, w->d, sets, n),
+                                 .now = rc->now};
     deploy_plan(rc->arena, &in, &w->plan);
     if (w->plan.check_at)
         reconcile_again(rc, MAX(w->plan.check_at - rc->now, 0) * NSEC_PER_USEC + NSEC_PER_MSEC);
@@ -225,7 +237,9 @@ static void reconcile(struct reconcile *rc)
 
 const struct controller_row deployment_row = {
     .name = "deployment",
-    .watches = {{KIND_DEPLOYMENT, controller_map_self}, {KIND_REPLICA_SET, map_replicaset}, {KIND_POD, map_pod}},
+    .watches = {{KIND_DEPLOYMENT, controller_map_self},
+                {KIND_REPLICA_SET, map_replicaset},
+                {KIND_POD, map_pod}},
     .n_watches = 3,
     .init = init,
     .fini = controller_free_state,

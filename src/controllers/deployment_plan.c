@@ -1,11 +1,18 @@
-/* Deployments, the pure part: which ReplicaSet is the new one, and how far each goes up or down now. */
+/* Deployments, the pure part: which ReplicaSet is the new one, and how far each goes up or down
+ * now. */
 #include "controllers/deployment_plan.h"
 
 #include <math.h>
 
 static const char *const NOT_COPIED[] = {
-    "kubectl.kubernetes.io/last-applied-configuration", ANN_REVISION, ANN_REVISION_HISTORY, ANN_DESIRED, ANN_MAX,
-    "deprecated.deployment.rollback.to", ANN_WAS_AVAILABLE, ANN_ROLLED_BACK,
+    "kubectl.kubernetes.io/last-applied-configuration",
+    ANN_REVISION,
+    ANN_REVISION_HISTORY,
+    ANN_DESIRED,
+    ANN_MAX,
+    "deprecated.deployment.rollback.to",
+    ANN_WAS_AVAILABLE,
+    ANN_ROLLED_BACK,
 };
 
 int64_t rs_revision(const struct api_replica_set *rs)
@@ -39,7 +46,8 @@ static void fenceposts(struct deploy *dp)
     const struct api_rolling_update_deployment *ru = dp->d->spec.strategy.rolling_update;
     static const struct int_or_str quarter = {.type = INT_OR_STR_STR, .s = {"25%", 3}};
     const struct int_or_str *surge = ru && ru->max_surge.type ? &ru->max_surge : &quarter;
-    const struct int_or_str *unavailable = ru && ru->max_unavailable.type ? &ru->max_unavailable : &quarter;
+    const struct int_or_str *unavailable =
+        ru && ru->max_unavailable.type ? &ru->max_unavailable : &quarter;
     int32_t s = 0, u = 0;
     if (!is_rolling(dp->d))
         return;
@@ -62,7 +70,8 @@ static int cmp_created(const void *a, const void *b)
 
 static void sort_out(struct deploy *dp)
 {
-    const struct api_replica_set **v = ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->in->n_rss + 1);
+    const struct api_replica_set **v =
+        ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->in->n_rss + 1);
     for (uint32_t i = 0; i < dp->in->n_rss; i++)
         v[i] = dp->in->rss[i];
     qsort(v, dp->in->n_rss, sizeof(*v), cmp_created);
@@ -85,7 +94,8 @@ static struct deploy_op *op_of(struct deploy *dp, const struct api_replica_set *
     if (dp->out->n_ops == DEPLOY_OPS_MAX)
         return NULL;
     struct deploy_op *op = &dp->out->ops[dp->out->n_ops++];
-    *op = (struct deploy_op){.rs = rs, .from_replicas = rs_replicas(rs), .to_replicas = rs_replicas(rs)};
+    *op = (struct deploy_op){
+        .rs = rs, .from_replicas = rs_replicas(rs), .to_replicas = rs_replicas(rs)};
     op->to = ARENA_NEW(dp->a, struct api_replica_set);
     *op->to = *rs;
     return op;
@@ -100,7 +110,8 @@ static int32_t size_of(struct deploy *dp, const struct api_replica_set *rs)
     return rs_replicas(rs);
 }
 
-static void put_annotation(struct deploy *dp, struct api_object_meta *m, const char *key, struct str value)
+static void put_annotation(struct deploy *dp, struct api_object_meta *m, const char *key,
+                           struct str value)
 {
     kv_put(dp->a, &m->annotations, &m->n_annotations, str_z(key), value);
 }
@@ -145,7 +156,8 @@ static bool is_copied(struct str key)
 }
 
 /* Annotations of the Deployment, the revision, and when it changes the ones it had before. */
-static bool put_new_annotations(struct deploy *dp, struct api_replica_set *rs, int64_t revision, bool exists)
+static bool put_new_annotations(struct deploy *dp, struct api_replica_set *rs, int64_t revision,
+                                bool exists)
 {
     const struct api_object_meta *from = &dp->d->metadata;
     bool changed = false;
@@ -160,7 +172,8 @@ static bool put_new_annotations(struct deploy *dp, struct api_replica_set *rs, i
         return changed;
     struct str before = meta_annotation(&rs->metadata, STR(ANN_REVISION));
     struct str history = meta_annotation(&rs->metadata, STR(ANN_REVISION_HISTORY));
-    put_annotation(dp, &rs->metadata, ANN_REVISION, arena_printf(dp->a, "%lld", (long long)revision));
+    put_annotation(dp, &rs->metadata, ANN_REVISION,
+                   arena_printf(dp->a, "%lld", (long long)revision));
     if (exists && !str_empty(before)) {
         if (!str_empty(history))
             before = arena_printf(dp->a, "%.*s,%.*s", STR_ARG(history), STR_ARG(before));
@@ -194,8 +207,8 @@ static void create_new(struct deploy *dp)
 {
     const struct api_deployment *d = dp->d;
     struct api_replica_set *rs = ARENA_NEW(dp->a, struct api_replica_set);
-    struct str hash =
-        template_hash(dp->a, &d->spec.template, d->status.has_collision_count, d->status.collision_count);
+    struct str hash = template_hash(dp->a, &d->spec.template, d->status.has_collision_count,
+                                    d->status.collision_count);
     struct api_label_selector *sel = ARENA_NEW(dp->a, struct api_label_selector);
     *sel = *d->spec.selector;
     kv_put(dp->a, &sel->match_labels, &sel->n_match_labels, STR(LABEL_TEMPLATE_HASH), hash);
@@ -309,8 +322,11 @@ static int cmp_revision(const void *a, const void *b)
 /* Old revisions beyond the history limit go. */
 static void clean_up(struct deploy *dp)
 {
-    const struct api_replica_set **v = ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->n_old + 1);
-    int32_t n = 0, limit = dp->d->spec.has_revision_history_limit ? dp->d->spec.revision_history_limit : 10;
+    const struct api_replica_set **v =
+        ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->n_old + 1);
+    int32_t n = 0, limit = dp->d->spec.has_revision_history_limit
+                               ? dp->d->spec.revision_history_limit
+                               : 10;
     for (uint32_t i = 0; i < dp->n_old; i++)
         if (!dp->old_rss[i]->metadata.deletion_timestamp.set)
             v[n++] = dp->old_rss[i];
@@ -330,7 +346,8 @@ static void clean_up(struct deploy *dp)
 static void mark_available(struct deploy *dp)
 {
     struct str hash = meta_label(&dp->new_rs->metadata, STR(LABEL_TEMPLATE_HASH));
-    if (dp->replicas == 0 || str_eq(meta_annotation(&dp->new_rs->metadata, STR(ANN_WAS_AVAILABLE)), hash))
+    if (dp->replicas == 0 ||
+        str_eq(meta_annotation(&dp->new_rs->metadata, STR(ANN_WAS_AVAILABLE)), hash))
         return;
     struct deploy_op *op = op_of(dp, dp->new_rs);
     if (op)
@@ -404,7 +421,8 @@ static void sort_by_size(const struct api_replica_set **v, uint32_t n, bool grow
 }
 
 /* A ReplicaSet's part of a change of size by `add`, of which `done` is spoken for. */
-static int32_t proportion(struct deploy *dp, const struct api_replica_set *rs, int32_t add, int32_t done)
+static int32_t proportion(struct deploy *dp, const struct api_replica_set *rs, int32_t add,
+                          int32_t done)
 {
     int32_t size = rs_replicas(rs);
     if (size == 0 || add == 0 || add == done)
@@ -414,7 +432,8 @@ static int32_t proportion(struct deploy *dp, const struct api_replica_set *rs, i
         int64_t before = annotation_number(rs, STR(ANN_MAX), 0);
         if (before <= 0)
             before = MAX(dp->d->status.replicas, 1);
-        part = (int32_t)round((double)size * (dp->replicas + dp->max_surge) / (double)before) - size;
+        part =
+            (int32_t)round((double)size * (dp->replicas + dp->max_surge) / (double)before) - size;
     }
     return add > 0 ? MIN(part, add - done) : MAX(part, add - done);
 }
@@ -438,11 +457,12 @@ static void scale_proportionally(struct deploy *dp, const struct api_replica_set
 
 static void plan_scale(struct deploy *dp)
 {
-    const struct api_replica_set **v = ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->in->n_rss + 1);
+    const struct api_replica_set **v =
+        ARENA_NEW_N(dp->a, const struct api_replica_set *, dp->in->n_rss + 1);
     sync_new(dp, false);
     uint32_t n = active_of(dp, v);
     if (n <= 1) {
-        const struct api_replica_set *only = n == 1      ? v[0]
+        const struct api_replica_set *only = n == 1       ? v[0]
                                              : dp->new_rs ? dp->new_rs
                                              : dp->n_old  ? dp->old_rss[dp->n_old - 1]
                                                           : NULL;
@@ -492,8 +512,9 @@ static const struct api_replica_set *last_available(const struct deploy *dp)
 static bool plan_rollback(struct deploy *dp)
 {
     const struct api_deployment_condition *c = deploy_condition(&dp->d->status, STR("Progressing"));
-    if (!str_is(meta_annotation(&dp->d->metadata, STR(ANN_ROLLBACK_ON_FAILURE)), "true") || !dp->new_rs ||
-        !deploy_has_deadline(dp->d) || !c || !str_is(c->reason, "ProgressDeadlineExceeded") ||
+    if (!str_is(meta_annotation(&dp->d->metadata, STR(ANN_ROLLBACK_ON_FAILURE)), "true") ||
+        !dp->new_rs || !deploy_has_deadline(dp->d) || !c ||
+        !str_is(c->reason, "ProgressDeadlineExceeded") ||
         dp->d->status.observed_generation != dp->d->metadata.generation)
         return false;
     struct str hash = meta_label(&dp->new_rs->metadata, STR(LABEL_TEMPLATE_HASH));
@@ -507,11 +528,14 @@ static bool plan_rollback(struct deploy *dp)
     d->spec.template = to->spec.template;
     struct api_object_meta *tm = &d->spec.template.metadata;
     kv_drop(dp->a, &tm->labels, &tm->n_labels, STR(LABEL_TEMPLATE_HASH));
-    dp->out->rollback_text = arena_printf(
-        dp->a, "Rolled back deployment \"%.*s\" to revision %lld: revision %lld missed its progress deadline",
-        STR_ARG(d->metadata.name), (long long)rs_revision(to), (long long)rs_revision(dp->new_rs));
+    dp->out->rollback_text = arena_printf(dp->a,
+                                          "Rolled back deployment \"%.*s\" to revision %lld: "
+                                          "revision %lld missed its progress deadline",
+                                          STR_ARG(d->metadata.name), (long long)rs_revision(to),
+                                          (long long)rs_revision(dp->new_rs));
     put_annotation(dp, &d->metadata, ANN_ROLLED_BACK,
-                   arena_printf(dp->a, "%.*s %.*s", STR_ARG(meta_label(&to->metadata, STR(LABEL_TEMPLATE_HASH))),
+                   arena_printf(dp->a, "%.*s %.*s",
+                                STR_ARG(meta_label(&to->metadata, STR(LABEL_TEMPLATE_HASH))),
                                 STR_ARG(dp->out->rollback_text)));
     dp->out->rollback = d;
     return true;

@@ -1,5 +1,5 @@
-/* Deployments, the pure part about status: counts and the conditions Available, Progressing, ReplicaFailure,
- * with the reasons kubectl looks for. */
+/* Deployments, the pure part about status: counts and the conditions Available, Progressing,
+ * ReplicaFailure, with the reasons kubectl looks for. */
 #include "controllers/deployment_plan.h"
 
 struct cond {
@@ -7,7 +7,8 @@ struct cond {
     struct str message;
 };
 
-const struct api_deployment_condition *deploy_condition(const struct api_deployment_status *st, struct str type)
+const struct api_deployment_condition *deploy_condition(const struct api_deployment_status *st,
+                                                        struct str type)
 {
     for (uint32_t i = 0; i < st->n_conditions; i++)
         if (str_eq(st->conditions[i].type, type))
@@ -17,7 +18,8 @@ const struct api_deployment_condition *deploy_condition(const struct api_deploym
 
 static void drop(struct arena *a, struct api_deployment_status *st, struct str type)
 {
-    struct api_deployment_condition *v = ARENA_NEW_N(a, struct api_deployment_condition, st->n_conditions + 1);
+    struct api_deployment_condition *v =
+        ARENA_NEW_N(a, struct api_deployment_condition, st->n_conditions + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < st->n_conditions; i++)
         if (!str_eq(st->conditions[i].type, type))
@@ -26,8 +28,10 @@ static void drop(struct arena *a, struct api_deployment_status *st, struct str t
     st->n_conditions = n;
 }
 
-/* Same status and reason: nothing changes unless `touch`. Same status: the transition time stays. */
-static void set(struct arena *a, struct api_deployment_status *st, struct cond c, usec_t now, bool touch)
+/* Same status and reason: nothing changes unless `touch`. Same status: the transition time stays.
+ */
+static void set(struct arena *a, struct api_deployment_status *st, struct cond c, usec_t now,
+                bool touch)
 {
     const struct api_deployment_condition *old = deploy_condition(st, str_z(c.type));
     if (old && !touch && str_eqz(old->status, c.status) && str_eqz(old->reason, c.reason))
@@ -39,7 +43,8 @@ static void set(struct arena *a, struct api_deployment_status *st, struct cond c
         .reason = str_z(c.reason),
         .message = c.message,
         .last_update_time = t,
-        .last_transition_time = old && str_eqz(old->status, c.status) ? old->last_transition_time : t,
+        .last_transition_time =
+            old && str_eqz(old->status, c.status) ? old->last_transition_time : t,
     };
     drop(a, st, str_z(c.type));
     st->conditions[st->n_conditions++] = fresh;
@@ -57,11 +62,13 @@ bool deploy_complete(const struct api_deployment *d, const struct api_deployment
            st->observed_generation >= d->metadata.generation;
 }
 
-static bool progressing(const struct api_deployment_status *old, const struct api_deployment_status *st)
+static bool progressing(const struct api_deployment_status *old,
+                        const struct api_deployment_status *st)
 {
     return st->updated_replicas > old->updated_replicas ||
            st->replicas - st->updated_replicas < old->replicas - old->updated_replicas ||
-           st->ready_replicas > old->ready_replicas || st->available_replicas > old->available_replicas;
+           st->ready_replicas > old->ready_replicas ||
+           st->available_replicas > old->available_replicas;
 }
 
 static usec_t deadline_of(const struct api_deployment *d, const struct api_deployment_condition *c)
@@ -69,7 +76,8 @@ static usec_t deadline_of(const struct api_deployment *d, const struct api_deplo
     return c->last_update_time.usec + (usec_t)d->spec.progress_deadline_seconds * 1000000;
 }
 
-static bool timed_out(const struct api_deployment *d, const struct api_deployment_status *st, usec_t now)
+static bool timed_out(const struct api_deployment *d, const struct api_deployment_status *st,
+                      usec_t now)
 {
     const struct api_deployment_condition *c = deploy_condition(st, STR("Progressing"));
     if (!c || str_is(c->reason, "NewReplicaSetAvailable"))
@@ -77,7 +85,8 @@ static bool timed_out(const struct api_deployment *d, const struct api_deploymen
     return str_is(c->reason, "ProgressDeadlineExceeded") || deadline_of(d, c) < now;
 }
 
-static void add_counts(struct api_deployment_status *st, const struct api_replica_set *rs, int32_t *spec_sum)
+static void add_counts(struct api_deployment_status *st, const struct api_replica_set *rs,
+                       int32_t *spec_sum)
 {
     st->replicas += rs->status.replicas;
     st->ready_replicas += rs->status.ready_replicas;
@@ -118,19 +127,22 @@ static void count(struct deploy *dp, struct api_deployment_status *st)
 static struct str said(struct deploy *dp, const char *what)
 {
     if (dp->new_rs)
-        return arena_printf(dp->a, "ReplicaSet \"%.*s\" %s", STR_ARG(dp->new_rs->metadata.name), what);
+        return arena_printf(dp->a, "ReplicaSet \"%.*s\" %s", STR_ARG(dp->new_rs->metadata.name),
+                            what);
     return arena_printf(dp->a, "Deployment \"%.*s\" %s", STR_ARG(dp->d->metadata.name), what);
 }
 
 static void set_progress(struct deploy *dp, struct api_deployment_status *st)
 {
-    const struct api_deployment_condition *cur = deploy_condition(&dp->d->status, STR("Progressing"));
+    const struct api_deployment_condition *cur =
+        deploy_condition(&dp->d->status, STR("Progressing"));
     usec_t now = dp->in->now;
     if (!deploy_has_deadline(dp->d)) {
         drop(dp->a, st, STR("Progressing"));
         return;
     }
-    if (st->replicas == st->updated_replicas && cur && str_is(cur->reason, "NewReplicaSetAvailable"))
+    if (st->replicas == st->updated_replicas && cur &&
+        str_is(cur->reason, "NewReplicaSetAvailable"))
         return; /* the rollout is over; pods that come and go are no rollout */
     if (deploy_complete(dp->d, st)) {
         set(dp->a, st,
@@ -139,7 +151,8 @@ static void set_progress(struct deploy *dp, struct api_deployment_status *st)
             now, false);
     } else if (progressing(&dp->d->status, st)) {
         set(dp->a, st,
-            (struct cond){"Progressing", "True", "ReplicaSetUpdated", said(dp, "is progressing.")}, now, true);
+            (struct cond){"Progressing", "True", "ReplicaSetUpdated", said(dp, "is progressing.")},
+            now, true);
     } else if (timed_out(dp->d, st, now)) {
         set(dp->a, st,
             (struct cond){"Progressing", "False", "ProgressDeadlineExceeded",
@@ -175,11 +188,13 @@ static void set_paused(struct deploy *dp, struct api_deployment_status *st)
     bool said_paused = c && str_is(c->reason, "DeploymentPaused");
     if (dp->d->spec.paused && !said_paused)
         set(dp->a, st,
-            (struct cond){"Progressing", "Unknown", "DeploymentPaused", STR("Deployment is paused")},
+            (struct cond){"Progressing", "Unknown", "DeploymentPaused",
+                          STR("Deployment is paused")},
             dp->in->now, false);
     else if (!dp->d->spec.paused && said_paused)
         set(dp->a, st,
-            (struct cond){"Progressing", "Unknown", "DeploymentResumed", STR("Deployment is resumed")},
+            (struct cond){"Progressing", "Unknown", "DeploymentResumed",
+                          STR("Deployment is resumed")},
             dp->in->now, false);
 }
 
@@ -224,7 +239,8 @@ static void set_rolled_back(struct deploy *dp, struct api_deployment_status *st)
         drop(dp->a, st, STR(COND_ROLLED_BACK));
         return;
     }
-    set(dp->a, st, (struct cond){COND_ROLLED_BACK, "True", "ProgressDeadlineExceeded", rest}, dp->in->now, false);
+    set(dp->a, st, (struct cond){COND_ROLLED_BACK, "True", "ProgressDeadlineExceeded", rest},
+        dp->in->now, false);
 }
 
 /* Works out dp->out->status. rollout: progress counts (not when only scaling, or paused). */
@@ -241,15 +257,17 @@ void deploy_status(struct deploy *dp, bool rollout)
     set_rolled_back(dp, st);
     dp->out->status_changed = !schema_equal(&api_deployment_status_desc, st, &dp->d->status);
     const struct api_deployment_condition *c = deploy_condition(st, STR("Progressing"));
-    if (rollout && deploy_has_deadline(dp->d) && c && !str_is(c->reason, "ProgressDeadlineExceeded") &&
+    if (rollout && deploy_has_deadline(dp->d) && c &&
+        !str_is(c->reason, "ProgressDeadlineExceeded") &&
         !str_is(c->reason, "NewReplicaSetAvailable"))
         dp->out->check_at = deadline_of(dp->d, c) + 1000000;
 }
 
-void deploy_status_failed_create(struct arena *a, const struct api_deployment *d, struct str message, usec_t now,
-                                 struct api_deployment_status *ret)
+void deploy_status_failed_create(struct arena *a, const struct api_deployment *d,
+                                 struct str message, usec_t now, struct api_deployment_status *ret)
 {
     *ret = d->status;
     if (deploy_has_deadline(d))
-        set(a, ret, (struct cond){"Progressing", "False", "ReplicaSetCreateError", message}, now, false);
+        set(a, ret, (struct cond){"Progressing", "False", "ReplicaSetCreateError", message}, now,
+            false);
 }

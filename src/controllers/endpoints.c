@@ -1,5 +1,5 @@
-/* Endpoints and EndpointSlices of Services with a selector. (The slice of the `kubernetes` Service is the API
- * server's own matter: it knows where it listens.) */
+/* Endpoints and EndpointSlices of Services with a selector. (The slice of the `kubernetes` Service
+ * is the API server's own matter: it knows where it listens.) */
 #include "controllers/endpoints_plan.h"
 #include "controllers/registry.h"
 
@@ -11,7 +11,8 @@ static void service_index(struct object *o, client_cache_emit_fn emit, void *ctx
 {
     struct str name = meta_label(object_meta(o), STR(LABEL_SERVICE_NAME));
     char key[512];
-    if (str_empty(name) || !str_is(meta_label(object_meta(o), STR(LABEL_SLICE_MANAGER)), SLICE_MANAGER))
+    if (str_empty(name) ||
+        !str_is(meta_label(object_meta(o), STR(LABEL_SLICE_MANAGER)), SLICE_MANAGER))
         return;
     int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(object_ns(o)), STR_ARG(name));
     emit(ctx, (struct str){key, (size_t)n});
@@ -28,7 +29,8 @@ static void map_slice(struct controller *c, struct object *old, struct object *n
 static bool selects(const struct api_service *svc, const struct object *o)
 {
     for (uint32_t i = 0; i < svc->spec.n_selector; i++)
-        if (!str_eq(meta_label(object_meta(o), svc->spec.selector[i].key), svc->spec.selector[i].value))
+        if (!str_eq(meta_label(object_meta(o), svc->spec.selector[i].key),
+                    svc->spec.selector[i].value))
             return false;
     return svc->spec.n_selector > 0;
 }
@@ -41,7 +43,7 @@ static void map_pod(struct controller *c, struct object *old, struct object *new
     client_cache_iter_init(&it, controller_cache(c, KIND_SERVICE), object_ns(new ? new : old));
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_service *svc = OBJECT_MSG(o, api_service);
-        if ((old && selects(svc, old)) || (new && selects(svc, new)))
+        if ((old && selects(svc, old)) || (new &&selects(svc, new)))
             controller_add_object(c, o);
     }
 }

@@ -1,6 +1,7 @@
-/* Endpoints, the pure part. Pods are grouped by what their target ports resolve to (a named port may differ from
- * pod to pod) and by address family; each group fills slices of its own. Slices that exist keep their
- * endpoints in place, so one pod that comes or goes rewrites one slice, not all. */
+/* Endpoints, the pure part. Pods are grouped by what their target ports resolve to (a named port
+ * may differ from pod to pod) and by address family; each group fills slices of its own. Slices
+ * that exist keep their endpoints in place, so one pod that comes or goes rewrites one slice, not
+ * all. */
 #include "controllers/endpoints_plan.h"
 
 #include "base/map.h"
@@ -34,9 +35,11 @@ static bool ips_equal(const struct api_pod *x, const struct api_pod *y)
 
 bool endpoints_pod_changed(const struct api_pod *old, const struct api_pod *new)
 {
-    if (pod_is_ready(old) != pod_is_ready(new) || pod_is_terminated(old) != pod_is_terminated(new) ||
-        old->metadata.deletion_timestamp.set != new->metadata.deletion_timestamp.set || !ips_equal(old, new) ||
-        !str_eq(old->spec.node_name, new->spec.node_name) || old->metadata.n_labels != new->metadata.n_labels)
+    if (pod_is_ready(old) != pod_is_ready(new) ||
+        pod_is_terminated(old) != pod_is_terminated(new) ||
+        old->metadata.deletion_timestamp.set != new->metadata.deletion_timestamp.set ||
+        !ips_equal(old, new) || !str_eq(old->spec.node_name, new->spec.node_name) ||
+        old->metadata.n_labels != new->metadata.n_labels)
         return true;
     for (uint32_t i = 0; i < old->metadata.n_labels; i++)
         if (!str_eq(old->metadata.labels[i].key, new->metadata.labels[i].key) ||
@@ -66,7 +69,8 @@ static int32_t target_port(const struct api_service_port *sp, const struct api_p
 static struct api_discovery_endpoint_port *ports_of(struct arena *a, const struct api_service *svc,
                                                     const struct api_pod *p, uint32_t *ret_n)
 {
-    struct api_discovery_endpoint_port *v = ARENA_NEW_N(a, struct api_discovery_endpoint_port, svc->spec.n_ports + 1);
+    struct api_discovery_endpoint_port *v =
+        ARENA_NEW_N(a, struct api_discovery_endpoint_port, svc->spec.n_ports + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
         const struct api_service_port *sp = &svc->spec.ports[i];
@@ -91,14 +95,14 @@ static bool ports_equal(const struct api_discovery_endpoint_port *x, uint32_t nx
     if (nx != ny)
         return false;
     for (uint32_t i = 0; i < nx; i++)
-        if (!str_eq(x[i].name, y[i].name) || !str_eq(x[i].protocol, y[i].protocol) || x[i].port != y[i].port ||
-            !str_eq(x[i].app_protocol, y[i].app_protocol))
+        if (!str_eq(x[i].name, y[i].name) || !str_eq(x[i].protocol, y[i].protocol) ||
+            x[i].port != y[i].port || !str_eq(x[i].app_protocol, y[i].app_protocol))
             return false;
     return true;
 }
 
-static struct group *group_get(struct planner *p, struct str family, struct api_discovery_endpoint_port *ports,
-                               uint32_t n_ports)
+static struct group *group_get(struct planner *p, struct str family,
+                               struct api_discovery_endpoint_port *ports, uint32_t n_ports)
 {
     for (uint32_t i = 0; i < p->n_groups; i++)
         if (str_eq(p->groups[i].family, family) &&
@@ -121,7 +125,8 @@ static struct api_object_reference *pod_ref(struct arena *a, const struct api_po
     return r;
 }
 
-static struct api_endpoint *endpoint_of(struct planner *p, const struct api_pod *pod, struct str ip, struct str zone)
+static struct api_endpoint *endpoint_of(struct planner *p, const struct api_pod *pod, struct str ip,
+                                        struct str zone)
 {
     const struct api_service *svc = p->in->svc;
     struct api_endpoint *e = ARENA_NEW(p->a, struct api_endpoint);
@@ -207,7 +212,8 @@ static struct api_endpoint_slice *slice_new(struct planner *p, struct str family
     return s;
 }
 
-static void change(struct planner *p, const struct api_endpoint_slice *old, struct api_endpoint_slice *new)
+static void change(struct planner *p, const struct api_endpoint_slice *old,
+                   struct api_endpoint_slice *new)
 {
     p->out->slices[p->out->n_slices++] = (struct slice_change){old, new};
 }
@@ -215,19 +221,22 @@ static void change(struct planner *p, const struct api_endpoint_slice *old, stru
 static ssize_t find_endpoint(const struct group *g, const struct api_endpoint *e)
 {
     for (uint32_t i = 0; i < g->n; i++)
-        if (!g->placed[i] && e->n_addresses == 1 && str_eq(g->v[i]->addresses[0], e->addresses[0]) &&
-            e->target_ref && str_eq(g->v[i]->target_ref->uid, e->target_ref->uid))
+        if (!g->placed[i] && e->n_addresses == 1 &&
+            str_eq(g->v[i]->addresses[0], e->addresses[0]) && e->target_ref &&
+            str_eq(g->v[i]->target_ref->uid, e->target_ref->uid))
             return i;
     return -1;
 }
 
 /* An existing slice with what is still true of it, in place. */
-static struct api_endpoint_slice *slice_kept(struct planner *p, struct group *g, const struct api_endpoint_slice *old)
+static struct api_endpoint_slice *slice_kept(struct planner *p, struct group *g,
+                                             const struct api_endpoint_slice *old)
 {
     struct api_endpoint_slice *s = ARENA_NEW(p->a, struct api_endpoint_slice);
     *s = *old;
     put_labels(p, &s->metadata);
-    s->endpoints = ARENA_NEW_N(p->a, struct api_endpoint, MAX(old->n_endpoints, SLICE_ENDPOINTS_MAX));
+    s->endpoints =
+        ARENA_NEW_N(p->a, struct api_endpoint, MAX(old->n_endpoints, SLICE_ENDPOINTS_MAX));
     s->n_endpoints = 0;
     for (uint32_t i = 0; i < old->n_endpoints; i++) {
         ssize_t at = find_endpoint(g, &old->endpoints[i]);
@@ -260,7 +269,8 @@ static uint32_t unplaced(const struct group *g)
 static void plan_group(struct planner *p, struct group *g, bool *used)
 {
     const struct endpoints_in *in = p->in;
-    struct api_endpoint_slice **kept = ARENA_NEW_N(p->a, struct api_endpoint_slice *, in->n_slices + 1);
+    struct api_endpoint_slice **kept =
+        ARENA_NEW_N(p->a, struct api_endpoint_slice *, in->n_slices + 1);
     for (uint32_t i = 0; i < in->n_slices; i++) {
         const struct api_endpoint_slice *s = in->slices[i];
         if (used[i] || !str_eq(s->address_type, g->family) ||
@@ -288,13 +298,15 @@ static void plan_group(struct planner *p, struct group *g, bool *used)
     }
 }
 
-/* A Service without endpoints has one empty slice, so that readers can tell "none" from "not yet". */
+/* A Service without endpoints has one empty slice, so that readers can tell "none" from "not yet".
+ */
 static void plan_slices(struct planner *p)
 {
     const struct endpoints_in *in = p->in;
     bool *used = ARENA_NEW_N(p->a, bool, in->n_slices + 1);
     uint32_t n_creates_max = in->n_pods * 2 / SLICE_ENDPOINTS_MAX + p->n_groups + 2;
-    p->out->slices = ARENA_NEW_N(p->a, struct slice_change, in->n_slices + n_creates_max + in->n_pods * 2);
+    p->out->slices =
+        ARENA_NEW_N(p->a, struct slice_change, in->n_slices + n_creates_max + in->n_pods * 2);
     bool any = false;
     for (uint32_t i = 0; i < p->n_groups; i++) {
         plan_group(p, &p->groups[i], used);
@@ -324,18 +336,20 @@ static void plan_slices(struct planner *p)
 
 static int cmp_endpoint(const void *a, const void *b)
 {
-    const struct api_endpoint *x = *(struct api_endpoint *const *)a, *y = *(struct api_endpoint *const *)b;
+    const struct api_endpoint *x = *(struct api_endpoint *const *)a,
+                              *y = *(struct api_endpoint *const *)b;
     int c = str_cmp(x->addresses[0], y->addresses[0]);
     return c ? c : str_cmp(x->target_ref->uid, y->target_ref->uid);
 }
 
-static void subset_of(struct planner *p, struct group *g, struct api_endpoint_subset *ss, uint32_t *room)
+static void subset_of(struct planner *p, struct group *g, struct api_endpoint_subset *ss,
+                      uint32_t *room)
 {
     bool publish = p->in->svc->spec.publish_not_ready_addresses;
     ss->addresses = ARENA_NEW_N(p->a, struct api_endpoint_address, g->n + 1);
     ss->not_ready_addresses = ARENA_NEW_N(p->a, struct api_endpoint_address, g->n + 1);
     qsort(g->v, g->n, sizeof(*g->v), cmp_endpoint);
-    for (uint32_t i = 0; i < g->n && *room > 0; i++) {
+    for (uint32_t i = 0; i<g->n && * room> 0; i++) {
         const struct api_endpoint *e = g->v[i];
         if (e->conditions.terminating && !publish)
             continue;
@@ -372,9 +386,11 @@ static void plan_endpoints(struct planner *p)
     for (uint32_t i = 0; i < svc->metadata.n_labels; i++)
         kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, svc->metadata.labels[i].key,
                svc->metadata.labels[i].value);
-    kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, STR(LABEL_EP_MANAGER), STR(EP_MANAGER));
+    kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, STR(LABEL_EP_MANAGER),
+           STR(EP_MANAGER));
     if (str_is(svc->spec.cluster_ip, "None"))
-        kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, STR("service.kubernetes.io/headless"), STR(""));
+        kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels,
+               STR("service.kubernetes.io/headless"), STR(""));
     e->subsets = ARENA_NEW_N(p->a, struct api_endpoint_subset, p->n_groups + 1);
     e->n_subsets = 0;
     bool v6 = !wants_family(svc, false);

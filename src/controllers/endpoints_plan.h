@@ -1,15 +1,17 @@
-/* Where a Service's pods are: EndpointSlices and the older Endpoints, from the Service and its pods. Pure. */
+/* Where a Service's pods are: EndpointSlices and the older Endpoints, from the Service and its
+ * pods. Pure. */
 #pragma once
 
 #include "controllers/util.h"
 
-#define SLICE_ENDPOINTS_MAX   100  /* of one slice */
-#define ENDPOINTS_ADDRESSES_MAX 1000 /* of one Endpoints object; beyond, annotation over-capacity says "truncated" */
-#define LABEL_SERVICE_NAME    "kubernetes.io/service-name"
-#define LABEL_SLICE_MANAGER   "endpointslice.kubernetes.io/managed-by"
-#define SLICE_MANAGER         "endpointslice-controller.k8s.io"
-#define LABEL_EP_MANAGER      "endpoints.kubernetes.io/managed-by"
-#define EP_MANAGER            "endpoint-controller"
+#define SLICE_ENDPOINTS_MAX 100 /* of one slice */
+#define ENDPOINTS_ADDRESSES_MAX                                                                    \
+    1000 /* of one Endpoints object; beyond, annotation over-capacity says "truncated" */
+#define LABEL_SERVICE_NAME  "kubernetes.io/service-name"
+#define LABEL_SLICE_MANAGER "endpointslice.kubernetes.io/managed-by"
+#define SLICE_MANAGER       "endpointslice-controller.k8s.io"
+#define LABEL_EP_MANAGER    "endpoints.kubernetes.io/managed-by"
+#define EP_MANAGER          "endpoint-controller"
 
 struct endpoints_in {
     const struct api_service *svc;

@@ -1,9 +1,10 @@
-/* Garbage collection by owner references. A dependent whose owners are all gone goes too (background);
- * an owner deleted in the foreground waits, by its finalizer foregroundDeletion, for the dependents that block it;
- * an owner deleted with "orphan" first takes its reference out of its dependents.
+/* Garbage collection by owner references. A dependent whose owners are all gone goes too
+ * (background); an owner deleted in the foreground waits, by its finalizer foregroundDeletion, for
+ * the dependents that block it; an owner deleted with "orphan" first takes its reference out of its
+ * dependents.
  *
- * There is no graph to keep: dependents are found by the shared caches' index of owner uids, and owners by
- * name. "Gone" is never concluded from a cache alone: a live read must not find the uid.
+ * There is no graph to keep: dependents are found by the shared caches' index of owner uids, and
+ * owners by name. "Gone" is never concluded from a cache alone: a live read must not find the uid.
  * Keys are "KIND NUMBER/NAMESPACE/NAME". */
 #include "base/buf.h"
 #include "controllers/registry.h"
@@ -14,15 +15,18 @@ struct state {
 
 /* Stored kinds that own or are owned. Events do neither, and are too many for a cache. */
 static const enum kind_id KINDS[] = {
-    KIND_CONFIG_MAP,      KIND_SECRET,      KIND_SERVICE, KIND_SERVICE_ACCOUNT, KIND_POD,  KIND_ENDPOINTS,
-    KIND_ENDPOINT_SLICE,  KIND_REPLICA_SET, KIND_JOB,     KIND_DEPLOYMENT,      KIND_NODE, KIND_NAMESPACE,
+    KIND_CONFIG_MAP,          KIND_SECRET,      KIND_SERVICE,
+    KIND_SERVICE_ACCOUNT,     KIND_POD,         KIND_ENDPOINTS,
+    KIND_ENDPOINT_SLICE,      KIND_REPLICA_SET, KIND_JOB,
+    KIND_DEPLOYMENT,          KIND_NODE,        KIND_NAMESPACE,
     KIND_CONTROLLER_REVISION, KIND_LEASE,
 };
 
 static void add(struct controller *c, const struct object *o)
 {
     char key[600];
-    int n = snprintf(key, sizeof(key), "%u/%.*s/%.*s", o->kind->id, STR_ARG(object_ns(o)), STR_ARG(object_name(o)));
+    int n = snprintf(key, sizeof(key), "%u/%.*s/%.*s", o->kind->id, STR_ARG(object_ns(o)),
+                     STR_ARG(object_name(o)));
     ASSERT(n > 0 && n < (int)sizeof(key));
     controller_add(c, (struct str){key, (size_t)n});
 }
@@ -34,7 +38,8 @@ static void each_dependent(struct controller *c, struct str uid, dependent_fn fn
     const struct state *st = controller_state(c);
     for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
         struct client_cache_iter it;
-        client_cache_iter_init_index(&it, controller_cache(c, KINDS[i]), st->by_owner[KINDS[i]], uid);
+        client_cache_iter_init_index(&it, controller_cache(c, KINDS[i]), st->by_owner[KINDS[i]],
+                                     uid);
         for (struct object *o; (o = client_cache_iter_next(&it));)
             fn(ctx, o);
     }
@@ -47,7 +52,8 @@ static void add_dependent(void *ctx, struct object *o)
 
 static bool is_waiting(const struct api_object_meta *m)
 {
-    return m->deletion_timestamp.set && has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion"));
+    return m->deletion_timestamp.set &&
+           has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion"));
 }
 
 static void map(struct controller *c, struct object *old, struct object *new)
@@ -58,12 +64,14 @@ static void map(struct controller *c, struct object *old, struct object *new)
         for (uint32_t i = 0; i < m->n_owner_references; i++) {
             const struct api_owner_reference *r = &m->owner_references[i];
             struct str group, version;
-            if (!r->block_owner_deletion || !schema_split_api_version(r->api_version, &group, &version))
+            if (!r->block_owner_deletion ||
+                !schema_split_api_version(r->api_version, &group, &version))
                 continue;
             const struct schema_kind *k = schema_kind_find(group, version, r->kind);
             struct client_cache *cache = k ? client_shared_find(controller_shared(c), k) : NULL;
             struct object *owner =
-                cache ? client_cache_get(cache, k->namespaced ? m->namespace : STR_NONE, r->name) : NULL;
+                cache ? client_cache_get(cache, k->namespaced ? m->namespace : STR_NONE, r->name)
+                      : NULL;
             if (owner && is_waiting(object_meta(owner)))
                 add(c, owner);
         }
@@ -74,7 +82,8 @@ static void map(struct controller *c, struct object *old, struct object *new)
         add(c, new);
         if (is_waiting(m))
             each_dependent(c, m->uid, add_dependent, c);
-    } else if (m->n_owner_references > 0 && (!old || object_meta(old)->n_owner_references != m->n_owner_references)) {
+    } else if (m->n_owner_references > 0 &&
+               (!old || object_meta(old)->n_owner_references != m->n_owner_references)) {
         add(c, new);
     }
 }
@@ -138,15 +147,17 @@ static void judge(struct reconcile *rc, struct work *w)
     }
     if (solid > 0) {
         if (gone + waiting > 0)
-            controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, refs_patch(rc, w, true), NULL, NULL);
+            controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, refs_patch(rc, w, true),
+                             NULL, NULL);
         return;
     }
     uint32_t dependents = 0;
     each_dependent(rc->controller, m->uid, count_dependent, &dependents);
-    const char *how = waiting > 0 && dependents > 0                                  ? "Foreground"
-                      : has_str(m->finalizers, m->n_finalizers, STR("orphan"))       ? "Orphan"
-                      : has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion")) ? "Foreground"
-                                                                                     : "Background";
+    const char *how = waiting > 0 && dependents > 0                            ? "Foreground"
+                      : has_str(m->finalizers, m->n_finalizers, STR("orphan")) ? "Orphan"
+                      : has_str(m->finalizers, m->n_finalizers, STR("foregroundDeletion"))
+                          ? "Foreground"
+                          : "Background";
     if (!m->deletion_timestamp.set)
         controller_delete(rc, kind, m, how, NULL, NULL);
 }
@@ -161,7 +172,8 @@ static bool probed(struct reconcile *rc, void *arg, const struct client_reply *r
     else if (reply->r == 0 || reply->r == -ENOENT)
         *out = OWNER_GONE;
     else
-        reconcile_fail(rc, "look for owner %.*s %.*s: %s", STR_ARG(r->kind), STR_ARG(r->name), strerror(-reply->r));
+        reconcile_fail(rc, "look for owner %.*s %.*s: %s", STR_ARG(r->kind), STR_ARG(r->name),
+                       strerror(-reply->r));
     if (--p->work->n_calls == 0)
         judge(rc, p->work);
     return true;
@@ -191,7 +203,8 @@ static void judge_owners(struct reconcile *rc, struct work *w)
         struct probe *p = ARENA_NEW(rc->arena, struct probe);
         *p = (struct probe){w, i};
         w->n_calls++;
-        const struct client_request req = {.verb = CLIENT_GET, .kind = k, .ns = ns, .name = r->name};
+        const struct client_request req = {
+            .verb = CLIENT_GET, .kind = k, .ns = ns, .name = r->name};
         controller_call(rc, &req, probed, p);
     }
     if (--w->n_calls == 0)
@@ -237,12 +250,14 @@ static bool let_go(struct reconcile *rc, void *arg, const struct client_reply *r
 static void let_go_of(void *ctx, struct object *o)
 {
     struct waiting *w = ctx;
-    struct str json = arena_printf(w->rc->arena,
-                                   "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\","
-                                   "\"uid\":\"%.*s\"}]}}",
-                                   STR_ARG(object_meta(o)->uid), STR_ARG(object_meta(w->owner)->uid));
+    struct str json =
+        arena_printf(w->rc->arena,
+                     "{\"metadata\":{\"uid\":\"%.*s\",\"ownerReferences\":[{\"$patch\":\"delete\","
+                     "\"uid\":\"%.*s\"}]}}",
+                     STR_ARG(object_meta(o)->uid), STR_ARG(object_meta(w->owner)->uid));
     w->n_calls++;
-    controller_patch(w->rc, (enum kind_id)o->kind->id, object_meta(o), NULL, CLIENT_PATCH_STRATEGIC, json, let_go, w);
+    controller_patch(w->rc, (enum kind_id)o->kind->id, object_meta(o), NULL, CLIENT_PATCH_STRATEGIC,
+                     json, let_go, w);
 }
 
 static struct object *find(struct reconcile *rc)

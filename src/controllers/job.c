@@ -1,5 +1,5 @@
-/* Jobs: carries out the plan (job_plan.h). The status goes first; only when it is durable do pods lose the
- * finalizer that holds them until they are counted. */
+/* Jobs: carries out the plan (job_plan.h). The status goes first; only when it is durable do pods
+ * lose the finalizer that holds them until they are counted. */
 #include "controllers/job_plan.h"
 #include "controllers/registry.h"
 
@@ -36,7 +36,8 @@ static void map_pod(struct controller *c, struct object *old, struct object *new
     claim_map(c, KIND_JOB, old, new, selector_of);
     const struct api_object_meta *m = new ? object_meta(new) : NULL;
     struct str job = m ? meta_label(m, STR("batch.kubernetes.io/job-name")) : STR_NONE;
-    if (!str_empty(job) && !owner_controller(m) && has_str(m->finalizers, m->n_finalizers, STR(JOB_FINALIZER)))
+    if (!str_empty(job) && !owner_controller(m) &&
+        has_str(m->finalizers, m->n_finalizers, STR(JOB_FINALIZER)))
         controller_add_name(c, m->namespace, job); /* orphaned: nobody will count it */
 }
 
@@ -52,7 +53,8 @@ static void unfinalize(struct reconcile *rc, const struct api_pod *p)
 {
     if (has_str(p->metadata.finalizers, p->metadata.n_finalizers, STR(JOB_FINALIZER)))
         controller_patch(rc, KIND_POD, &p->metadata, NULL, CLIENT_PATCH_MERGE,
-                         finalizers_patch_without(rc->arena, &p->metadata, STR(JOB_FINALIZER)), NULL, NULL);
+                         finalizers_patch_without(rc->arena, &p->metadata, STR(JOB_FINALIZER)),
+                         NULL, NULL);
 }
 
 /* Pods of a Job of this name that is gone (or of an earlier one): let them go. */
@@ -60,7 +62,8 @@ static void let_orphans_go(struct reconcile *rc, struct str uid)
 {
     const struct state *st = controller_state(rc->controller);
     struct client_cache_iter it;
-    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->held, rc->key);
+    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->held,
+                                 rc->key);
     for (struct object *o; (o = client_cache_iter_next(&it));)
         if (str_empty(uid) || !owner_is_controlled_by(object_meta(o), uid))
             unfinalize(rc, OBJECT_MSG(o, api_pod));
@@ -73,7 +76,8 @@ static bool status_written(struct reconcile *rc, void *arg, const struct client_
         return reply->r == -ENOENT;
     for (unsigned i = 0; i < w->plan.n_events; i++)
         event_record(controller_events(rc->controller), schema_kinds[KIND_JOB], &w->job->metadata,
-                     w->plan.events[i].type, w->plan.events[i].reason, "%.*s", STR_ARG(w->plan.events[i].message));
+                     w->plan.events[i].type, w->plan.events[i].reason, "%.*s",
+                     STR_ARG(w->plan.events[i].message));
     for (uint32_t i = 0; i < w->plan.n_unfinalize; i++)
         unfinalize(rc, w->plan.unfinalize[i]);
     return true;
@@ -84,8 +88,9 @@ static void created(struct reconcile *rc, void *arg, uint32_t n, const struct er
     struct work *w = arg;
     struct event_recorder *ev = controller_events(rc->controller);
     for (uint32_t i = 0; i < n && !err; i++)
-        event_record(ev, schema_kinds[KIND_JOB], &w->job->metadata, EVENT_NORMAL, "SuccessfulCreate",
-                     "Created pod: %.*s", STR_ARG(((struct api_pod *)w->pods[i])->metadata.name));
+        event_record(ev, schema_kinds[KIND_JOB], &w->job->metadata, EVENT_NORMAL,
+                     "SuccessfulCreate", "Created pod: %.*s",
+                     STR_ARG(((struct api_pod *)w->pods[i])->metadata.name));
     if (!err || reconcile_ns_is_going(err))
         return;
     event_record(ev, schema_kinds[KIND_JOB], &w->job->metadata, EVENT_WARNING, "FailedCreate",
@@ -102,8 +107,9 @@ static bool removed(struct reconcile *rc, void *arg, const struct client_reply *
 {
     const struct removal *x = arg;
     if (reply->r == 0)
-        event_record(controller_events(rc->controller), schema_kinds[KIND_JOB], &x->work->job->metadata,
-                     EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %.*s", STR_ARG(x->pod->metadata.name));
+        event_record(controller_events(rc->controller), schema_kinds[KIND_JOB],
+                     &x->work->job->metadata, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %.*s",
+                     STR_ARG(x->pod->metadata.name));
     return reply->r == 0 || reply->r == -ENOENT;
 }
 
@@ -142,13 +148,16 @@ static void reconcile(struct reconcile *rc)
         return;
     struct work *w = ARENA_NEW(rc->arena, struct work);
     w->job = OBJECT_MSG(reconcile_keep(rc, o), api_job);
-    if (label_selector_compile(rc->arena, w->job->spec.selector, &sel, NULL) < 0 || label_selector_is_all(&sel))
+    if (label_selector_compile(rc->arena, w->job->spec.selector, &sel, NULL) < 0 ||
+        label_selector_is_all(&sel))
         return; /* admission does not let such in */
-    struct object **objects = claim_all(rc, &st->pods, schema_kinds[KIND_JOB], &w->job->metadata, &sel, &n);
+    struct object **objects =
+        claim_all(rc, &st->pods, schema_kinds[KIND_JOB], &w->job->metadata, &sel, &n);
     const struct api_pod **pods = ARENA_NEW_N(rc->arena, const struct api_pod *, n + 1);
     for (uint32_t i = 0; i < n; i++)
         pods[i] = OBJECT_MSG(objects[i], api_pod);
-    job_plan(rc->arena, &(struct job_in){.job = w->job, .pods = pods, .n_pods = n, .now = rc->now}, &w->plan);
+    job_plan(rc->arena, &(struct job_in){.job = w->job, .pods = pods, .n_pods = n, .now = rc->now},
+             &w->plan);
     if (w->plan.again_at)
         reconcile_again(rc, MAX(w->plan.again_at - rc->now, 0) * NSEC_PER_USEC + NSEC_PER_MSEC);
     apply(rc, w);

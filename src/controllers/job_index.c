@@ -1,5 +1,5 @@
-/* Completion indexes: a bit set, and the text of status.completedIndexes, in which runs of three and more are
- * written with a hyphen. */
+/* Completion indexes: a bit set, and the text of status.completedIndexes, in which runs of three
+ * and more are written with a hyphen. */
 #include "controllers/job_plan.h"
 
 #include "base/buf.h"
@@ -25,7 +25,8 @@ int32_t index_set_count(const struct index_set *s)
 
 void index_set_parse(struct arena *a, struct str text, int32_t n, struct index_set *ret)
 {
-    *ret = (struct index_set){.bits = arena_zalloc(a, (size_t)(MAX(n, 0) + 7) / 8 + 1), .n = MAX(n, 0)};
+    *ret = (struct index_set){.bits = arena_zalloc(a, (size_t)(MAX(n, 0) + 7) / 8 + 1),
+                              .n = MAX(n, 0)};
     struct str part;
     while (str_cut(&text, ',', &part) || part.n) {
         struct str last = part, first;

@@ -1,6 +1,6 @@
-/* Jobs, the pure part. One run: count what has ended, decide whether the Job is over, then how many pods it
- * needs. A Job that is over first says so (SuccessCriteriaMet, FailureTarget), ends its pods, and is Complete or
- * Failed when the last of them is gone and counted. */
+/* Jobs, the pure part. One run: count what has ended, decide whether the Job is over, then how many
+ * pods it needs. A Job that is over first says so (SuccessCriteriaMet, FailureTarget), ends its
+ * pods, and is Complete or Failed when the last of them is gone and counted. */
 #include "controllers/job_plan.h"
 
 struct jp {
@@ -11,8 +11,8 @@ struct jp {
     struct api_job_status *st;
     const struct api_pod **active;
     uint32_t n_active, n_ready, n_terminating, n_uncounted_pods;
-    struct index_set done;  /* Indexed: completed */
-    int32_t completions;    /* -1: none asked for */
+    struct index_set done; /* Indexed: completed */
+    int32_t completions;   /* -1: none asked for */
     int32_t parallelism;
     int32_t succeeded, failed; /* with the uncounted ones */
     struct str fail_message;   /* a pod failure policy rule said FailJob */
@@ -35,7 +35,8 @@ bool job_is_finished(const struct api_job *job)
 static void set_condition(struct jp *p, const char *type, const char *status, const char *reason,
                           struct str message)
 {
-    struct api_job_condition *v = ARENA_NEW_N(p->a, struct api_job_condition, p->st->n_conditions + 1);
+    struct api_job_condition *v =
+        ARENA_NEW_N(p->a, struct api_job_condition, p->st->n_conditions + 1);
     struct timestamp t = timestamp_seconds(p->in->now);
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->st->n_conditions; i++)
@@ -101,11 +102,13 @@ static bool counts_as_ended(const struct jp *p, const struct api_pod *pod)
 {
     if (pod_is_terminated(pod))
         return true;
-    bool only_failed = str_is(p->job->spec.pod_replacement_policy, "Failed") || p->job->spec.pod_failure_policy;
+    bool only_failed =
+        str_is(p->job->spec.pod_replacement_policy, "Failed") || p->job->spec.pod_failure_policy;
     return pod->metadata.deletion_timestamp.set && !only_failed;
 }
 
-static void count_ended(struct jp *p, struct api_uncounted_terminated_pods *u, const struct api_pod *pod)
+static void count_ended(struct jp *p, struct api_uncounted_terminated_pods *u,
+                        const struct api_pod *pod)
 {
     struct str message = STR_NONE;
     if (has_str(u->succeeded, u->n_succeeded, pod->metadata.uid) ||
@@ -195,7 +198,8 @@ static bool past_deadline(struct jp *p)
 
 static bool reached(const struct jp *p)
 {
-    if (p->completions < 0) /* a work queue: one success says there is no more work, the rest may end */
+    if (p->completions <
+        0) /* a work queue: one success says there is no more work, the rest may end */
         return p->succeeded > 0 && p->n_active == 0 && p->n_terminating == 0;
     return p->succeeded >= p->completions;
 }
@@ -245,7 +249,8 @@ static usec_t ended_at(const struct api_pod *pod)
 {
     usec_t at = pod->metadata.deletion_timestamp.usec;
     for (uint32_t i = 0; i < pod->status.n_container_statuses; i++) {
-        const struct api_container_state_terminated *t = pod->status.container_statuses[i].state.terminated;
+        const struct api_container_state_terminated *t =
+            pod->status.container_statuses[i].state.terminated;
         if (t)
             at = MAX(at, t->finished_at.usec);
     }
@@ -288,7 +293,8 @@ static void remove_superfluous(struct jp *p, struct index_set *taken)
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->n_active; i++) {
         int32_t ix = job_pod_index(p->active[i]);
-        if (ix < 0 || ix >= p->completions || index_set_has(&p->done, ix) || index_set_has(taken, ix)) {
+        if (ix < 0 || ix >= p->completions || index_set_has(&p->done, ix) ||
+            index_set_has(taken, ix)) {
             remove_pod(p, p->active[i]);
             continue;
         }
@@ -359,7 +365,8 @@ static void suspend(struct jp *p)
 
 static int cmp_ready(const void *a, const void *b)
 {
-    const struct api_pod *x = *(const struct api_pod *const *)a, *y = *(const struct api_pod *const *)b;
+    const struct api_pod *x = *(const struct api_pod *const *)a,
+                         *y = *(const struct api_pod *const *)b;
     int64_t p = x->metadata.creation_timestamp.usec, q = y->metadata.creation_timestamp.usec;
     if (pod_is_ready(x) != pod_is_ready(y))
         return pod_is_ready(x) ? -1 : 1;
@@ -416,14 +423,16 @@ static void add_index_env(struct arena *a, struct api_container *v, uint32_t n)
         struct api_env_var_source *from = ARENA_NEW(a, struct api_env_var_source);
         from->field_ref = ARENA_NEW(a, struct api_object_field_selector);
         from->field_ref->field_path = STR("metadata.annotations['" JOB_INDEX "']");
-        env[v[i].n_env++] = (struct api_env_var){.name = STR("JOB_COMPLETION_INDEX"), .value_from = from};
+        env[v[i].n_env++] =
+            (struct api_env_var){.name = STR("JOB_COMPLETION_INDEX"), .value_from = from};
         v[i].env = env;
     }
 }
 
 struct api_pod *job_pod(struct arena *a, const struct api_job *job, int32_t index)
 {
-    struct api_pod *p = pod_from_template(a, &job->spec.template, schema_kinds[KIND_JOB], &job->metadata);
+    struct api_pod *p =
+        pod_from_template(a, &job->spec.template, schema_kinds[KIND_JOB], &job->metadata);
     struct str *f = ARENA_NEW_N(a, struct str, p->metadata.n_finalizers + 1);
     for (uint32_t i = 0; i < p->metadata.n_finalizers; i++)
         f[i] = p->metadata.finalizers[i];

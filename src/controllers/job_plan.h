@@ -1,17 +1,17 @@
 /* What a Job should do, from what is: pure.
  *
- * Counting pods once: every pod of a Job carries the finalizer JOB_FINALIZER, so it cannot vanish before it is
- * counted. Counting takes three writes that may be cut between any two: (1) the pod's uid enters
- * status.uncountedTerminatedPods; (2) its finalizer goes; (3) one status write takes the uid out and adds one to
- * succeeded or failed. A uid without its finalizer is counted exactly in step 3. Indexed Jobs note a success
- * in completedIndexes instead, which is idempotent. */
+ * Counting pods once: every pod of a Job carries the finalizer JOB_FINALIZER, so it cannot vanish
+ * before it is counted. Counting takes three writes that may be cut between any two: (1) the pod's
+ * uid enters status.uncountedTerminatedPods; (2) its finalizer goes; (3) one status write takes the
+ * uid out and adds one to succeeded or failed. A uid without its finalizer is counted exactly in
+ * step 3. Indexed Jobs note a success in completedIndexes instead, which is idempotent. */
 #pragma once
 
 #include "controllers/util.h"
 
-#define JOB_FINALIZER  "batch.kubernetes.io/job-tracking"
-#define JOB_INDEX      "batch.kubernetes.io/job-completion-index"
-#define JOB_PODS_BURST 500 /* pods created, deleted or newly counted in one run */
+#define JOB_FINALIZER     "batch.kubernetes.io/job-tracking"
+#define JOB_INDEX         "batch.kubernetes.io/job-completion-index"
+#define JOB_PODS_BURST    500 /* pods created, deleted or newly counted in one run */
 #define JOB_BACKOFF_MIN_S 10
 #define JOB_BACKOFF_MAX_S 600
 
@@ -65,4 +65,5 @@ int32_t job_pod_index(const struct api_pod *p);
 
 enum job_action { JOB_COUNT, JOB_IGNORE, JOB_FAIL };
 /* What the policy says about a failed pod; with JOB_FAIL the message for the condition. */
-enum job_action job_policy(struct arena *a, const struct api_job *job, const struct api_pod *p, struct str *ret_message);
+enum job_action job_policy(struct arena *a, const struct api_job *job, const struct api_pod *p,
+                           struct str *ret_message);

@@ -1,6 +1,6 @@
-/* Namespaces that are being deleted: everything in them goes first, kind by kind; when a live look finds nothing
- * left, the finalizer "kubernetes" is taken away and the server lets the namespace go. What still holds on
- * (finalizers, grace periods) is said in the conditions. */
+/* Namespaces that are being deleted: everything in them goes first, kind by kind; when a live look
+ * finds nothing left, the finalizer "kubernetes" is taken away and the server lets the namespace
+ * go. What still holds on (finalizers, grace periods) is said in the conditions. */
 #include "base/buf.h"
 #include "controllers/registry.h"
 
@@ -21,8 +21,8 @@ struct work {
 
 static bool is_content(const struct schema_kind *k)
 {
-    return k && k->namespaced && k->storage == k->id && k->list_desc && (k->verbs & SCHEMA_VERB_LIST) &&
-           (k->verbs & SCHEMA_VERB_DELETECOLLECTION);
+    return k && k->namespaced && k->storage == k->id && k->list_desc &&
+           (k->verbs & SCHEMA_VERB_LIST) && (k->verbs & SCHEMA_VERB_DELETECOLLECTION);
 }
 
 static void map_pod(struct controller *c, struct object *old, struct object *new)
@@ -32,10 +32,11 @@ static void map_pod(struct controller *c, struct object *old, struct object *new
         controller_add_object(c, ns);
 }
 
-static void put_condition(struct reconcile *rc, struct api_namespace_status *st, const char *type, bool bad,
-                          const char *reason, const char *good_reason, struct str message)
+static void put_condition(struct reconcile *rc, struct api_namespace_status *st, const char *type,
+                          bool bad, const char *reason, const char *good_reason, struct str message)
 {
-    struct api_namespace_condition *v = ARENA_NEW_N(rc->arena, struct api_namespace_condition, st->n_conditions + 1);
+    struct api_namespace_condition *v =
+        ARENA_NEW_N(rc->arena, struct api_namespace_condition, st->n_conditions + 1);
     struct api_namespace_condition fresh = {.type = str_z(type),
                                             .status = bad ? STR("True") : STR("False"),
                                             .reason = str_z(bad ? reason : good_reason),
@@ -65,12 +66,13 @@ static struct str say_left(struct reconcile *rc, const struct work *w, bool fina
         size_t n = finalizers ? w->left[i].with_finalizers : w->left[i].n;
         if (n == 0)
             continue;
-        buf_printf(&b, "%s%s.%s has %zu resource instances", b.n ? ", " : "", w->left[i].kind->plural,
-                   w->left[i].kind->group, n);
+        buf_printf(&b, "%s%s.%s has %zu resource instances", b.n ? ", " : "",
+                   w->left[i].kind->plural, w->left[i].kind->group, n);
     }
-    struct str out = arena_printf(rc->arena, "Some %s remaining: %.*s",
-                                  finalizers ? "content in the namespace has finalizers" : "resources are",
-                                  STR_ARG(buf_str(&b)));
+    struct str out =
+        arena_printf(rc->arena, "Some %s remaining: %.*s",
+                     finalizers ? "content in the namespace has finalizers" : "resources are",
+                     STR_ARG(buf_str(&b)));
     buf_fini(&b);
     return out;
 }
@@ -87,16 +89,20 @@ static void write_status(struct reconcile *rc, struct work *w)
     st->phase = STR("Terminating");
     put_condition(rc, st, "NamespaceDeletionDiscoveryFailure", false, "", "ResourcesDiscovered",
                   STR("All resources successfully discovered"));
-    put_condition(rc, st, "NamespaceDeletionGroupVersionParsingFailure", false, "", "ParsedGroupVersions",
-                  STR("All legacy kube types successfully parsed"));
-    put_condition(rc, st, "NamespaceDeletionContentFailure", w->failed, "ContentDeletionFailed", "ContentDeleted",
-                  w->failed ? w->failure
-                            : STR("All content successfully deleted, may be waiting on finalization"));
-    put_condition(rc, st, "NamespaceContentRemaining", n > 0, "SomeResourcesRemain", "ContentRemoved",
+    put_condition(rc, st, "NamespaceDeletionGroupVersionParsingFailure", false, "",
+                  "ParsedGroupVersions", STR("All legacy kube types successfully parsed"));
+    put_condition(rc, st, "NamespaceDeletionContentFailure", w->failed, "ContentDeletionFailed",
+                  "ContentDeleted",
+                  w->failed
+                      ? w->failure
+                      : STR("All content successfully deleted, may be waiting on finalization"));
+    put_condition(rc, st, "NamespaceContentRemaining", n > 0, "SomeResourcesRemain",
+                  "ContentRemoved",
                   n > 0 ? say_left(rc, w, false) : STR("All content successfully removed"));
     put_condition(rc, st, "NamespaceFinalizersRemaining", n_final > 0, "SomeFinalizersRemain",
                   "ContentHasNoFinalizers",
-                  n_final > 0 ? say_left(rc, w, true) : STR("All content-preserving finalizers finished"));
+                  n_final > 0 ? say_left(rc, w, true)
+                              : STR("All content-preserving finalizers finished"));
     if (!schema_equal(&api_namespace_status_desc, st, &w->ns->status)) {
         copy.metadata.resource_version = STR_NONE;
         controller_update_sub(rc, KIND_NAMESPACE, "status", &copy, NULL, NULL);

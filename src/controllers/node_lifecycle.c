@@ -1,9 +1,10 @@
-/* Nodes live by their leases. A node whose lease has not moved for node_grace gets its conditions set to
- * Unknown, its pods are marked not ready (so that Services leave them), and a taint that the taint-eviction
- * controller acts on. When the lease moves again the agent writes its conditions and the taint goes.
+/* Nodes live by their leases. A node whose lease has not moved for node_grace gets its conditions
+ * set to Unknown, its pods are marked not ready (so that Services leave them), and a taint that the
+ * taint-eviction controller acts on. When the lease moves again the agent writes its conditions and
+ * the taint goes.
  *
- * What counts is when a change was seen here, on this process's monotonic clock: nobody's wall clock has to be
- * right, and after a restart every node gets a full grace period. */
+ * What counts is when a change was seen here, on this process's monotonic clock: nobody's wall
+ * clock has to be right, and after a restart every node gets a full grace period. */
 #include "base/buf.h"
 #include "controllers/registry.h"
 
@@ -12,7 +13,7 @@
 #define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
 
 struct seen {
-    char *name; /* owned */
+    char *name;            /* owned */
     int64_t lease, status; /* what the lease and the Ready condition said last */
     nsec_t at;             /* when one of them was last seen to change */
 };
@@ -38,7 +39,8 @@ static const struct api_node_condition *condition(const struct api_node *n, cons
     return NULL;
 }
 
-/* Takes note of what lease and status say (0: nothing new is known); any change is a sign of life. */
+/* Takes note of what lease and status say (0: nothing new is known); any change is a sign of life.
+ */
 static struct seen *heard(struct controller *c, struct str name, int64_t lease, int64_t status)
 {
     struct state *st = controller_state(c);
@@ -123,8 +125,8 @@ static nsec_t silence(struct reconcile *rc, const struct api_node *n)
 
 /* ---- taints ---- */
 
-static bool wants_taint(struct api_taint *v, uint32_t *n, const char *key, const char *effect, bool want,
-                        struct timestamp now)
+static bool wants_taint(struct api_taint *v, uint32_t *n, const char *key, const char *effect,
+                        bool want, struct timestamp now)
 {
     for (uint32_t i = 0; i < *n; i++) {
         if (!str_eqz(v[i].key, key) || !str_eqz(v[i].effect, effect))
@@ -135,7 +137,8 @@ static bool wants_taint(struct api_taint *v, uint32_t *n, const char *key, const
         return true;
     }
     if (want)
-        v[(*n)++] = (struct api_taint){.key = str_z(key), .effect = str_z(effect), .time_added = now};
+        v[(*n)++] =
+            (struct api_taint){.key = str_z(key), .effect = str_z(effect), .time_added = now};
     return want;
 }
 
@@ -144,7 +147,8 @@ static bool set_taints(struct arena *a, struct api_node *n, const char *ready, u
 {
     struct api_taint *v = ARENA_NEW_N(a, struct api_taint, n->spec.n_taints + 16);
     struct timestamp t = timestamp_seconds(now);
-    bool unknown = strcmp(ready, "Unknown") == 0, not_ready = strcmp(ready, "False") == 0, changed = false;
+    bool unknown = strcmp(ready, "Unknown") == 0, not_ready = strcmp(ready, "False") == 0,
+         changed = false;
     for (uint32_t i = 0; i < n->spec.n_taints; i++)
         v[i] = n->spec.taints[i];
     n->spec.taints = v;
@@ -166,8 +170,8 @@ static bool set_taints(struct arena *a, struct api_node *n, const char *ready, u
 static bool set_unknown(struct reconcile *rc, struct api_node *n)
 {
     static const char *const TYPES[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
-    struct api_node_condition *v =
-        ARENA_NEW_N(rc->arena, struct api_node_condition, n->status.n_conditions + ARRAY_LEN(TYPES));
+    struct api_node_condition *v = ARENA_NEW_N(rc->arena, struct api_node_condition,
+                                               n->status.n_conditions + ARRAY_LEN(TYPES));
     uint32_t k = n->status.n_conditions;
     bool changed = false;
     for (uint32_t i = 0; i < k; i++)
@@ -186,8 +190,10 @@ static bool set_unknown(struct reconcile *rc, struct api_node *n)
             .type = str_z(TYPES[t]),
             .status = STR("Unknown"),
             .reason = fresh ? STR("NodeStatusNeverUpdated") : STR("NodeStatusUnknown"),
-            .message = fresh ? STR("Kubelet never posted node status.") : STR("Kubelet stopped posting node status."),
-            .last_heartbeat_time = fresh ? n->metadata.creation_timestamp : v[i].last_heartbeat_time,
+            .message = fresh ? STR("Kubelet never posted node status.")
+                             : STR("Kubelet stopped posting node status."),
+            .last_heartbeat_time =
+                fresh ? n->metadata.creation_timestamp : v[i].last_heartbeat_time,
             .last_transition_time = timestamp_seconds(rc->now),
         };
         changed = true;
@@ -204,18 +210,21 @@ static void mark_pods_not_ready(struct reconcile *rc, struct str node)
     char when[TIMESTAMP_TEXT_MAX];
     struct client_cache_iter it;
     timestamp_format(timestamp_seconds(rc->now), false, when);
-    struct str json = arena_printf(rc->arena,
-                                   "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
-                                   "\"lastTransitionTime\":\"%s\"}]}}",
-                                   when);
-    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->by_node, node);
+    struct str json =
+        arena_printf(rc->arena,
+                     "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
+                     "\"lastTransitionTime\":\"%s\"}]}}",
+                     when);
+    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->by_node,
+                                 node);
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_pod *p = OBJECT_MSG(o, api_pod);
         if (!pod_is_ready(p) || pod_is_terminated(p))
             continue;
-        controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC, json, NULL, NULL);
-        event_record(controller_events(rc->controller), schema_kinds[KIND_POD], &p->metadata, EVENT_WARNING,
-                     "NodeNotReady", "Node is not ready");
+        controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC, json, NULL,
+                         NULL);
+        event_record(controller_events(rc->controller), schema_kinds[KIND_POD], &p->metadata,
+                     EVENT_WARNING, "NodeNotReady", "Node is not ready");
     }
 }
 
@@ -240,8 +249,9 @@ static void give_up(struct reconcile *rc, struct api_node *n)
             controller_update(rc, KIND_NODE, n, NULL, NULL);
         return;
     }
-    event_record(controller_events(rc->controller), schema_kinds[KIND_NODE], &n->metadata, EVENT_NORMAL,
-                 "NodeNotReady", "Node %.*s status is now: NodeNotReady", STR_ARG(n->metadata.name));
+    event_record(controller_events(rc->controller), schema_kinds[KIND_NODE], &n->metadata,
+                 EVENT_NORMAL, "NodeNotReady", "Node %.*s status is now: NodeNotReady",
+                 STR_ARG(n->metadata.name));
     controller_update_sub(rc, KIND_NODE, "status", n, status_written, n);
 }
 
@@ -261,7 +271,9 @@ static void reconcile(struct reconcile *rc)
         return; /* the next sign of life adds the key */
     }
     const struct api_node_condition *r = condition(n, "Ready");
-    const char *ready = !r || str_is(r->status, "False") ? "False" : str_is(r->status, "True") ? "True" : "Unknown";
+    const char *ready = !r || str_is(r->status, "False") ? "False"
+                        : str_is(r->status, "True")      ? "True"
+                                                         : "Unknown";
     reconcile_again(rc, grace - quiet + NSEC_PER_MSEC);
     if (!set_taints(rc->arena, n, ready, rc->now))
         return;

@@ -1,8 +1,10 @@
-/* Pods nobody else will ever take away: those of nodes that are gone, those deleted before they got a node, and
- * the oldest terminated ones when there are too many. One key, looked at every pod_gc_period. */
+/* Pods nobody else will ever take away: those of nodes that are gone, those deleted before they got
+ * a node, and the oldest terminated ones when there are too many. One key, looked at every
+ * pod_gc_period. */
 #include "controllers/registry.h"
 
-#define QUARANTINE (40 * NSEC_PER_SEC) /* a node must be missing for so long: it may be registering anew */
+#define QUARANTINE                                                                                 \
+    (40 * NSEC_PER_SEC) /* a node must be missing for so long: it may be registering anew */
 
 struct state {
     struct map missing; /* node name -> struct missing */
@@ -60,7 +62,8 @@ static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
 static int cmp_created(const void *a, const void *b)
 {
     const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
-    int64_t p = object_meta(x)->creation_timestamp.usec, q = object_meta(y)->creation_timestamp.usec;
+    int64_t p = object_meta(x)->creation_timestamp.usec,
+            q = object_meta(y)->creation_timestamp.usec;
     return p != q ? (p > q) - (p < q) : str_cmp(object_name(x), object_name(y));
 }
 
@@ -68,11 +71,13 @@ static void mark_failed(struct reconcile *rc, const struct api_pod *p)
 {
     if (pod_is_terminated(p))
         return;
-    controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
-                     STR("{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
-                         "\"status\":\"True\",\"reason\":\"DeletionByPodGC\",\"message\":\"PodGC: node no longer "
-                         "exists\"}]}}"),
-                     NULL, NULL);
+    controller_patch(
+        rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
+        STR("{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
+            "\"status\":\"True\",\"reason\":\"DeletionByPodGC\",\"message\":\"PodGC: node no "
+            "longer "
+            "exists\"}]}}"),
+        NULL, NULL);
 }
 
 static void forget_nodes(struct reconcile *rc, struct state *st, const struct map *seen)

@@ -2,9 +2,18 @@
 #include "controllers/registry.h"
 
 const struct controller_row *const controller_rows[] = {
-    &namespace_row,      &serviceaccount_row, &rootca_row, &deployment_row,
-    &replicaset_row,     &job_row,            &ttl_row,    &endpoints_row,
-    &node_lifecycle_row, &taint_eviction_row, &pod_gc_row, &gc_row,
+    &namespace_row,
+    &serviceaccount_row,
+    &rootca_row,
+    &deployment_row,
+    &replicaset_row,
+    &job_row,
+    &ttl_row,
+    &endpoints_row,
+    &node_lifecycle_row,
+    &taint_eviction_row,
+    &pod_gc_row,
+    &gc_row,
     NULL,
 };
 

@@ -1,5 +1,5 @@
-/* ReplicaSets: keep as many pods as asked for. Pods are found by owner; those without an owner that match
- * the selector are adopted, those owned that match no more are released. */
+/* ReplicaSets: keep as many pods as asked for. Pods are found by owner; those without an owner that
+ * match the selector are adopted, those owned that match no more are released. */
 #include "controllers/registry.h"
 #include "controllers/replicaset_plan.h"
 
@@ -47,11 +47,11 @@ static void created(struct reconcile *rc, void *arg, uint32_t n, const struct er
     struct event_recorder *ev = controller_events(rc->controller);
     const struct schema_kind *kind = schema_kinds[KIND_REPLICA_SET];
     for (uint32_t i = 0; i < n && !err; i++)
-        event_record(ev, kind, &w->rs->metadata, EVENT_NORMAL, "SuccessfulCreate", "Created pod: %.*s",
-                     STR_ARG(((struct api_pod *)w->pods[i])->metadata.name));
+        event_record(ev, kind, &w->rs->metadata, EVENT_NORMAL, "SuccessfulCreate",
+                     "Created pod: %.*s", STR_ARG(((struct api_pod *)w->pods[i])->metadata.name));
     if (err && !reconcile_ns_is_going(err)) {
-        event_record(ev, kind, &w->rs->metadata, EVENT_WARNING, "FailedCreate", "Error creating: %.*s",
-                     STR_ARG(err->message));
+        event_record(ev, kind, &w->rs->metadata, EVENT_WARNING, "FailedCreate",
+                     "Error creating: %.*s", STR_ARG(err->message));
         w->failure = "FailedCreate";
         w->message = err->message;
         reconcile_fail(rc, "create pods: %.*s", STR_ARG(err->message));
@@ -70,13 +70,15 @@ static bool deleted(struct reconcile *rc, void *arg, const struct client_reply *
     struct work *w = d->work;
     bool ok = reply->r == 0 || reply->r == -ENOENT || reply->r == -ESTALE;
     if (ok) {
-        event_record(controller_events(rc->controller), schema_kinds[KIND_REPLICA_SET], &w->rs->metadata,
-                     EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %.*s", STR_ARG(d->pod->metadata.name));
+        event_record(controller_events(rc->controller), schema_kinds[KIND_REPLICA_SET],
+                     &w->rs->metadata, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %.*s",
+                     STR_ARG(d->pod->metadata.name));
     } else if (!w->failure) {
         w->failure = "FailedDelete";
         w->message = reply->err ? arena_str(rc->arena, reply->err->message) : STR("no answer");
-        event_record(controller_events(rc->controller), schema_kinds[KIND_REPLICA_SET], &w->rs->metadata,
-                     EVENT_WARNING, "FailedDelete", "Error deleting: %.*s", STR_ARG(w->message));
+        event_record(controller_events(rc->controller), schema_kinds[KIND_REPLICA_SET],
+                     &w->rs->metadata, EVENT_WARNING, "FailedDelete", "Error deleting: %.*s",
+                     STR_ARG(w->message));
     }
     if (--w->deletes_left == 0)
         write_status(rc, w);
@@ -88,8 +90,8 @@ static void apply(struct reconcile *rc, struct work *w)
     if (w->plan.n_create > 0) {
         w->pods = ARENA_NEW_N(rc->arena, void *, w->plan.n_create);
         for (uint32_t i = 0; i < w->plan.n_create; i++)
-            w->pods[i] = pod_from_template(rc->arena, &w->rs->spec.template, schema_kinds[KIND_REPLICA_SET],
-                                           &w->rs->metadata);
+            w->pods[i] = pod_from_template(rc->arena, &w->rs->spec.template,
+                                           schema_kinds[KIND_REPLICA_SET], &w->rs->metadata);
         controller_create_batch(rc, KIND_POD, w->pods, w->plan.n_create, created, w);
     } else if (w->plan.n_victims > 0) {
         w->deletes_left = w->plan.n_victims;
@@ -111,11 +113,12 @@ static void reconcile(struct reconcile *rc)
     if (!w->object)
         return;
     w->rs = OBJECT_MSG(reconcile_keep(rc, w->object), api_replica_set);
-    if (label_selector_compile(rc->arena, w->rs->spec.selector, &sel, NULL) < 0 || label_selector_is_all(&sel))
+    if (label_selector_compile(rc->arena, w->rs->spec.selector, &sel, NULL) < 0 ||
+        label_selector_is_all(&sel))
         return; /* admission does not let such in */
     uint32_t n = 0;
-    struct object **objects = claim_all(rc, controller_state(rc->controller), schema_kinds[KIND_REPLICA_SET],
-                                        &w->rs->metadata, &sel, &n);
+    struct object **objects = claim_all(rc, controller_state(rc->controller),
+                                        schema_kinds[KIND_REPLICA_SET], &w->rs->metadata, &sel, &n);
     const struct api_pod **pods = ARENA_NEW_N(rc->arena, const struct api_pod *, n + 1);
     for (uint32_t i = 0; i < n; i++)
         pods[i] = OBJECT_MSG(objects[i], api_pod);

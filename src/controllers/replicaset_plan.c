@@ -30,7 +30,8 @@ static int cmp_ranked(const void *a, const void *b)
     if (x->ready && (c = three_way(y->ready_since, x->ready_since)))
         return c;
     if ((c = three_way(y->restarts, x->restarts)) ||
-        (c = three_way(y->pod->metadata.creation_timestamp.usec, x->pod->metadata.creation_timestamp.usec)))
+        (c = three_way(y->pod->metadata.creation_timestamp.usec,
+                       x->pod->metadata.creation_timestamp.usec)))
         return c;
     return str_cmp(x->pod->metadata.name, y->pod->metadata.name);
 }
@@ -38,7 +39,8 @@ static int cmp_ranked(const void *a, const void *b)
 static void rank(struct ranked *r, const struct api_pod *p)
 {
     int64_t cost = 0;
-    struct str text = meta_annotation(&p->metadata, STR("controller.kubernetes.io/pod-deletion-cost"));
+    struct str text =
+        meta_annotation(&p->metadata, STR("controller.kubernetes.io/pod-deletion-cost"));
     if (!str_empty(text) && str_to_i64(text, &cost) < 0)
         cost = 0;
     const struct api_pod_condition *ready = pod_condition(p, STR("Ready"));
@@ -46,7 +48,9 @@ static void rank(struct ranked *r, const struct api_pod *p)
         .pod = p,
         .cost = cost,
         .assigned = !str_empty(p->spec.node_name),
-        .phase = str_is(p->status.phase, "Running") ? 2 : str_is(p->status.phase, "Unknown") ? 1 : 0,
+        .phase = str_is(p->status.phase, "Running")   ? 2
+                 : str_is(p->status.phase, "Unknown") ? 1
+                                                      : 0,
         .ready = pod_is_ready(p),
         .ready_since = ready ? ready->last_transition_time.usec : 0,
         .restarts = pod_restarts(p),
@@ -97,8 +101,9 @@ static void count_status(const struct api_replica_set *rs, const struct api_pod 
         plan->next_available = at;
 }
 
-void replicaset_plan(struct arena *a, const struct api_replica_set *rs, const struct api_pod *const *pods,
-                     uint32_t n, usec_t now, struct replicaset_plan *ret)
+void replicaset_plan(struct arena *a, const struct api_replica_set *rs,
+                     const struct api_pod *const *pods, uint32_t n, usec_t now,
+                     struct replicaset_plan *ret)
 {
     const struct api_pod **active = ARENA_NEW_N(a, const struct api_pod *, n + 1);
     uint32_t n_active = 0;
@@ -130,7 +135,8 @@ void replicaset_plan(struct arena *a, const struct api_replica_set *rs, const st
 void replicaset_set_failure(struct arena *a, struct api_replica_set_status *st, const char *reason,
                             struct str message, usec_t now)
 {
-    struct api_replica_set_condition *v = ARENA_NEW_N(a, struct api_replica_set_condition, st->n_conditions + 1);
+    struct api_replica_set_condition *v =
+        ARENA_NEW_N(a, struct api_replica_set_condition, st->n_conditions + 1);
     uint32_t n = 0;
     struct timestamp since = timestamp_seconds(now);
     for (uint32_t i = 0; i < st->n_conditions; i++) {
@@ -150,7 +156,8 @@ void replicaset_set_failure(struct arena *a, struct api_replica_set_status *st, 
     st->n_conditions = n;
 }
 
-bool replicaset_status_equal(const struct api_replica_set_status *x, const struct api_replica_set_status *y)
+bool replicaset_status_equal(const struct api_replica_set_status *x,
+                             const struct api_replica_set_status *y)
 {
     return schema_equal(&api_replica_set_status_desc, x, y);
 }

@@ -1,5 +1,5 @@
-/* Every namespace has a ConfigMap kube-root-ca.crt with the cluster's CA, which pods get projected beside their
- * token, so that they can trust the API server. */
+/* Every namespace has a ConfigMap kube-root-ca.crt with the cluster's CA, which pods get projected
+ * beside their token, so that they can trust the API server. */
 #include "controllers/registry.h"
 
 #define NAME "kube-root-ca.crt"
@@ -27,7 +27,8 @@ static void reconcile(struct reconcile *rc)
     *data = (struct kv_str){STR("ca.crt"), str_z(pem)};
     if (old) {
         struct api_config_map copy = *OBJECT_MSG(old, api_config_map);
-        if (copy.n_data == 1 && str_is(copy.data[0].key, "ca.crt") && str_eq(copy.data[0].value, data->value))
+        if (copy.n_data == 1 && str_is(copy.data[0].key, "ca.crt") &&
+            str_eq(copy.data[0].value, data->value))
             return;
         copy.data = data;
         copy.n_data = 1;
@@ -37,9 +38,12 @@ static void reconcile(struct reconcile *rc)
     struct api_config_map *m = ARENA_NEW(rc->arena, struct api_config_map);
     m->metadata.name = STR(NAME);
     m->metadata.namespace = rc->name;
-    kv_put(rc->arena, &m->metadata.annotations, &m->metadata.n_annotations, STR("kubernetes.io/description"),
-           STR("Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
-               "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
+    kv_put(rc->arena, &m->metadata.annotations, &m->metadata.n_annotations,
+           STR("kubernetes.io/description"),
+           STR("Contains a CA bundle that can be used to verify the kube-apiserver when using "
+               "internal "
+               "endpoints such as the internal service IP or kubernetes.default.svc. No other "
+               "usage is "
                "guaranteed across distributions of Kubernetes clusters."));
     m->data = data;
     m->n_data = 1;

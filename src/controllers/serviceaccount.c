@@ -3,7 +3,7 @@
 
 static void map_account(struct controller *c, struct object *old, struct object *new)
 {
-    if (!new && str_is(object_name(old), "default"))
+    if (!new &&str_is(object_name(old), "default"))
         controller_add_name(c, STR_NONE, object_ns(old));
 }
 

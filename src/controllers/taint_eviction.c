@@ -1,5 +1,5 @@
-/* NoExecute taints: pods that do not tolerate one are deleted; those that tolerate it for a time, when the
- * shortest such time is over. */
+/* NoExecute taints: pods that do not tolerate one are deleted; those that tolerate it for a time,
+ * when the shortest such time is over. */
 #include "controllers/registry.h"
 
 struct state {
@@ -8,7 +8,7 @@ struct state {
 
 static void map_node(struct controller *c, struct object *old, struct object *new)
 {
-    if (new && OBJECT_MSG(new, api_node)->spec.n_taints > 0)
+    if (new &&OBJECT_MSG(new, api_node)->spec.n_taints > 0)
         controller_add_object(c, new);
 }
 
@@ -50,7 +50,8 @@ static usec_t evict_at(const struct api_pod *p, const struct api_node *n, usec_t
         for (uint32_t j = 0; j < p->spec.n_tolerations; j++) {
             const struct api_toleration *t = &p->spec.tolerations[j];
             if (tolerates(t, taint))
-                longest = MAX(longest, t->has_toleration_seconds ? MAX(t->toleration_seconds, 0) : INT64_MAX);
+                longest = MAX(longest, t->has_toleration_seconds ? MAX(t->toleration_seconds, 0)
+                                                                 : INT64_MAX);
         }
         if (longest == INT64_MAX)
             continue;
@@ -65,15 +66,17 @@ static void evict(struct reconcile *rc, const struct api_pod *p)
 {
     char when[TIMESTAMP_TEXT_MAX];
     timestamp_format(timestamp_seconds(rc->now), false, when);
-    event_record(controller_events(rc->controller), schema_kinds[KIND_POD], &p->metadata, EVENT_NORMAL,
-                 "TaintManagerEviction", "Marking for deletion Pod %.*s/%.*s", STR_ARG(p->metadata.namespace),
-                 STR_ARG(p->metadata.name));
-    struct str json = arena_printf(rc->arena,
-                                   "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
-                                   "\"reason\":\"DeletionByTaintManager\",\"lastTransitionTime\":\"%s\","
-                                   "\"message\":\"Taint manager: deleting due to NoExecute taint\"}]}}",
-                                   when);
-    controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC, json, NULL, NULL);
+    event_record(controller_events(rc->controller), schema_kinds[KIND_POD], &p->metadata,
+                 EVENT_NORMAL, "TaintManagerEviction", "Marking for deletion Pod %.*s/%.*s",
+                 STR_ARG(p->metadata.namespace), STR_ARG(p->metadata.name));
+    struct str json = arena_printf(
+        rc->arena,
+        "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
+        "\"reason\":\"DeletionByTaintManager\",\"lastTransitionTime\":\"%s\","
+        "\"message\":\"Taint manager: deleting due to NoExecute taint\"}]}}",
+        when);
+    controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC, json, NULL,
+                     NULL);
     controller_delete(rc, KIND_POD, &p->metadata, NULL, NULL, NULL);
 }
 
@@ -84,7 +87,8 @@ static void reconcile(struct reconcile *rc)
     struct client_cache_iter it;
     if (!node)
         return;
-    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->by_node, rc->name);
+    client_cache_iter_init_index(&it, controller_cache(rc->controller, KIND_POD), st->by_node,
+                                 rc->name);
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_pod *p = OBJECT_MSG(o, api_pod);
         if (p->metadata.deletion_timestamp.set)

@@ -22,7 +22,8 @@ static void reconcile(struct reconcile *rc)
 {
     struct object *o = reconcile_get(rc, KIND_JOB, rc->ns, rc->name);
     const struct api_job *j = o ? OBJECT_MSG(o, api_job) : NULL;
-    if (!j || !j->spec.has_ttl_seconds_after_finished || !finished_at(j) || j->metadata.deletion_timestamp.set)
+    if (!j || !j->spec.has_ttl_seconds_after_finished || !finished_at(j) ||
+        j->metadata.deletion_timestamp.set)
         return;
     usec_t due = finished_at(j) + (usec_t)j->spec.ttl_seconds_after_finished * 1000000;
     if (due > rc->now)

@@ -53,7 +53,8 @@ int32_t pod_restarts(const struct api_pod *p)
 }
 
 struct api_pod *pod_from_template(struct arena *a, const struct api_pod_template_spec *t,
-                                  const struct schema_kind *owner_kind, const struct api_object_meta *owner)
+                                  const struct schema_kind *owner_kind,
+                                  const struct api_object_meta *owner)
 {
     struct api_pod *p = ARENA_NEW(a, struct api_pod);
     p->spec = t->spec;
@@ -69,8 +70,8 @@ struct api_pod *pod_from_template(struct arena *a, const struct api_pod_template
     return p;
 }
 
-struct str template_hash(struct arena *a, const struct api_pod_template_spec *t, bool has_collisions,
-                         int32_t collisions)
+struct str template_hash(struct arena *a, const struct api_pod_template_spec *t,
+                         bool has_collisions, int32_t collisions)
 {
     static const char LETTERS[] = "bcdfghjklmnpqrstvwxz2456789";
     struct api_pod_template_spec copy = *t;
@@ -118,7 +119,8 @@ bool owner_is_controlled_by(const struct api_object_meta *m, struct str uid)
 void owner_set(struct arena *a, struct api_object_meta *m, const struct schema_kind *kind,
                const struct api_object_meta *owner)
 {
-    struct api_owner_reference *v = ARENA_NEW_N(a, struct api_owner_reference, m->n_owner_references + 1);
+    struct api_owner_reference *v =
+        ARENA_NEW_N(a, struct api_owner_reference, m->n_owner_references + 1);
     v[0] = (struct api_owner_reference){
         .api_version = str_z(kind->api_version),
         .kind = str_z(kind->kind),
@@ -159,7 +161,8 @@ struct str meta_label(const struct api_object_meta *m, struct str key)
 
 struct str meta_annotation(const struct api_object_meta *m, struct str key)
 {
-    const struct str *v = m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, key) : NULL;
+    const struct str *v =
+        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, key) : NULL;
     return v ? *v : STR_NONE;
 }
 
@@ -230,12 +233,13 @@ struct str json_quote(struct arena *a, struct str s)
     return out;
 }
 
-struct str finalizers_patch_without(struct arena *a, const struct api_object_meta *m, struct str finalizer)
+struct str finalizers_patch_without(struct arena *a, const struct api_object_meta *m,
+                                    struct str finalizer)
 {
     struct buf b = {0};
     uint32_t k = 0;
-    buf_printf(&b, "{\"metadata\":{\"uid\":\"%.*s\",\"resourceVersion\":\"%.*s\",\"finalizers\":[", STR_ARG(m->uid),
-               STR_ARG(m->resource_version));
+    buf_printf(&b, "{\"metadata\":{\"uid\":\"%.*s\",\"resourceVersion\":\"%.*s\",\"finalizers\":[",
+               STR_ARG(m->uid), STR_ARG(m->resource_version));
     for (uint32_t i = 0; i < m->n_finalizers; i++) {
         if (str_eq(m->finalizers[i], finalizer))
             continue;

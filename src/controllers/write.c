@@ -1,6 +1,6 @@
-/* The writes of a run: each is counted, its answer leaves the mark the caches must reach, and errors end
- * up where the run's back-off is decided. A create whose outcome is unknown (the connection or the
- * commit failed) is resolved by looking for the name it would have made. */
+/* The writes of a run: each is counted, its answer leaves the mark the caches must reach, and
+ * errors end up where the run's back-off is decided. A create whose outcome is unknown (the
+ * connection or the commit failed) is resolved by looking for the name it would have made. */
 #include "controllers/controller_int.h"
 
 #include "base/log.h"
@@ -54,8 +54,12 @@ static void mark_add(struct run *r, const struct call *k, const struct client_re
 static const char *verb_text(enum client_verb v)
 {
     static const char *const TEXTS[_CLIENT_VERB_MAX] = {
-        [CLIENT_GET] = "get",       [CLIENT_LIST] = "list",   [CLIENT_CREATE] = "create",
-        [CLIENT_UPDATE] = "update", [CLIENT_PATCH] = "patch", [CLIENT_DELETE] = "delete",
+        [CLIENT_GET] = "get",
+        [CLIENT_LIST] = "list",
+        [CLIENT_CREATE] = "create",
+        [CLIENT_UPDATE] = "update",
+        [CLIENT_PATCH] = "patch",
+        [CLIENT_DELETE] = "delete",
         [CLIENT_DELETE_COLLECTION] = "delete all",
     };
     return TEXTS[v];
@@ -69,8 +73,8 @@ static void default_done(struct run *r, const struct call *k, const struct clien
     if (reply->r == -ESTALE) /* overtaken; the cache will tell */
         return;
     struct str text = reply->err ? reply->err->message : str_z(strerror(-reply->r));
-    reconcile_fail(&r->rc, "%s %s %.*s: %.*s", verb_text(k->verb), k->kind->plural, STR_ARG(k->name),
-                   STR_ARG(text));
+    reconcile_fail(&r->rc, "%s %s %.*s: %.*s", verb_text(k->verb), k->kind->plural,
+                   STR_ARG(k->name), STR_ARG(text));
 }
 
 static bool is_unknown(const struct client_reply *reply)
@@ -108,7 +112,8 @@ static bool resolve(struct call *k, const struct client_reply *reply)
     return true;
 }
 
-/* Another name, when chance has picked one that is taken (and not by a try of ours that came through). */
+/* Another name, when chance has picked one that is taken (and not by a try of ours that came
+ * through). */
 static bool rename_and_retry(struct call *k, const struct client_reply *reply)
 {
     struct run *r = k->run;
@@ -167,7 +172,8 @@ static struct call *start(struct reconcile *rc, const struct client_request *req
     return k;
 }
 
-void controller_call(struct reconcile *rc, const struct client_request *req, reconcile_done_fn done, void *arg)
+void controller_call(struct reconcile *rc, const struct client_request *req, reconcile_done_fn done,
+                     void *arg)
 {
     (void)start(rc, req, STR_NONE, done, arg);
 }
@@ -182,7 +188,8 @@ static struct str random_name(struct reconcile *rc, struct str prefix)
     return arena_printf(rc->arena, "%.*s%.5s", (int)MIN(prefix.n, 58u), prefix.p, tail);
 }
 
-void controller_create(struct reconcile *rc, enum kind_id kind, void *msg, reconcile_done_fn done, void *arg)
+void controller_create(struct reconcile *rc, enum kind_id kind, void *msg, reconcile_done_fn done,
+                       void *arg)
 {
     struct api_object_meta *m = msg;
     bool ours = str_empty(m->name);
@@ -195,8 +202,8 @@ void controller_create(struct reconcile *rc, enum kind_id kind, void *msg, recon
     k->named = ours ? m : NULL;
 }
 
-void controller_update_sub(struct reconcile *rc, enum kind_id kind, const char *subresource, const void *msg,
-                           reconcile_done_fn done, void *arg)
+void controller_update_sub(struct reconcile *rc, enum kind_id kind, const char *subresource,
+                           const void *msg, reconcile_done_fn done, void *arg)
 {
     const struct api_object_meta *m = msg;
     const struct client_request req = {.verb = CLIENT_UPDATE,
@@ -208,8 +215,8 @@ void controller_update_sub(struct reconcile *rc, enum kind_id kind, const char *
     (void)start(rc, &req, m->uid, done, arg);
 }
 
-void controller_update(struct reconcile *rc, enum kind_id kind, const void *msg, reconcile_done_fn done,
-                       void *arg)
+void controller_update(struct reconcile *rc, enum kind_id kind, const void *msg,
+                       reconcile_done_fn done, void *arg)
 {
     controller_update_sub(rc, kind, NULL, msg, done, arg);
 }
@@ -240,8 +247,8 @@ void controller_delete(struct reconcile *rc, enum kind_id kind, const struct api
     (void)start(rc, &req, meta->uid, done, arg);
 }
 
-void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct api_object_meta *meta,
-                           reconcile_done_fn done, void *arg)
+void controller_delete_now(struct reconcile *rc, enum kind_id kind,
+                           const struct api_object_meta *meta, reconcile_done_fn done, void *arg)
 {
     const struct client_request req = {.verb = CLIENT_DELETE,
                                        .kind = schema_kinds[kind],
@@ -254,7 +261,8 @@ void controller_delete_now(struct reconcile *rc, enum kind_id kind, const struct
 
 bool reconcile_ns_is_going(const struct error *err)
 {
-    return err && err->reason == REASON_FORBIDDEN && str_search(err->message, STR("being terminated")) >= 0;
+    return err && err->reason == REASON_FORBIDDEN &&
+           str_search(err->message, STR("being terminated")) >= 0;
 }
 
 /* ---- slow start ---- */
@@ -306,6 +314,7 @@ void controller_create_batch(struct reconcile *rc, enum kind_id kind, void *cons
                              reconcile_batch_fn finish, void *arg)
 {
     struct batch *b = ARENA_NEW(rc->arena, struct batch);
-    *b = (struct batch){.kind = kind, .msgs = msgs, .n = n, .size = 1, .finish = finish, .arg = arg};
+    *b =
+        (struct batch){.kind = kind, .msgs = msgs, .n = n, .size = 1, .finish = finish, .arg = arg};
     batch_step(rc, b);
 }

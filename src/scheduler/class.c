@@ -238,8 +238,7 @@ static void print_key(struct buf *b, const struct api_pod_spec *spec)
 static void evict(struct sched_core *c)
 {
     struct sched_class *k;
-    LIST_FOR_EACH(k, &c->class_lru, lru)
-    {
+    LIST_FOR_EACH (k, &c->class_lru, lru) {
         if (c->classes.n <= SCHED_CLASSES_MAX)
             return;
         if (k->refs == 0)
@@ -279,8 +278,7 @@ void sched_class_unref(struct sched_core *c, struct sched_class *k)
 void sched_class_free_all(struct sched_core *c)
 {
     struct sched_class *k;
-    LIST_FOR_EACH(k, &c->class_lru, lru)
-    {
+    LIST_FOR_EACH (k, &c->class_lru, lru) {
         ASSERT(k->refs == 0);
         class_free(c, k);
     }

@@ -95,9 +95,9 @@ static bool ports_clash(const struct sched_pod *a, const struct sched_pod *b)
 static bool ports_free(const struct sched_node *n, const struct sched_pod *p)
 {
     const struct sched_pod *other;
-    LIST_FOR_EACH(other, &n->pods, on_node)
-    if (other->n_ports > 0 && ports_clash(p, other))
-        return false;
+    LIST_FOR_EACH (other, &n->pods, on_node)
+        if (other->n_ports > 0 && ports_clash(p, other))
+            return false;
     return true;
 }
 

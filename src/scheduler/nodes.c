@@ -89,10 +89,10 @@ int64_t sched_node_extra_used(const struct sched_node *n, struct str name)
 {
     int64_t sum = 0;
     const struct sched_pod *p;
-    LIST_FOR_EACH(p, &n->pods, on_node)
-    for (uint32_t i = 0; i < p->n_extra; i++)
-        if (str_eq(p->extra[i].name, name))
-            sum += p->extra[i].v;
+    LIST_FOR_EACH (p, &n->pods, on_node)
+        for (uint32_t i = 0; i < p->n_extra; i++)
+            if (str_eq(p->extra[i].name, name))
+                sum += p->extra[i].v;
     return sum;
 }
 

@@ -122,7 +122,8 @@ nsec_t sched_queue_tick(struct sched_queue *q, nsec_t now)
     if ((n = heap_top(&q->backoff)))
         next = item(n)->ready_at;
     if (!list_empty(&q->unschedulable)) {
-        nsec_t at = LIST_FIRST(&q->unschedulable, struct sched_item, list)->since + SCHED_UNSCHED_MAX;
+        nsec_t at =
+            LIST_FIRST(&q->unschedulable, struct sched_item, list)->since + SCHED_UNSCHED_MAX;
         next = next ? MIN(next, at) : at;
     }
     return next;

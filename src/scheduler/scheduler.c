@@ -1,6 +1,6 @@
-/* The scheduler around its core: follows the caches, takes pods from the queue, assumes them onto the node the core
- * picked and binds. "Assumed" means counted by the core before the API server has said yes, so that the next pick
- * sees it; a refused bind is taken back.
+/* The scheduler around its core: follows the caches, takes pods from the queue, assumes them onto
+ * the node the core picked and binds. "Assumed" means counted by the core before the API server has
+ * said yes, so that the next pick sees it; a refused bind is taken back.
  *
  *   WAITING (queue) --pick--> BINDING --cache shows the node--> BOUND
  *      ^--no node, refused bind--'            GATED: schedulingGates are not empty */
@@ -21,8 +21,8 @@ struct pod {
     struct sched_item item;
     struct scheduler *scheduler;
     struct list dropped_link;
-    struct object *object;       /* owned reference */
-    struct sched_pod *core;      /* owned; NULL while gated */
+    struct object *object;  /* owned reference */
+    struct sched_pod *core; /* owned; NULL while gated */
     enum pod_state state;
     bool bind_under_way, dropped;
 };
@@ -34,7 +34,7 @@ struct scheduler {
     char *name; /* owned */
     struct sched_core *core;
     struct sched_queue queue;
-    struct map pods; /* uid -> struct pod */
+    struct map pods;     /* uid -> struct pod */
     struct list dropped; /* gone while their bind is under way */
     struct event_recorder *events;
     struct rt_task task;
@@ -76,13 +76,14 @@ static void cluster_changed(struct scheduler *s)
 
 /* ---- saying why not ---- */
 
-static void write_condition(struct scheduler *s, struct pod *p, const char *reason, struct str message)
+static void write_condition(struct scheduler *s, struct pod *p, const char *reason,
+                            struct str message)
 {
     const struct api_pod *m = msg_of(p->object);
     for (uint32_t i = 0; i < m->status.n_conditions; i++) {
         const struct api_pod_condition *c = &m->status.conditions[i];
-        if (str_is(c->type, "PodScheduled") && str_is(c->status, "False") && str_eqz(c->reason, reason) &&
-            str_eq(c->message, message))
+        if (str_is(c->type, "PodScheduled") && str_is(c->status, "False") &&
+            str_eqz(c->reason, reason) && str_eq(c->message, message))
             return;
     }
     struct arena a = {0};
@@ -97,10 +98,10 @@ static void write_condition(struct scheduler *s, struct pod *p, const char *reas
     copy->status.conditions = &c;
     copy->status.n_conditions = 1;
     schema_encode_json(&api_pod_status_desc, &copy->status, 0, &b);
-    struct str json = arena_printf(&a, "{\"metadata\":{\"uid\":\"%.*s\"},\"status\":%.*s}", STR_ARG(m->metadata.uid),
-                                   STR_ARG(buf_str(&b)));
-    client_patch(s->client, schema_kinds[KIND_POD], m->metadata.namespace, m->metadata.name, STR("status"),
-                 CLIENT_PATCH_STRATEGIC, json, NULL, NULL);
+    struct str json = arena_printf(&a, "{\"metadata\":{\"uid\":\"%.*s\"},\"status\":%.*s}",
+                                   STR_ARG(m->metadata.uid), STR_ARG(buf_str(&b)));
+    client_patch(s->client, schema_kinds[KIND_POD], m->metadata.namespace, m->metadata.name,
+                 STR("status"), CLIENT_PATCH_STRATEGIC, json, NULL, NULL);
     buf_fini(&b);
     arena_fini(&a);
 }
@@ -109,8 +110,8 @@ static void say_unschedulable(struct scheduler *s, struct pod *p)
 {
     struct arena a = {0};
     struct str why = sched_core_explain(s->core, p->core, &a);
-    event_record(s->events, schema_kinds[KIND_POD], object_meta(p->object), EVENT_WARNING, "FailedScheduling",
-                 "%.*s", STR_ARG(why));
+    event_record(s->events, schema_kinds[KIND_POD], object_meta(p->object), EVENT_WARNING,
+                 "FailedScheduling", "%.*s", STR_ARG(why));
     write_condition(s, p, "Unschedulable", why);
     arena_fini(&a);
 }
@@ -134,9 +135,10 @@ static void bind_done(void *arg, const struct client_reply *reply)
     if (reply->r == 0) {
         s->stats.bound++;
         if (!p->dropped)
-            event_record(s->events, schema_kinds[KIND_POD], object_meta(p->object), EVENT_NORMAL, "Scheduled",
-                         "Successfully assigned %.*s/%.*s to %.*s", STR_ARG(object_ns(p->object)),
-                         STR_ARG(object_name(p->object)), STR_ARG(sched_pod_node(p->core)));
+            event_record(s->events, schema_kinds[KIND_POD], object_meta(p->object), EVENT_NORMAL,
+                         "Scheduled", "Successfully assigned %.*s/%.*s to %.*s",
+                         STR_ARG(object_ns(p->object)), STR_ARG(object_name(p->object)),
+                         STR_ARG(sched_pod_node(p->core)));
     }
     if (p->dropped) {
         pod_free(p);
@@ -253,7 +255,8 @@ static bool labels_differ(const struct api_object_meta *a, const struct api_obje
     if (a->n_labels != b->n_labels)
         return true;
     for (uint32_t i = 0; i < a->n_labels; i++)
-        if (!str_eq(a->labels[i].key, b->labels[i].key) || !str_eq(a->labels[i].value, b->labels[i].value))
+        if (!str_eq(a->labels[i].key, b->labels[i].key) ||
+            !str_eq(a->labels[i].value, b->labels[i].value))
             return true;
     return false;
 }
@@ -292,7 +295,8 @@ static void pod_waits(struct scheduler *s, struct object *old, struct object *ne
     if (gated) {
         s->n_gated += !was_gated;
         p->state = POD_GATED;
-        write_condition(s, p, "SchedulingGated", STR("Scheduling is blocked due to non-empty scheduling gates"));
+        write_condition(s, p, "SchedulingGated",
+                        STR("Scheduling is blocked due to non-empty scheduling gates"));
         return;
     }
     s->n_gated -= was_gated;
@@ -317,7 +321,8 @@ static void on_pod(void *arg, struct object *old, struct object *new)
     struct pod *p = map_get(&s->pods, uid_of(new ? new : old));
     const struct api_pod *m = new ? msg_of(new) : NULL;
     bool ours = m && (str_eqz(m->spec.scheduler_name, s->name) || !str_empty(m->spec.node_name));
-    if (!m || is_over(m) || !ours || (str_empty(m->spec.node_name) && m->metadata.deletion_timestamp.set)) {
+    if (!m || is_over(m) || !ours ||
+        (str_empty(m->spec.node_name) && m->metadata.deletion_timestamp.set)) {
         if (p)
             pod_drop(s, p);
     } else if (!str_empty(m->spec.node_name)) {
@@ -340,7 +345,8 @@ static void on_namespace(void *arg, struct object *old, struct object *new)
 {
     struct scheduler *s = arg;
     if (new)
-        sched_core_namespace_set(s->core, object_name(new), object_meta(new)->labels, object_meta(new)->n_labels);
+        sched_core_namespace_set(s->core, object_name(new), object_meta(new)->labels,
+                                 object_meta(new)->n_labels);
     else
         sched_core_namespace_remove(s->core, object_name(old));
 }
@@ -361,7 +367,8 @@ struct scheduler *scheduler_new(struct client_shared *shared, const struct sched
     rt_task_init(&s->task, s->rt, run, s);
     rt_timer_init(&s->timer, s->rt, run, s);
     client_cache_on_change(client_shared_cache(shared, schema_kinds[KIND_NODE]), on_node, s);
-    client_cache_on_change(client_shared_cache(shared, schema_kinds[KIND_NAMESPACE]), on_namespace, s);
+    client_cache_on_change(client_shared_cache(shared, schema_kinds[KIND_NAMESPACE]), on_namespace,
+                           s);
     client_cache_on_change(client_shared_cache(shared, schema_kinds[KIND_POD]), on_pod, s);
     return s;
 }

@@ -103,11 +103,11 @@ void sched_topo_node_changed(struct sched_core *c, struct sched_node *n)
         if (d == t->node_domain[n->slot])
             continue;
         struct sched_pod *p;
-        LIST_FOR_EACH(p, &n->pods, on_node)
-        count(c, p, -1, t);
+        LIST_FOR_EACH (p, &n->pods, on_node)
+            count(c, p, -1, t);
         t->node_domain[n->slot] = d;
-        LIST_FOR_EACH(p, &n->pods, on_node)
-        count(c, p, 1, t);
+        LIST_FOR_EACH (p, &n->pods, on_node)
+            count(c, p, 1, t);
     }
 }
 
@@ -195,8 +195,7 @@ void sched_labels_refresh(struct sched_core *c, struct sched_labels *l)
 static void recount(struct sched_core *c)
 {
     struct sched_term *t;
-    LIST_FOR_EACH(t, &c->term_list, node)
-    {
+    LIST_FOR_EACH (t, &c->term_list, node) {
         memset(t->matched, 0, t->cap * sizeof(int32_t));
         t->total_matched = 0;
     }
@@ -205,8 +204,7 @@ static void recount(struct sched_core *c)
         l->seq = l->n_terms = 0;
     }
     struct sched_pod *p;
-    LIST_FOR_EACH(p, &c->pods, all)
-    {
+    LIST_FOR_EACH (p, &c->pods, all) {
         if (!p->node)
             continue;
         sched_labels_refresh(c, p->labels);
@@ -218,8 +216,7 @@ static void recount(struct sched_core *c)
 static void namespaces_changed(struct sched_core *c)
 {
     struct sched_term *t;
-    LIST_FOR_EACH(t, &c->term_list, node)
-    {
+    LIST_FOR_EACH (t, &c->term_list, node) {
         if (t->has_ns_selector && !label_selector_is_all(&t->ns_selector)) {
             recount(c);
             return;
@@ -290,8 +287,7 @@ static void term_unref(struct sched_core *c, struct sched_term *t)
     if (--t->refs > 0 || ++c->n_idle_terms <= SCHED_TERMS_IDLE_MAX)
         return;
     struct sched_term *old;
-    LIST_FOR_EACH(old, &c->term_list, node)
-    {
+    LIST_FOR_EACH (old, &c->term_list, node) {
         if (old->refs == 0) { /* the oldest one */
             term_free(c, old);
             c->n_idle_terms--;
@@ -375,8 +371,7 @@ static struct sched_term *term_intern(struct sched_core *c, struct sched_term *t
     list_push_back(&c->term_list, &t->node);
     (void)map_set(&c->terms, t->key, t);
     struct sched_pod *p;
-    LIST_FOR_EACH(p, &c->pods, all)
-    {
+    LIST_FOR_EACH (p, &c->pods, all) {
         if (!p->node)
             continue;
         sched_labels_refresh(c, p->labels);
@@ -490,8 +485,8 @@ void sched_pod_drop_terms(struct sched_core *c, struct sched_pod *p)
 void sched_terms_free_all(struct sched_core *c)
 {
     struct sched_term *t;
-    LIST_FOR_EACH(t, &c->term_list, node)
-    term_free(c, t);
+    LIST_FOR_EACH (t, &c->term_list, node)
+        term_free(c, t);
     while (c->topos) {
         struct sched_topo *topo = c->topos;
         c->topos = topo->next;

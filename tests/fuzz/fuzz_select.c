@@ -6,7 +6,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct kv_str labels[] = {{{"a", 1}, {"b", 1}}, {{"e", 1}, {"", 0}}, {{"n", 1}, {"7", 1}}};
+    static const struct kv_str labels[] = {
+        {{"a", 1}, {"b", 1}}, {{"e", 1}, {"", 0}}, {{"n", 1}, {"7", 1}}};
     struct str text = {(const char *)data, size};
     struct arena a = {0};
     struct error err = {0};

@@ -1,5 +1,5 @@
-/* The checkers. They watch the store itself (not through any cache) and keep their own copy of the world, so an
- * event that is lost, doubled or out of order shows as a contradiction. */
+/* The checkers. They watch the store itself (not through any cache) and keep their own copy of the
+ * world, so an event that is lost, doubled or out of order shows as a contradiction. */
 #include "world.h"
 
 #include "base/buf.h"
@@ -32,8 +32,9 @@ struct ack {
 
 static bool followed(enum kind_id k)
 {
-    return k == KIND_POD || k == KIND_REPLICA_SET || k == KIND_DEPLOYMENT || k == KIND_JOB || k == KIND_NODE ||
-           k == KIND_CONFIG_MAP || k == KIND_SERVICE || k == KIND_NAMESPACE || k == KIND_ENDPOINT_SLICE;
+    return k == KIND_POD || k == KIND_REPLICA_SET || k == KIND_DEPLOYMENT || k == KIND_JOB ||
+           k == KIND_NODE || k == KIND_CONFIG_MAP || k == KIND_SERVICE || k == KIND_NAMESPACE ||
+           k == KIND_ENDPOINT_SLICE;
 }
 
 static char *key_of(const struct object *o)
@@ -98,10 +99,10 @@ static void check_bounds(struct checker *c)
     if (!c->app)
         return;
     unsigned ready = count(c, c->app, true), alive = count(c, c->app, false);
-    WORLD_CHECK(c->world, ready >= c->min_ready, "only %u pods of %s are ready, %u must be", ready, c->app,
-                c->min_ready);
-    WORLD_CHECK(c->world, alive <= c->max_total, "%u pods of %s are there, %u may be", alive, c->app,
-                c->max_total);
+    WORLD_CHECK(c->world, ready >= c->min_ready, "only %u pods of %s are ready, %u must be", ready,
+                c->app, c->min_ready);
+    WORLD_CHECK(c->world, alive <= c->max_total, "%u pods of %s are there, %u may be", alive,
+                c->app, c->max_total);
 }
 
 static void check_binding(struct checker *c, const struct object *o)
@@ -128,18 +129,18 @@ static void take(struct checker *c, const struct store_event *ev)
     struct known *k = map_get(&c->objects, str_z(key));
     bool deleted = ev->type == STORE_EVENT_DELETED;
     c->events++;
-    WORLD_CHECK(w, ev->rev == ev->object->rev, "%s: the event says revision %llu, the object %llu", key,
-                (unsigned long long)ev->rev, (unsigned long long)ev->object->rev);
+    WORLD_CHECK(w, ev->rev == ev->object->rev, "%s: the event says revision %llu, the object %llu",
+                key, (unsigned long long)ev->rev, (unsigned long long)ev->object->rev);
     WORLD_CHECK(w, !k || k->object->rev < ev->rev, "%s goes back from revision %llu to %llu", key,
                 (unsigned long long)(k ? k->object->rev : 0), (unsigned long long)ev->rev);
-    WORLD_CHECK(w, (ev->type == STORE_EVENT_ADDED) == !k, "%s: event type %d, but it was%s there", key, ev->type,
-                k ? "" : " not");
-    WORLD_CHECK(w, !k || (ev->prev && ev->prev->rev == k->object->rev), "%s: an event before this one is missing",
-                key);
+    WORLD_CHECK(w, (ev->type == STORE_EVENT_ADDED) == !k, "%s: event type %d, but it was%s there",
+                key, ev->type, k ? "" : " not");
+    WORLD_CHECK(w, !k || (ev->prev && ev->prev->rev == k->object->rev),
+                "%s: an event before this one is missing", key);
     if (ev->object->kind->id == KIND_DEPLOYMENT && k && !deleted)
-        c->template_changes +=
-            !schema_equal(&api_pod_template_spec_desc, &OBJECT_MSG(k->object, api_deployment)->spec.template,
-                          &OBJECT_MSG(ev->object, api_deployment)->spec.template);
+        c->template_changes += !schema_equal(
+            &api_pod_template_spec_desc, &OBJECT_MSG(k->object, api_deployment)->spec.template,
+            &OBJECT_MSG(ev->object, api_deployment)->spec.template);
     if (k) {
         (void)map_remove(&c->objects, str_z(k->key));
         known_free(k);
@@ -166,18 +167,19 @@ static void on_events(void *arg, const struct store_event *events, size_t n)
     }
 }
 
-/* After a crash the state found must be one that could have become durable: nothing that was seen before is
- * undone, save what the watches had not been told of. */
+/* After a crash the state found must be one that could have become durable: nothing that was seen
+ * before is undone, save what the watches had not been told of. */
 static void compare_found(struct checker *c, struct object *o)
 {
     char *key = key_of(o);
     struct known *k = map_get(&c->objects, str_z(key));
-    WORLD_CHECK(c->world, !k || k->object->rev <= o->rev, "%s was seen at revision %llu and is found at %llu", key,
+    WORLD_CHECK(c->world, !k || k->object->rev <= o->rev,
+                "%s was seen at revision %llu and is found at %llu", key,
                 (unsigned long long)k->object->rev, (unsigned long long)o->rev);
     if (k && o->kind->id == KIND_DEPLOYMENT && k->object->rev != o->rev)
-        c->template_changes +=
-            !schema_equal(&api_pod_template_spec_desc, &OBJECT_MSG(k->object, api_deployment)->spec.template,
-                          &OBJECT_MSG(o, api_deployment)->spec.template);
+        c->template_changes += !schema_equal(&api_pod_template_spec_desc,
+                                             &OBJECT_MSG(k->object, api_deployment)->spec.template,
+                                             &OBJECT_MSG(o, api_deployment)->spec.template);
     if (k) {
         (void)map_remove(&c->objects, str_z(k->key));
         known_free(k);
@@ -195,8 +197,9 @@ static void forget_missing(struct checker *c, enum kind_id kind)
         struct known *gone = NULL;
         for (struct map_slot *s = NULL; !gone && (s = map_next(&c->objects, s));) {
             struct known *k = s->value;
-            if (k->object->kind->id == kind && !store_get(c->world->store, k->object->kind, object_ns(k->object),
-                                                          object_name(k->object)))
+            if (k->object->kind->id == kind &&
+                !store_get(c->world->store, k->object->kind, object_ns(k->object),
+                           object_name(k->object)))
                 gone = k;
         }
         if (!gone)
@@ -307,9 +310,10 @@ static void check_acknowledged(struct checker *c)
         if (str_to_u64(id, &kind) < 0)
             continue;
         struct object *o = store_get(c->world->store, schema_kinds[kind], ns, rest);
-        WORLD_CHECK(c->world, o && str_eqz(object_meta(o)->uid, a->uid), "acknowledged %s is lost", a->key);
-        WORLD_CHECK(c->world, o->rev >= a->rev, "%s was acknowledged at %llu and is at %llu", a->key,
-                    (unsigned long long)a->rev, (unsigned long long)o->rev);
+        WORLD_CHECK(c->world, o && str_eqz(object_meta(o)->uid, a->uid), "acknowledged %s is lost",
+                    a->key);
+        WORLD_CHECK(c->world, o->rev >= a->rev, "%s was acknowledged at %llu and is at %llu",
+                    a->key, (unsigned long long)a->rev, (unsigned long long)o->rev);
     }
 }
 
@@ -322,17 +326,20 @@ static void check_cache(struct checker *c, enum kind_id kind)
         return;
     struct store_iter it;
     size_t n = 0;
-    int r = store_iter_init(&it, c->world->store, schema_kinds[kind], STR_NONE, 0, STR_NONE, STR_NONE);
+    int r =
+        store_iter_init(&it, c->world->store, schema_kinds[kind], STR_NONE, 0, STR_NONE, STR_NONE);
     ASSERT(r == 0);
     for (struct object *o; (o = store_iter_next(&it)); n++) {
         struct object *cached = client_cache_get(cache, object_ns(o), object_name(o));
-        WORLD_CHECK(c->world, cached && cached->rev == o->rev, "the cache has %s %.*s at %llu, the store at %llu",
-                    schema_kinds[kind]->kind, STR_ARG(object_name(o)),
-                    (unsigned long long)(cached ? cached->rev : 0), (unsigned long long)o->rev);
+        WORLD_CHECK(c->world, cached && cached->rev == o->rev,
+                    "the cache has %s %.*s at %llu, the store at %llu", schema_kinds[kind]->kind,
+                    STR_ARG(object_name(o)), (unsigned long long)(cached ? cached->rev : 0),
+                    (unsigned long long)o->rev);
     }
     store_iter_fini(&it);
-    WORLD_CHECK(c->world, client_cache_count(cache) == n, "the cache of %s has %zu objects, the store %zu",
-                schema_kinds[kind]->kind, client_cache_count(cache), n);
+    WORLD_CHECK(c->world, client_cache_count(cache) == n,
+                "the cache of %s has %zu objects, the store %zu", schema_kinds[kind]->kind,
+                client_cache_count(cache), n);
 }
 
 void checker_quiet(struct checker *c)

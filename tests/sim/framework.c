@@ -1,6 +1,7 @@
-/* The controller framework under a bad connection: a controller that gives every ConfigMap labelled role=parent one
- * child with a random name, through a link that loses requests and answers and delays events. However often runs fail
- * and outcomes are unknown, there must never be a second child. */
+/* The controller framework under a bad connection: a controller that gives every ConfigMap labelled
+ * role=parent one child with a random name, through a link that loses requests and answers and
+ * delays events. However often runs fail and outcomes are unknown, there must never be a second
+ * child. */
 #include <stdio.h>
 
 #include "apiserver/apiserver.h"
@@ -64,8 +65,11 @@ static int play(uint64_t seed)
     struct store *store;
     struct apiserver *api;
     struct rt *rt = rt_sim_new(seed, 1767225600000000);
-    struct link_faults faults = {.delay_min = NSEC_PER_MSEC, .delay_max = 300 * NSEC_PER_MSEC, .loss = 0.3,
-                                 .timeout = 20 * NSEC_PER_MSEC}; /* heard of long before the cache hears of the outcome */
+    struct link_faults faults = {
+        .delay_min = NSEC_PER_MSEC,
+        .delay_max = 300 * NSEC_PER_MSEC,
+        .loss = 0.3,
+        .timeout = 20 * NSEC_PER_MSEC}; /* heard of long before the cache hears of the outcome */
     hash_seed(seed, 2);
     if (store_open(rt, store_mem_new(NULL), &(struct store_opts){0}, &store, &err) < 0 ||
         apiserver_new(rt, store, &(struct apiserver_opts){0}, &api, &err) < 0 ||
@@ -81,7 +85,8 @@ static int play(uint64_t seed)
     for (int i = 0; i < PARENTS; i++) {
         char name[16];
         struct kv_str l = {STR("role"), STR("parent")};
-        struct api_config_map m = {.metadata = {.namespace = STR("default"), .labels = &l, .n_labels = 1}};
+        struct api_config_map m = {
+            .metadata = {.namespace = STR("default"), .labels = &l, .n_labels = 1}};
         m.metadata.name = (struct str){name, (size_t)snprintf(name, sizeof(name), "p%d", i)};
         client_create(user, schema_kinds[KIND_CONFIG_MAP], &m, NULL, NULL);
         rt_sim_run_for(rt, 200 * NSEC_PER_MSEC);
@@ -89,8 +94,8 @@ static int play(uint64_t seed)
     rt_sim_run_for(rt, 600 * NSEC_PER_SEC);
     size_t n = store_count(store, schema_kinds[KIND_CONFIG_MAP]);
     bool ok = n == 2 * PARENTS;
-    printf("framework --seed %llu: %zu of %d objects: %s\n", (unsigned long long)seed, n, 2 * PARENTS,
-           ok ? "ok" : "FAILED");
+    printf("framework --seed %llu: %zu of %d objects: %s\n", (unsigned long long)seed, n,
+           2 * PARENTS, ok ? "ok" : "FAILED");
     controllers_free(cs);
     client_shared_free(shared);
     client_free(lossy);

@@ -1,6 +1,6 @@
-/* The simulated network. Requests are kept as they came (cloned) and handed to the inner client after a delay;
- * answers and watch events are kept as counted objects and handed on after another. Events of one watch keep
- * their order, as bytes of one connection do. */
+/* The simulated network. Requests are kept as they came (cloned) and handed to the inner client
+ * after a delay; answers and watch events are kept as counted objects and handed on after another.
+ * Events of one watch keep their order, as bytes of one connection do. */
 #include "link.h"
 
 #include "base/list.h"
@@ -135,7 +135,8 @@ static void call_arrives(void *arg)
     client_call(l->inner, &k->req, call_answered, k);
 }
 
-static void link_call(struct client *c, const struct client_request *req, client_done_fn done, void *arg)
+static void link_call(struct client *c, const struct client_request *req, client_done_fn done,
+                      void *arg)
 {
     struct link *l = CONTAINER_OF(c, struct link, client);
     struct link_call *k = NEW(struct link_call);
@@ -144,9 +145,16 @@ static void link_call(struct client *c, const struct client_request *req, client
     k->done = done;
     k->arg = arg;
     k->req = *req;
-    struct str *const texts[] = {&k->req.ns, &k->req.name, &k->req.subresource, &k->req.patch,
-                                 &k->req.label_selector, &k->req.field_selector, &k->req.continue_,
-                                 &k->req.resource_version, &k->req.precondition_uid, &k->req.precondition_rv,
+    struct str *const texts[] = {&k->req.ns,
+                                 &k->req.name,
+                                 &k->req.subresource,
+                                 &k->req.patch,
+                                 &k->req.label_selector,
+                                 &k->req.field_selector,
+                                 &k->req.continue_,
+                                 &k->req.resource_version,
+                                 &k->req.precondition_uid,
+                                 &k->req.precondition_rv,
                                  &k->req.propagation};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         *texts[i] = texts[i]->p ? arena_str(a, *texts[i]) : STR_NONE;
@@ -262,8 +270,10 @@ static struct client_watch *link_watch_start(struct client *c, const struct clie
     w->link = l;
     w->opts = *o;
     w->opts.ns = o->ns.p ? arena_str(&w->arena, o->ns) : STR_NONE;
-    w->opts.label_selector = o->label_selector.p ? arena_str(&w->arena, o->label_selector) : STR_NONE;
-    w->opts.field_selector = o->field_selector.p ? arena_str(&w->arena, o->field_selector) : STR_NONE;
+    w->opts.label_selector =
+        o->label_selector.p ? arena_str(&w->arena, o->label_selector) : STR_NONE;
+    w->opts.field_selector =
+        o->field_selector.p ? arena_str(&w->arena, o->field_selector) : STR_NONE;
     w->fn = fn;
     w->arg = arg;
     list_init(&w->events);

@@ -1,5 +1,5 @@
-/* What is played in the simulated cluster. Each scenario says what the user does, which faults happen and what must
- * come true in the end; the checkers hold at every step. */
+/* What is played in the simulated cluster. Each scenario says what the user does, which faults
+ * happen and what must come true in the end; the checkers hold at every step. */
 #include "scenarios.h"
 
 #include <stdio.h>
@@ -12,12 +12,13 @@
 /* A Deployment `web` of pods app=web. */
 static void deploy(struct world *w, unsigned replicas, const char *more)
 {
-    char *json = xasprintf(
-        "{'metadata':{'name':'web','namespace':'default','annotations':{'davit.dev/rollback-on-failure':'true'}},"
-        "'spec':{'replicas':%u,'selector':{'matchLabels':{'app':'web'}},%s"
-        "'template':{'metadata':{'labels':{'app':'web'}},'spec':{'containers':[{'name':'c','image':'web:1',"
-        "'resources':{'requests':{'cpu':'100m','memory':'64Mi'}}}]}}}}",
-        replicas, more);
+    char *json = xasprintf("{'metadata':{'name':'web','namespace':'default','annotations':{'davit."
+                           "dev/rollback-on-failure':'true'}},"
+                           "'spec':{'replicas':%u,'selector':{'matchLabels':{'app':'web'}},%s"
+                           "'template':{'metadata':{'labels':{'app':'web'}},'spec':{'containers':[{"
+                           "'name':'c','image':'web:1',"
+                           "'resources':{'requests':{'cpu':'100m','memory':'64Mi'}}}]}}}}",
+                           replicas, more);
     world_apply(w, KIND_DEPLOYMENT, json);
     free(json);
 }
@@ -48,7 +49,8 @@ static bool web_is_done(struct world *w)
 {
     const struct api_deployment *d = web(w);
     return d && d->status.observed_generation >= d->metadata.generation &&
-           d->status.updated_replicas == d->spec.replicas && d->status.replicas == d->spec.replicas &&
+           d->status.updated_replicas == d->spec.replicas &&
+           d->status.replicas == d->spec.replicas &&
            d->status.available_replicas == d->spec.replicas &&
            checker_pods_ready(w->checker, "web") == (unsigned)d->spec.replicas &&
            checker_pods_alive(w->checker, "web") == (unsigned)d->spec.replicas;
@@ -64,8 +66,8 @@ static unsigned ready_endpoints(struct world *w)
 {
     unsigned n = 0;
     struct store_iter it;
-    if (!w->store || store_iter_init(&it, w->store, schema_kinds[KIND_ENDPOINT_SLICE], STR("default"), 0, STR_NONE,
-                                     STR_NONE) < 0)
+    if (!w->store || store_iter_init(&it, w->store, schema_kinds[KIND_ENDPOINT_SLICE],
+                                     STR("default"), 0, STR_NONE, STR_NONE) < 0)
         return 0;
     for (struct object *o; (o = store_iter_next(&it));) {
         const struct api_endpoint_slice *s = OBJECT_MSG(o, api_endpoint_slice);
@@ -147,9 +149,10 @@ static void run_rollback(struct world *w, unsigned steps)
     world_until(w, web_is_done, 60 * S, "a good rollout");
     checker_bounds(w->checker, "web", 3, 5);
     unsigned before = checker_template_changes(w->checker);
-    world_merge(w, KIND_DEPLOYMENT, "default", "web",
-                "{'spec':{'template':{'metadata':{'annotations':{'davit.dev/hollow':'never-ready'}},"
-                "'spec':{'containers':[{'name':'c','image':'web:bad'}]}}}}");
+    world_merge(
+        w, KIND_DEPLOYMENT, "default", "web",
+        "{'spec':{'template':{'metadata':{'annotations':{'davit.dev/hollow':'never-ready'}},"
+        "'spec':{'containers':[{'name':'c','image':'web:bad'}]}}}}");
     if (steps % 2) { /* the server dies just about when the deadline is over */
         world_run(w, 20 * S + (nsec_t)world_below(w, 2000) * NSEC_PER_MSEC);
         world_crash(w);
@@ -157,10 +160,11 @@ static void run_rollback(struct world *w, unsigned steps)
         world_boot(w);
     }
     world_until(w, web_is_rolled_back, 200 * S, "the rollback");
-    WORLD_CHECK(w, str_is(web(w)->spec.template.spec.containers[0].image, "web:2"), "rolled back to %.*s",
-                STR_ARG(web(w)->spec.template.spec.containers[0].image));
+    WORLD_CHECK(w, str_is(web(w)->spec.template.spec.containers[0].image, "web:2"),
+                "rolled back to %.*s", STR_ARG(web(w)->spec.template.spec.containers[0].image));
     world_run(w, 600 * S);
-    WORLD_CHECK(w, checker_template_changes(w->checker) == before + 2, "%u changes of the template instead of 2",
+    WORLD_CHECK(w, checker_template_changes(w->checker) == before + 2,
+                "%u changes of the template instead of 2",
                 checker_template_changes(w->checker) - before);
     set_image(w, 3);
     world_until(w, web_is_done, 100 * S, "the fixed rollout");
@@ -185,7 +189,8 @@ static void run_node_death(struct world *w, unsigned steps)
     world_run(w, 60 * S);
     WORLD_CHECK(w, checker_pods_ready(w->checker, "web") < 8, "pods of a dead node count as ready");
     world_run(w, 300 * S); /* the tolerations that admission gives */
-    WORLD_CHECK(w, checker_pods_ready(w->checker, "web") == 8, "only %u pods are ready after a node has died",
+    WORLD_CHECK(w, checker_pods_ready(w->checker, "web") == 8,
+                "only %u pods are ready after a node has died",
                 checker_pods_ready(w->checker, "web"));
     kill_node(w, dead, false);
     world_until(w, web_is_done, 120 * S, "calm after the node has come back");
@@ -204,22 +209,25 @@ static bool job_has(struct world *w, const char *name, const char *condition)
 {
     const struct api_job *j = job(w, name);
     for (uint32_t i = 0; j && i < j->status.n_conditions; i++)
-        if (str_eqz(j->status.conditions[i].type, condition) && str_is(j->status.conditions[i].status, "True"))
+        if (str_eqz(j->status.conditions[i].type, condition) &&
+            str_is(j->status.conditions[i].status, "True"))
             return true;
     return false;
 }
 
 static bool jobs_are_over(struct world *w)
 {
-    return job_has(w, "good", "Complete") && job_has(w, "indexed", "Complete") && job_has(w, "bad", "Failed");
+    return job_has(w, "good", "Complete") && job_has(w, "indexed", "Complete") &&
+           job_has(w, "bad", "Failed");
 }
 
 static void make_job(struct world *w, const char *name, const char *spec, const char *how)
 {
-    char *json = xasprintf("{'metadata':{'name':'%s','namespace':'default'},'spec':{%s,'template':{'metadata':"
-                           "{'annotations':{'davit.dev/hollow':'%s'}},'spec':{'restartPolicy':'Never',"
-                           "'containers':[{'name':'c','image':'job'}]}}}}",
-                           name, spec, how);
+    char *json = xasprintf(
+        "{'metadata':{'name':'%s','namespace':'default'},'spec':{%s,'template':{'metadata':"
+        "{'annotations':{'davit.dev/hollow':'%s'}},'spec':{'restartPolicy':'Never',"
+        "'containers':[{'name':'c','image':'job'}]}}}}",
+        name, spec, how);
     world_apply(w, KIND_JOB, json);
     free(json);
 }
@@ -239,8 +247,9 @@ static void run_jobs(struct world *w, unsigned steps)
     quiet(w);
     WORLD_CHECK(w, job(w, "good")->status.succeeded == 7, "good: %d pods counted instead of 7",
                 job(w, "good")->status.succeeded);
-    WORLD_CHECK(w, job(w, "indexed")->status.succeeded == 5 &&
-                       str_is(job(w, "indexed")->status.completed_indexes, "0-4"),
+    WORLD_CHECK(w,
+                job(w, "indexed")->status.succeeded == 5 &&
+                    str_is(job(w, "indexed")->status.completed_indexes, "0-4"),
                 "indexed: %d, \"%.*s\"", job(w, "indexed")->status.succeeded,
                 STR_ARG(job(w, "indexed")->status.completed_indexes));
     WORLD_CHECK(w, job(w, "bad")->status.failed == 3, "bad: %d failures counted instead of 3",
@@ -257,7 +266,8 @@ static bool team_is_gone(struct world *w)
 static bool team_is_set_up(struct world *w)
 {
     return world_get(w, KIND_SERVICE_ACCOUNT, "team", "default") &&
-           world_get(w, KIND_CONFIG_MAP, "team", "kube-root-ca.crt") && checker_pods_ready(w->checker, "team") == 3;
+           world_get(w, KIND_CONFIG_MAP, "team", "kube-root-ca.crt") &&
+           checker_pods_ready(w->checker, "team") == 3;
 }
 
 static bool only_orphans_left(struct world *w)
@@ -280,8 +290,10 @@ static void run_garbage(struct world *w, unsigned steps)
 {
     world_apply(w, KIND_NAMESPACE, "{'metadata':{'name':'team'}}");
     world_apply(w, KIND_REPLICA_SET,
-                "{'metadata':{'name':'r','namespace':'team'},'spec':{'replicas':3,'selector':{'matchLabels':"
-                "{'app':'team'}},'template':{'metadata':{'labels':{'app':'team'}},'spec':{'containers':[{'name':"
+                "{'metadata':{'name':'r','namespace':'team'},'spec':{'replicas':3,'selector':{'"
+                "matchLabels':"
+                "{'app':'team'}},'template':{'metadata':{'labels':{'app':'team'}},'spec':{'"
+                "containers':[{'name':"
                 "'c','image':'x'}]}}}}");
     world_until(w, team_is_set_up, 60 * S, "the namespace's own objects and pods");
     world_delete(w, KIND_NAMESPACE, "", "team", NULL);
@@ -289,9 +301,10 @@ static void run_garbage(struct world *w, unsigned steps)
     world_crash(w);
     world_boot(w);
     world_until(w, team_is_gone, 120 * S, "the namespace gone");
-    world_apply(w, KIND_CONFIG_MAP,
-                "{'metadata':{'name':'child','namespace':'default','ownerReferences':[{'apiVersion':'v1',"
-                "'kind':'ConfigMap','name':'nobody','uid':'0-0'}]}}");
+    world_apply(
+        w, KIND_CONFIG_MAP,
+        "{'metadata':{'name':'child','namespace':'default','ownerReferences':[{'apiVersion':'v1',"
+        "'kind':'ConfigMap','name':'nobody','uid':'0-0'}]}}");
     world_until(w, child_is_gone, 30 * S, "a child of nobody gone");
     checker_forget(w->checker, KIND_CONFIG_MAP, "default", "child");
     deploy(w, 3, "");
@@ -314,8 +327,8 @@ static void heal(struct world *w)
     if (!w->store)
         world_boot(w);
     w->faults.loss = 0;
-    *store_disk_faults(w->disk) =
-        (struct store_disk_faults){.latency_min = 200 * NSEC_PER_USEC, .latency_max = 3 * NSEC_PER_MSEC};
+    *store_disk_faults(w->disk) = (struct store_disk_faults){.latency_min = 200 * NSEC_PER_USEC,
+                                                             .latency_max = 3 * NSEC_PER_MSEC};
     for (unsigned i = 0; i < w->opts.nodes; i++) {
         link_set_cut(w->node_links[i], false);
         if (w->node_dead[i])
@@ -332,8 +345,8 @@ static void delete_some_pod(struct world *w)
     struct store_iter it;
     char ns[256], name[256];
     unsigned n = (unsigned)world_below(w, 8);
-    if (!w->store ||
-        store_iter_init(&it, w->store, schema_kinds[KIND_POD], STR("default"), 0, STR_NONE, STR_NONE) < 0)
+    if (!w->store || store_iter_init(&it, w->store, schema_kinds[KIND_POD], STR("default"), 0,
+                                     STR_NONE, STR_NONE) < 0)
         return;
     struct object *o = NULL, *next;
     while ((next = store_iter_next(&it)) && n-- > 0)
@@ -409,9 +422,12 @@ static void run_chaos(struct world *w, unsigned steps)
 
 const struct scenario SCENARIOS[] = {
     {"basic", "a Deployment and its Service grow, shrink and go", 3, 1 * S, run_basic},
-    {"rollout", "maxSurge and maxUnavailable hold at every step while the server crashes", 4, 1 * S, run_rollout},
-    {"rollback", "a rollout that misses its deadline goes back by itself, once", 3, 1 * S, run_rollback},
-    {"node-death", "pods of a dead node leave it; the node may come back", 4, 1 * S, run_node_death},
+    {"rollout", "maxSurge and maxUnavailable hold at every step while the server crashes", 4, 1 * S,
+     run_rollout},
+    {"rollback", "a rollout that misses its deadline goes back by itself, once", 3, 1 * S,
+     run_rollback},
+    {"node-death", "pods of a dead node leave it; the node may come back", 4, 1 * S,
+     run_node_death},
     {"jobs", "every pod is counted once", 3, 1 * S, run_jobs},
     {"garbage", "namespaces, owners, orphans", 3, 1 * S, run_garbage},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},

@@ -1,8 +1,8 @@
 /* usage: sim [SCENARIO...] [--seed N] [--steps M] [--fresh K] [--twice] [--trace]
  *
- * Plays scenarios (default: all) on virtual time. --seed: replay; without it 1. --fresh K: besides, K random
- * seeds. --twice: plays each seed two times and compares the histories. Prints what it plays before it
- * plays it, so a crash names its seed. */
+ * Plays scenarios (default: all) on virtual time. --seed: replay; without it 1. --fresh K: besides,
+ * K random seeds. --twice: plays each seed two times and compares the histories. Prints what it
+ * plays before it plays it, so a crash names its seed. */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,8 +10,14 @@
 #include "base/log.h"
 #include "scenarios.h"
 
-/* A server that dies frees nothing that only an answer of its store would have freed; all other leaks count. */
+/* A server that dies frees nothing that only an answer of its store would have freed; all other
+ * leaks count. */
 const char *__lsan_default_suppressions(void);
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
 const char *__lsan_default_suppressions(void)
 {
     return "leak:inproc_call\nleak:list_start\nleak:api_call_start\n";
@@ -33,14 +39,16 @@ static void trace_step(void *arg, nsec_t now, const char *kind, const char *call
 static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bool trace)
 {
     struct world w;
-    const struct world_opts opts = {.seed = seed, .nodes = s->nodes, .start_delay = s->start_delay, .trace = trace};
+    const struct world_opts opts = {
+        .seed = seed, .nodes = s->nodes, .start_delay = s->start_delay, .trace = trace};
     world_init(&w, &opts);
     if (trace)
         rt_sim_trace(w.rt, trace_step, NULL);
     s->run(&w, steps);
     uint64_t digest = rt_sim_digest(w.rt);
-    printf("sim %s --seed %llu --steps %u: ok, %.0f s of virtual time, %llu changes seen, digest %016llx\n", s->name,
-           (unsigned long long)seed, steps, (double)rt_now(w.rt) / 1e9,
+    printf("sim %s --seed %llu --steps %u: ok, %.0f s of virtual time, %llu changes seen, digest "
+           "%016llx\n",
+           s->name, (unsigned long long)seed, steps, (double)rt_now(w.rt) / 1e9,
            (unsigned long long)checker_events_seen(w.checker), (unsigned long long)digest);
     world_fini(&w);
     return digest;

@@ -38,8 +38,8 @@ static void dump_kind(struct world *w, enum kind_id kind, const char *const *pat
                 schema_ref_print(&ref, &b);
         }
         fprintf(stderr, "  %s %.*s at %llu%s:%.*s\n", o->kind->kind, STR_ARG(object_name(o)),
-                (unsigned long long)o->rev, object_meta(o)->deletion_timestamp.set ? " DELETED" : "",
-                STR_ARG(buf_str(&b)));
+                (unsigned long long)o->rev,
+                object_meta(o)->deletion_timestamp.set ? " DELETED" : "", STR_ARG(buf_str(&b)));
         buf_fini(&b);
     }
     store_iter_fini(&it);
@@ -48,8 +48,8 @@ static void dump_kind(struct world *w, enum kind_id kind, const char *const *pat
 /* The state of things, for whoever has to find out. */
 static void dump(struct world *w)
 {
-    static const char *const POD[] = {"spec.nodeName", "status.phase", "status.conditions", "metadata.finalizers",
-                                      NULL};
+    static const char *const POD[] = {"spec.nodeName", "status.phase", "status.conditions",
+                                      "metadata.finalizers", NULL};
     static const char *const NODE[] = {"spec.taints", "status.conditions", NULL};
     static const char *const STATUS[] = {"spec.replicas", "status", NULL};
     if (!w->store)
@@ -60,7 +60,9 @@ static void dump(struct world *w)
     dump_kind(w, KIND_DEPLOYMENT, STATUS);
     dump_kind(w, KIND_JOB, STATUS);
     struct scheduler_stats st = scheduler_stats(w->scheduler);
-    fprintf(stderr, "  scheduler: active %zu, backing off %zu, unschedulable %zu, binding %zu; store failed: %d\n",
+    fprintf(stderr,
+            "  scheduler: active %zu, backing off %zu, unschedulable %zu, binding %zu; store "
+            "failed: %d\n",
             st.active, st.backoff, st.unschedulable, st.binding, store_failed(w->store));
 }
 
@@ -99,7 +101,8 @@ void world_boot(struct world *w)
     controllers_start(w->controllers);
     scheduler_start(w->scheduler);
     for (unsigned i = 0; i < w->opts.nodes; i++)
-        link_set_inner(w->node_links[i], apiserver_client(w->api, STR("system:node"), NULL, 0, false));
+        link_set_inner(w->node_links[i],
+                       apiserver_client(w->api, STR("system:node"), NULL, 0, false));
     link_set_inner(w->user, apiserver_client(w->api, STR("user"), NULL, 0, false));
     checker_attach(w->checker);
     error_fini(&err);
@@ -132,15 +135,17 @@ void world_init(struct world *w, const struct world_opts *opts)
     w->disk = store_disk_new();
     store_disk_faults(w->disk)->latency_min = 200 * NSEC_PER_USEC;
     store_disk_faults(w->disk)->latency_max = 3 * NSEC_PER_MSEC;
-    w->faults = (struct link_faults){
-        .delay_min = 100 * NSEC_PER_USEC, .delay_max = 2 * NSEC_PER_MSEC, .timeout = 5 * NSEC_PER_SEC};
+    w->faults = (struct link_faults){.delay_min = 100 * NSEC_PER_USEC,
+                                     .delay_max = 2 * NSEC_PER_MSEC,
+                                     .timeout = 5 * NSEC_PER_SEC};
     w->user_faults = w->faults;
     w->user = link_new(w->rt, &w->user_faults, world_random(w));
     w->checker = checker_new(w);
     for (unsigned i = 0; i < opts->nodes; i++) {
         char *name = xasprintf("n%u", i);
         w->node_links[i] = link_new(w->rt, &w->faults, world_random(w));
-        const struct hollow_opts h = {.name_prefix = name, .nodes = 1, .start_delay = opts->start_delay};
+        const struct hollow_opts h = {
+            .name_prefix = name, .nodes = 1, .start_delay = opts->start_delay};
         w->nodes[i] = hollow_new(w->node_links[i], &h);
         free(name);
     }
@@ -185,7 +190,8 @@ void world_until(struct world *w, bool (*pred)(struct world *w), nsec_t timeout,
     struct until u = {w, pred};
     nsec_t end = rt_now(w->rt) + timeout;
     while (!until_holds(&u)) { /* in slices: the predicate may be dear */
-        WORLD_CHECK(w, rt_now(w->rt) < end, "not within %lld s: %s", (long long)(timeout / NSEC_PER_SEC), what);
+        WORLD_CHECK(w, rt_now(w->rt) < end, "not within %lld s: %s",
+                    (long long)(timeout / NSEC_PER_SEC), what);
         rt_sim_run_for(w->rt, 50 * NSEC_PER_MSEC);
     }
 }
@@ -210,7 +216,8 @@ static void user_done(void *arg, const struct client_reply *reply)
     u->r = reply->r;
     if (reply->r == 0 && reply->object)
         checker_acknowledged(u->world->checker, reply->object);
-    if (reply->r < 0 && reply->r != -ECONNRESET && reply->r != -EEXIST && reply->r != -ENOENT && reply->err &&
+    if (reply->r < 0 && reply->r != -ECONNRESET && reply->r != -EEXIST && reply->r != -ENOENT &&
+        reply->err &&
         (reply->err->reason == REASON_INVALID || reply->err->reason == REASON_BAD_REQUEST))
         world_fail(u->world, "a user's call is refused: %.*s", STR_ARG(reply->err->message));
 }
@@ -256,7 +263,8 @@ void world_apply(struct world *w, enum kind_id kind, const char *text)
     arena_fini(&a);
 }
 
-void world_merge(struct world *w, enum kind_id kind, const char *ns, const char *name, const char *text)
+void world_merge(struct world *w, enum kind_id kind, const char *ns, const char *name,
+                 const char *text)
 {
     char *json = xstrdup(text);
     for (char *p = json; *p; p++)
@@ -271,7 +279,8 @@ void world_merge(struct world *w, enum kind_id kind, const char *ns, const char 
     free(json);
 }
 
-void world_delete(struct world *w, enum kind_id kind, const char *ns, const char *name, const char *propagation)
+void world_delete(struct world *w, enum kind_id kind, const char *ns, const char *name,
+                  const char *propagation)
 {
     const struct client_request req = {.verb = CLIENT_DELETE,
                                        .kind = schema_kinds[kind],

@@ -1,6 +1,6 @@
-/* A whole cluster in one process on virtual time: a server (store on a durable "disk", API server, controllers,
- * scheduler) that may crash and come back, hollow nodes and a user behind links that lose and delay, and the
- * checkers of what must always hold. One seed, one history. */
+/* A whole cluster in one process on virtual time: a server (store on a durable "disk", API server,
+ * controllers, scheduler) that may crash and come back, hollow nodes and a user behind links that
+ * lose and delay, and the checkers of what must always hold. One seed, one history. */
 #pragma once
 
 #include "apiserver/apiserver.h"
@@ -53,7 +53,8 @@ uint64_t world_below(struct world *w, uint64_t n);
 void world_crash(struct world *w); /* the server dies at once; the disk keeps what was durable */
 void world_boot(struct world *w);  /* and comes back */
 void world_run(struct world *w, nsec_t span);
-/* Steps until pred holds; aborts with a message when it does not within `timeout` of virtual time. */
+/* Steps until pred holds; aborts with a message when it does not within `timeout` of virtual time.
+ */
 void world_until(struct world *w, bool (*pred)(struct world *w), nsec_t timeout, const char *what);
 _Noreturn void world_fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
 #define WORLD_CHECK(w, cond, ...)                                                                  \
@@ -64,10 +65,13 @@ _Noreturn void world_fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
 
 /* ---- the user ---- */
 
-/* Creates from YAML or JSON ('...' for "..."); retried until acknowledged. Remembered: it must survive. */
+/* Creates from YAML or JSON ('...' for "..."); retried until acknowledged. Remembered: it must
+ * survive. */
 void world_apply(struct world *w, enum kind_id kind, const char *json);
-void world_merge(struct world *w, enum kind_id kind, const char *ns, const char *name, const char *json);
-void world_delete(struct world *w, enum kind_id kind, const char *ns, const char *name, const char *propagation);
+void world_merge(struct world *w, enum kind_id kind, const char *ns, const char *name,
+                 const char *json);
+void world_delete(struct world *w, enum kind_id kind, const char *ns, const char *name,
+                  const char *propagation);
 /* Durable state, or NULL (also while the server is down). */
 struct object *world_get(struct world *w, enum kind_id kind, const char *ns, const char *name);
 
@@ -77,14 +81,17 @@ struct checker *checker_new(struct world *w);
 struct checker *checker_free(struct checker *c);
 void checker_attach(struct checker *c); /* the server is up: follow it */
 void checker_detach(struct checker *c);
-void checker_acknowledged(struct checker *c, const struct object *o); /* a user's write was acknowledged */
+void checker_acknowledged(struct checker *c,
+                          const struct object *o); /* a user's write was acknowledged */
 void checker_forget(struct checker *c, enum kind_id kind, const char *ns, const char *name);
 /* What must hold when all is quiet: caches equal the store, acknowledged writes are there. */
 void checker_quiet(struct checker *c);
-/* Bounds of a rollout, checked at every change of a pod: pods with label app=APP. max_total 0: off. */
+/* Bounds of a rollout, checked at every change of a pod: pods with label app=APP. max_total 0: off.
+ */
 void checker_bounds(struct checker *c, const char *app, unsigned min_ready, unsigned max_total);
 unsigned checker_pods_ready(struct checker *c, const char *app);
-unsigned checker_pods_alive(struct checker *c, const char *app); /* neither ended nor being deleted */
+unsigned checker_pods_alive(struct checker *c,
+                            const char *app); /* neither ended nor being deleted */
 /* Changes of the pod template of a Deployment seen so far. */
 unsigned checker_template_changes(struct checker *c);
 uint64_t checker_events_seen(struct checker *c);

@@ -49,8 +49,11 @@ static void plan(struct fx *f)
 {
     for (uint32_t i = 0; i < f->n; i++)
         f->v[i] = &f->rs[i];
-    deploy_plan(&f->a, &(struct deploy_in){.d = &f->d, .rss = f->v, .n_rss = f->n, .old_pods_running = f->old_pods, .now = f->now},
-                &f->plan);
+    deploy_plan(
+        &f->a,
+        &(struct deploy_in){
+            .d = &f->d, .rss = f->v, .n_rss = f->n, .old_pods_running = f->old_pods, .now = f->now},
+        &f->plan);
 }
 
 /* What the server would have made of the plan; new ReplicaSets start empty. */
@@ -78,7 +81,8 @@ static void carry_out(struct fx *f)
         f->d.status = f->plan.status;
     }
     if (!str_empty(f->plan.revision))
-        kv_put(&f->a, &f->d.metadata.annotations, &f->d.metadata.n_annotations, STR(ANN_REVISION), f->plan.revision);
+        kv_put(&f->a, &f->d.metadata.annotations, &f->d.metadata.n_annotations, STR(ANN_REVISION),
+               f->plan.revision);
 }
 
 /* Pods of all ReplicaSets are at once as asked for; `ready` of the newest are available. */
@@ -87,10 +91,11 @@ static void pods_follow(struct fx *f, bool new_ready)
     for (uint32_t i = 0; i < f->n; i++) {
         int32_t k = f->rs[i].spec.replicas;
         bool ready = i + 1 < f->n || new_ready;
-        f->rs[i].status = (struct api_replica_set_status){.replicas = k,
-                                                          .ready_replicas = ready ? k : 0,
-                                                          .available_replicas = ready ? k : 0,
-                                                          .observed_generation = f->rs[i].metadata.generation};
+        f->rs[i].status =
+            (struct api_replica_set_status){.replicas = k,
+                                            .ready_replicas = ready ? k : 0,
+                                            .available_replicas = ready ? k : 0,
+                                            .observed_generation = f->rs[i].metadata.generation};
     }
 }
 
@@ -124,12 +129,14 @@ static void test_first_rollout(void **state)
     assert_str(meta_annotation(&f.plan.create->metadata, STR(ANN_MAX)), "4");
     struct str hash = meta_label(&f.plan.create->metadata, STR(LABEL_TEMPLATE_HASH));
     assert_int_equal(hash.n, 10);
-    assert_true(str_eq(hash, meta_label(&f.plan.create->spec.template.metadata, STR(LABEL_TEMPLATE_HASH))));
+    assert_true(
+        str_eq(hash, meta_label(&f.plan.create->spec.template.metadata, STR(LABEL_TEMPLATE_HASH))));
     assert_str(f.plan.revision, "1");
     assert_string_equal(reason(&f.plan.status, "Progressing"), "NewReplicaSetCreated");
     assert_string_equal(reason(&f.plan.status, "Available"), "MinimumReplicasUnavailable");
     carry_out(&f);
-    f.rs[0].status = (struct api_replica_set_status){.replicas = 3, .ready_replicas = 1, .available_replicas = 1};
+    f.rs[0].status = (struct api_replica_set_status){
+        .replicas = 3, .ready_replicas = 1, .available_replicas = 1};
     plan(&f);
     assert_string_equal(reason(&f.plan.status, "Progressing"), "ReplicaSetUpdated");
     assert_int_equal(f.plan.n_ops, 0);
@@ -149,7 +156,8 @@ static void test_first_rollout(void **state)
     arena_fini(&f.a);
 }
 
-/* At every step: total <= replicas + surge, and available >= replicas - unavailable however slow new pods are. */
+/* At every step: total <= replicas + surge, and available >= replicas - unavailable however slow
+ * new pods are. */
 static void test_rolling_bounds(void **state)
 {
     static const struct {
@@ -157,9 +165,9 @@ static void test_rolling_bounds(void **state)
         const char *surge, *unavailable;
         int32_t max_total, min_available;
     } ROWS[] = {
-        {10, "25%", "25%", 13, 8}, {10, "0", "1", 10, 9},   {10, "1", "0", 11, 10}, {3, "25%", "25%", 4, 3},
-        {1, "25%", "25%", 2, 1},   {1, "0", "0%", 1, 0},    {5, "100%", "0", 10, 5}, {7, "0", "50%", 7, 4},
-        {100, "10%", "33%", 110, 67},
+        {10, "25%", "25%", 13, 8}, {10, "0", "1", 10, 9},   {10, "1", "0", 11, 10},
+        {3, "25%", "25%", 4, 3},   {1, "25%", "25%", 2, 1}, {1, "0", "0%", 1, 0},
+        {5, "100%", "0", 10, 5},   {7, "0", "50%", 7, 4},   {100, "10%", "33%", 110, 67},
     };
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
         struct fx f;
@@ -167,7 +175,8 @@ static void test_rolling_bounds(void **state)
         fx_init(&f, ROWS[i].replicas);
         struct str s = str_z(ROWS[i].surge), u = str_z(ROWS[i].unavailable);
         f.ru.max_surge = str_to_i64(s, &n) == 0 ? int_or_str_int((int32_t)n) : int_or_str_str(s);
-        f.ru.max_unavailable = str_to_i64(u, &n) == 0 ? int_or_str_int((int32_t)n) : int_or_str_str(u);
+        f.ru.max_unavailable =
+            str_to_i64(u, &n) == 0 ? int_or_str_int((int32_t)n) : int_or_str_str(u);
         settle(&f);
         f.c.image = STR("web:2");
         struct api_container old = f.c, fresh = f.c;
@@ -191,8 +200,8 @@ static void test_rolling_bounds(void **state)
                 available += avail;
             }
             if (total > ROWS[i].max_total || available < ROWS[i].min_available)
-                fail_msg("row %zu, step %d: %d pods (at most %d), %d available (at least %d)", i, steps, total,
-                         ROWS[i].max_total, available, ROWS[i].min_available);
+                fail_msg("row %zu, step %d: %d pods (at most %d), %d available (at least %d)", i,
+                         steps, total, ROWS[i].max_total, available, ROWS[i].min_available);
             if (deploy_complete(&f.d, &f.d.status))
                 break;
         }
@@ -311,7 +320,8 @@ static void test_history_limit(void **state)
     const struct api_replica_set *gone = NULL;
     for (int i = 0; i < 3; i++) {
         v[i] = f.c;
-        v[i].image = (struct str){images[i], (size_t)snprintf(images[i], sizeof(images[i]), "web:%d", i)};
+        v[i].image =
+            (struct str){images[i], (size_t)snprintf(images[i], sizeof(images[i]), "web:%d", i)};
         f.d.spec.template.spec.containers = &v[i];
         f.d.metadata.generation++;
         for (int j = 0; j < 20; j++) {
@@ -365,12 +375,14 @@ static void test_rollback(void **state)
     struct fx f;
     struct api_container v1, v2;
     bad_rollout(&f, &v1, &v2);
-    kv_put(&f.a, &f.d.metadata.annotations, &f.d.metadata.n_annotations, STR(ANN_ROLLBACK_ON_FAILURE), STR("true"));
+    kv_put(&f.a, &f.d.metadata.annotations, &f.d.metadata.n_annotations,
+           STR(ANN_ROLLBACK_ON_FAILURE), STR("true"));
     plan(&f);
     assert_non_null(f.plan.rollback);
     assert_str(f.plan.rollback->spec.template.spec.containers[0].image, "web:1");
-    assert_str(f.plan.rollback_text,
-               "Rolled back deployment \"web\" to revision 1: revision 2 missed its progress deadline");
+    assert_str(
+        f.plan.rollback_text,
+        "Rolled back deployment \"web\" to revision 1: revision 2 missed its progress deadline");
     assert_str(meta_label(&f.plan.rollback->spec.template.metadata, STR(LABEL_TEMPLATE_HASH)), "");
     carry_out(&f);
     for (int i = 0; i < 20; i++) {
@@ -401,7 +413,8 @@ static void test_no_good_revision(void **state)
     struct fx f;
     fx_init(&f, 2);
     f.d.spec.progress_deadline_seconds = 5;
-    kv_put(&f.a, &f.d.metadata.annotations, &f.d.metadata.n_annotations, STR(ANN_ROLLBACK_ON_FAILURE), STR("true"));
+    kv_put(&f.a, &f.d.metadata.annotations, &f.d.metadata.n_annotations,
+           STR(ANN_ROLLBACK_ON_FAILURE), STR("true"));
     for (int i = 0; i < 10; i++) {
         plan(&f);
         assert_null(f.plan.rollback);
@@ -421,7 +434,8 @@ static void test_hash(void **state)
     assert_true(str_eq(h, template_hash(&f.a, &f.d.spec.template, false, 0)));
     assert_false(str_eq(h, template_hash(&f.a, &f.d.spec.template, true, 1)));
     struct api_pod_template_spec labelled = f.d.spec.template;
-    kv_put(&f.a, &labelled.metadata.labels, &labelled.metadata.n_labels, STR(LABEL_TEMPLATE_HASH), STR("x"));
+    kv_put(&f.a, &labelled.metadata.labels, &labelled.metadata.n_labels, STR(LABEL_TEMPLATE_HASH),
+           STR("x"));
     assert_true(str_eq(h, template_hash(&f.a, &labelled, false, 0)));
     assert_true(template_equal(&labelled, &f.d.spec.template));
     f.c.image = STR("web:2");

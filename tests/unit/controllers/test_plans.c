@@ -7,7 +7,8 @@
 #define SEC INT64_C(1000000)
 #define NOW (INT64_C(1767225600) * SEC)
 
-static struct api_pod *pod(struct arena *a, const char *name, const char *node, const char *phase, bool ready)
+static struct api_pod *pod(struct arena *a, const char *name, const char *node, const char *phase,
+                           bool ready)
 {
     struct api_pod *p = ARENA_NEW(a, struct api_pod);
     p->metadata.name = p->metadata.uid = str_z(name);
@@ -17,9 +18,10 @@ static struct api_pod *pod(struct arena *a, const char *name, const char *node, 
     p->status.phase = str_z(phase);
     p->status.conditions = ARENA_NEW(a, struct api_pod_condition);
     p->status.n_conditions = 1;
-    p->status.conditions[0] = (struct api_pod_condition){.type = STR("Ready"),
-                                                         .status = ready ? STR("True") : STR("False"),
-                                                         .last_transition_time = timestamp_of(NOW - 50 * SEC)};
+    p->status.conditions[0] =
+        (struct api_pod_condition){.type = STR("Ready"),
+                                   .status = ready ? STR("True") : STR("False"),
+                                   .last_transition_time = timestamp_of(NOW - 50 * SEC)};
     return p;
 }
 
@@ -38,7 +40,8 @@ static void test_ranking(void **state)
     struct kv_str cost = {STR("controller.kubernetes.io/pod-deletion-cost"), STR("-5")};
     cheap->metadata.annotations = &cost;
     cheap->metadata.n_annotations = 1;
-    crowd->status.conditions[0].last_transition_time = timestamp_of(NOW - 10 * SEC); /* younger: goes first */
+    crowd->status.conditions[0].last_transition_time =
+        timestamp_of(NOW - 10 * SEC); /* younger: goes first */
     const struct api_pod *v[] = {ready, crowded, crowd, unready, pending, unassigned, cheap};
     pods_rank_for_deletion(&a, v, ARRAY_LEN(v));
     const char *want[] = {"unassigned", "pending", "unready", "cheap", "crowd", "crowded", "ready"};
@@ -51,10 +54,12 @@ static void test_replicaset(void **state)
 {
     struct arena a = {0};
     struct replicaset_plan p;
-    struct api_replica_set rs = {.spec = {.has_replicas = true, .replicas = 3, .min_ready_seconds = 60}};
+    struct api_replica_set rs = {
+        .spec = {.has_replicas = true, .replicas = 3, .min_ready_seconds = 60}};
     struct api_pod *dying = pod(&a, "dying", "n", "Running", true);
     dying->metadata.deletion_timestamp = timestamp_of(NOW);
-    const struct api_pod *v[] = {pod(&a, "a", "n", "Running", true), dying, pod(&a, "done", "n", "Failed", false)};
+    const struct api_pod *v[] = {pod(&a, "a", "n", "Running", true), dying,
+                                 pod(&a, "done", "n", "Failed", false)};
     replicaset_plan(&a, &rs, v, 3, NOW, &p);
     assert_int_equal(p.n_create, 2);
     assert_int_equal(p.status.replicas, 1);
@@ -99,7 +104,9 @@ static void test_job_counts_once(void **state)
 {
     struct arena a = {0};
     struct job_plan p;
-    struct api_job job = {.spec = {.has_completions = true, .completions = 2, .has_parallelism = true, .parallelism = 2}};
+    struct api_job job = {
+        .spec = {
+            .has_completions = true, .completions = 2, .has_parallelism = true, .parallelism = 2}};
     struct api_pod *one = job_pod_of(&a, "one", "Succeeded", true);
     const struct api_pod *v[] = {one, job_pod_of(&a, "two", "Running", true)};
     struct job_in in = {.job = &job, .pods = v, .n_pods = 2, .now = NOW};
@@ -137,7 +144,9 @@ static void test_job_ends(void **state)
 {
     struct arena a = {0};
     struct job_plan p;
-    struct api_job job = {.spec = {.has_completions = true, .completions = 1, .has_parallelism = true, .parallelism = 1}};
+    struct api_job job = {
+        .spec = {
+            .has_completions = true, .completions = 1, .has_parallelism = true, .parallelism = 1}};
     struct api_pod *one = job_pod_of(&a, "one", "Succeeded", true);
     const struct api_pod *v[] = {one};
     struct job_in in = {.job = &job, .pods = v, .n_pods = 1, .now = NOW};
@@ -160,14 +169,18 @@ static void test_job_backs_off(void **state)
 {
     struct arena a = {0};
     struct job_plan p;
-    struct api_job job = {.spec = {.has_parallelism = true, .parallelism = 1, .has_backoff_limit = true, .backoff_limit = 1}};
+    struct api_job job = {.spec = {.has_parallelism = true,
+                                   .parallelism = 1,
+                                   .has_backoff_limit = true,
+                                   .backoff_limit = 1}};
     struct api_pod *one = job_pod_of(&a, "one", "Failed", false);
     const struct api_pod *v[] = {one, job_pod_of(&a, "two", "Failed", true)};
     struct job_in in = {.job = &job, .pods = v, .n_pods = 1, .now = NOW - 45 * SEC};
     job.status.failed = 1;
     job_plan(&a, &in, &p);
     assert_int_equal(p.n_create, 0);
-    assert_int_equal(p.again_at, NOW - 40 * SEC); /* it failed 50 s before NOW, and 10 s must pass */
+    assert_int_equal(p.again_at,
+                     NOW - 40 * SEC); /* it failed 50 s before NOW, and 10 s must pass */
     in.now = NOW;
     job_plan(&a, &in, &p);
     assert_int_equal(p.n_create, 1);
@@ -197,7 +210,8 @@ static void test_job_indexed(void **state)
     job.spec.template.spec.n_containers = 1;
     job.status.completed_indexes = STR("0,1");
     job.status.succeeded = 2;
-    struct api_pod *three = job_pod_of(&a, "three", "Running", true), *twin = job_pod_of(&a, "twin", "Running", true);
+    struct api_pod *three = job_pod_of(&a, "three", "Running", true),
+                   *twin = job_pod_of(&a, "twin", "Running", true);
     struct kv_str ix = {STR(JOB_INDEX), STR("3")};
     three->metadata.annotations = twin->metadata.annotations = &ix;
     three->metadata.n_annotations = twin->metadata.n_annotations = 1;
@@ -221,7 +235,8 @@ static void test_job_policy(void **state)
     struct arena a = {0};
     struct str message = STR_NONE;
     int32_t codes[] = {42};
-    struct api_pod_failure_policy_on_exit_codes_requirement r = {.operator = STR("In"), .values = codes, .n_values = 1};
+    struct api_pod_failure_policy_on_exit_codes_requirement r = {
+        .operator= STR("In"), .values = codes, .n_values = 1};
     struct api_pod_failure_policy_rule rules[] = {{.action = STR("FailJob"), .on_exit_codes = &r}};
     struct api_pod_failure_policy policy = {.rules = rules, .n_rules = 1};
     struct api_job job = {.spec = {.pod_failure_policy = &policy}};
@@ -231,10 +246,12 @@ static void test_job_policy(void **state)
     p->status.container_statuses = &cs;
     p->status.n_container_statuses = 1;
     assert_int_equal(job_policy(&a, &job, p, &message), JOB_FAIL);
-    assert_str(message, "Container c for pod default/p failed with exit code 42 matching FailJob rule at index 0");
+    assert_str(
+        message,
+        "Container c for pod default/p failed with exit code 42 matching FailJob rule at index 0");
     t.exit_code = 1;
     assert_int_equal(job_policy(&a, &job, p, &message), JOB_COUNT);
-    r.operator = STR("NotIn");
+    r.operator= STR("NotIn");
     rules[0].action = STR("Ignore");
     assert_int_equal(job_policy(&a, &job, p, &message), JOB_IGNORE);
     arena_fini(&a);
@@ -242,12 +259,14 @@ static void test_job_policy(void **state)
 
 /* ---- endpoints ---- */
 
-static struct api_pod *served(struct arena *a, const char *name, const char *ip, bool ready, int port)
+static struct api_pod *served(struct arena *a, const char *name, const char *ip, bool ready,
+                              int port)
 {
     struct api_pod *p = pod(a, name, "n1", "Running", ready);
     struct api_container *c = ARENA_NEW(a, struct api_container);
     c->ports = ARENA_NEW(a, struct api_container_port);
-    c->ports[0] = (struct api_container_port){.name = STR("http"), .container_port = port, .protocol = STR("TCP")};
+    c->ports[0] = (struct api_container_port){
+        .name = STR("http"), .container_port = port, .protocol = STR("TCP")};
     c->n_ports = 1;
     p->spec.containers = c;
     p->spec.n_containers = 1;
@@ -260,13 +279,14 @@ static void test_endpoints(void **state)
     struct arena a = {0};
     struct endpoints_plan plan;
     struct api_service_port port = {.port = 80, .target_port = int_or_str_str(STR("http"))};
-    struct api_service svc = {.metadata = {.name = STR("web"), .namespace = STR("default"), .uid = STR("u")},
-                              .spec = {.ports = &port, .n_ports = 1, .cluster_ip = STR("10.0.0.1")}};
+    struct api_service svc = {
+        .metadata = {.name = STR("web"), .namespace = STR("default"), .uid = STR("u")},
+        .spec = {.ports = &port, .n_ports = 1, .cluster_ip = STR("10.0.0.1")}};
     struct api_pod *dying = served(&a, "dying", "10.1.0.3", true, 8080);
     dying->metadata.deletion_timestamp = timestamp_of(NOW);
-    const struct api_pod *v[] = {served(&a, "a", "10.1.0.1", true, 8080), served(&a, "b", "10.1.0.2", false, 8080),
-                                 dying, served(&a, "other", "10.1.0.4", true, 9090),
-                                 served(&a, "no-ip", NULL, true, 8080)};
+    const struct api_pod *v[] = {
+        served(&a, "a", "10.1.0.1", true, 8080), served(&a, "b", "10.1.0.2", false, 8080), dying,
+        served(&a, "other", "10.1.0.4", true, 9090), served(&a, "no-ip", NULL, true, 8080)};
     struct endpoints_in in = {.svc = &svc, .pods = v, .n_pods = 5};
     endpoints_plan(&a, &in, &plan);
     assert_int_equal(plan.n_slices, 2); /* two meanings of "http" */
@@ -321,11 +341,13 @@ static void test_many_endpoints(void **state)
     enum { N = 250 };
     const struct api_pod *v[N];
     struct api_service_port port = {.port = 80};
-    struct api_service svc = {.metadata = {.name = STR("web"), .namespace = STR("d"), .uid = STR("u")},
-                              .spec = {.ports = &port, .n_ports = 1, .cluster_ip = STR("None")}};
+    struct api_service svc = {
+        .metadata = {.name = STR("web"), .namespace = STR("d"), .uid = STR("u")},
+        .spec = {.ports = &port, .n_ports = 1, .cluster_ip = STR("None")}};
     for (int i = 0; i < N; i++) {
         const char *name = arena_cstr(&a, arena_printf(&a, "p%d", i));
-        v[i] = served(&a, name, arena_cstr(&a, arena_printf(&a, "10.1.%d.%d", i / 250, i % 250)), true, 80);
+        v[i] = served(&a, name, arena_cstr(&a, arena_printf(&a, "10.1.%d.%d", i / 250, i % 250)),
+                      true, 80);
     }
     endpoints_plan(&a, &(struct endpoints_in){.svc = &svc, .pods = v, .n_pods = N}, &plan);
     assert_int_equal(plan.n_slices, 3);
@@ -338,10 +360,10 @@ static void test_many_endpoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranking),       cmocka_unit_test(test_replicaset),
+        cmocka_unit_test(test_ranking),         cmocka_unit_test(test_replicaset),
         cmocka_unit_test(test_job_counts_once), cmocka_unit_test(test_job_ends),
-        cmocka_unit_test(test_job_backs_off), cmocka_unit_test(test_job_indexed),
-        cmocka_unit_test(test_job_policy),    cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_job_backs_off),   cmocka_unit_test(test_job_indexed),
+        cmocka_unit_test(test_job_policy),      cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_many_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

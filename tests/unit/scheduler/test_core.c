@@ -37,13 +37,16 @@ struct node_spec {
 static bool node(struct fx *f, struct node_spec s)
 {
     struct arena *a = &f->a;
-    struct api_node n = {.metadata = {.name = str_z(s.name)}, .spec = {.unschedulable = s.unschedulable}};
+    struct api_node n = {.metadata = {.name = str_z(s.name)},
+                         .spec = {.unschedulable = s.unschedulable}};
     struct kv_quantity *q = ARENA_NEW_N(a, struct kv_quantity, 4);
     struct kv_str *l = ARENA_NEW_N(a, struct kv_str, 3);
     q[0] = (struct kv_quantity){STR("cpu"), quantity_from_milli(s.cpu_milli ? s.cpu_milli : 4000)};
     q[1] = (struct kv_quantity){STR("example.com/gpu"), quantity_from(1, QUANTITY_DECIMAL_SI)};
-    q[2] = (struct kv_quantity){STR("memory"), quantity_from(s.memory ? s.memory : 8 * GI, QUANTITY_BINARY_SI)};
-    q[3] = (struct kv_quantity){STR("pods"), quantity_from(s.pods ? s.pods : 110, QUANTITY_DECIMAL_SI)};
+    q[2] = (struct kv_quantity){STR("memory"),
+                                quantity_from(s.memory ? s.memory : 8 * GI, QUANTITY_BINARY_SI)};
+    q[3] = (struct kv_quantity){STR("pods"),
+                                quantity_from(s.pods ? s.pods : 110, QUANTITY_DECIMAL_SI)};
     n.status.allocatable = q;
     n.status.n_allocatable = 4;
     n.metadata.labels = l;
@@ -72,7 +75,8 @@ static struct api_pod *pod(struct fx *f, const char *app, int64_t cpu_milli, int
     p->metadata.labels = l;
     p->metadata.n_labels = 1;
     if (cpu_milli)
-        q[c->resources.n_requests++] = (struct kv_quantity){STR("cpu"), quantity_from_milli(cpu_milli)};
+        q[c->resources.n_requests++] =
+            (struct kv_quantity){STR("cpu"), quantity_from_milli(cpu_milli)};
     if (memory)
         q[c->resources.n_requests++] =
             (struct kv_quantity){STR("memory"), quantity_from(memory, QUANTITY_BINARY_SI)};
@@ -115,7 +119,8 @@ static void test_resources(void **state)
     picks(f, pod(f, "a", 500, GI / 2), "small");
     picks(f, pod(f, "a", 1000, GI), "small"); /* exactly fits */
     explains(f, pod(f, "a", 1001, GI), "0/2 nodes are available: 2 Insufficient cpu.");
-    explains(f, pod(f, "a", 600, 2 * GI), "0/2 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.");
+    explains(f, pod(f, "a", 600, 2 * GI),
+             "0/2 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.");
     sched_core_unplace(full);
     picks(f, pod(f, "a", 600, 2 * GI), "big");
     sched_pod_free(full);
@@ -164,18 +169,21 @@ static void test_spreads_by_load(void **state)
 static void test_taints(void **state)
 {
     struct fx *f = *state;
-    node(f, (struct node_spec){.name = "n1", .taint_key = "dedicated", .taint_effect = "NoSchedule"});
+    node(f,
+         (struct node_spec){.name = "n1", .taint_key = "dedicated", .taint_effect = "NoSchedule"});
     node(f, (struct node_spec){.name = "n2", .unschedulable = true});
     struct api_pod *p = pod(f, "a", 1, 1);
     explains(f, p,
-             "0/2 nodes are available: 1 node(s) had untolerated taint {dedicated: }, 1 node(s) were unschedulable.");
-    struct api_toleration t = {.key = STR("dedicated"), .operator = STR("Exists")};
+             "0/2 nodes are available: 1 node(s) had untolerated taint {dedicated: }, 1 node(s) "
+             "were unschedulable.");
+    struct api_toleration t = {.key = STR("dedicated"), .operator= STR("Exists")};
     p->spec.tolerations = &t;
     p->spec.n_tolerations = 1;
     picks(f, p, "n1");
-    t = (struct api_toleration){.operator = STR("Exists"), .effect = STR("NoExecute")};
+    t = (struct api_toleration){.operator= STR("Exists"), .effect = STR("NoExecute")};
     explains(f, p,
-             "0/2 nodes are available: 1 node(s) had untolerated taint {dedicated: }, 1 node(s) were unschedulable.");
+             "0/2 nodes are available: 1 node(s) had untolerated taint {dedicated: }, 1 node(s) "
+             "were unschedulable.");
     node(f, (struct node_spec){.name = "n2"}); /* uncordon */
     picks(f, p, "n2");
     node(f, (struct node_spec){.name = "n2", .taint_key = "x", .taint_effect = "PreferNoSchedule"});
@@ -198,10 +206,11 @@ static void test_selector_and_affinity(void **state)
     p->spec.n_node_selector = 0;
     struct str ssd = STR("ssd"), n2 = STR("n2");
     struct api_node_selector_requirement e = {
-        .key = STR("disk"), .operator = STR("NotIn"), .values = &ssd, .n_values = 1};
+        .key = STR("disk"), .operator= STR("NotIn"), .values = &ssd, .n_values = 1};
     struct api_node_selector_requirement field = {
-        .key = STR("metadata.name"), .operator = STR("In"), .values = &n2, .n_values = 1};
-    struct api_node_selector_term terms[] = {{.match_expressions = &e, .n_match_expressions = 1}, {0}};
+        .key = STR("metadata.name"), .operator= STR("In"), .values = &n2, .n_values = 1};
+    struct api_node_selector_term terms[] = {{.match_expressions = &e, .n_match_expressions = 1},
+                                             {0}};
     struct api_node_selector sel = {.node_selector_terms = terms, .n_node_selector_terms = 2};
     struct api_node_affinity na = {.required_during_scheduling_ignored_during_execution = &sel};
     struct api_affinity af = {.node_affinity = &na};
@@ -212,9 +221,9 @@ static void test_selector_and_affinity(void **state)
     terms[0] = (struct api_node_selector_term){0}; /* empty terms match nothing */
     picks(f, p, NULL);
     na.required_during_scheduling_ignored_during_execution = NULL;
-    e.operator = STR("In");
-    struct api_preferred_scheduling_term pref = {.weight = 10,
-                                                 .preference = {.match_expressions = &e, .n_match_expressions = 1}};
+    e.operator= STR("In");
+    struct api_preferred_scheduling_term pref = {
+        .weight = 10, .preference = {.match_expressions = &e, .n_match_expressions = 1}};
     na.preferred_during_scheduling_ignored_during_execution = &pref;
     na.n_preferred_during_scheduling_ignored_during_execution = 1;
     picks(f, p, "n1");
@@ -225,11 +234,14 @@ static void test_ports_and_extras(void **state)
     struct fx *f = *state;
     node(f, (struct node_spec){.name = "n"});
     struct api_pod *p = pod(f, "a", 1, 0);
-    struct api_container_port port = {.host_port = 80, .container_port = 80, .protocol = STR("TCP")};
+    struct api_container_port port = {
+        .host_port = 80, .container_port = 80, .protocol = STR("TCP")};
     p->spec.containers[0].ports = &port;
     p->spec.containers[0].n_ports = 1;
     struct sched_pod *one = put(f, p, "n");
-    explains(f, p, "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
+    explains(
+        f, p,
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
     port.protocol = STR("UDP");
     picks(f, p, "n");
     p->spec.containers[0].n_ports = 0;
@@ -248,12 +260,13 @@ static void test_init_containers(void **state)
     struct fx *f = *state;
     node(f, (struct node_spec){.name = "n", .cpu_milli = 1000});
     struct api_pod *p = pod(f, "a", 400, 0);
-    struct kv_quantity q[] = {{STR("cpu"), quantity_from_milli(1000)}, {STR("cpu"), quantity_from_milli(700)}};
+    struct kv_quantity q[] = {{STR("cpu"), quantity_from_milli(1000)},
+                              {STR("cpu"), quantity_from_milli(700)}};
     struct api_container init[] = {{.resources = {.requests = &q[0], .n_requests = 1}},
                                    {.resources = {.requests = &q[1], .n_requests = 1}}};
     p->spec.init_containers = init;
     p->spec.n_init_containers = 2;
-    picks(f, p, "n"); /* one after the other */
+    picks(f, p, "n");                       /* one after the other */
     init[1].restart_policy = STR("Always"); /* a sidecar stays: 400 + 700 */
     explains(f, p, "0/1 nodes are available: 1 Insufficient cpu.");
 }
@@ -300,8 +313,9 @@ static void test_pod_affinity(void **state)
     struct sched_pod *shy1 = put(f, shy, "a1");
     picks(f, pod(f, "web", 1, 1), "b1");
     struct sched_pod *shy2 = put(f, shy, "b1");
-    explains(f, pod(f, "web", 1, 1),
-             "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules.");
+    explains(
+        f, pod(f, "web", 1, 1),
+        "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules.");
     sched_pod_free(shy1);
     sched_pod_free(shy2);
     /* The label goes from the node: so does the domain. */
@@ -327,7 +341,8 @@ static void test_pod_affinity(void **state)
         v[i] = sched_pod_new(f->c, one_each);
         sched_core_place(f->c, v[i], sched_core_pick(f->c, v[i]));
     }
-    explains(f, one_each, "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.");
+    explains(f, one_each,
+             "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.");
     for (int i = 0; i < 3; i++)
         sched_pod_free(v[i]);
 }
@@ -340,8 +355,10 @@ static void test_spread(void **state)
     node(f, (struct node_spec){.name = "b1", .zone = "b", .cpu_milli = 500});
     struct api_pod *p = pod(f, "web", 100, 1);
     struct api_label_selector sel = {.match_labels = p->metadata.labels, .n_match_labels = 1};
-    struct api_topology_spread_constraint c = {
-        .max_skew = 1, .topology_key = STR("zone"), .when_unsatisfiable = STR("DoNotSchedule"), .label_selector = &sel};
+    struct api_topology_spread_constraint c = {.max_skew = 1,
+                                               .topology_key = STR("zone"),
+                                               .when_unsatisfiable = STR("DoNotSchedule"),
+                                               .label_selector = &sel};
     p->spec.topology_spread_constraints = &c;
     p->spec.n_topology_spread_constraints = 1;
     struct sched_pod *v[6];
@@ -356,7 +373,8 @@ static void test_spread(void **state)
     assert_int_equal(in_b, 3);
     node(f, (struct node_spec){.name = "c1", .zone = "c", .unschedulable = true});
     explains(f, p,
-             "0/4 nodes are available: 1 node(s) were unschedulable, 3 node(s) didn't match pod topology spread "
+             "0/4 nodes are available: 1 node(s) were unschedulable, 3 node(s) didn't match pod "
+             "topology spread "
              "constraints.");
     c.when_unsatisfiable = STR("ScheduleAnyway");
     struct sched_pod *s = sched_pod_new(f->c, p);
@@ -369,7 +387,8 @@ static void test_spread(void **state)
 static void test_nodes_come_and_go(void **state)
 {
     struct fx *f = *state;
-    struct sched_pod *early = put(f, pod(f, "a", 3000, GI), "later"); /* bound before its node is known */
+    struct sched_pod *early =
+        put(f, pod(f, "a", 3000, GI), "later"); /* bound before its node is known */
     explains(f, pod(f, "a", 1, 1), "no nodes available to schedule pods");
     assert_true(node(f, (struct node_spec){.name = "later", .cpu_milli = 4000}));
     assert_false(node(f, (struct node_spec){.name = "later", .cpu_milli = 4000})); /* nothing new */
@@ -380,7 +399,8 @@ static void test_nodes_come_and_go(void **state)
     node(f, (struct node_spec){.name = "later", .cpu_milli = 4000});
     explains(f, pod(f, "a", 1500, 1), "0/1 nodes are available: 1 Insufficient cpu.");
     for (int i = 0; i < 200; i++) /* arrays grow, classes too */
-        node(f, (struct node_spec){.name = arena_cstr(&f->a, arena_printf(&f->a, "x%d", i)), .cpu_milli = 1000});
+        node(f, (struct node_spec){.name = arena_cstr(&f->a, arena_printf(&f->a, "x%d", i)),
+                                   .cpu_milli = 1000});
     sched_core_node_remove(f->c, STR("x100"));
     node(f, (struct node_spec){.name = "fat", .cpu_milli = 64000, .memory = 64 * GI});
     picks(f, pod(f, "a", 1500, 1), "fat");

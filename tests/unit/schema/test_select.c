@@ -4,8 +4,10 @@
 #include "schema/schema.h"
 #include "test.h"
 
-static const struct kv_str LABELS[] = {
-    {{"app", 3}, {"web", 3}}, {{"empty", 5}, {"", 0}}, {{"n", 1}, {"10", 2}}, {{"tier", 4}, {"front", 5}}};
+static const struct kv_str LABELS[] = {{{"app", 3}, {"web", 3}},
+                                       {{"empty", 5}, {"", 0}},
+                                       {{"n", 1}, {"10", 2}},
+                                       {{"tier", 4}, {"front", 5}}};
 
 static void test_match(void **state)
 {
@@ -56,7 +58,8 @@ static void test_match(void **state)
             struct label_selector again = {0};
             struct str text = label_selector_print(&a, &s);
             assert_ok(label_selector_parse(&a, text, &again, &err));
-            assert_int_equal(label_selector_match(&again, LABELS, ARRAY_LEN(LABELS)), ROWS[i].match);
+            assert_int_equal(label_selector_match(&again, LABELS, ARRAY_LEN(LABELS)),
+                             ROWS[i].match);
             assert_true(str_eq(label_selector_print(&a, &again), text));
         }
         error_fini(&err);
@@ -76,15 +79,16 @@ static void test_refused(void **state)
         {"app in", "unable to parse requirement: found '' expected: '('"},
         {"app in (a b)", "unable to parse requirement: found 'b', expected: ',' or ')'"},
         {"app in (a", "unable to parse requirement: found '', expected: ',' or ')'"},
-        {"app in ()",
-         "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be "
-         "empty"},
+        {"app in ()", "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' "
+                      "operators, values set can't be "
+                      "empty"},
         {"app=(", "unable to parse requirement: found '(', expected: identifier"},
-        {"app like x", "unable to parse requirement: found 'like', expected: in, notin, =, ==, !=, gt, lt"},
+        {"app like x",
+         "unable to parse requirement: found 'like', expected: in, notin, =, ==, !=, gt, lt"},
         {"!", "unable to parse requirement: found '', expected: identifier"},
-        {"n>x",
-         "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an "
-         "integer"},
+        {"n>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' "
+                "operators, the value must be an "
+                "integer"},
     };
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
         struct arena a = {0};
@@ -100,7 +104,8 @@ static void test_refused(void **state)
 
 static void test_bad_names(void **state)
 {
-    static const char *const TEXTS[] = {"a/b/c=d", "/x=1", "-a", "a=-b", "a=b_", "A..b/c", "\xff=1"};
+    static const char *const TEXTS[] = {"a/b/c=d", "/x=1",   "-a",    "a=-b",
+                                        "a=b_",    "A..b/c", "\xff=1"};
     for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++) {
         struct arena a = {0};
         struct label_selector s = {0};
@@ -142,10 +147,12 @@ static void test_compile(void **state)
     struct label_selector s = {0};
     struct str values[] = {STR("web"), STR("db")};
     struct api_label_selector_requirement e = {
-        .key = STR("app"), .operator = STR("In"), .values = values, .n_values = 2};
+        .key = STR("app"), .operator= STR("In"), .values = values, .n_values = 2};
     struct kv_str tier = {STR("tier"), STR("front")};
-    struct api_label_selector in = {
-        .match_labels = &tier, .n_match_labels = 1, .match_expressions = &e, .n_match_expressions = 1};
+    struct api_label_selector in = {.match_labels = &tier,
+                                    .n_match_labels = 1,
+                                    .match_expressions = &e,
+                                    .n_match_expressions = 1};
     assert_ok(label_selector_compile(&a, &in, &s, &err));
     assert_true(label_selector_match(&s, LABELS, ARRAY_LEN(LABELS)));
     assert_str(label_selector_print(&a, &s), "app in (db,web),tier=front");
@@ -154,12 +161,12 @@ static void test_compile(void **state)
     assert_false(label_selector_match(&s, NULL, 0));
     assert_ok(label_selector_compile(&a, &(struct api_label_selector){0}, &s, &err));
     assert_true(label_selector_is_all(&s) && label_selector_match(&s, NULL, 0));
-    e.operator = STR("Gt"); /* only nodes know it */
+    e.operator= STR("Gt"); /* only nodes know it */
     assert_int_equal(label_selector_compile(&a, &in, &s, &err), -EINVAL);
     assert_str(err.message, "\"Gt\" is not a valid label selector operator");
     struct str nine = STR("9");
     struct api_node_selector_requirement ne = {
-        .key = STR("n"), .operator = STR("Gt"), .values = &nine, .n_values = 1};
+        .key = STR("n"), .operator= STR("Gt"), .values = &nine, .n_values = 1};
     assert_ok(label_selector_compile_node(&a, &ne, 1, &s, NULL));
     assert_true(label_selector_match(&s, LABELS, ARRAY_LEN(LABELS)));
     error_fini(&err);
@@ -208,7 +215,8 @@ static void test_fields_refused(void **state)
         {KIND_CONFIG_MAP, "data=1",
          "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""},
         {KIND_NODE, "metadata.namespace=x", "field label not supported: metadata.namespace"},
-        {KIND_POD, "metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"},
+        {KIND_POD, "metadata.name",
+         "invalid selector: 'metadata.name'; can't understand 'metadata.name'"},
         {KIND_POD, "metadata.name=a=b", "invalid field selector: unescaped character in value: 61"},
         {KIND_POD, "metadata.name=a\\x", "invalid field selector: invalid escape sequence: \\x"},
         {KIND_POD, "metadata.name=a\\", "invalid field selector: invalid escape sequence: \\"},
@@ -217,8 +225,9 @@ static void test_fields_refused(void **state)
         struct arena a = {0};
         struct field_selector s = {0};
         struct error err = {0};
-        assert_int_equal(field_selector_parse(&a, schema_kinds[ROWS[i].kind], str_z(ROWS[i].text), &s, &err),
-                         -EINVAL);
+        assert_int_equal(
+            field_selector_parse(&a, schema_kinds[ROWS[i].kind], str_z(ROWS[i].text), &s, &err),
+            -EINVAL);
         assert_str(err.message, ROWS[i].message);
         error_fini(&err);
         arena_fini(&a);
