@@ -192,12 +192,22 @@ static int32_t total_size(struct deploy *dp)
     return sum;
 }
 
+/* The same, but pods that an old ReplicaSet was told to drop and has not dropped yet count: they
+ * are there. */
+static int32_t total_pods(struct deploy *dp)
+{
+    int32_t sum = dp->new_rs ? size_of(dp, dp->new_rs) : 0;
+    for (uint32_t i = 0; i < dp->n_old; i++)
+        sum += MAX(size_of(dp, dp->old_rss[i]), dp->old_rss[i]->status.replicas);
+    return sum;
+}
+
 /* How large the new ReplicaSet, now of size `now`, may be. */
 static int32_t new_size(struct deploy *dp, int32_t now)
 {
     if (!is_rolling(dp->d))
         return dp->replicas;
-    int32_t room = dp->replicas + dp->max_surge - total_size(dp);
+    int32_t room = dp->replicas + dp->max_surge - total_pods(dp);
     if (room <= 0)
         return now;
     return now + MIN(room, MAX(dp->replicas - now, 0));
@@ -264,11 +274,18 @@ static bool scale_new(struct deploy *dp)
     return scale(dp, dp->new_rs, now > dp->replicas ? dp->replicas : new_size(dp, now));
 }
 
+/* A status may lag behind the size asked for: what a ReplicaSet was told to drop is as good as
+ * gone. (Kubernetes counts it as available, and so may go below the minimum for a moment.) */
+static int32_t available_of(const struct api_replica_set *rs)
+{
+    return MIN(rs->status.available_replicas, rs_replicas(rs));
+}
+
 static int32_t sum_available(const struct deploy *dp)
 {
-    int32_t sum = dp->new_rs ? dp->new_rs->status.available_replicas : 0;
+    int32_t sum = dp->new_rs ? available_of(dp->new_rs) : 0;
     for (uint32_t i = 0; i < dp->n_old; i++)
-        sum += dp->old_rss[i]->status.available_replicas;
+        sum += available_of(dp->old_rss[i]);
     return sum;
 }
 
