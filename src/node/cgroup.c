@@ -16,7 +16,6 @@
 
 static struct fs_path dir_of(const struct cgroups *c, unsigned i, const char *path)
 {
-    ASSERT(path != NULL);
     return c->layout == CGROUP_LAYOUT_V2 ? fs_path(ROOT "%s", path)
                                          : fs_path(ROOT "/%s%s", c->controllers[i], path);
 }
