@@ -9,6 +9,7 @@
 #include "cli/paths.h"
 #include "cli/pidfile.h"
 #include "client/net_client.h"
+#include "main/memory.h"
 #include "net/net.h"
 #include "node/image/image.h"
 #include "node/node.h"
@@ -41,6 +42,7 @@ struct agent {
     struct node *node;
     struct rt_tls_server *tls;
     struct rt_signal *term, *intr;
+    struct memory_tend memory;
     int lock_fd;
     bool stopping;
 };
@@ -219,7 +221,9 @@ static int agent_run(const struct agent_opts *o, struct error *err)
         rt_watchdog(a.rt, RT_SLOW_DEFAULT, slow_callback, NULL);
         r = agent_start(&a, err);
         if (r == 0) {
+            memory_tend_start(&a.memory, a.rt);
             rt_run(a.rt);
+            memory_tend_stop(&a.memory);
             agent_close(&a);
             rt_free(a.rt);
         }
@@ -270,6 +274,7 @@ int main_agent(int argc, char **argv)
         r = error_set(&err, REASON_FORBIDDEN, "running containers needs root");
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("agent", &err, EXIT_USAGE);
+    memory_limit_arenas(2); /* the loop, and one for the pool */
     log_init("agent", log_level_parse(o.log_level));
     r = agent_run(&o, &err);
     return r == 0 ? EXIT_OK : cli_fail("agent", &err, EXIT_FAILED);

@@ -12,6 +12,7 @@
 #include "cli/pidfile.h"
 #include "controllers/controller.h"
 #include "main/creds.h"
+#include "main/memory.h"
 #include "main/seal.h"
 #include "scheduler/scheduler.h"
 #include "store/store_lmdb.h"
@@ -42,6 +43,7 @@ struct server {
     struct controllers *controllers;
     struct scheduler *scheduler;
     struct rt_signal *term, *intr;
+    struct memory_tend memory;
     int lock_fd, exit_code;
     bool stopping;
 };
@@ -185,7 +187,9 @@ static int server_run(const struct server_opts *o, struct error *err)
         rt_watchdog(s.rt, RT_SLOW_DEFAULT, slow_callback, NULL);
         r = server_start(&s, err);
         if (r == 0) {
+            memory_tend_start(&s.memory, s.rt);
             rt_run(s.rt);
+            memory_tend_stop(&s.memory);
             rt_signal_free(s.term);
             rt_signal_free(s.intr);
             r = s.exit_code == EXIT_OK ? 0 : -EIO;
@@ -232,6 +236,7 @@ int main_server(int argc, char **argv)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
+    memory_limit_arenas((unsigned)o.io_threads + 2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);
     if (r < 0 && err.message.p)
