@@ -132,13 +132,10 @@ struct node *node_free(struct node *n)
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     arena_fini(&n->strings);
-    /* Answers still under way (image pulls, status) find their pod by uid and now find none; the
-     * shell must be there for them, so it is given up, not freed, unless nothing was ever started.
-     */
-    if (!n->started)
+    unsigned refs = n->refs;
+    *n = (struct node){.rt = n->rt, .gone = true, .refs = refs};
+    if (refs == 0)
         free(n);
-    else
-        *n = (struct node){.rt = n->rt};
     return NULL;
 }
 
