@@ -184,6 +184,7 @@ struct fan {
     struct bench *b;
     struct rt_timer tick;
     int64_t watchers, heads, rate, left, sent, seconds;
+    usec_t stamp;
     int64_t delivered, bytes;
     int64_t *latency; /* usec, of every delivered event */
     int64_t latency_cap;
@@ -264,12 +265,14 @@ static void fan_tick(void *arg)
     static const struct http_header headers[] = {{STR("content-type"), STR("application/merge-patch+json")}};
     struct fan *f = arg;
     int64_t burst = MAX(f->rate / 100, 1);
+    usec_t now = wall();
 
     for (int64_t i = 0; i < burst && f->sent < f->left; i++, f->sent++) {
         struct buf body = {0};
         struct http_client_request r = {.method = STR("PATCH"), .target = STR("/api/v1/namespaces/default/configmaps/bench-fan"),
                                         .headers = headers, .n_headers = 1};
-        buf_printf(&body, "{\"data\":{\"sent\":\"%lld\"}}", (long long)wall());
+        f->stamp = MAX(now, f->stamp + 1); /* an equal one would change nothing, and be no event */
+        buf_printf(&body, "{\"data\":{\"sent\":\"%lld\"}}", (long long)f->stamp);
         r.body = http_bytes_copy(buf_str(&body));
         http_client_fetch(f->b->http, &r, REPLY_MAX, fan_written, f);
         buf_fini(&body);

@@ -23,6 +23,8 @@ report() { # name value unit budget less|more
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+note() { printf '%-34s %12s %-8s\n' "$1" "$2" "$3"; } # no budget, but less noisy than those that have one
+cpu_since() { awk -v t="$(($(cpu_ticks "$pid") - $1))" -v n="$2" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.1f", t / hz / n * 1e6 }'; }
 wait_line() { for _ in $(seq 3000); do grep -q "^ready" "$1" 2>/dev/null && return; sleep 0.01; done; echo "no ready in $1" >&2; exit 1; }
 server_start() {
     "$davit" server --data-dir "$dir" --listen "127.0.0.1:$port" --log-level warn >"$dir.out" 2>"$dir.err" &
@@ -60,19 +62,25 @@ for _ in $(seq 100); do kubectl get sa default >/dev/null 2>&1 && break; sleep 0
 sleep 1
 before=$(rss_kb "$pid")
 n=${BENCH_PODS:-10000}
+t0=$(cpu_ticks "$pid")
 api create "$n" 32
+note create_pods_server_cpu "$(cpu_since "$t0" "$n")" us_each
 report create_pods "$(figure create_pods)" per_s 10000 more
 sleep 1
 after=$(rss_kb "$pid")
 report memory_per_pod "$(awk -v a="$after" -v b="$before" -v n="$n" 'BEGIN { printf "%.2f", (a - b) / n }')" KB 6 less
+t0=$(cpu_ticks "$pid")
 api get "${BENCH_GETS:-100000}" 64
+note get_object_server_cpu "$(cpu_since "$t0" "${BENCH_GETS:-100000}")" us_each
 report get_object "$(figure get_object)" per_s 50000 more
 api list 0 5
 report list_10000 "$(figure list_0)" ms 100 less
 api list 500 9
 report list_500 "$(figure list_500)" ms 5 less
 if [ "${BENCH:-}" != quick ]; then
+    t0=$(cpu_ticks "$pid")
     api watch 1000 "${BENCH_WATCH_RATE:-1000}" 5
+    note watch_event_server_cpu "$(cpu_since "$t0" $((1000 * 5 * ${BENCH_WATCH_RATE:-1000})))" us_each
     report watch_delivered "$(figure watch_delivered)" of_all 1 more
     report watch_p99 "$(figure watch_p99)" ms 50 less
 fi
