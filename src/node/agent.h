@@ -43,6 +43,8 @@ struct sources;
 struct stats_history;
 
 struct node {
+    unsigned refs;         /* answers under way that will look for their pod here */
+    bool gone;             /* node_free was called */
     struct rt *rt;         /* borrowed */
     struct client *client; /* borrowed */
     struct node_opts opts; /* strings below are owned copies */
@@ -72,6 +74,19 @@ struct node {
     void (*on_stopped)(void *arg);
     void *stop_arg;
 };
+
+/* An answer that may come after node_free holds the node: it then finds no pod, and the last one
+ * frees the shell. */
+static inline struct node *node_hold(struct node *n)
+{
+    n->refs++;
+    return n;
+}
+static inline void node_release(struct node *n)
+{
+    if (--n->refs == 0 && n->gone)
+        free(n);
+}
 
 /* ---- containers ---- */
 
@@ -211,7 +226,8 @@ struct pod {
     size_t n_ips;
     struct arena ips_arena;
     bool attached, net_busy;
-    bool was_up; /* its sandbox was complete once: what is repaired after a restart of ours is not news */
+    bool was_up; /* its sandbox was complete once: what is repaired after a restart of ours is not
+                    news */
     usec_t start_time;
     /* volumes */
     struct volumes *volumes;

@@ -271,6 +271,7 @@ static void on_image(void *arg, const struct image_result *r)
         }
         pod_kick(c->pod);
     }
+    node_release(pull->node);
     free(pull->uid);
     free(pull->name);
     free(pull);
@@ -289,7 +290,7 @@ static bool get_image(struct ctr *c)
         return true; /* the sources kick us */
     }
     struct pull *pull = NEW(struct pull);
-    pull->node = c->pod->node;
+    pull->node = node_hold(c->pod->node);
     pull->uid = xstrdup(c->pod->uid);
     pull->name = xstrdup(c->name);
     ctr_move(c, CTR_PULLING);
@@ -324,6 +325,7 @@ static void on_started(void *arg, int r, const char *message)
     struct node *n = *(struct node **)id;
     struct ctr *c = map_get(&n->ctrs, str_z(id + sizeof(n)));
     free(id);
+    node_release(n);
     if (!c || ctr_state(c) != CTR_STARTING)
         return;
     if (r < 0) {
@@ -341,6 +343,7 @@ static void start(struct ctr *c)
     ctr_save(c);
     struct node *n = c->pod->node;
     char *arg = xmalloc(sizeof(n) + sizeof(c->id));
+    node_hold(n);
     memcpy(arg, &n, sizeof(n));
     memcpy(arg + sizeof(n), c->id, sizeof(c->id));
     runtime_start(&n->runtime, c->id, on_started, arg);
@@ -358,6 +361,7 @@ static void on_created(void *arg, int r, pid_t pid, const char *message)
     struct node *n = *(struct node **)id;
     struct ctr *c = map_get(&n->ctrs, str_z(id + sizeof(n)));
     free(id);
+    node_release(n);
     if (!c || ctr_state(c) != CTR_CREATING)
         return;
     if (r < 0) {
@@ -413,6 +417,7 @@ static void on_prepared(struct ctr *c, int r, const struct error *err)
         .stdin_once = s->stdin_once,
     };
     char *arg = xmalloc(sizeof(n) + sizeof(c->id));
+    node_hold(n);
     memcpy(arg, &n, sizeof(n));
     memcpy(arg + sizeof(n), c->id, sizeof(c->id));
     runtime_create(&n->runtime, &o, on_created, arg);

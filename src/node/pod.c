@@ -453,6 +453,7 @@ static void on_deleted(void *arg, const struct client_reply *reply)
     struct node *n = *(struct node **)uid;
     struct pod *p = map_get(&n->pods, str_z(uid + sizeof(n)));
     free(uid);
+    node_release(n);
     if (!p)
         return;
     if (reply->r == 0 || reply->r == -ENOENT || reply->r == -ESTALE) {
@@ -485,6 +486,7 @@ static void final_delete(struct pod *p)
     };
     size_t len = strlen(p->uid) + 1;
     char *arg = xmalloc(sizeof(n) + len);
+    node_hold(n);
     memcpy(arg, &n, sizeof(n));
     memcpy(arg + sizeof(n), p->uid, len);
     client_call(n->client, &req, on_deleted, arg);

@@ -253,8 +253,8 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
         gates &= c && str_is(c->status, "True");
     }
     s->conditions = ARENA_NEW_N(a, struct api_pod_condition, COND_MAX);
-    add_condition(p, s, "PodReadyToStartContainers",
-                  p->was_up && p->sm.state < POD_TEARING_DOWN, STR_NONE, STR_NONE);
+    add_condition(p, s, "PodReadyToStartContainers", p->was_up && p->sm.state < POD_TEARING_DOWN,
+                  STR_NONE, STR_NONE);
     add_condition(p, s, "Initialized", !init_pending || completed,
                   failed ? STR("PodFailed") : STR("ContainersNotInitialized"),
                   init_pending ? names_of(a, p, 0, p->n_init, true) : STR_NONE);
@@ -325,6 +325,7 @@ static void on_sent(void *arg, const struct client_reply *reply)
     struct node *n = *(struct node **)uid;
     struct pod *p = map_get(&n->pods, str_z(uid + sizeof(n)));
     free(uid);
+    node_release(n);
     if (!p)
         return;
     p->status_busy = false;
@@ -399,6 +400,7 @@ static void send_status(void *arg)
     p->status_busy = true;
     size_t len = strlen(p->uid) + 1;
     char *id = xmalloc(sizeof(n) + len);
+    node_hold(n);
     memcpy(id, &n, sizeof(n));
     memcpy(id + sizeof(n), p->uid, len);
     client_patch(n->client, schema_kinds[KIND_POD], str_z(p->ns), str_z(p->name), STR("status"),

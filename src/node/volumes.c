@@ -417,6 +417,7 @@ static void volume_done(void *arg)
         if (!v->pod) { /* freed meanwhile */
             free(v->error);
             free(v);
+            v = NULL;
         }
     } else if (j->r < 0) {
         failed(v, j->err.message);
@@ -428,7 +429,7 @@ static void volume_done(void *arg)
         if (news)
             pod_kick(v->pod);
     }
-    if (!v->stopped && v->again)
+    if (v && !v->stopped && v->again)
         volumes_sync(v->pod);
     object_unref(j->obj);
     error_fini(&j->err);
