@@ -47,9 +47,9 @@ struct adopt {
     unsigned n;
 };
 
-/* Kills conmon and crun processes that are about this container: their command lines hold its id.
- */
-static int kill_strays(const char *id)
+/* Processes of program (NULL: conmon and crun) whose command lines hold these words, arguments being parted by 0: how many
+ * took the signal. */
+static int signal_strays(const char *program, struct str words, int signum)
 {
     int n = 0;
     DIR *d = opendir("/proc");
@@ -59,9 +59,10 @@ static int kill_strays(const char *id)
             continue;
         struct buf b = {0};
         if (fs_read(fs_path("/proc/%s/cmdline", e->d_name).s, 16384, &b) == 0) {
-            struct str program = str_z(b.data);
-            bool ours = str_ends(program, STR("conmon")) || str_ends(program, STR("crun"));
-            if (ours && str_search(buf_str(&b), str_z(id)) >= 0 && kill((pid_t)pid, SIGKILL) == 0)
+            struct str name = str_z(b.data);
+            bool ours = program ? str_ends(name, str_z(program))
+                                : str_ends(name, STR("conmon")) || str_ends(name, STR("crun"));
+            if (ours && str_search(buf_str(&b), words) >= 0 && kill((pid_t)pid, signum) == 0)
                 n++;
         }
         buf_fini(&b);
@@ -71,9 +72,21 @@ static int kill_strays(const char *id)
     return n;
 }
 
+/* A `crun start` that our former self began may still be at work: what it does is to be seen before anything is decided,
+ * else the second one fails and a container that runs is taken for one that could not be started. */
+static void let_start_end(const struct adopt_ctr *a)
+{
+    char text[64];
+    int n = snprintf(text, sizeof(text), "start%c%s", 0, a->id);
+    struct str words = {text, (size_t)n};
+
+    for (int i = 0; i < STRAY_ROUNDS && signal_strays("crun", words, 0) > 0; i++)
+        usleep(10000);
+}
+
 static void undo(struct node *n, struct adopt_ctr *a)
 {
-    for (int i = 0; i < STRAY_ROUNDS && kill_strays(a->id) > 0; i++)
+    for (int i = 0; i < STRAY_ROUNDS && signal_strays(NULL, str_z(a->id), SIGKILL) > 0; i++)
         usleep(10000);
     (void)!cgroup_destroy(&n->cgroups, a->cgroup);
     runtime_remove_state(n->runtime.root, n->runtime.exits_dir, n->runtime.sock_dir, a->id);
@@ -89,6 +102,8 @@ static void look_at(struct node *n, struct adopt_ctr *a)
     }
     if (strcmp(a->phase, "starting") != 0 && strcmp(a->phase, "running") != 0)
         return;
+    if (strcmp(a->phase, "starting") == 0)
+        let_start_end(a);
     char status[16];
     pid_t pid;
     int64_t conmon = 0;
