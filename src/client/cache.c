@@ -9,7 +9,8 @@
 #include "base/sm.h"
 
 #define CACHE_BACKOFF_MIN (100 * NSEC_PER_MSEC)
-#define CACHE_BACKOFF_MAX (30 * NSEC_PER_SEC)
+#define CACHE_BACKOFF_MAX (30 * NSEC_PER_SEC) /* the server refuses us: it will go on doing so */
+#define CACHE_RECONNECT_MAX (2 * NSEC_PER_SEC) /* nobody answers: be there soon when it is back */
 #define CACHE_STABLE      (5 * NSEC_PER_SEC) /* a watch that lasted so long had no trouble */
 
 enum cache_state {
@@ -110,15 +111,23 @@ static void wait_over(void *arg)
         watch_start(c);
 }
 
-static void wait_start(struct client_cache *c, bool relist)
+/* No answer at all, or one of a server that is just coming up or going down. */
+static bool server_away(int r)
+{
+    return r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT || r == -EPIPE || r == -EHOSTUNREACH ||
+           r == -ENETUNREACH || r == -ECONNABORTED || r == -EIO || r == -EAGAIN;
+}
+
+static void wait_start(struct client_cache *c, bool relist, int r)
 {
     nsec_t span = CACHE_BACKOFF_MIN << MIN(c->failures, 9u);
+    nsec_t span_max = server_away(r) ? CACHE_RECONNECT_MAX : CACHE_BACKOFF_MAX;
 
     sm_move(&c->state, CACHE_WAITING);
     c->relist = relist;
     c->failures++;
     c->stats.errors++;
-    rt_timer_start(&c->timer, rt_jitter(c->client->rt, MIN(span, CACHE_BACKOFF_MAX), 0.3));
+    rt_timer_start(&c->timer, rt_jitter(c->client->rt, MIN(span, span_max), 0.3));
 }
 
 /* ---- listing ---- */
@@ -155,7 +164,7 @@ static void list_done(void *arg, const struct client_reply *reply)
         return;
     c->listing = NULL;
     if (reply->r < 0) {
-        wait_start(c, true);
+        wait_start(c, true, reply->r);
         return;
     }
     c->store.mark++;
@@ -196,7 +205,7 @@ static void watch_ended(struct client_cache *c, const struct error *err)
     /* A server that cuts off a slow watcher now and then must not be waited for longer and longer. */
     if (c->rev > c->watch_from || rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
         c->failures = 0;
-    wait_start(c, gone);
+    wait_start(c, gone, err ? error_reason_errno(err->reason) : -ECONNRESET);
 }
 
 static void on_events(void *arg, const struct client_event *events, size_t n)
