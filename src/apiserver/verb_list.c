@@ -187,11 +187,8 @@ int verb_list(struct api_call *c)
         struct object *last = items[n - 1];
         c->reply.continue_ =
             continue_make(&c->arena, c->reply.rev, object_ns(last), object_name(last));
-        if (label_selector_is_all(&p.labels) && p.fields.n_terms == 0) {
-            c->reply.remaining = 1;
-            while (store_iter_next(&it))
-                c->reply.remaining++;
-        }
+        if (label_selector_is_all(&p.labels) && p.fields.n_terms == 0)
+            c->reply.remaining = 1 + (int64_t)store_iter_left(&it);
     }
     store_iter_fini(&it);
     c->reply.items = ARENA_NEW_N(&c->arena, struct object *, n);

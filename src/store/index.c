@@ -104,6 +104,16 @@ struct index_pos index_advance(const struct index *ix, struct index_pos pos)
     return pos;
 }
 
+size_t index_distance(const struct index *ix, struct index_pos from, struct index_pos to)
+{
+    size_t n = to.at;
+
+    ASSERT(from.chunk < to.chunk || (from.chunk == to.chunk && from.at <= to.at));
+    for (size_t i = from.chunk; i < to.chunk; i++)
+        n += ix->chunks[i]->n;
+    return n - from.at;
+}
+
 struct object *index_get(const struct index *ix, struct str ns, struct str name)
 {
     struct object *o = index_at(ix, index_seek(ix, ns, name, false));

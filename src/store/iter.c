@@ -99,6 +99,26 @@ struct object *store_iter_next(struct store_iter *it)
     }
 }
 
+size_t store_iter_left(const struct store_iter *it)
+{
+    const struct iter_state *st = it->pos;
+    const struct index *ix = &store_kind_of(it->store, it->kind)->index;
+    struct index_pos end = {ix->n_chunks, 0};
+    size_t n, gone = 0;
+
+    if (!str_empty(it->ns)) /* names are ASCII */
+        end = index_seek(ix, it->ns, STR("\xff"), false);
+    if (st->pos.chunk > end.chunk || (st->pos.chunk == end.chunk && st->pos.at >= end.at))
+        n = 0; /* also for a walk that starts behind its namespace */
+    else
+        n = index_distance(ix, st->pos, end);
+    for (size_t i = st->i; i < st->n; i++) {
+        n += st->undo[i].was != NULL;
+        gone += index_get(ix, st->undo[i].ns, st->undo[i].name) != NULL;
+    }
+    return n - gone;
+}
+
 void store_iter_fini(struct store_iter *it)
 {
     arena_fini(&it->arena);

@@ -91,6 +91,8 @@ struct store_iter {
 int store_iter_init(struct store_iter *it, struct store *s, const struct schema_kind *kind,
                     struct str ns, rev_t at, struct str after_ns, struct str after_name) MUST_CHECK;
 struct object *store_iter_next(struct store_iter *it); /* borrowed; NULL at the end */
+/* How many next would still give; without walking them. */
+size_t store_iter_left(const struct store_iter *it);
 void store_iter_fini(struct store_iter *it);
 size_t store_count(struct store *s, const struct schema_kind *kind); /* all namespaces */
 

@@ -204,9 +204,13 @@ static inline struct str fx_list(struct fx *f, struct arena *a, struct str ns, r
     struct str s;
 
     assert_int_equal(store_iter_init(&it, f->s, CM, ns, at, STR_NONE, STR_NONE), 0);
-    while ((o = store_iter_next(&it)))
+    size_t left = store_iter_left(&it);
+    while ((o = store_iter_next(&it))) {
         buf_printf(&b, "%s%.*s/%.*s=%.*s", b.n ? " " : "", STR_ARG(object_ns(o)),
                    STR_ARG(object_name(o)), STR_ARG(fx_value(o)));
+        assert_int_equal(store_iter_left(&it), --left);
+    }
+    assert_int_equal(left, 0);
     store_iter_fini(&it);
     s = arena_str(a, b.n ? buf_str(&b) : STR(""));
     buf_fini(&b);
