@@ -29,9 +29,16 @@ void make_uid(struct rt *rt, struct arena *a, struct str *ret)
     rt_random_bytes(rt, b, sizeof(b));
     b[6] = (b[6] & 0x0f) | 0x40; /* RFC 9562 version 4 */
     b[8] = (b[8] & 0x3f) | 0x80;
-    *ret = arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-                        b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11],
-                        b[12], b[13], b[14], b[15]);
+    static const char digits[] = "0123456789abcdef";
+    char text[36];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(b); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            text[n++] = '-';
+        text[n++] = digits[b[i] >> 4];
+        text[n++] = digits[b[i] & 15];
+    }
+    *ret = arena_str(a, (struct str){text, n});
 }
 
 bool has_finalizer(const struct api_object_meta *m, struct str f)

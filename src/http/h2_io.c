@@ -21,7 +21,9 @@ ssize_t h2_send_cb(nghttp2_session *session, const uint8_t *data, size_t n, int 
 void h2_send_data(struct h2_out *o, nghttp2_frame *frame, const uint8_t *head, size_t n,
                   struct bytesq *q)
 {
-    ASSERT(frame->data.padlen == 0); /* we never pad */
+    ASSERT(frame->data.padlen == 0);                      /* we never pad */
+    if (o->buf.n > OUT_BATCH / 8 && o->buf.n < OUT_BATCH) /* grows once and not by doubling */
+        (void)buf_reserve(&o->buf, OUT_BATCH + 2 * 16384 - o->buf.n);
     buf_add(&o->buf, head, 9);
     bytesq_pop_to(q, n, &o->buf);
 }
