@@ -14,7 +14,7 @@ all: build
 
 $(BUILD)/build.ninja:
 	@tools/setup.sh build
-	@meson setup $(BUILD) --buildtype=release -Dwarning_level=2 >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt; exit 1; }
+	@meson setup $(BUILD) --buildtype=release -Doptimization=2 -Dwerror=false >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 
 build: $(BUILD)/build.ninja
 	@tools/setup.sh build

@@ -318,7 +318,7 @@ static int teardown(void **state)
 
 static void put_web(const struct svc_spec *s, unsigned pods)
 {
-    const char *ips[PODS];
+    const char *ips[PODS] = {0};
     size_t n = 0;
     for (int i = 0; i < PODS; i++)
         if (pods & 1u << i)
