@@ -219,24 +219,28 @@ static void fan_data(struct http_call *c, const void *p, size_t n, void *arg)
 {
     struct fan_watch *w = arg;
     struct fan *f = w->f;
-    ssize_t end;
+    usec_t now = wall();
+    const char *end;
+    struct str rest;
 
     buf_add(&w->lines, p, n);
+    rest = buf_str(&w->lines);
     f->bytes += (int64_t)n;
-    while ((end = str_find(buf_str(&w->lines), '\n')) >= 0) {
-        struct str line = str_sub(buf_str(&w->lines), 0, (size_t)end), mark = STR("\"sent\":\"");
-        ssize_t at = str_search(line, mark);
+    while ((end = memchr(rest.p, '\n', rest.n))) {
+        struct str line = {rest.p, (size_t)(end - rest.p)}, mark = STR("\"sent\":\"");
+        const char *at = memmem(line.p, line.n, mark.p, mark.n);
         int64_t t;
-        if (at >= 0) {
-            struct str v = str_sub(line, (size_t)at + mark.n, line.n), num;
+        if (at) {
+            struct str v = {at + mark.n, (size_t)(end - at) - mark.n}, num;
             (void)str_cut(&v, '"', &num);
             if (str_to_i64(num, &t) == 0 && f->delivered < f->latency_cap)
-                f->latency[f->delivered++] = wall() - t;
+                f->latency[f->delivered++] = now - t;
             if (f->delivered == f->latency_cap)
                 rt_stop(f->b->rt);
         }
-        buf_consume(&w->lines, (size_t)end + 1);
+        rest = str_sub(rest, line.n + 1, rest.n);
     }
+    buf_consume(&w->lines, w->lines.n - rest.n);
 }
 
 static void fan_ended(struct http_call *c, const struct http_header *h, size_t n, void *arg)
