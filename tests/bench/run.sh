@@ -134,7 +134,7 @@ kubectl wait --for=jsonpath='{.status.readyReplicas}'=100 deploy/hundred --timeo
 report hundred_replicas "$(($(now_ms) - t0))" ms 2000 less
 # what the conmons cost, shared pages split among those that share them (PSS); such pods have no holder process
 overhead=$(for p in /proc/[0-9]*; do
-    tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q "conmon .*$dir" && cat "$p/smaps_rollup" 2>/dev/null
+    { tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q "conmon .*$dir" && cat "$p/smaps_rollup" 2>/dev/null
 done | awk '/^Pss:/ { s += $2 } END { printf "%.2f", s / 101 / 1024 }')
 report overhead_per_pod "$overhead" MB 2 less
 # a container that ends is replaced: the time between the last line of one and the first of the next, by the log's clock
