@@ -36,7 +36,8 @@ static bool dir_is_empty(const char *path)
         return false;
     for (struct dirent *e; empty && (e = readdir(d));)
         empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-                strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0;
+                strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0 ||
+                strcmp(e->d_name, "instance.tmp") == 0; /* of one that was killed at its first start */
     closedir(d);
     return empty;
 }
