@@ -205,6 +205,9 @@ static void watch_ended(struct client_cache *c, const struct error *err)
     /* A server that cuts off a slow watcher now and then must not be waited for longer and longer. */
     if (c->rev > c->watch_from || rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
         c->failures = 0;
+    /* After a long absence the revision has expired: the server is there, and the list is to be fetched now. */
+    if (gone)
+        c->failures = MIN(c->failures, 2u);
     wait_start(c, gone, err ? error_reason_errno(err->reason) : -ECONNRESET);
 }
 
