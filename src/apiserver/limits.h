@@ -21,9 +21,7 @@
 #define API_USER_GROUPS_MAX       256  /* groups of one identity (impersonation chooses them) */
 #define API_TOKEN_BYTES_MAX       8192 /* a service account token is about 1 KB */
 #define API_TOKEN_CACHE_MAX       4096 /* verified tokens remembered by an I/O thread */
-#define API_TIMEOUT_S             60 /* a call that the store has not answered by then is told 504 */
 #define API_EVENTS_SWEEP_MAX      1000         /* expired Events removed in one turn */
-#define API_ANNOTATIONS_BYTES_MAX (256u << 10) /* as Kubernetes */
 #define API_PROXY_IDLE_MS                                                                          \
     (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
                        */

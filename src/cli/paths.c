@@ -1,5 +1,5 @@
-/* Opening a data directory. The instance name is made once and kept in a file, because interface names are
- * short (15 bytes) and several davits may run on one machine. */
+/* Opening a data directory. The instance file is made once and first: a directory that has things in it but no such file
+ * is somebody else's and is left alone. */
 #include "cli/paths.h"
 
 #include "base/buf.h"

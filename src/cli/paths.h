@@ -3,7 +3,7 @@
  *   DIR/admin.kubeconfig   for the operator, 0600
  *   DIR/agent.kubeconfig   the local node's own identity, 0600
  *   DIR/agent.crt, .key    what the local node's own API shows to the server
- *   DIR/instance           short random name of this directory's cgroups, bridge and nft tables
+ *   DIR/instance           made first: marks the directory as davit's; net and node name things by its path
  *   DIR/store/             objects (LMDB)
  *   DIR/pki/               certificate authority, keys
  *   DIR/images/            image store
