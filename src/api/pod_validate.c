@@ -216,8 +216,8 @@ static void validate_resources(const struct api_resource_requirements *r, const 
         snprintf(why + len, sizeof(why) - len, "%s", lim_text);
         /* the whole of requests is named, as a Kubernetes server does */
         PATH(all, "%s.resources.requests", path);
-        (void)error_cause(err, CAUSE_INVALID, (struct str){all.p, all.n}, "Invalid value: \"%s\": %s",
-                          text, why);
+        (void)error_cause(err, CAUSE_INVALID, (struct str){all.p, all.n},
+                          "Invalid value: \"%s\": %s", text, why);
     }
 }
 

@@ -111,8 +111,8 @@ struct api_call {
     /* The core's own while it works */
     unsigned writes_left;
     struct front_watch *watch; /* made by the front's done, told with the call */
-    bool answer_scale; /* the object in the reply is told as its Scale */
-    struct list link;  /* server->calls */
+    bool answer_scale;         /* the object in the reply is told as its Scale */
+    struct list link;          /* server->calls */
     nsec_t started;
 };
 

@@ -6,9 +6,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define ARENA_ALIGN      16
-#define ARENA_BLOCK_MIN  ((size_t)2048)
-#define ARENA_BLOCK_MAX  ((size_t)1 << 20)
+#define ARENA_ALIGN     16
+#define ARENA_BLOCK_MIN ((size_t)2048)
+#define ARENA_BLOCK_MAX ((size_t)1 << 20)
 
 struct arena_block {
     struct arena_block *next;

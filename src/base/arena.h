@@ -23,10 +23,10 @@ void arena_clear(struct arena *a); /* frees all blocks but one small one */
 void *arena_alloc(struct arena *a, size_t size) __attribute__((returns_nonnull));  /* not zeroed */
 void *arena_zalloc(struct arena *a, size_t size) __attribute__((returns_nonnull)); /* zeroed */
 void *arena_try_alloc(struct arena *a, size_t size); /* NULL when over the limit */
-#define ARENA_NEW(a, type)       ((type *)arena_zalloc((a), sizeof(type)))
-#define ARENA_NEW_N(a, type, n)  ((type *)arena_zalloc((a), sizeof(type) * (size_t)(n)))
+#define ARENA_NEW(a, type)      ((type *)arena_zalloc((a), sizeof(type)))
+#define ARENA_NEW_N(a, type, n) ((type *)arena_zalloc((a), sizeof(type) * (size_t)(n)))
 
-struct str arena_str(struct arena *a, struct str s);         /* copy; NUL terminated behind its end */
-struct str arena_strz(struct arena *a, const char *s);       /* copy of a C string; NULL -> absent */
+struct str arena_str(struct arena *a, struct str s);   /* copy; NUL terminated behind its end */
+struct str arena_strz(struct arena *a, const char *s); /* copy of a C string; NULL -> absent */
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
-const char *arena_cstr(struct arena *a, struct str s);       /* NUL-terminated copy */
+const char *arena_cstr(struct arena *a, struct str s); /* NUL-terminated copy */

@@ -22,17 +22,17 @@ typedef int64_t usec_t;
 /* A revision of the store; 0 is "none". */
 typedef uint64_t rev_t;
 
-#define ARRAY_LEN(a)        (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)           ((a) < (b) ? (a) : (b))
-#define MAX(a, b)           ((a) > (b) ? (a) : (b))
-#define CLAMP(x, lo, hi)    ((x) < (lo) ? (lo) : (x) > (hi) ? (hi) : (x))
-#define LIKELY(x)           __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)         __builtin_expect(!!(x), 0)
-#define MUST_CHECK          __attribute__((warn_unused_result))
-#define PRINTF(fmt, args)   __attribute__((format(printf, fmt, args)))
-#define NORETURN            __attribute__((noreturn))
-#define CONTAINER_OF(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define ALIGN_UP(n, a)      (((n) + (a) - 1) & ~((size_t)(a) - 1))
+#define ARRAY_LEN(a)                  (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)                     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                     ((a) > (b) ? (a) : (b))
+#define CLAMP(x, lo, hi)              ((x) < (lo) ? (lo) : (x) > (hi) ? (hi) : (x))
+#define LIKELY(x)                     __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)                   __builtin_expect(!!(x), 0)
+#define MUST_CHECK                    __attribute__((warn_unused_result))
+#define PRINTF(fmt, args)             __attribute__((format(printf, fmt, args)))
+#define NORETURN                      __attribute__((noreturn))
+#define CONTAINER_OF(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+#define ALIGN_UP(n, a)                (((n) + (a)-1) & ~((size_t)(a)-1))
 
 /* BUG: what must hold does not. Stays on in release; prints where and aborts. */
 #define ASSERT(cond)                                                                               \

@@ -1,4 +1,5 @@
-/* Reference counts are atomic because the core hands objects to I/O threads; the bytes never change. */
+/* Reference counts are atomic because the core hands objects to I/O threads; the bytes never
+ * change. */
 #include "base/blob.h"
 #include "base/mem.h"
 

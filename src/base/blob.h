@@ -1,4 +1,5 @@
-/* Frozen bytes shared by reference count across threads: an object's JSON that many responses send. */
+/* Frozen bytes shared by reference count across threads: an object's JSON that many responses send.
+ */
 #pragma once
 
 #include "base/base.h"

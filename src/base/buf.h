@@ -1,5 +1,6 @@
-/* Growing byte buffer. Zeroed is a valid empty buffer. With a limit, an append that would pass it is
- * dropped and `overflow` is set: check once at the end. data is always NUL terminated when not NULL. */
+/* Growing byte buffer. Zeroed is a valid empty buffer. With a limit, an append that would pass it
+ * is dropped and `overflow` is set: check once at the end. data is always NUL terminated when not
+ * NULL. */
 #pragma once
 
 #include "base/base.h"
@@ -13,14 +14,15 @@ struct buf {
 };
 
 void buf_fini(struct buf *b);
-void buf_clear(struct buf *b);                    /* keeps the memory */
-char *buf_reserve(struct buf *b, size_t more);    /* room for `more` bytes at data+n; NULL on overflow */
+void buf_clear(struct buf *b); /* keeps the memory */
+char *buf_reserve(struct buf *b,
+                  size_t more); /* room for `more` bytes at data+n; NULL on overflow */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, struct str s);
 void buf_add_char(struct buf *b, char c);
 #define buf_add_lit(b, lit) buf_add((b), "" lit, sizeof(lit) - 1)
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 void buf_add_i64(struct buf *b, int64_t v);
-void buf_consume(struct buf *b, size_t n);        /* drops n bytes from the front (memmove) */
-struct str buf_str(const struct buf *b);          /* view; absent when nothing was ever added */
-char *buf_take(struct buf *b, size_t *ret_n);     /* ownership of the memory moves to the caller */
+void buf_consume(struct buf *b, size_t n);    /* drops n bytes from the front (memmove) */
+struct str buf_str(const struct buf *b);      /* view; absent when nothing was ever added */
+char *buf_take(struct buf *b, size_t *ret_n); /* ownership of the memory moves to the caller */

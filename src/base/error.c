@@ -51,7 +51,8 @@ enum error_reason error_reason_parse(struct str text, int http_code)
     enum error_reason by_code = REASON_INTERNAL;
 
     for (int i = _REASON_MAX - 1; i > 0; i--) {
-        if (text.n && str_eqz(text, reasons[i].text) && (!http_code || reasons[i].code == http_code))
+        if (text.n && str_eqz(text, reasons[i].text) &&
+            (!http_code || reasons[i].code == http_code))
             return (enum error_reason)i;
         if (reasons[i].code == http_code)
             by_code = (enum error_reason)i;
@@ -157,9 +158,9 @@ int error_invalid(struct error *err, struct str kind_dot_group, struct str name)
     for (struct error_cause *c = err->causes; c; c = c->next)
         buf_printf(&b, "%s%.*s: %.*s", c == err->causes ? "" : ", ", STR_ARG(c->field),
                    STR_ARG(c->message));
-    err->message = arena_printf(&err->arena, "%.*s \"%.*s\" is invalid: %s%.*s%s",
-                                STR_ARG(kind_dot_group), STR_ARG(name), many ? "[" : "",
-                                STR_ARG(buf_str(&b)), many ? "]" : "");
+    err->message =
+        arena_printf(&err->arena, "%.*s \"%.*s\" is invalid: %s%.*s%s", STR_ARG(kind_dot_group),
+                     STR_ARG(name), many ? "[" : "", STR_ARG(buf_str(&b)), many ? "]" : "");
     err->reason = REASON_INVALID;
     buf_fini(&b);
     return reasons[REASON_INVALID].err;

@@ -1,9 +1,11 @@
 /* struct error: what a person or an API client reads when something is refused or fails. It becomes
- * the API's Status (code, reason, message, details.causes). Functions still return a negative errno;
- * error_set gives both at once: `return error_set(err, REASON_CONFLICT, "...")` yields -ESTALE.
+ * the API's Status (code, reason, message, details.causes). Functions still return a negative
+ * errno; error_set gives both at once: `return error_set(err, REASON_CONFLICT, "...")` yields
+ * -ESTALE.
  *
- * A zeroed struct error is valid and empty; error_fini releases it. Every function takes err == NULL
- * (nothing is recorded). The first message set wins; causes accumulate up to ERROR_CAUSES_MAX. */
+ * A zeroed struct error is valid and empty; error_fini releases it. Every function takes err ==
+ * NULL (nothing is recorded). The first message set wins; causes accumulate up to ERROR_CAUSES_MAX.
+ */
 #pragma once
 
 #include "base/arena.h"
@@ -24,7 +26,7 @@
     X(GONE, 410, "Gone", -EIDRM)                                                                   \
     X(EXPIRED, 410, "Expired", -ESPIPE)                                                            \
     X(TOO_LARGE, 413, "RequestEntityTooLarge", -EFBIG)                                             \
-    X(UNSUPPORTED_MEDIA_TYPE, 415, "UnsupportedMediaType", -EPROTONOSUPPORT)                               \
+    X(UNSUPPORTED_MEDIA_TYPE, 415, "UnsupportedMediaType", -EPROTONOSUPPORT)                       \
     X(INVALID, 422, "Invalid", -EBADMSG)                                                           \
     X(TOO_MANY_REQUESTS, 429, "TooManyRequests", -EBUSY)                                           \
     X(INTERNAL, 500, "InternalError", -EIO)                                                        \
@@ -37,7 +39,7 @@ enum error_reason {
 #define X(name, code, text, err) REASON_##name,
     ERROR_REASONS(X)
 #undef X
-    _REASON_MAX,
+        _REASON_MAX,
     _REASON_INVALID = -EINVAL,
 };
 
@@ -49,14 +51,14 @@ enum error_reason error_reason_from_errno(int r);
 enum error_reason error_reason_parse(struct str text, int http_code);
 
 /* Cause types of the API (metav1.CauseType). */
-#define CAUSE_INVALID      "FieldValueInvalid"
-#define CAUSE_REQUIRED     "FieldValueRequired"
-#define CAUSE_DUPLICATE    "FieldValueDuplicate"
+#define CAUSE_INVALID       "FieldValueInvalid"
+#define CAUSE_REQUIRED      "FieldValueRequired"
+#define CAUSE_DUPLICATE     "FieldValueDuplicate"
 #define CAUSE_NOT_SUPPORTED "FieldValueNotSupported"
-#define CAUSE_FORBIDDEN    "FieldValueForbidden"
-#define CAUSE_TOO_LONG     "FieldValueTooLong"
-#define CAUSE_TOO_MANY     "FieldValueTooMany"
-#define CAUSE_NOT_FOUND    "FieldValueNotFound"
+#define CAUSE_FORBIDDEN     "FieldValueForbidden"
+#define CAUSE_TOO_LONG      "FieldValueTooLong"
+#define CAUSE_TOO_MANY      "FieldValueTooMany"
+#define CAUSE_NOT_FOUND     "FieldValueNotFound"
 
 struct error_cause {
     struct error_cause *next;
@@ -70,7 +72,7 @@ struct error {
     struct str message; /* in arena */
     struct error_cause *causes, **causes_tail;
     unsigned n_causes;
-    int retry_after_s; /* 0: none */
+    int retry_after_s;  /* 0: none */
     struct arena arena; /* owned */
 };
 

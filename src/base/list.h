@@ -43,7 +43,7 @@ static inline void list_remove(struct list *node) /* idempotent */
 #define LIST_FIRST(l, type, member) CONTAINER_OF((l)->next, type, member)
 #define LIST_FOR_EACH(it, l, member)                                                               \
     for (typeof(it) it##_next = ((it) = CONTAINER_OF((l)->next, typeof(*(it)), member),            \
-                                 CONTAINER_OF((it)->member.next, typeof(*(it)), member));          \
+                                CONTAINER_OF((it)->member.next, typeof(*(it)), member));           \
          &(it)->member != (l);                                                                     \
          (it) = it##_next, it##_next = CONTAINER_OF((it)->member.next, typeof(*(it)), member))
 /* The current node may be removed or freed inside the loop. */

@@ -1,5 +1,5 @@
-/* Lines for people and for journald. Formatting happens on the caller's stack and leaves in a single
- * write, so threads and processes that share stderr do not tear each other's lines. */
+/* Lines for people and for journald. Formatting happens on the caller's stack and leaves in a
+ * single write, so threads and processes that share stderr do not tear each other's lines. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -51,8 +51,9 @@ void log_write(enum log_level level, const char *fmt, ...)
         struct tm tm;
         clock_gettime(CLOCK_REALTIME, &ts);
         gmtime_r(&ts.tv_sec, &tm);
-        n = snprintf(line, sizeof(line), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s: ",
-                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+        n = snprintf(line, sizeof(line),
+                     "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s: ", tm.tm_year + 1900,
+                     tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
                      ts.tv_nsec / 1000000, level_marks[level], log_part);
     }
     va_start(ap, fmt);

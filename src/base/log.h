@@ -1,6 +1,6 @@
 /* Logging to stderr, one line a record: `2026-01-02T03:04:05.678Z INFO  server: text key=value`.
- * Layers 0-3 do not log; they return errors. Under systemd (JOURNAL_STREAM) the time is left out and a
- * priority prefix is written. Thread-safe: one write(2) a line. */
+ * Layers 0-3 do not log; they return errors. Under systemd (JOURNAL_STREAM) the time is left out
+ * and a priority prefix is written. Thread-safe: one write(2) a line. */
 #pragma once
 
 #include "base/base.h"

@@ -1,6 +1,6 @@
-/* Hash map from strings to pointers: open addressing, robin hood, power of two, iteration in table order.
- * Keys are borrowed: they must stay valid while they are in the map (usually they live in the value).
- * Zeroed is a valid empty map. Values are never NULL. */
+/* Hash map from strings to pointers: open addressing, robin hood, power of two, iteration in table
+ * order. Keys are borrowed: they must stay valid while they are in the map (usually they live in
+ * the value). Zeroed is a valid empty map. Values are never NULL. */
 #pragma once
 
 #include "base/base.h"

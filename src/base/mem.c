@@ -1,5 +1,6 @@
 /* Allocation that does not fail: davit cannot do anything useful when a hundred bytes are not to be
- * had, and code that pretends otherwise is never run. Large or peer-chosen sizes do not come here. */
+ * had, and code that pretends otherwise is never run. Large or peer-chosen sizes do not come here.
+ */
 #include "base/mem.h"
 
 #include <stdarg.h>

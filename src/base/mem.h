@@ -5,7 +5,8 @@
 #include "base/base.h"
 
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
-void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull)); /* zeroed; checks overflow */
+void *xcalloc(size_t n, size_t size)
+    __attribute__((malloc, returns_nonnull)); /* zeroed; checks overflow */
 void *xrealloc(void *p, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2) __attribute__((malloc, returns_nonnull));
@@ -15,7 +16,7 @@ char *xasprintf(const char *fmt, ...) PRINTF(1, 2) __attribute__((malloc, return
 #define ARRAY_RESERVE(v, n, cap)                                                                   \
     do {                                                                                           \
         if ((n) >= (cap)) {                                                                        \
-            (cap) = (cap) ? (cap) * 2 : 8;                                                         \
+            (cap) = (cap) ? (cap)*2 : 8;                                                           \
             (v) = xrealloc((v), (size_t)(cap) * sizeof(*(v)));                                     \
         }                                                                                          \
     } while (0)

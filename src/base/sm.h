@@ -1,5 +1,5 @@
-/* Table-checked state machine: each state is a row {name, flags, allowed next}; a move that the table
- * does not allow is a bug and aborts, every move is traced. */
+/* Table-checked state machine: each state is a row {name, flags, allowed next}; a move that the
+ * table does not allow is a bug and aborts, every move is traced. */
 #pragma once
 
 #include "base/base.h"

@@ -149,8 +149,8 @@ bool str_utf8_valid(struct str s)
         for (size_t i = 1; i <= more; i++)
             if ((p[i] & 0xC0) != 0x80)
                 return false;
-        if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
-            (c == 0xF4 && p[1] > 0x8F))
+        if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) ||
+            (c == 0xF0 && p[1] < 0x90) || (c == 0xF4 && p[1] > 0x8F))
             return false;
         p += more + 1;
     }

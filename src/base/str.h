@@ -10,8 +10,8 @@ struct str {
     size_t n;
 };
 
-#define STR(lit)   ((struct str){"" lit, sizeof(lit) - 1}) /* string literal */
-#define STR_NONE   ((struct str){NULL, 0})
+#define STR(lit) ((struct str){"" lit, sizeof(lit) - 1}) /* string literal */
+#define STR_NONE ((struct str){NULL, 0})
 /* For printf: "%.*s", STR_ARG(s) */
 #define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
@@ -34,7 +34,7 @@ static inline bool str_eqz(struct str a, const char *z)
 /* str_is(s, "Running"): against a literal, length known at compile time. */
 #define str_is(s, lit) str_eq((s), STR(lit))
 
-int str_cmp(struct str a, struct str b); /* bytewise; shorter first */
+int str_cmp(struct str a, struct str b);  /* bytewise; shorter first */
 bool str_ieq(struct str a, struct str b); /* ASCII case folded */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
@@ -52,5 +52,5 @@ int str_to_i64(struct str s, int64_t *ret) MUST_CHECK;
 int str_to_u64(struct str s, uint64_t *ret) MUST_CHECK;
 bool str_utf8_valid(struct str s);
 
-char *str_dup(struct str s); /* heap, NUL terminated */
+char *str_dup(struct str s);     /* heap, NUL terminated */
 uint64_t str_hash(struct str s); /* keyed per process, see hash.h */

@@ -1,5 +1,5 @@
-/* The trace goes to the log at debug level whatever the log's threshold, since whoever switched it on
- * wants to see it now. */
+/* The trace goes to the log at debug level whatever the log's threshold, since whoever switched it
+ * on wants to see it now. */
 #include "base/trace.h"
 #include "base/log.h"
 

@@ -1,5 +1,6 @@
 /* Trace: fine-grained events, off by default, switched on live; can lock on to one object: with a
- * filter set, only lines that contain it (a pod's UID, a request id) come out. Costs one load when off. */
+ * filter set, only lines that contain it (a pod's UID, a request id) come out. Costs one load when
+ * off. */
 #pragma once
 
 #include "base/base.h"

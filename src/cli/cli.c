@@ -23,18 +23,22 @@ void cli_default_node_name(char *ret, size_t size)
         snprintf(ret, size, "localhost");
     ret[size - 1] = '\0';
     for (char *p = ret; *p; p++)
-        *p = (char)(isalnum((unsigned char)*p) || *p == '.' || *p == '-' ? tolower((unsigned char)*p) : '-');
+        *p =
+            (char)(isalnum((unsigned char)*p) || *p == '.' || *p == '-' ? tolower((unsigned char)*p)
+                                                                        : '-');
 }
 
 /* Connecting a datagram socket sends nothing: it only asks the kernel which way it would go. */
 static bool route_source(struct in_addr *ret)
 {
     CLEANUP(fd_closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0xC0000201)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0xC0000201)};
     struct sockaddr_in from;
     socklen_t n = sizeof(from);
 
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || getsockname(fd, (struct sockaddr *)&from, &n) < 0)
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+        getsockname(fd, (struct sockaddr *)&from, &n) < 0)
         return false;
     *ret = from.sin_addr;
     return true;
@@ -49,8 +53,9 @@ static bool interface_address(struct in_addr *ret)
         return false;
     for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
         /* bridges of ours and of container engines are no way to this machine */
-        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) || !(i->ifa_flags & IFF_UP) ||
-            strncmp(i->ifa_name, "dv", 2) == 0 || strncmp(i->ifa_name, "docker", 6) == 0)
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
+            !(i->ifa_flags & IFF_UP) || strncmp(i->ifa_name, "dv", 2) == 0 ||
+            strncmp(i->ifa_name, "docker", 6) == 0)
             continue;
         *ret = ((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr;
         found = true;

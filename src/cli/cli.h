@@ -1,5 +1,5 @@
-/* Verbs of the davit program. Each is one file with one function: argv[0] is the verb's own name. It returns the exit
- * code and has told the user about every failure on stderr. */
+/* Verbs of the davit program. Each is one file with one function: argv[0] is the verb's own name.
+ * It returns the exit code and has told the user about every failure on stderr. */
 #pragma once
 
 #include "base/error.h"
@@ -27,8 +27,9 @@ int cli_version(int argc, char **argv);
 int cli_fail(const char *verb, struct error *err, int code);
 /* The machine's host name in lower case, as a node name ("localhost" when it has none). */
 void cli_default_node_name(char *ret, size_t size);
-/* The address other machines reach this one by: the source address of its default route, else of its first interface that is
- * up, else 127.0.0.1. IPv4, as text. */
+/* The address other machines reach this one by: the source address of its default route, else of
+ * its first interface that is up, else 127.0.0.1. IPv4, as text. */
 void cli_default_node_ip(char *ret, size_t size);
-/* Writes "text\n" to the descriptor a supervisor gave by --ready-fd and closes it; nothing for -1. */
+/* Writes "text\n" to the descriptor a supervisor gave by --ready-fd and closes it; nothing for -1.
+ */
 void cli_notify_ready(int fd, const char *text);

@@ -57,7 +57,8 @@ int cli_hollow(int argc, char **argv)
     const struct cli_opt opts[] = {
         {"nodes", "N", "how many", CLI_INT, &nodes, 1, HOLLOW_NODES_MAX},
         {"kubeconfig", "FILE", "who registers them ($KUBECONFIG)", CLI_STRING, &path},
-        {"name-prefix", "TEXT", "nodes are called TEXT-0, TEXT-1 ... (hollow)", CLI_STRING, &prefix},
+        {"name-prefix", "TEXT", "nodes are called TEXT-0, TEXT-1 ... (hollow)", CLI_STRING,
+         &prefix},
         {"start-delay", "TIME", "from bound to running (0s)", CLI_DURATION, &delay},
         {"lease-period", "TIME", "between heartbeats (10s)", CLI_DURATION, &lease},
         {"cpus", "N", "cores of each (4)", CLI_INT, &cpu, 1, 4096},
@@ -70,12 +71,14 @@ int cli_hollow(int argc, char **argv)
     int operands, r;
 
     r = cli_opts_parse("hollow --nodes N --kubeconfig FILE",
-                       "Registers simulated nodes that run pods without containers. Prints `ready` when all are there.",
+                       "Registers simulated nodes that run pods without containers. Prints `ready` "
+                       "when all are there.",
                        opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("hollow", &err, EXIT_USAGE);
     if (operands || !nodes || !path) {
-        (void)error_set(&err, REASON_BAD_REQUEST, "takes --nodes and --kubeconfig; see davit hollow --help");
+        (void)error_set(&err, REASON_BAD_REQUEST,
+                        "takes --nodes and --kubeconfig; see davit hollow --help");
         return cli_fail("hollow", &err, EXIT_USAGE);
     }
     log_init("hollow", LOG_LEVEL_INFO);

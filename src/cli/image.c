@@ -1,5 +1,5 @@
-/* `davit image load|ls|rm|pull`: the image store of a data directory, straight on disk; the agent that may be running
- * beside it sees what changed at once. */
+/* `davit image load|ls|rm|pull`: the image store of a data directory, straight on disk; the agent
+ * that may be running beside it sees what changed at once. */
 #include "cli/cli.h"
 #include "cli/opts.h"
 #include "cli/paths.h"
@@ -97,7 +97,8 @@ static int image_fetch(struct image_args *a, const char *operand, struct error *
         return r;
     if (a->user)
         image_auths_add(&auths, name.domain, a->user, a->password ? a->password : "");
-    r = image_pull(a->store, str_z(operand), a->user ? &auths : NULL, pull_progress, NULL, &img, NULL, err);
+    r = image_pull(a->store, str_z(operand), a->user ? &auths : NULL, pull_progress, NULL, &img,
+                   NULL, err);
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r\033[K");
     if (r == 0)
@@ -129,7 +130,8 @@ static int image_run(struct image_args *a, int n, char **operands, struct error 
         if (n > 0 && strcmp(operands[0], image_verbs[v].name) == 0)
             break;
     if (v == ARRAY_LEN(image_verbs))
-        return error_set(err, REASON_BAD_REQUEST, "say what to do: load FILE, ls, rm IMAGE or pull IMAGE");
+        return error_set(err, REASON_BAD_REQUEST,
+                         "say what to do: load FILE, ls, rm IMAGE or pull IMAGE");
     if (image_verbs[v].operand ? n < 2 : n > 1)
         return error_set(err, REASON_BAD_REQUEST, "%s takes %s", operands[0],
                          image_verbs[v].operand ? image_verbs[v].operand : "no operand");
@@ -152,7 +154,8 @@ int cli_image(int argc, char **argv)
         {"data-dir", "DIR", "of the node (" DATA_DIR_DEFAULT ")", CLI_STRING, &a.data_dir},
         {"name", "IMAGE", "load: the name of an image that carries none", CLI_STRING, &a.name},
         {"user", "NAME", "pull: user at the registry", CLI_STRING, &a.user},
-        {"password", "TEXT", "pull: and password (better: the environment's DAVIT_REGISTRY_PASSWORD)", CLI_STRING,
+        {"password", "TEXT",
+         "pull: and password (better: the environment's DAVIT_REGISTRY_PASSWORD)", CLI_STRING,
          &a.password},
         {"quiet", NULL, "ls: ids only", CLI_FLAG, &a.quiet},
     };
@@ -161,8 +164,8 @@ int cli_image(int argc, char **argv)
 
     a.password = getenv("DAVIT_REGISTRY_PASSWORD");
     r = cli_opts_parse("image load FILE... | ls | rm IMAGE... | pull IMAGE...",
-                       "Images of this machine's node. FILE is a docker-archive or OCI-layout tar.", opts,
-                       ARRAY_LEN(opts), argc, argv, &operands, &err);
+                       "Images of this machine's node. FILE is a docker-archive or OCI-layout tar.",
+                       opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("image", &err, EXIT_USAGE);
     r = image_run(&a, operands, argv + 1, &err);

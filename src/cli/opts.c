@@ -1,5 +1,5 @@
-/* One loop over one table, so that every verb takes options alike and its help cannot drift from what it
- * accepts. */
+/* One loop over one table, so that every verb takes options alike and its help cannot drift from
+ * what it accepts. */
 #include "cli/opts.h"
 
 #include "codec/values.h"
@@ -51,22 +51,24 @@ static int opt_set(const struct cli_opt *o, struct str value, struct error *err)
         return 0;
     case CLI_INT:
         if (str_to_i64(value, &v) < 0 || v < o->min || v > o->max)
-            return error_set(err, REASON_BAD_REQUEST, "--%s takes a number from %lld to %lld, not \"%.*s\"",
-                             o->name, (long long)o->min, (long long)o->max, STR_ARG(value));
+            return error_set(err, REASON_BAD_REQUEST,
+                             "--%s takes a number from %lld to %lld, not \"%.*s\"", o->name,
+                             (long long)o->min, (long long)o->max, STR_ARG(value));
         *(int64_t *)o->dest = v;
         return 0;
     case CLI_DURATION:
         if (duration_parse(value, &d) < 0 || d.nsec < 0)
-            return error_set(err, REASON_BAD_REQUEST, "--%s takes a duration such as 10s, not \"%.*s\"",
-                             o->name, STR_ARG(value));
+            return error_set(err, REASON_BAD_REQUEST,
+                             "--%s takes a duration such as 10s, not \"%.*s\"", o->name,
+                             STR_ARG(value));
         *(nsec_t *)o->dest = d.nsec;
         return 0;
     }
     return -EINVAL;
 }
 
-int cli_opts_parse(const char *usage, const char *about, const struct cli_opt *opts, size_t n, int argc,
-                   char **argv, int *ret_operands, struct error *err)
+int cli_opts_parse(const char *usage, const char *about, const struct cli_opt *opts, size_t n,
+                   int argc, char **argv, int *ret_operands, struct error *err)
 {
     bool ended = false;
     int operands = 0, r;
@@ -92,11 +94,13 @@ int cli_opts_parse(const char *usage, const char *about, const struct cli_opt *o
         joined = str_cut(&word, '=', &name);
         o = opt_find(opts, n, name);
         if (!o)
-            return error_set(err, REASON_BAD_REQUEST, "unknown option --%.*s; see davit %.*s --help",
-                             STR_ARG(name), (int)strcspn(usage, " "), usage);
+            return error_set(err, REASON_BAD_REQUEST,
+                             "unknown option --%.*s; see davit %.*s --help", STR_ARG(name),
+                             (int)strcspn(usage, " "), usage);
         if (!joined && o->type != CLI_FLAG) {
             if (++i >= argc)
-                return error_set(err, REASON_BAD_REQUEST, "--%s needs a value (%s)", o->name, o->arg);
+                return error_set(err, REASON_BAD_REQUEST, "--%s needs a value (%s)", o->name,
+                                 o->arg);
             word = str_z(argv[i]);
         } else if (!joined) {
             word = STR_NONE;

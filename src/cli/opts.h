@@ -1,4 +1,5 @@
-/* Command line options as a table: `--name VALUE`, `--name=VALUE`, `--flag`; the rest are operands. */
+/* Command line options as a table: `--name VALUE`, `--name=VALUE`, `--flag`; the rest are operands.
+ */
 #pragma once
 
 #include "base/base.h"
@@ -20,7 +21,7 @@ struct cli_opt {
     int64_t min, max;
 };
 
-/* Parses argv[1..]; operands are moved to the front: argv[1..*ret_operands]. `--` ends options. User errors are
- * in err with a hint at --help. 1: --help was asked for and printed. */
-int cli_opts_parse(const char *usage, const char *about, const struct cli_opt *opts, size_t n, int argc,
-                   char **argv, int *ret_operands, struct error *err) MUST_CHECK;
+/* Parses argv[1..]; operands are moved to the front: argv[1..*ret_operands]. `--` ends options.
+ * User errors are in err with a hint at --help. 1: --help was asked for and printed. */
+int cli_opts_parse(const char *usage, const char *about, const struct cli_opt *opts, size_t n,
+                   int argc, char **argv, int *ret_operands, struct error *err) MUST_CHECK;

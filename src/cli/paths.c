@@ -1,5 +1,5 @@
-/* Opening a data directory. The instance file is made once and first: a directory that has things in it but no such file
- * is somebody else's and is left alone. */
+/* Opening a data directory. The instance file is made once and first: a directory that has things
+ * in it but no such file is somebody else's and is left alone. */
 #include "cli/paths.h"
 
 #include "base/buf.h"
@@ -35,9 +35,10 @@ static bool dir_is_empty(const char *path)
     if (!d)
         return false;
     for (struct dirent *e; empty && (e = readdir(d));)
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-                strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0 ||
-                strcmp(e->d_name, "instance.tmp") == 0; /* of one that was killed at its first start */
+        empty =
+            strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0 ||
+            strcmp(e->d_name, "instance.tmp") == 0; /* of one that was killed at its first start */
     closedir(d);
     return empty;
 }

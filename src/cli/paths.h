@@ -3,9 +3,8 @@
  *   DIR/admin.kubeconfig   for the operator, 0600
  *   DIR/agent.kubeconfig   the local node's own identity, 0600
  *   DIR/agent.crt, .key    what the local node's own API shows to the server
- *   DIR/instance           made first: marks the directory as davit's; net and node name things by its path
- *   DIR/store/             objects (LMDB)
- *   DIR/pki/               certificate authority, keys
+ *   DIR/instance           made first: marks the directory as davit's; net and node name things by
+ * its path DIR/store/             objects (LMDB) DIR/pki/               certificate authority, keys
  *   DIR/images/            image store
  *   DIR/node/              pods
  *   DIR/net/               address pool
@@ -22,11 +21,12 @@
 struct data_dir {
     struct arena arena; /* owned; holds the texts */
     const char *root;   /* absolute */
-    const char *admin_kubeconfig, *agent_kubeconfig, *agent_cert, *agent_key, *store, *pki, *images, *node, *net, *run, *log;
+    const char *admin_kubeconfig, *agent_kubeconfig, *agent_cert, *agent_key, *store, *pki, *images,
+        *node, *net, *run, *log;
     char instance[9]; /* 8 hex digits; the same as long as the directory lives */
 };
 
-/* create: makes the directory (0700) and its instance name; else -ENOENT when it is not there. A directory that holds
- * other things than ours is refused and left alone. */
+/* create: makes the directory (0700) and its instance name; else -ENOENT when it is not there. A
+ * directory that holds other things than ours is refused and left alone. */
 int data_dir_open(struct data_dir *d, const char *path, bool create, struct error *err) MUST_CHECK;
 void data_dir_fini(struct data_dir *d);

@@ -1,5 +1,5 @@
-/* Open-file-description locks: released by the kernel on any death, and F_OFD_GETLK tells without taking it. The pid is
- * read from the file, since OFD locks do not name their holder. */
+/* Open-file-description locks: released by the kernel on any death, and F_OFD_GETLK tells without
+ * taking it. The pid is read from the file, since OFD locks do not name their holder. */
 #include "cli/pidfile.h"
 
 #include "base/mem.h"
@@ -14,7 +14,8 @@ static pid_t pid_read(int fd)
     int64_t pid;
     ssize_t n = pread(fd, text, sizeof(text), 0);
 
-    if (n <= 0 || str_to_i64(str_trim((struct str){text, (size_t)n}), &pid) < 0 || pid <= 1 || pid > INT32_MAX)
+    if (n <= 0 || str_to_i64(str_trim((struct str){text, (size_t)n}), &pid) < 0 || pid <= 1 ||
+        pid > INT32_MAX)
         return -1;
     return (pid_t)pid;
 }
@@ -30,8 +31,9 @@ int pidfile_take(const char *dir, const char *name, int *ret_fd, struct error *e
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno != EAGAIN && errno != EACCES)
             return error_errno(err, errno, "cannot lock %s", path);
-        return error_set(err, REASON_TOO_MANY_REQUESTS, "a davit %s with this data directory runs already (pid %d)",
-                         name, (int)pid_read(fd));
+        return error_set(err, REASON_TOO_MANY_REQUESTS,
+                         "a davit %s with this data directory runs already (pid %d)", name,
+                         (int)pid_read(fd));
     }
     if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
         return error_errno(err, errno, "cannot write %s", path);

@@ -1,7 +1,8 @@
-/* `davit up`: one machine, both parts. A small parent starts a server and an agent as processes of their own, starts
- * either again when it dies, and says `ready` when the node is. Processes rather than threads, because each may be
- * killed at any moment without taking the other along, and because containers must not see the control plane's
- * memory. The parent does nothing else, so it has nothing to lose. */
+/* `davit up`: one machine, both parts. A small parent starts a server and an agent as processes of
+ * their own, starts either again when it dies, and says `ready` when the node is. Processes rather
+ * than threads, because each may be killed at any moment without taking the other along, and
+ * because containers must not see the control plane's memory. The parent does nothing else, so it
+ * has nothing to lose. */
 #include "cli/cli.h"
 #include "cli/opts.h"
 #include "cli/paths.h"
@@ -20,15 +21,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RESTART_MIN     (100 * NSEC_PER_MSEC)
-#define RESTART_MAX     NSEC_PER_SEC        /* short: while a part is away, clients fail or nothing heals */
-#define RESTART_FORGET  (2 * NSEC_PER_SEC)  /* ran this long: the next death starts over with no wait */
+#define RESTART_MIN (100 * NSEC_PER_MSEC)
+#define RESTART_MAX NSEC_PER_SEC /* short: while a part is away, clients fail or nothing heals */
+#define RESTART_FORGET                                                                             \
+    (2 * NSEC_PER_SEC) /* ran this long: the next death starts over with no wait */
 #define STOP_GRACE      (40 * NSEC_PER_SEC) /* pods' default grace of 30 s and some */
-#define START_TRIES_MAX 3                   /* deaths before the first `ready`: something is wrong for good */
+#define START_TRIES_MAX 3 /* deaths before the first `ready`: something is wrong for good */
 #define OWNER_POLL      (20 * NSEC_PER_MSEC)
-#define OWNER_WAIT      (15 * NSEC_PER_SEC) /* for what a killed `davit up` left: it is told to stop, and takes 5 s at most */
-#define PART_ARGS_MAX   24
-#define READY_FD        3
+#define OWNER_WAIT                                                                                 \
+    (15 * NSEC_PER_SEC) /* for what a killed `davit up` left: it is told to stop, and takes 5 s at \
+                           most */
+#define PART_ARGS_MAX 24
+#define READY_FD      3
 
 struct up;
 
@@ -55,7 +59,7 @@ struct up {
     struct rt_timer kill_timer;
     struct rt_signal *term, *intr;
     const char *run_dir; /* borrowed */
-    int notify_fd; /* of the parent of --detach */
+    int notify_fd;       /* of the parent of --detach */
     bool stopping, announced;
     int exit_code;
 };
@@ -126,8 +130,10 @@ static void part_on_exit(void *arg, struct rt_exit how)
         log_warn("the %s was killed by signal %d", p->name, how.signal);
     else
         log_warn("the %s ended with exit code %d", p->name, how.code);
-    /* A bad command line or a data directory in use will not mend itself. Being killed is nothing it did. */
-    if (!p->was_ready && how.signal != SIGKILL && (how.code == EXIT_USAGE || ++p->deaths >= START_TRIES_MAX)) {
+    /* A bad command line or a data directory in use will not mend itself. Being killed is nothing
+     * it did. */
+    if (!p->was_ready && how.signal != SIGKILL &&
+        (how.code == EXIT_USAGE || ++p->deaths >= START_TRIES_MAX)) {
         log_error("the %s does not start; giving up", p->name);
         up_stop(up, EXIT_FAILED);
         return;
@@ -157,7 +163,8 @@ static void part_on_ready_data(void *arg, struct str data)
         return;
     p->ready = p->was_ready = true;
     p->deaths = 0;
-    if (p->id == PART_SERVER && !p->up->parts[PART_AGENT].process && !rt_timer_active(&p->up->parts[PART_AGENT].restart))
+    if (p->id == PART_SERVER && !p->up->parts[PART_AGENT].process &&
+        !rt_timer_active(&p->up->parts[PART_AGENT].restart))
         part_start(&p->up->parts[PART_AGENT]);
     up_announce(p->up);
 }
@@ -208,7 +215,8 @@ static int part_spawn(struct part *p, struct error *err)
     return 0;
 }
 
-/* When `davit up` is killed its parts are told to stop, which takes them a moment; a new `up` comes upon them then. */
+/* When `davit up` is killed its parts are told to stop, which takes them a moment; a new `up` comes
+ * upon them then. */
 static bool part_must_wait(struct part *p)
 {
     pid_t owner = pidfile_owner(p->up->run_dir, p->name);
@@ -284,8 +292,8 @@ static int detach_wait(int fd, pid_t child)
     return EXIT_FAILED;
 }
 
-/* Forks; the child goes on in the background with its output in the log file. In the parent *ret_exit is its exit
- * code (>= 0); in the child it is -1. */
+/* Forks; the child goes on in the background with its output in the log file. In the parent
+ * *ret_exit is its exit code (>= 0); in the child it is -1. */
 static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit, struct error *err)
 {
     int log = open(dir->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
@@ -301,7 +309,8 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
         close(ends[1]);
         *ret_exit = detach_wait(ends[0], pid);
         if (*ret_exit != EXIT_OK)
-            fprintf(stderr, "davit up: it did not come up; the last lines of %s say why\n", dir->log);
+            fprintf(stderr, "davit up: it did not come up; the last lines of %s say why\n",
+                    dir->log);
         return 0;
     }
     setsid();
@@ -314,9 +323,11 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
     return 0;
 }
 
-/* The API listens on loopback by default, where pods cannot reach it. They reach the bridge's own address, so the server
- * listens there too and the `kubernetes` Service points at it; the agent is told the range it was chosen from. */
-static int up_add_network(struct up *up, const char *listen, const char *data_dir, struct net **ret_net, struct error *err)
+/* The API listens on loopback by default, where pods cannot reach it. They reach the bridge's own
+ * address, so the server listens there too and the `kubernetes` Service points at it; the agent is
+ * told the range it was chosen from. */
+static int up_add_network(struct up *up, const char *listen, const char *data_dir,
+                          struct net **ret_net, struct error *err)
 {
     const struct net_opts opts = {.rt = up->rt, .data_dir = data_dir, .node_name = "up"};
     struct rt_addr at;
@@ -358,8 +369,8 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     part_init(&up, PART_SERVER, exe, "server");
     part_init(&up, PART_AGENT, exe, "agent");
     for (int i = 0; i < _PART_MAX; i++) {
-        const char *const common[] = {"--data-dir", dir->root, "--node-name", o->node_name, "--node-ip",
-                                      o->node_ip, "--log-level", o->log_level};
+        const char *const common[] = {"--data-dir", dir->root,  "--node-name", o->node_name,
+                                      "--node-ip",  o->node_ip, "--log-level", o->log_level};
         for (size_t k = 0; k < ARRAY_LEN(common); k++)
             part_arg(&up.parts[i], common[k]);
     }
@@ -388,15 +399,21 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
 int cli_up(int argc, char **argv)
 {
     char host[256], ip[64];
-    struct up_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "127.0.0.1:6443", .node_name = host, .node_ip = ip,
+    struct up_opts o = {.data_dir = DATA_DIR_DEFAULT,
+                        .listen = "127.0.0.1:6443",
+                        .node_name = host,
+                        .node_ip = ip,
                         .log_level = "info"};
     const struct cli_opt opts[] = {
-        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
+        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
+         &o.data_dir},
         {"listen", "ADDR:PORT", "of the API (127.0.0.1:6443)", CLI_STRING, &o.listen},
         {"node-name", "NAME", "of this machine (its host name)", CLI_STRING, &o.node_name},
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
-        {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG, &o.detach},
-        {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running", CLI_FLAG, &o.stop_pods},
+        {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG,
+         &o.detach},
+        {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running",
+         CLI_FLAG, &o.stop_pods},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
     };
     CLEANUP(fd_closep) int lock = -1;
@@ -406,9 +423,11 @@ int cli_up(int argc, char **argv)
 
     cli_default_node_name(host, sizeof(host));
     cli_default_node_ip(ip, sizeof(ip));
-    r = cli_opts_parse("up [options]", "Runs a whole cluster on this machine: API server and node agent, supervised.\n"
-                       "Prints `ready` when the node takes pods. kubectl: --kubeconfig DIR/admin.kubeconfig",
-                       opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
+    r = cli_opts_parse(
+        "up [options]",
+        "Runs a whole cluster on this machine: API server and node agent, supervised.\n"
+        "Prints `ready` when the node takes pods. kubectl: --kubeconfig DIR/admin.kubeconfig",
+        opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("up", &err, EXIT_USAGE);
     if (operands)
@@ -424,7 +443,8 @@ int cli_up(int argc, char **argv)
         return cli_fail("up", &err, EXIT_FAILED);
     /* Look before forking, so that the usual mistake is answered on the terminal. */
     if (pidfile_owner(dir.run, "up"))
-        r = error_set(&err, REASON_TOO_MANY_REQUESTS, "a davit up with data directory %s runs already (pid %d)", dir.root,
+        r = error_set(&err, REASON_TOO_MANY_REQUESTS,
+                      "a davit up with data directory %s runs already (pid %d)", dir.root,
                       (int)pidfile_owner(dir.run, "up"));
     else if (o.detach)
         r = detach(&dir, &notify_fd, &exit_code, &err);

@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "base/sm.h"
 
-#define CACHE_BACKOFF_MIN (100 * NSEC_PER_MSEC)
-#define CACHE_BACKOFF_MAX (30 * NSEC_PER_SEC) /* the server refuses us: it will go on doing so */
-#define CACHE_RECONNECT_MAX (2 * NSEC_PER_SEC) /* nobody answers: be there soon when it is back */
-#define CACHE_STABLE      (5 * NSEC_PER_SEC) /* a watch that lasted so long had no trouble */
+#define CACHE_BACKOFF_MIN   (100 * NSEC_PER_MSEC)
+#define CACHE_BACKOFF_MAX   (30 * NSEC_PER_SEC) /* the server refuses us: it will go on doing so */
+#define CACHE_RECONNECT_MAX (2 * NSEC_PER_SEC)  /* nobody answers: be there soon when it is back */
+#define CACHE_STABLE        (5 * NSEC_PER_SEC)  /* a watch that lasted so long had no trouble */
 
 enum cache_state {
     CACHE_IDLE,
@@ -56,7 +56,7 @@ struct client_cache {
     struct rt_timer timer;
     rev_t rev;
     nsec_t watch_started;
-    rev_t watch_from; /* where the watch began: further on, it was of use */
+    rev_t watch_from;  /* where the watch began: further on, it was of use */
     unsigned failures; /* in a row */
     bool is_synced, relist;
     struct client_cache_stats stats;
@@ -114,8 +114,9 @@ static void wait_over(void *arg)
 /* No answer at all, or one of a server that is just coming up or going down. */
 static bool server_away(int r)
 {
-    return r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT || r == -EPIPE || r == -EHOSTUNREACH ||
-           r == -ENETUNREACH || r == -ECONNABORTED || r == -EIO || r == -EAGAIN;
+    return r == -ECONNREFUSED || r == -ECONNRESET || r == -ETIMEDOUT || r == -EPIPE ||
+           r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNABORTED || r == -EIO ||
+           r == -EAGAIN;
 }
 
 static void wait_start(struct client_cache *c, bool relist, int r)
@@ -202,10 +203,12 @@ static void watch_ended(struct client_cache *c, const struct error *err)
     bool gone = err && (err->reason == REASON_EXPIRED || err->reason == REASON_GONE);
 
     client_watch_stop(c->client, TAKE_PTR(c->watch));
-    /* A server that cuts off a slow watcher now and then must not be waited for longer and longer. */
+    /* A server that cuts off a slow watcher now and then must not be waited for longer and longer.
+     */
     if (c->rev > c->watch_from || rt_now(c->client->rt) - c->watch_started >= CACHE_STABLE)
         c->failures = 0;
-    /* After a long absence the revision has expired: the server is there, and the list is to be fetched now. */
+    /* After a long absence the revision has expired: the server is there, and the list is to be
+     * fetched now. */
     if (gone)
         c->failures = MIN(c->failures, 2u);
     wait_start(c, gone, err ? error_reason_errno(err->reason) : -ECONNRESET);

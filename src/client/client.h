@@ -1,6 +1,7 @@
-/* One typed client for everything that talks to the API: controllers and scheduler (in-process transport,
- * implemented by src/apiserver), the agent, CLI and hollow nodes (network transport over src/http). One loop's
- * thread; each call answers exactly once, never from inside the call that started it. */
+/* One typed client for everything that talks to the API: controllers and scheduler (in-process
+ * transport, implemented by src/apiserver), the agent, CLI and hollow nodes (network transport over
+ * src/http). One loop's thread; each call answers exactly once, never from inside the call that
+ * started it. */
 #pragma once
 
 #include "api/object.h"
@@ -31,12 +32,13 @@ struct client_request {
     enum client_verb verb;
     const struct schema_kind *kind;
     struct str ns, name;
-    struct str subresource; /* "status", "binding", "eviction", "scale", "token" ...; absent: none */
-    const struct schema_desc *body_desc; /* NULL: kind->desc (for create, update) */
-    const void *body;        /* message for create, update, subresources; NULL: none */
+    struct str
+        subresource; /* "status", "binding", "eviction", "scale", "token" ...; absent: none */
+    const struct schema_desc *body_desc;  /* NULL: kind->desc (for create, update) */
+    const void *body;                     /* message for create, update, subresources; NULL: none */
     const struct schema_desc *reply_desc; /* what a subresource answers; NULL: the kind */
     enum client_patch patch_type;
-    struct str patch;        /* JSON text */
+    struct str patch; /* JSON text */
     struct str label_selector, field_selector;
     struct str continue_;
     uint32_t limit;
@@ -50,13 +52,13 @@ struct client_request {
 };
 
 struct client_reply {
-    int r;                    /* 0 or the errno of err->reason; -ECONNRESET and the like: outcome unknown */
-    const struct error *err;  /* borrowed; NULL when r == 0 */
-    struct object *object;    /* borrowed; get, create, update, patch, delete of a kind */
-    const void *message;      /* borrowed; replies of another type (reply_desc) */
-    struct object **items;    /* borrowed; list */
+    int r; /* 0 or the errno of err->reason; -ECONNRESET and the like: outcome unknown */
+    const struct error *err; /* borrowed; NULL when r == 0 */
+    struct object *object;   /* borrowed; get, create, update, patch, delete of a kind */
+    const void *message;     /* borrowed; replies of another type (reply_desc) */
+    struct object **items;   /* borrowed; list */
     size_t n_items;
-    rev_t rev;                /* list: of the collection; else of the object */
+    rev_t rev; /* list: of the collection; else of the object */
     struct str continue_;
 };
 
@@ -67,7 +69,8 @@ enum client_event_type {
     CLIENT_EVENT_MODIFIED,
     CLIENT_EVENT_DELETED,
     CLIENT_EVENT_BOOKMARK, /* object NULL; rev says how far the stream has come */
-    CLIENT_EVENT_ERROR,    /* the stream has ended: err set (REASON_EXPIRED/GONE: relist); nothing follows */
+    CLIENT_EVENT_ERROR,    /* the stream has ended: err set (REASON_EXPIRED/GONE: relist); nothing
+                              follows */
 };
 
 struct client_event {
@@ -85,14 +88,15 @@ struct client_watch_opts {
     rev_t from_rev;
 };
 
-/* Made by the transport; never NULL. Lives until client_watch_stop, also after CLIENT_EVENT_ERROR, and may be stopped
- * from inside fn. No event comes from inside client_watch_start. */
+/* Made by the transport; never NULL. Lives until client_watch_stop, also after CLIENT_EVENT_ERROR,
+ * and may be stopped from inside fn. No event comes from inside client_watch_start. */
 struct client_watch;
 
 struct client;
 struct client_ops {
     /* Starts the call. A transport copies what it needs. */
-    void (*call)(struct client *c, const struct client_request *req, client_done_fn done, void *arg);
+    void (*call)(struct client *c, const struct client_request *req, client_done_fn done,
+                 void *arg);
     struct client_watch *(*watch_start)(struct client *c, const struct client_watch_opts *opts,
                                         client_watch_fn fn, void *arg);
     void (*watch_stop)(struct client *c, struct client_watch *w); /* no event after this returns */
@@ -103,12 +107,13 @@ struct client { /* first member of every transport */
     struct rt *rt; /* borrowed */
 };
 
-static inline void client_call(struct client *c, const struct client_request *req, client_done_fn done,
-                               void *arg)
+static inline void client_call(struct client *c, const struct client_request *req,
+                               client_done_fn done, void *arg)
 {
     c->ops->call(c, req, done, arg);
 }
-static inline struct client_watch *client_watch_start(struct client *c, const struct client_watch_opts *o,
+static inline struct client_watch *client_watch_start(struct client *c,
+                                                      const struct client_watch_opts *o,
                                                       client_watch_fn fn, void *arg)
 {
     return c->ops->watch_start(c, o, fn, arg);

@@ -1,6 +1,6 @@
-/* A kubeconfig is YAML with three named lists (clusters, users, contexts) that refer to each other; credentials are
- * inline base64 (x-data) or files (x). Only what davit's own parts use is read: exec and auth-provider plugins are
- * for people's clients and refused with a clear error. */
+/* A kubeconfig is YAML with three named lists (clusters, users, contexts) that refer to each other;
+ * credentials are inline base64 (x-data) or files (x). Only what davit's own parts use is read:
+ * exec and auth-provider plugins are for people's clients and refused with a clear error. */
 #include "client/kubeconfig.h"
 
 #include "base/mem.h"
@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KUBECONFIG_BYTES_MAX ((off_t)1 << 20) /* a dozen clusters with embedded chains is 100 KiB */
+#define KUBECONFIG_BYTES_MAX                                                                       \
+    ((off_t)1 << 20) /* a dozen clusters with embedded chains is 100 KiB                           \
+                      */
 
 static int file_read(struct arena *a, const char *path, struct str *ret, struct error *err)
 {
@@ -47,18 +49,19 @@ static int entry_find(const struct json *root, const char *list, const char *wha
     const struct json *l = json_get(root, str_z(list));
 
     if (json_is(l, JSON_ARR))
-        json_for_each(e, l)
-            if (str_eq(json_get_str(e, STR("name")), name)) {
-                *ret = json_get(e, str_z(what));
-                if (json_is(*ret, JSON_OBJ))
-                    return 0;
-            }
-    return error_set(err, REASON_BAD_REQUEST, "kubeconfig: no %s named \"%.*s\"", what, STR_ARG(name));
+        json_for_each(e, l) if (str_eq(json_get_str(e, STR("name")), name))
+        {
+            *ret = json_get(e, str_z(what));
+            if (json_is(*ret, JSON_OBJ))
+                return 0;
+        }
+    return error_set(err, REASON_BAD_REQUEST, "kubeconfig: no %s named \"%.*s\"", what,
+                     STR_ARG(name));
 }
 
 /* `key`-data in base64, else the file named by `key`; absent when neither is there. */
-static int data_or_file(struct kubeconfig *k, const struct json *v, const char *key, struct str *ret,
-                        struct error *err)
+static int data_or_file(struct kubeconfig *k, const struct json *v, const char *key,
+                        struct str *ret, struct error *err)
 {
     CLEANUP(freep) char *data_key = xasprintf("%s-data", key);
     struct str data = json_get_str(v, str_z(data_key)), file = json_get_str(v, str_z(key));
@@ -79,8 +82,8 @@ static int server_parse(struct kubeconfig *k, struct str url, struct error *err)
     ssize_t colon;
 
     if (!str_starts(url, STR("https://")))
-        return error_set(err, REASON_BAD_REQUEST, "kubeconfig: server \"%.*s\" must be an https:// URL",
-                         STR_ARG(url));
+        return error_set(err, REASON_BAD_REQUEST,
+                         "kubeconfig: server \"%.*s\" must be an https:// URL", STR_ARG(url));
     rest = str_sub(rest, 8, rest.n);
     (void)str_cut(&rest, '/', &host);
     if (rest.n)
@@ -88,8 +91,10 @@ static int server_parse(struct kubeconfig *k, struct str url, struct error *err)
                          STR_ARG(url));
     colon = str_rfind(host, ':');
     if (colon >= 0 && !(host.n && host.p[host.n - 1] == ']')) {
-        if (str_to_u64(str_sub(host, (size_t)colon + 1, host.n), &port) < 0 || port == 0 || port > 65535)
-            return error_set(err, REASON_BAD_REQUEST, "kubeconfig: bad port in \"%.*s\"", STR_ARG(url));
+        if (str_to_u64(str_sub(host, (size_t)colon + 1, host.n), &port) < 0 || port == 0 ||
+            port > 65535)
+            return error_set(err, REASON_BAD_REQUEST, "kubeconfig: bad port in \"%.*s\"",
+                             STR_ARG(url));
         host = str_sub(host, 0, (size_t)colon);
     }
     if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
@@ -107,15 +112,17 @@ static int user_read(struct kubeconfig *k, const struct json *user, struct error
     int r;
 
     if (json_getz(user, "exec") || json_getz(user, "auth-provider"))
-        return error_set(err, REASON_BAD_REQUEST,
-                         "kubeconfig: credential plugins are not supported; use a certificate or a token");
+        return error_set(
+            err, REASON_BAD_REQUEST,
+            "kubeconfig: credential plugins are not supported; use a certificate or a token");
     r = data_or_file(k, user, "client-certificate", &k->cert_pem, err);
     if (r == 0)
         r = data_or_file(k, user, "client-key", &k->key_pem, err);
     if (r < 0)
         return r;
     if (k->cert_pem.n && !k->key_pem.n)
-        return error_set(err, REASON_BAD_REQUEST, "kubeconfig: client-certificate without client-key");
+        return error_set(err, REASON_BAD_REQUEST,
+                         "kubeconfig: client-certificate without client-key");
     k->token = json_get_str(user, STR("token"));
     if (!k->token.n && token_file.n) {
         r = file_read(&k->arena, arena_cstr(&k->arena, token_file), &k->token, err);
@@ -124,7 +131,8 @@ static int user_read(struct kubeconfig *k, const struct json *user, struct error
     return r;
 }
 
-static int kubeconfig_read(struct kubeconfig *k, struct str text, const char *context, struct error *err)
+static int kubeconfig_read(struct kubeconfig *k, struct str text, const char *context,
+                           struct error *err)
 {
     const struct json *ctx, *cluster, *user, *insecure;
     struct json *root;
@@ -132,10 +140,12 @@ static int kubeconfig_read(struct kubeconfig *k, struct str text, const char *co
 
     if (r < 0)
         return r;
-    r = entry_find(root, "contexts", "context", context ? str_z(context) : json_get_str(root, STR("current-context")),
-                   &ctx, err);
+    r = entry_find(root, "contexts", "context",
+                   context ? str_z(context) : json_get_str(root, STR("current-context")), &ctx,
+                   err);
     if (r == 0)
-        r = entry_find(root, "clusters", "cluster", json_get_str(ctx, STR("cluster")), &cluster, err);
+        r = entry_find(root, "clusters", "cluster", json_get_str(ctx, STR("cluster")), &cluster,
+                       err);
     if (r == 0)
         r = entry_find(root, "users", "user", json_get_str(ctx, STR("user")), &user, err);
     if (r < 0)
@@ -150,7 +160,8 @@ static int kubeconfig_read(struct kubeconfig *k, struct str text, const char *co
     return r < 0 ? r : user_read(k, user, err);
 }
 
-int kubeconfig_parse(struct str text, const char *context, struct kubeconfig *ret, struct error *err)
+int kubeconfig_parse(struct str text, const char *context, struct kubeconfig *ret,
+                     struct error *err)
 {
     struct kubeconfig k = {0};
     int r = kubeconfig_read(&k, text, context, err);
@@ -162,7 +173,8 @@ int kubeconfig_parse(struct str text, const char *context, struct kubeconfig *re
     return r;
 }
 
-int kubeconfig_load(const char *path, const char *context, struct kubeconfig *ret, struct error *err)
+int kubeconfig_load(const char *path, const char *context, struct kubeconfig *ret,
+                    struct error *err)
 {
     struct arena a = {0};
     struct str text;

@@ -1,4 +1,5 @@
-/* The part of a kubeconfig file that one connection needs: the current context's cluster and user. */
+/* The part of a kubeconfig file that one connection needs: the current context's cluster and user.
+ */
 #pragma once
 
 #include "base/arena.h"
@@ -9,10 +10,13 @@ struct kubeconfig {
     const char *host;   /* of the server URL, without brackets */
     uint16_t port;
     struct str ca_pem, cert_pem, key_pem, token, server_name, ns; /* absent where not given */
-    bool insecure; /* insecure-skip-tls-verify */
+    bool insecure;                                                /* insecure-skip-tls-verify */
 };
 
-/* Reads a file (at most 1 MiB). context NULL: the current one. Errors name the file and the entry at fault. */
-int kubeconfig_load(const char *path, const char *context, struct kubeconfig *ret, struct error *err) MUST_CHECK;
-int kubeconfig_parse(struct str text, const char *context, struct kubeconfig *ret, struct error *err) MUST_CHECK;
+/* Reads a file (at most 1 MiB). context NULL: the current one. Errors name the file and the entry
+ * at fault. */
+int kubeconfig_load(const char *path, const char *context, struct kubeconfig *ret,
+                    struct error *err) MUST_CHECK;
+int kubeconfig_parse(struct str text, const char *context, struct kubeconfig *ret,
+                     struct error *err) MUST_CHECK;
 void kubeconfig_fini(struct kubeconfig *k);

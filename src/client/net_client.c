@@ -1,6 +1,6 @@
-/* Turns a client_request into one HTTP request and its answer into a client_reply. Every call owns an arena for what the
- * answer is decoded into; objects are compacted into blocks of their own before anybody sees them, so they can
- * outlive the call. */
+/* Turns a client_request into one HTTP request and its answer into a client_reply. Every call owns
+ * an arena for what the answer is decoded into; objects are compacted into blocks of their own
+ * before anybody sees them, so they can outlive the call. */
 #include "client/net_int.h"
 
 #include "base/mem.h"
@@ -19,8 +19,12 @@ struct net_call {
 };
 
 static const char *const verb_methods[_CLIENT_VERB_MAX] = {
-    [CLIENT_GET] = "GET",       [CLIENT_LIST] = "GET",     [CLIENT_CREATE] = "POST",
-    [CLIENT_UPDATE] = "PUT",    [CLIENT_PATCH] = "PATCH",  [CLIENT_DELETE] = "DELETE",
+    [CLIENT_GET] = "GET",
+    [CLIENT_LIST] = "GET",
+    [CLIENT_CREATE] = "POST",
+    [CLIENT_UPDATE] = "PUT",
+    [CLIENT_PATCH] = "PATCH",
+    [CLIENT_DELETE] = "DELETE",
     [CLIENT_DELETE_COLLECTION] = "DELETE",
 };
 static const char *const patch_types[] = {
@@ -36,8 +40,8 @@ static void segment_add(struct buf *b, struct str s)
 
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-            c == '_' || c == '~') {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '.' || c == '_' || c == '~') {
             buf_add_char(b, (char)c);
         } else {
             buf_add_char(b, '%');
@@ -92,7 +96,8 @@ static void target_print(struct buf *b, const struct client_request *req)
 
     if (req->verb == CLIENT_CREATE && !req->subresource.n)
         path.name = STR_NONE;
-    if ((req->verb == CLIENT_CREATE || req->verb == CLIENT_UPDATE) && req->body && !req->subresource.n) {
+    if ((req->verb == CLIENT_CREATE || req->verb == CLIENT_UPDATE) && req->body &&
+        !req->subresource.n) {
         const struct api_object_meta *meta = req->body;
         if (!path.ns.n)
             path.ns = meta->namespace;
@@ -119,7 +124,8 @@ static void delete_options_print(struct buf *b, const struct client_request *req
         .grace_period_seconds = req->grace_period_s,
         .propagation_policy = req->propagation,
     };
-    struct api_preconditions pre = {.uid = req->precondition_uid, .resource_version = req->precondition_rv};
+    struct api_preconditions pre = {.uid = req->precondition_uid,
+                                    .resource_version = req->precondition_rv};
 
     if (pre.uid.p || pre.resource_version.p)
         o.preconditions = &pre;
@@ -133,7 +139,8 @@ static void body_print(struct buf *b, const struct client_request *req)
     else if (req->verb == CLIENT_PATCH)
         buf_add_str(b, req->patch);
     else if (req->body)
-        schema_encode_json(req->body_desc ? req->body_desc : req->kind->desc, req->body, SCHEMA_ENCODE_TYPE_META, b);
+        schema_encode_json(req->body_desc ? req->body_desc : req->kind->desc, req->body,
+                           SCHEMA_ENCODE_TYPE_META, b);
 }
 
 int net_status_read(int http_status, struct str body, struct error *err)
@@ -145,8 +152,8 @@ int net_status_read(int http_status, struct str body, struct error *err)
 
     if (schema_decode_text(&api_status_desc, body, &a, NULL, &st, NULL) < 0 || !st.message.n) {
         reason = error_reason_parse(STR_NONE, http_status);
-        r = error_set(err, reason, "the server answered %d: %.*s", http_status, (int)MIN(body.n, (size_t)200),
-                      body.p ? body.p : "");
+        r = error_set(err, reason, "the server answered %d: %.*s", http_status,
+                      (int)MIN(body.n, (size_t)200), body.p ? body.p : "");
     } else {
         reason = error_reason_parse(st.reason, st.code ? st.code : http_status);
         r = error_set(err, reason, "%.*s", STR_ARG(st.message));
@@ -157,7 +164,8 @@ int net_status_read(int http_status, struct str body, struct error *err)
     return r;
 }
 
-struct object *net_object_read(const struct schema_kind *kind, const struct json *v, struct error *err)
+struct object *net_object_read(const struct schema_kind *kind, const struct json *v,
+                               struct error *err)
 {
     struct arena a = {0};
     struct object *o = NULL;
@@ -174,8 +182,8 @@ struct object *net_object_read(const struct schema_kind *kind, const struct json
     return o;
 }
 
-static int list_read(struct net_call *call, const struct json *root, struct arena *a, struct client_reply *reply,
-                     struct error *err)
+static int list_read(struct net_call *call, const struct json *root, struct arena *a,
+                     struct client_reply *reply, struct error *err)
 {
     const struct json *items = json_getz(root, "items"), *meta = json_getz(root, "metadata");
 
@@ -195,8 +203,8 @@ static int list_read(struct net_call *call, const struct json *root, struct aren
     return 0;
 }
 
-static int reply_read(struct net_call *call, struct str body, struct arena *a, struct client_reply *reply,
-                      struct error *err)
+static int reply_read(struct net_call *call, struct str body, struct arena *a,
+                      struct client_reply *reply, struct error *err)
 {
     struct str api_version, kind;
     struct json *root;
@@ -250,7 +258,8 @@ static void call_answered(const struct http_answer *answer, void *arg)
     free(call);
 }
 
-static void net_call(struct client *client, const struct client_request *req, client_done_fn done, void *arg)
+static void net_call(struct client *client, const struct client_request *req, client_done_fn done,
+                     void *arg)
 {
     struct net_client *c = CONTAINER_OF(client, struct net_client, client);
     struct net_call *call = NEW(struct net_call);
@@ -260,12 +269,17 @@ static void net_call(struct client *client, const struct client_request *req, cl
     struct http_client_request http = {.headers = headers, .timeout_ms = c->timeout_ms};
     char *data;
 
-    *call = (struct net_call){.c = c, .verb = req->verb, .kind = req->kind, .reply_desc = req->reply_desc,
-                              .done = done, .arg = arg};
+    *call = (struct net_call){.c = c,
+                              .verb = req->verb,
+                              .kind = req->kind,
+                              .reply_desc = req->reply_desc,
+                              .done = done,
+                              .arg = arg};
     target_print(&target, req);
     body_print(&body, req);
     if (body.n)
-        headers[n++] = (struct http_header){STR("content-type"), str_z(patch_types[req->patch_type])};
+        headers[n++] =
+            (struct http_header){STR("content-type"), str_z(patch_types[req->patch_type])};
     http.method = str_z(verb_methods[req->verb]);
     http.target = buf_str(&target);
     http.n_headers = n;
@@ -281,8 +295,7 @@ static void net_client_free(struct client *client)
     struct net_client *c = CONTAINER_OF(client, struct net_client, client);
     struct net_call *call;
 
-    LIST_FOR_EACH(call, &c->calls, node)
-    {
+    LIST_FOR_EACH (call, &c->calls, node) {
         http_call_cancel(call->http);
         list_remove(&call->node);
         free(call);
@@ -301,7 +314,8 @@ static const struct client_ops net_client_ops = {
     .free = net_client_free,
 };
 
-static int tls_make(const struct kubeconfig *k, bool http1, struct rt_tls_client **ret, struct error *err)
+static int tls_make(const struct kubeconfig *k, bool http1, struct rt_tls_client **ret,
+                    struct error *err)
 {
     static const char *const alpn[] = {"h2", "http/1.1", NULL}, *const alpn1[] = {"http/1.1", NULL};
     const struct rt_tls_client_opts opts = {
@@ -315,8 +329,8 @@ static int tls_make(const struct kubeconfig *k, bool http1, struct rt_tls_client
     return rt_tls_client_new(&opts, err, ret);
 }
 
-int net_client_new(struct rt *rt, const struct kubeconfig *k, const struct net_client_opts *opts, struct client **ret,
-                   struct error *err)
+int net_client_new(struct rt *rt, const struct kubeconfig *k, const struct net_client_opts *opts,
+                   struct client **ret, struct error *err)
 {
     struct net_client *c;
     struct rt_tls_client *tls;
@@ -339,7 +353,8 @@ int net_client_new(struct rt *rt, const struct kubeconfig *k, const struct net_c
     c->timeout_ms = opts && opts->timeout_ms ? opts->timeout_ms : 30000;
     if (k->token.n)
         c->authorization = arena_printf(&c->arena, "Bearer %.*s", STR_ARG(k->token));
-    c->user_agent = arena_strz(&c->arena, opts && opts->user_agent ? opts->user_agent : "davit/" DAVIT_VERSION);
+    c->user_agent =
+        arena_strz(&c->arena, opts && opts->user_agent ? opts->user_agent : "davit/" DAVIT_VERSION);
     list_init(&c->calls);
     list_init(&c->watches);
     arena_fini(&scratch);

@@ -36,8 +36,9 @@ unsigned net_headers(const struct net_client *c, struct http_header *ret);
 /* Status JSON -> *err; returns its errno. Any other text is quoted in the message. */
 int net_status_read(int http_status, struct str body, struct error *err);
 /* An object of kind read from a tree; NULL with err. */
-struct object *net_object_read(const struct schema_kind *kind, const struct json *v, struct error *err);
+struct object *net_object_read(const struct schema_kind *kind, const struct json *v,
+                               struct error *err);
 
-struct client_watch *net_watch_start(struct client *c, const struct client_watch_opts *opts, client_watch_fn fn,
-                                     void *arg);
+struct client_watch *net_watch_start(struct client *c, const struct client_watch_opts *opts,
+                                     client_watch_fn fn, void *arg);
 void net_watch_stop(struct client *c, struct client_watch *w);

@@ -1,5 +1,5 @@
-/* A watch over HTTP: one streaming answer, one JSON document a line. Lines may be cut anywhere by the network, so they are
- * gathered; all whole lines of one read go to the user as one batch. */
+/* A watch over HTTP: one streaming answer, one JSON document a line. Lines may be cut anywhere by
+ * the network, so they are gathered; all whole lines of one read go to the user as one batch. */
 #include "client/net_int.h"
 
 #include "base/mem.h"
@@ -53,8 +53,8 @@ static void watch_end(struct client_watch *w, struct error *err)
 static enum client_event_type event_type_parse(struct str s)
 {
     static const char *const names[] = {
-        [CLIENT_EVENT_ADDED] = "ADDED",       [CLIENT_EVENT_MODIFIED] = "MODIFIED",
-        [CLIENT_EVENT_DELETED] = "DELETED",   [CLIENT_EVENT_BOOKMARK] = "BOOKMARK",
+        [CLIENT_EVENT_ADDED] = "ADDED",     [CLIENT_EVENT_MODIFIED] = "MODIFIED",
+        [CLIENT_EVENT_DELETED] = "DELETED", [CLIENT_EVENT_BOOKMARK] = "BOOKMARK",
         [CLIENT_EVENT_ERROR] = "ERROR",
     };
 
@@ -65,8 +65,8 @@ static enum client_event_type event_type_parse(struct str s)
 }
 
 /* One line into *e. <0: the stream must end, err says why. */
-static int line_read(struct client_watch *w, struct str line, struct arena *a, struct client_event *e,
-                     struct error *err)
+static int line_read(struct client_watch *w, struct str line, struct arena *a,
+                     struct client_event *e, struct error *err)
 {
     const struct json *object, *code;
     struct json *root;
@@ -89,7 +89,8 @@ static int line_read(struct client_watch *w, struct str line, struct arena *a, s
         return r;
     }
     if (e->type == CLIENT_EVENT_BOOKMARK)
-        return str_to_u64(json_get_str(json_getz(object, "metadata"), STR("resourceVersion")), &e->rev);
+        return str_to_u64(json_get_str(json_getz(object, "metadata"), STR("resourceVersion")),
+                          &e->rev);
     e->object = net_object_read(w->kind, object, err);
     if (!e->object)
         return -EBADMSG;
@@ -141,7 +142,8 @@ static bool lines_handle(struct client_watch *w)
     return r == 0;
 }
 
-static void watch_on_head(struct http_call *call, int status, const struct http_header *headers, size_t n, void *arg)
+static void watch_on_head(struct http_call *call, int status, const struct http_header *headers,
+                          size_t n, void *arg)
 {
     struct client_watch *w = arg;
 
@@ -159,7 +161,8 @@ static void watch_on_data(struct http_call *call, const void *p, size_t n, void 
         buf_clear(&w->lines);
 }
 
-static void watch_on_end(struct http_call *call, const struct http_header *trailers, size_t n, void *arg)
+static void watch_on_end(struct http_call *call, const struct http_header *trailers, size_t n,
+                         void *arg)
 {
     struct client_watch *w = arg;
     struct error err = {0};
@@ -182,8 +185,8 @@ static void watch_on_error(struct http_call *call, int r, const char *what, void
     watch_end(w, &err);
 }
 
-struct client_watch *net_watch_start(struct client *client, const struct client_watch_opts *opts, client_watch_fn fn,
-                                     void *arg)
+struct client_watch *net_watch_start(struct client *client, const struct client_watch_opts *opts,
+                                     client_watch_fn fn, void *arg)
 {
     static const struct http_client_callbacks callbacks = {
         .on_head = watch_on_head,

@@ -7,10 +7,11 @@
 typedef __int128 i128;
 typedef unsigned __int128 u128;
 
-#define NANO_EXP   9
-#define DIGITS_MAX 37 /* digits kept while parsing; 10^37 fits in 128 bits, what is cut rounds up  \
-                       */
-#define FRAC_MAX 60   /* digits behind the point that are looked at, leading zeros included */
+#define NANO_EXP 9
+#define DIGITS_MAX                                                                                 \
+    37              /* digits kept while parsing; 10^37 fits in 128 bits, what is cut rounds up    \
+                     */
+#define FRAC_MAX 60 /* digits behind the point that are looked at, leading zeros included */
 
 static const uint64_t pow10_table[] = {
     1ull,

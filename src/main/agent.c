@@ -1,5 +1,5 @@
-/* `davit agent`: one node. The agent proper (src/node), the pod network (src/net) and the image store on one loop, talking to the
- * server as any client does. Everything here is wiring. */
+/* `davit agent`: one node. The agent proper (src/node), the pod network (src/net) and the image
+ * store on one loop, talking to the server as any client does. Everything here is wiring. */
 #include "main/parts.h"
 
 #include "base/log.h"
@@ -25,7 +25,8 @@
 #define STOP_GRACE_MAX_S 30
 
 struct agent_opts {
-    const char *data_dir, *kubeconfig, *node_name, *node_ip, *log_level, *pod_cidr, *service_cidr, *labels, *insecure;
+    const char *data_dir, *kubeconfig, *node_name, *node_ip, *log_level, *pod_cidr, *service_cidr,
+        *labels, *insecure;
     const char *server, *token;
     int64_t ready_fd, pods_max, api_port;
     bool stop_pods;
@@ -107,7 +108,8 @@ static int file_read(const char *path, char **ret, struct error *err)
 
 static int agent_open_tls(struct agent *a, struct error *err)
 {
-    static const char *const alpn[] = {"http/1.1", NULL}; /* upgrades need it, and nothing else comes here */
+    static const char *const alpn[] = {"http/1.1",
+                                       NULL}; /* upgrades need it, and nothing else comes here */
     CLEANUP(freep) char *cert = NULL, *key = NULL;
     struct rt_tls_server_opts opts = {.client_ca_pem = a->kubeconfig.ca_pem, .alpn = alpn};
     int r = file_read(a->dir.agent_cert, &cert, err);
@@ -124,7 +126,8 @@ static int agent_open_tls(struct agent *a, struct error *err)
 static int agent_open_parts(struct agent *a, struct error *err)
 {
     const char *insecure[] = {a->opts->insecure, NULL};
-    const struct image_store_opts images = {.dir = a->dir.images, .rt = a->rt, .insecure = insecure};
+    const struct image_store_opts images = {
+        .dir = a->dir.images, .rt = a->rt, .insecure = insecure};
     struct net_opts net = {
         .rt = a->rt,
         .data_dir = a->dir.root,
@@ -132,7 +135,8 @@ static int agent_open_parts(struct agent *a, struct error *err)
         .pod_cidr = a->opts->pod_cidr,
         .service_cidr = a->opts->service_cidr,
     };
-    int r = kubeconfig_load(a->opts->kubeconfig ? a->opts->kubeconfig : a->dir.agent_kubeconfig, NULL, &a->kubeconfig, err);
+    int r = kubeconfig_load(a->opts->kubeconfig ? a->opts->kubeconfig : a->dir.agent_kubeconfig,
+                            NULL, &a->kubeconfig, err);
 
     if (r == 0)
         r = net_client_new(a->rt, &a->kubeconfig, NULL, &a->client, err);
@@ -237,23 +241,33 @@ static int agent_run(const struct agent_opts *o, struct error *err)
 int main_agent(int argc, char **argv)
 {
     char host[256], ip[64];
-    struct agent_opts o = {.data_dir = DATA_DIR_DEFAULT, .node_name = host, .node_ip = ip, .log_level = "info",
-                           .ready_fd = -1, .pods_max = 250, .api_port = 0};
+    struct agent_opts o = {.data_dir = DATA_DIR_DEFAULT,
+                           .node_name = host,
+                           .node_ip = ip,
+                           .log_level = "info",
+                           .ready_fd = -1,
+                           .pods_max = 250,
+                           .api_port = 0};
     const struct cli_opt opts[] = {
-        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
+        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
+         &o.data_dir},
         {"kubeconfig", "FILE", "who the node is (DIR/agent.kubeconfig)", CLI_STRING, &o.kubeconfig},
         {"node-name", "NAME", "of this machine (its host name)", CLI_STRING, &o.node_name},
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
         {"node-labels", "K=V,...", "of the Node object", CLI_STRING, &o.labels},
         {"pod-cidr", "CIDR", "addresses of this node's pods (a free /24)", CLI_STRING, &o.pod_cidr},
-        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING, &o.service_cidr},
+        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING,
+         &o.service_cidr},
         {"max-pods", "N", "pods this node takes (250)", CLI_INT, &o.pods_max, 1, 5000},
-        {"api-port", "PORT", "of the node's own API (any free one)", CLI_INT, &o.api_port, 0, 65535},
-        {"insecure-registry", "HOST:PORT", "may be spoken to without TLS (loopback always may)", CLI_STRING, &o.insecure},
+        {"api-port", "PORT", "of the node's own API (any free one)", CLI_INT, &o.api_port, 0,
+         65535},
+        {"insecure-registry", "HOST:PORT", "may be spoken to without TLS (loopback always may)",
+         CLI_STRING, &o.insecure},
         {"stop-pods", NULL, "on SIGTERM stop the pods too", CLI_FLAG, &o.stop_pods},
         {"server", "URL", "join a cluster: not built yet", CLI_STRING, &o.server},
         {"token", "TEXT", "join a cluster: not built yet", CLI_STRING, &o.token},
-        {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT, &o.ready_fd, 0, 1 << 20},
+        {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
+         &o.ready_fd, 0, 1 << 20},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
     };
     struct error err = {0};
@@ -261,13 +275,14 @@ int main_agent(int argc, char **argv)
 
     cli_default_node_name(host, sizeof(host));
     cli_default_node_ip(ip, sizeof(ip));
-    r = cli_opts_parse("agent [options]", "Runs one node. Prints `ready` when the node takes pods.", opts, ARRAY_LEN(opts),
-                       argc, argv, &operands, &err);
+    r = cli_opts_parse("agent [options]", "Runs one node. Prints `ready` when the node takes pods.",
+                       opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r == 0 && operands)
         r = error_set(&err, REASON_BAD_REQUEST, "takes no operand \"%s\"", argv[1]);
     if (r == 0 && (o.server || o.token))
-        r = error_set(&err, REASON_BAD_REQUEST, "joining by --server and --token is not built yet; give the node's "
-                                                "identity with --kubeconfig");
+        r = error_set(&err, REASON_BAD_REQUEST,
+                      "joining by --server and --token is not built yet; give the node's "
+                      "identity with --kubeconfig");
     if (r == 0 && log_level_parse(o.log_level) < 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
     if (r == 0 && geteuid() != 0)

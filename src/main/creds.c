@@ -1,6 +1,7 @@
-/* Made by whoever holds the CA, read by others at any time: each file is replaced by a rename, and only when the one that is
- * there does not do any more. Nothing is flushed to the disk: what a crash of the machine damages fails the check at the next
- * start and is made again, and a start should not wait for six flushes. */
+/* Made by whoever holds the CA, read by others at any time: each file is replaced by a rename, and
+ * only when the one that is there does not do any more. Nothing is flushed to the disk: what a
+ * crash of the machine damages fails the check at the next start and is made again, and a start
+ * should not wait for six flushes. */
 #include "main/creds.h"
 
 #include "base/mem.h"
@@ -47,18 +48,19 @@ static bool ips_have(const struct cert_facts *f, struct str ip)
     return false;
 }
 
-static bool pair_good(struct apiserver *api, const struct creds_opts *o, struct str cert_pem, struct str key_pem, struct str cn,
-                      bool for_node_api)
+static bool pair_good(struct apiserver *api, const struct creds_opts *o, struct str cert_pem,
+                      struct str key_pem, struct str cn, bool for_node_api)
 {
     struct cert *cert = NULL, *ca = NULL;
     struct pkey *key = NULL;
-    bool good = cert_from_pem(cert_pem, NULL, &cert) == 0 && pkey_from_pem(key_pem, NULL, &key) == 0 &&
+    bool good = cert_from_pem(cert_pem, NULL, &cert) == 0 &&
+                pkey_from_pem(key_pem, NULL, &key) == 0 &&
                 cert_from_pem(str_z(apiserver_ca_pem(api)), NULL, &ca) == 0;
 
     if (good) {
         const struct cert_facts *f = cert_facts(cert);
-        good = cert_key_matches(cert, key) && str_eq(f->cn, cn) && f->not_after_s - o->now_s > RENEW_S &&
-               cert_verify(cert, ca, o->now_s, NULL) == 0;
+        good = cert_key_matches(cert, key) && str_eq(f->cn, cn) &&
+               f->not_after_s - o->now_s > RENEW_S && cert_verify(cert, ca, o->now_s, NULL) == 0;
         if (for_node_api)
             good = good && ips_have(f, str_z(o->node_ip)) && ips_have(f, STR("127.0.0.1"));
     }
@@ -68,14 +70,16 @@ static bool pair_good(struct apiserver *api, const struct creds_opts *o, struct 
     return good;
 }
 
-static bool kubeconfig_good(struct apiserver *api, const struct creds_opts *o, const char *path, const char *host, struct str cn)
+static bool kubeconfig_good(struct apiserver *api, const struct creds_opts *o, const char *path,
+                            const char *host, struct str cn)
 {
     struct kubeconfig k = {0};
     bool good;
 
     if (access(path, R_OK) < 0 || kubeconfig_load(path, NULL, &k, NULL) < 0)
         return false;
-    good = strcmp(k.host, host) == 0 && k.port == apiserver_port(api) && str_eq(k.ca_pem, str_z(apiserver_ca_pem(api))) &&
+    good = strcmp(k.host, host) == 0 && k.port == apiserver_port(api) &&
+           str_eq(k.ca_pem, str_z(apiserver_ca_pem(api))) &&
            pair_good(api, o, k.cert_pem, k.key_pem, cn, false);
     kubeconfig_fini(&k);
     return good;
@@ -83,7 +87,8 @@ static bool kubeconfig_good(struct apiserver *api, const struct creds_opts *o, c
 
 /* ---- making it ---- */
 
-/* What clients on this machine call the server: a listen address that means "any" is no address to call. */
+/* What clients on this machine call the server: a listen address that means "any" is no address to
+ * call. */
 static const char *server_host(const char *listen, struct rt_addr *at)
 {
     if (rt_addr_parse(str_z(listen), at, NULL) < 0 || at->any || strcmp(at->host, "0.0.0.0") == 0 ||
@@ -92,7 +97,8 @@ static const char *server_host(const char *listen, struct rt_addr *at)
     return at->host;
 }
 
-static int node_cert_write(struct apiserver *api, const struct creds_opts *o, struct str cn, struct error *err)
+static int node_cert_write(struct apiserver *api, const struct creds_opts *o, struct str cn,
+                           struct error *err)
 {
     CLEANUP(freep) char *cert = file_read(o->dir->agent_cert);
     CLEANUP(freep) char *key = file_read(o->dir->agent_key);
@@ -103,7 +109,8 @@ static int node_cert_write(struct apiserver *api, const struct creds_opts *o, st
         return 0;
     free(TAKE_PTR(cert));
     free(TAKE_PTR(key));
-    r = apiserver_issue_node_serving_cert(api, o->node_name, addresses, ARRAY_LEN(addresses), &cert, &key, err);
+    r = apiserver_issue_node_serving_cert(api, o->node_name, addresses, ARRAY_LEN(addresses), &cert,
+                                          &key, err);
     if (r == 0)
         r = file_write(o->dir->agent_key, key, err);
     return r < 0 ? r : file_write(o->dir->agent_cert, cert, err);
@@ -113,8 +120,9 @@ int creds_write(struct apiserver *api, const struct creds_opts *o, struct error 
 {
     struct rt_addr at;
     const char *host = server_host(o->listen, &at);
-    CLEANUP(freep) char *url =
-        xasprintf(strchr(host, ':') ? "https://[%s]:%u" : "https://%s:%u", host, apiserver_port(api));
+    CLEANUP(freep)
+    char *url = xasprintf(strchr(host, ':') ? "https://[%s]:%u" : "https://%s:%u", host,
+                          apiserver_port(api));
     CLEANUP(freep) char *cn = o->node_name ? xasprintf("system:node:%s", o->node_name) : NULL;
     int r = 0;
 

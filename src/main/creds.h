@@ -1,5 +1,5 @@
-/* The credentials the server leaves in its data directory: the operator's kubeconfig and, with an agent beside it, the
- * agent's kubeconfig and the certificate of the agent's own API. */
+/* The credentials the server leaves in its data directory: the operator's kubeconfig and, with an
+ * agent beside it, the agent's kubeconfig and the certificate of the agent's own API. */
 #pragma once
 
 #include "apiserver/apiserver.h"
@@ -13,6 +13,7 @@ struct creds_opts {
     int64_t now_s;
 };
 
-/* The API must listen already: its port goes into the kubeconfigs. What is there and good for another month stays
- * untouched, so a server that starts again does not pull the files from under an agent that reads them. */
+/* The API must listen already: its port goes into the kubeconfigs. What is there and good for
+ * another month stays untouched, so a server that starts again does not pull the files from under
+ * an agent that reads them. */
 int creds_write(struct apiserver *api, const struct creds_opts *o, struct error *err) MUST_CHECK;

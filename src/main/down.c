@@ -1,5 +1,6 @@
-/* `davit down`: stops what runs on a data directory and takes away what davit made on this machine. What was declared, and the
- * images, stay in the directory: `davit up` brings it all back; removing the directory removes the rest. */
+/* `davit down`: stops what runs on a data directory and takes away what davit made on this machine.
+ * What was declared, and the images, stay in the directory: `davit up` brings it all back; removing
+ * the directory removes the rest. */
 #include "main/parts.h"
 
 #include "base/log.h"
@@ -15,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_POLL_MSEC  10
-#define STOP_TRIES      1500 /* 15 s: longer than any of the parts may take */
+#define STOP_POLL_MSEC 10
+#define STOP_TRIES     1500 /* 15 s: longer than any of the parts may take */
 
 static void sleep_msec(long ms)
 {
@@ -79,7 +80,8 @@ int main_down(int argc, char **argv)
     int operands, r;
 
     r = cli_opts_parse("down [options]",
-                       "Stops davit and its containers on this machine and removes the mounts, interfaces, nftables rules\n"
+                       "Stops davit and its containers on this machine and removes the mounts, "
+                       "interfaces, nftables rules\n"
                        "and cgroups it made. The data directory is kept.",
                        opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r == 0 && operands)

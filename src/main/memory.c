@@ -1,6 +1,7 @@
-/* glibc gives memory back only from the top of a heap, so one small object that outlives a burst (a list of ten thousand
- * pods, an exec that carried megabytes) keeps all below it. malloc_trim returns whole pages from the middle too, but walks
- * all that is free: so only when it is worth it, and rarely. */
+/* glibc gives memory back only from the top of a heap, so one small object that outlives a burst (a
+ * list of ten thousand pods, an exec that carried megabytes) keeps all below it. malloc_trim
+ * returns whole pages from the middle too, but walks all that is free: so only when it is worth it,
+ * and rarely. */
 #include "main/memory.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
-/* The key lies beside the certificate authority's: who has either has the cluster. It never changes by itself; losing it
- * loses the Secrets, so it is written durably before the first one is sealed. */
+/* The key lies beside the certificate authority's: who has either has the cluster. It never changes
+ * by itself; losing it loses the Secrets, so it is written durably before the first one is sealed.
+ */
 #include "main/seal.h"
 
 #include "base/mem.h"
@@ -34,7 +35,8 @@ static int key_make(struct secret_seal *s, const char *path, const char *dir, st
 
     if (fd < 0 || dir_fd < 0 || getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))
         return error_errno(err, errno, "cannot make %s", path);
-    if (write(fd, s->key, sizeof(s->key)) != sizeof(s->key) || fsync(fd) < 0 || rename(tmp, path) < 0 || fsync(dir_fd) < 0)
+    if (write(fd, s->key, sizeof(s->key)) != sizeof(s->key) || fsync(fd) < 0 ||
+        rename(tmp, path) < 0 || fsync(dir_fd) < 0)
         return error_errno(err, errno, "cannot write %s", path);
     return 0;
 }
@@ -55,7 +57,8 @@ int secret_seal_open(struct secret_seal *s, const char *dir, struct error *err)
         return error_errno(err, errno, "cannot open %s", path);
     n = read(fd, s->key, sizeof(s->key));
     if (n != sizeof(s->key))
-        return error_set(err, REASON_INTERNAL, "%s is damaged: it must hold %zu bytes; restore it from a backup", path,
+        return error_set(err, REASON_INTERNAL,
+                         "%s is damaged: it must hold %zu bytes; restore it from a backup", path,
                          sizeof(s->key));
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Secrets at rest: Secrets are sealed with AES-256-GCM under a key of the data directory, so that a copied database alone
- * tells nothing. */
+/* Secrets at rest: Secrets are sealed with AES-256-GCM under a key of the data directory, so that a
+ * copied database alone tells nothing. */
 #pragma once
 
 #include "rt/crypto.h"

@@ -1,6 +1,6 @@
-/* `davit server`: the control plane in one process. Store, API server core, controllers and scheduler share the main loop
- * and its objects; the API server's front has threads of its own. Everything here is wiring: what starts when, and in
- * which order it ends. */
+/* `davit server`: the control plane in one process. Store, API server core, controllers and
+ * scheduler share the main loop and its objects; the API server's front has threads of its own.
+ * Everything here is wiring: what starts when, and in which order it ends. */
 #include "main/parts.h"
 
 #include "apiserver/apiserver.h"
@@ -117,7 +117,8 @@ static void server_ready(void *arg)
     client_shared_start(s->shared);
     controllers_start(s->controllers);
     scheduler_start(s->scheduler);
-    log_info("serving on port %u, revision %llu", apiserver_port(s->api), (unsigned long long)store_rev(s->store));
+    log_info("serving on port %u, revision %llu", apiserver_port(s->api),
+             (unsigned long long)store_rev(s->store));
     if (s->opts->ready_fd < 0) {
         printf("ready\n");
         fflush(stdout);
@@ -207,20 +208,33 @@ static int server_run(const struct server_opts *o, struct error *err)
 int main_server(int argc, char **argv)
 {
     char host[256], ip[64];
-    struct server_opts o = {.data_dir = DATA_DIR_DEFAULT, .listen = "0.0.0.0:6443", .node_name = host, .node_ip = ip,
-                            .log_level = "info", .service_cidr = "10.96.0.0/16", .node_grace = 40 * NSEC_PER_SEC,
-                            .ready_fd = -1, .io_threads = 1};
+    struct server_opts o = {.data_dir = DATA_DIR_DEFAULT,
+                            .listen = "0.0.0.0:6443",
+                            .node_name = host,
+                            .node_ip = ip,
+                            .log_level = "info",
+                            .service_cidr = "10.96.0.0/16",
+                            .node_grace = 40 * NSEC_PER_SEC,
+                            .ready_fd = -1,
+                            .io_threads = 1};
     const struct cli_opt opts[] = {
-        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING, &o.data_dir},
+        {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
+         &o.data_dir},
         {"listen", "ADDR:PORT", "of the API (0.0.0.0:6443)", CLI_STRING, &o.listen},
-        {"node-name", "NAME", "of this machine, for the certificate (its host name)", CLI_STRING, &o.node_name},
+        {"node-name", "NAME", "of this machine, for the certificate (its host name)", CLI_STRING,
+         &o.node_name},
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
-        {"local-node", NULL, "also write DIR/agent.kubeconfig for an agent beside it", CLI_FLAG, &o.local_node},
-        {"advertise-address", "ADDR", "where pods find the API, instead of the listen address", CLI_STRING, &o.advertise},
-        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING, &o.service_cidr},
-        {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_DURATION, &o.node_grace},
+        {"local-node", NULL, "also write DIR/agent.kubeconfig for an agent beside it", CLI_FLAG,
+         &o.local_node},
+        {"advertise-address", "ADDR", "where pods find the API, instead of the listen address",
+         CLI_STRING, &o.advertise},
+        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING,
+         &o.service_cidr},
+        {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_DURATION,
+         &o.node_grace},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
-        {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT, &o.ready_fd, 0, 1 << 20},
+        {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
+         &o.ready_fd, 0, 1 << 20},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
     };
     struct error err = {0};
@@ -228,15 +242,16 @@ int main_server(int argc, char **argv)
 
     cli_default_node_name(host, sizeof(host));
     cli_default_node_ip(ip, sizeof(ip));
-    r = cli_opts_parse("server [options]", "Runs the control plane. Prints `ready` when it serves.", opts,
-                       ARRAY_LEN(opts), argc, argv, &operands, &err);
+    r = cli_opts_parse("server [options]", "Runs the control plane. Prints `ready` when it serves.",
+                       opts, ARRAY_LEN(opts), argc, argv, &operands, &err);
     if (r == 0 && operands)
         r = error_set(&err, REASON_BAD_REQUEST, "takes no operand \"%s\"", argv[1]);
     if (r == 0 && log_level_parse(o.log_level) < 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
-    memory_limit_arenas((unsigned)o.io_threads + 2); /* the core and one for all that write to disk */
+    memory_limit_arenas((unsigned)o.io_threads +
+                        2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);
     if (r < 0 && err.message.p)

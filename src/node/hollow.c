@@ -1,6 +1,6 @@
-/* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share one client, one cache of
- * pods and one timer wheel. A pod's status is written once when it starts and never again, as a well-behaved agent
- * does. */
+/* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share
+ * one client, one cache of pods and one timer wheel. A pod's status is written once when it starts
+ * and never again, as a well-behaved agent does. */
 #include "node/hollow.h"
 
 #include "base/mem.h"
@@ -26,14 +26,14 @@ struct hollow_pod { /* a pod whose start or end is on its way */
     struct object *object; /* owned reference: the newest seen */
     char *key;             /* owned; ns/name/uid */
     bool running, started, writing, let_go;
-    bool over;      /* phase Succeeded or Failed */
+    bool over; /* phase Succeeded or Failed */
 };
 
 struct hollow {
-    struct client *client;      /* borrowed */
-    struct client_cache *pods;  /* owned */
+    struct client *client;     /* borrowed */
+    struct client_cache *pods; /* owned */
     struct hollow_opts opts;
-    struct hollow_node *nodes;  /* owned */
+    struct hollow_node *nodes; /* owned */
     struct map nodes_by_name, pods_by_key;
     unsigned registered, running;
     uint32_t next_ip;
@@ -93,12 +93,14 @@ static struct hollow_call *pod_call(struct hollow_pod *p)
     return call;
 }
 
-/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the start). */
+/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the
+ * start). */
 static bool pod_behaves(const struct hollow_pod *p, const char *how)
 {
     const struct api_object_meta *m = object_meta(p->object);
-    const struct str *v = m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
-                                           : NULL;
+    const struct str *v =
+        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
+                         : NULL;
     return v && str_eqz(*v, how);
 }
 
@@ -121,28 +123,37 @@ static void pod_delete(struct hollow_pod *p)
 
 static void condition_set(struct api_pod_condition *c, const char *type, struct timestamp at)
 {
-    *c = (struct api_pod_condition){.type = str_z(type), .status = STR("True"), .last_transition_time = at};
+    *c = (struct api_pod_condition){
+        .type = str_z(type), .status = STR("True"), .last_transition_time = at};
 }
 
-static void container_end(struct api_container_status *s, bool ok, struct timestamp at, struct arena *a)
+static void container_end(struct api_container_status *s, bool ok, struct timestamp at,
+                          struct arena *a)
 {
     struct api_container_state_terminated *t = ARENA_NEW(a, struct api_container_state_terminated);
 
-    *t = (struct api_container_state_terminated){
-        .exit_code = !ok, .reason = ok ? STR("Completed") : STR("Error"), .started_at = at, .finished_at = at};
+    *t = (struct api_container_state_terminated){.exit_code = !ok,
+                                                 .reason = ok ? STR("Completed") : STR("Error"),
+                                                 .started_at = at,
+                                                 .finished_at = at};
     s->ready = s->started = false;
     s->state.running = NULL;
     s->state.terminated = t;
 }
 
-static void container_fill(struct api_container_status *s, const struct api_container *c, struct timestamp at,
-                           struct arena *a)
+static void container_fill(struct api_container_status *s, const struct api_container *c,
+                           struct timestamp at, struct arena *a)
 {
     struct api_container_state_running *running = ARENA_NEW(a, struct api_container_state_running);
 
     running->started_at = at;
-    *s = (struct api_container_status){.name = c->name, .image = c->image, .image_id = STR("hollow"), .ready = true,
-                                       .has_started = true, .started = true, .container_id = STR("hollow://0")};
+    *s = (struct api_container_status){.name = c->name,
+                                       .image = c->image,
+                                       .image_id = STR("hollow"),
+                                       .ready = true,
+                                       .has_started = true,
+                                       .started = true,
+                                       .container_id = STR("hollow://0")};
     s->state.running = running;
 }
 
@@ -254,8 +265,9 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     }
     object_unref(p->object);
     p->object = object_ref(new);
-    if (p->started && !p->over && !p->writing && str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") &&
-        !pod_says_ready(new) && !pod_behaves(p, "never-ready"))
+    if (p->started && !p->over && !p->writing &&
+        str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") && !pod_says_ready(new) &&
+        !pod_behaves(p, "never-ready"))
         p->started = false; /* taken away while the node was silent: said again */
     pod_arm(p);
     buf_fini(&key);
@@ -314,15 +326,20 @@ static void node_fill(struct hollow_node *n, struct api_node *node, struct arena
     struct api_node_address *address = ARENA_NEW(a, struct api_node_address);
 
     cap[0] = (struct kv_quantity){STR("cpu"), quantity_from_milli(o->cpu_milli)};
-    cap[1] = (struct kv_quantity){STR("memory"), quantity_from(o->memory_bytes, QUANTITY_BINARY_SI)};
+    cap[1] =
+        (struct kv_quantity){STR("memory"), quantity_from(o->memory_bytes, QUANTITY_BINARY_SI)};
     cap[2] = (struct kv_quantity){STR("pods"), quantity_from(o->pods_max, QUANTITY_DECIMAL_SI)};
     labels[0] = (struct kv_str){STR("davit.dev/hollow"), STR("true")};
     labels[1] = (struct kv_str){STR("kubernetes.io/hostname"), str_z(n->name)};
-    *ready = (struct api_node_condition){.type = STR("Ready"), .status = STR("True"), .reason = STR("HollowNode"),
+    *ready = (struct api_node_condition){.type = STR("Ready"),
+                                         .status = STR("True"),
+                                         .reason = STR("HollowNode"),
                                          .message = STR("runs pods without containers"),
-                                         .last_heartbeat_time = now, .last_transition_time = now};
+                                         .last_heartbeat_time = now,
+                                         .last_transition_time = now};
     *address = (struct api_node_address){.type = STR("Hostname"), .address = str_z(n->name)};
-    node->metadata = (struct api_object_meta){.name = str_z(n->name), .labels = labels, .n_labels = 2};
+    node->metadata =
+        (struct api_object_meta){.name = str_z(n->name), .labels = labels, .n_labels = 2};
     node->status.capacity = node->status.allocatable = cap;
     node->status.n_capacity = node->status.n_allocatable = 3;
     node->status.conditions = ready;

@@ -1,7 +1,8 @@
-/* Hollow nodes: nodes without containers, for load and for the simulator. They register, renew leases, report pods
- * that are bound to them as running and ready, and let go of those that are deleted. Everything goes through a
- * struct client, so it works over the network and under the simulated runtime alike.
- * The pod annotation davit.dev/hollow makes a pod "never-ready", or "succeed" or "fail" as soon as it has started. */
+/* Hollow nodes: nodes without containers, for load and for the simulator. They register, renew
+ * leases, report pods that are bound to them as running and ready, and let go of those that are
+ * deleted. Everything goes through a struct client, so it works over the network and under the
+ * simulated runtime alike. The pod annotation davit.dev/hollow makes a pod "never-ready", or
+ * "succeed" or "fail" as soon as it has started. */
 #pragma once
 
 #include "client/client.h"
@@ -11,11 +12,11 @@ struct hollow;
 struct hollow_opts {
     const char *name_prefix; /* nodes are PREFIX-0 ... ; NULL: "hollow" */
     unsigned nodes;
-    nsec_t start_delay;   /* from bound to running; jittered by half; 0: at once */
-    nsec_t lease_period;  /* 0: 10 s */
+    nsec_t start_delay;              /* from bound to running; jittered by half; 0: at once */
+    nsec_t lease_period;             /* 0: 10 s */
     int64_t cpu_milli, memory_bytes; /* capacity of each; 0: 4 cores, 16 GiB */
-    unsigned pods_max;    /* 0: 110 */
-    void (*on_ready)(void *arg); /* all nodes are registered; may be NULL */
+    unsigned pods_max;               /* 0: 110 */
+    void (*on_ready)(void *arg);     /* all nodes are registered; may be NULL */
     void *arg;
 };
 

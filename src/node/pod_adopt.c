@@ -47,8 +47,8 @@ struct adopt {
     unsigned n;
 };
 
-/* Processes of program (NULL: conmon and crun) whose command lines hold these words, arguments being parted by 0: how many
- * took the signal. */
+/* Processes of program (NULL: conmon and crun) whose command lines hold these words, arguments
+ * being parted by 0: how many took the signal. */
 static int signal_strays(const char *program, struct str words, int signum)
 {
     int n = 0;
@@ -72,8 +72,9 @@ static int signal_strays(const char *program, struct str words, int signum)
     return n;
 }
 
-/* A `crun start` that our former self began may still be at work: what it does is to be seen before anything is decided,
- * else the second one fails and a container that runs is taken for one that could not be started. */
+/* A `crun start` that our former self began may still be at work: what it does is to be seen before
+ * anything is decided, else the second one fails and a container that runs is taken for one that
+ * could not be started. */
 static void let_start_end(const struct adopt_ctr *a)
 {
     char text[64];

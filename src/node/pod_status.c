@@ -7,8 +7,9 @@
 #include "base/mem.h"
 #include "codec/json.h"
 
-#define RETRY_MIN     (200 * NSEC_PER_MSEC)
-#define RETRY_MAX     (2 * NSEC_PER_SEC) /* what a user sees of a pod must not lag behind a server that is back */
+#define RETRY_MIN (200 * NSEC_PER_MSEC)
+#define RETRY_MAX                                                                                  \
+    (2 * NSEC_PER_SEC) /* what a user sees of a pod must not lag behind a server that is back */
 #define PENDING_DELAY (40 * NSEC_PER_MSEC)
 #define COND_MAX      8
 

@@ -1,5 +1,6 @@
-/* Two dialects of one thing. They differ in where definitions lie and how parameters are written; struct dialect holds the
- * differences, everything else is shared. Only what is reachable from the served kinds is described. */
+/* Two dialects of one thing. They differ in where definitions lie and how parameters are written;
+ * struct dialect holds the differences, everything else is shared. Only what is reachable from the
+ * served kinds is described. */
 #include "schema/openapi.h"
 
 #include "base/hash.h"
@@ -15,7 +16,8 @@ struct dialect {
     bool v3;
     const char *ref_prefix;
 };
-static const struct dialect dialect_v2 = {false, "#/definitions/"}, dialect_v3 = {true, "#/components/schemas/"};
+static const struct dialect dialect_v2 = {false, "#/definitions/"},
+                            dialect_v3 = {true, "#/components/schemas/"};
 
 /* Types of values that are no messages, as definitions of their own. */
 static const struct {
@@ -24,11 +26,14 @@ static const struct {
 } value_types[] = {
     {SCHEMA_QUANTITY, "io.k8s.apimachinery.pkg.api.resource.Quantity", "\"type\":\"string\"",
      "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"},
-    {SCHEMA_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.Time", "\"type\":\"string\",\"format\":\"date-time\"",
+    {SCHEMA_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
+     "\"type\":\"string\",\"format\":\"date-time\"",
      "\"type\":\"string\",\"format\":\"date-time\""},
-    {SCHEMA_MICRO_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "\"type\":\"string\",\"format\":\"date-time\"",
+    {SCHEMA_MICRO_TIME, "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+     "\"type\":\"string\",\"format\":\"date-time\"",
      "\"type\":\"string\",\"format\":\"date-time\""},
-    {SCHEMA_INT_OR_STR, "io.k8s.apimachinery.pkg.util.intstr.IntOrString", "\"type\":\"string\",\"format\":\"int-or-string\"",
+    {SCHEMA_INT_OR_STR, "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+     "\"type\":\"string\",\"format\":\"int-or-string\"",
      "\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]"},
 };
 
@@ -153,8 +158,10 @@ static void gvk_print(const char *group, const char *version, const char *kind, 
 
 static void type_print(const struct dialect *d, const struct schema_desc *desc, struct buf *b)
 {
-    static const char type_meta[] = "\"apiVersion\":{\"description\":\"Version of the API this object is written for.\",\"type\":\"string\"},"
-                                    "\"kind\":{\"description\":\"What kind of object this is.\",\"type\":\"string\"}";
+    static const char type_meta[] =
+        "\"apiVersion\":{\"description\":\"Version of the API this object is written "
+        "for.\",\"type\":\"string\"},"
+        "\"kind\":{\"description\":\"What kind of object this is.\",\"type\":\"string\"}";
     bool kind = desc->flags & SCHEMA_DESC_KIND, first = true;
 
     quoted(b, desc->openapi);
@@ -222,7 +229,8 @@ static bool kind_in(const struct schema_kind *k, struct str group, struct str ve
     return all || (str_eqz(group, k->group) && str_eqz(version, k->version));
 }
 
-static void definitions_print(const struct dialect *d, struct str group, struct str version, bool all, struct buf *b)
+static void definitions_print(const struct dialect *d, struct str group, struct str version,
+                              bool all, struct buf *b)
 {
     struct reach r = {0};
 
@@ -243,7 +251,8 @@ static void definitions_print(const struct dialect *d, struct str group, struct 
         type_print(d, r.order[i], b);
     }
     for (size_t i = 0; i < ARRAY_LEN(value_types); i++)
-        buf_printf(b, ",\"%s\":{%s}", value_types[i].name, d->v3 ? value_types[i].v3 : value_types[i].v2);
+        buf_printf(b, ",\"%s\":{%s}", value_types[i].name,
+                   d->v3 ? value_types[i].v3 : value_types[i].v2);
     reach_fini(&r);
 }
 
@@ -264,8 +273,8 @@ static const struct operation operations[] = {
     {"delete", "delete", "delete", SCHEMA_VERB_DELETE, true, false},
 };
 
-static void parameter_print(const struct dialect *d, const char *name, const char *in, const char *type, bool first,
-                            struct buf *b)
+static void parameter_print(const struct dialect *d, const char *name, const char *in,
+                            const char *type, bool first, struct buf *b)
 {
     buf_printf(b, "%s{\"name\":\"%s\",\"in\":\"%s\"", first ? "" : ",", name, in);
     if (strcmp(in, "path") == 0)
@@ -276,10 +285,11 @@ static void parameter_print(const struct dialect *d, const char *name, const cha
         buf_printf(b, ",\"type\":\"%s\",\"uniqueItems\":true}", type);
 }
 
-static void operation_print(const struct dialect *d, const struct schema_kind *k, const struct operation *op, struct buf *b)
+static void operation_print(const struct dialect *d, const struct schema_kind *k,
+                            const struct operation *op, struct buf *b)
 {
-    buf_printf(b, "\"%s\":{\"operationId\":\"%s%s%s%s\",\"parameters\":[", op->method, op->prefix, k->namespaced ? "Namespaced" : "",
-               k->kind, k->group[0] ? k->group : "Core");
+    buf_printf(b, "\"%s\":{\"operationId\":\"%s%s%s%s\",\"parameters\":[", op->method, op->prefix,
+               k->namespaced ? "Namespaced" : "", k->kind, k->group[0] ? k->group : "Core");
     parameter_print(d, "pretty", "query", "string", true, b);
     if (op->writes) {
         parameter_print(d, "dryRun", "query", "string", false, b);
@@ -294,28 +304,33 @@ static void operation_print(const struct dialect *d, const struct schema_kind *k
         parameter_print(d, "resourceVersion", "query", "string", false, b);
         parameter_print(d, "watch", "query", "boolean", false, b);
     }
-    buf_printf(b, "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"%s\","
-                  "\"x-kubernetes-group-version-kind\":", op->action);
+    buf_printf(b,
+               "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"%s\","
+               "\"x-kubernetes-group-version-kind\":",
+               op->action);
     gvk_print(k->group, k->version, k->kind, b);
     buf_add_char(b, '}');
 }
 
-static void path_print(const struct dialect *d, const struct schema_kind *k, bool namespaced, bool item, bool *first,
-                       struct buf *b)
+static void path_print(const struct dialect *d, const struct schema_kind *k, bool namespaced,
+                       bool item, bool *first, struct buf *b)
 {
     unsigned n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(operations); i++)
-        n += operations[i].item == item && (k->verbs & operations[i].verb) && (namespaced == k->namespaced || operations[i].verb == SCHEMA_VERB_LIST);
+        n += operations[i].item == item && (k->verbs & operations[i].verb) &&
+             (namespaced == k->namespaced || operations[i].verb == SCHEMA_VERB_LIST);
     if (!n)
         return;
-    buf_printf(b, "%s\"%s/%s%s/%s%s\":{", *first ? "" : ",", k->group[0] ? "/apis" : "/api", k->api_version,
-               namespaced ? "/namespaces/{namespace}" : "", k->plural, item ? "/{name}" : "");
+    buf_printf(b, "%s\"%s/%s%s/%s%s\":{", *first ? "" : ",", k->group[0] ? "/apis" : "/api",
+               k->api_version, namespaced ? "/namespaces/{namespace}" : "", k->plural,
+               item ? "/{name}" : "");
     *first = false;
     n = 0;
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
         const struct operation *op = &operations[i];
-        if (op->item != item || !(k->verbs & op->verb) || !(namespaced == k->namespaced || op->verb == SCHEMA_VERB_LIST))
+        if (op->item != item || !(k->verbs & op->verb) ||
+            !(namespaced == k->namespaced || op->verb == SCHEMA_VERB_LIST))
             continue;
         if (n++)
             buf_add_char(b, ',');
@@ -330,7 +345,8 @@ static void path_print(const struct dialect *d, const struct schema_kind *k, boo
     buf_add_lit(b, "]}");
 }
 
-static void paths_print(const struct dialect *d, struct str group, struct str version, bool all, struct buf *b)
+static void paths_print(const struct dialect *d, struct str group, struct str version, bool all,
+                        struct buf *b)
 {
     bool first = true;
 
@@ -359,7 +375,9 @@ bool openapi_v3_print(struct str group, struct str version, struct buf *b)
 {
     if (!version_served(group, version))
         return false;
-    buf_add_lit(b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION "\"},\"paths\":{");
+    buf_add_lit(
+        b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION
+           "\"},\"paths\":{");
     paths_print(&dialect_v3, group, version, false, b);
     buf_add_lit(b, "},\"components\":{\"schemas\":{");
     definitions_print(&dialect_v3, group, version, false, b);
@@ -369,7 +387,9 @@ bool openapi_v3_print(struct str group, struct str version, struct buf *b)
 
 void openapi_v2_print(struct buf *b)
 {
-    buf_add_lit(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION "\"},\"paths\":{");
+    buf_add_lit(
+        b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION
+           "\"},\"paths\":{");
     paths_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
     buf_add_lit(b, "},\"definitions\":{");
     definitions_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
@@ -391,8 +411,9 @@ void openapi_v3_index_print(struct buf *b)
         if (seen)
             continue;
         (void)openapi_v3_print(str_z(k->group), str_z(k->version), &doc);
-        buf_printf(b, "%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}", first ? "" : ",",
-                   k->group[0] ? "apis" : "api", k->api_version, k->group[0] ? "apis" : "api", k->api_version,
+        buf_printf(b, "%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}",
+                   first ? "" : ",", k->group[0] ? "apis" : "api", k->api_version,
+                   k->group[0] ? "apis" : "api", k->api_version,
                    (unsigned long long)hash_fnv1a64(doc.data, doc.n));
         first = false;
         buf_fini(&doc);

@@ -1,11 +1,13 @@
-/* OpenAPI documents written from the descriptors: what `kubectl explain` reads, and what clients look at to learn whether the
- * server validates fields. Pure functions of the tables; callers keep the text (it does not change while they run). */
+/* OpenAPI documents written from the descriptors: what `kubectl explain` reads, and what clients
+ * look at to learn whether the server validates fields. Pure functions of the tables; callers keep
+ * the text (it does not change while they run). */
 #pragma once
 
 #include "base/buf.h"
 #include "base/str.h"
 
-/* Index of /openapi/v3: one entry a served group version, with a hash that changes with the document. */
+/* Index of /openapi/v3: one entry a served group version, with a hash that changes with the
+ * document. */
 void openapi_v3_index_print(struct buf *b);
 /* Document of one group version ("" is the core group). False: not served; nothing written. */
 bool openapi_v3_print(struct str group, struct str version, struct buf *b);

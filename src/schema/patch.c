@@ -11,9 +11,10 @@ struct patch_run {
 static int unfit(struct patch_run *p, const char *what, struct str path)
 {
     (void)error_cause(p->err, CAUSE_INVALID, path, "%s", what);
-    return error_set(p->err, REASON_INVALID,
-                     "the server rejected our request due to an error in our request: %s at \"%.*s\"", what,
-                     STR_ARG(path));
+    return error_set(
+        p->err, REASON_INVALID,
+        "the server rejected our request due to an error in our request: %s at \"%.*s\"", what,
+        STR_ARG(path));
 }
 
 /* One token of a JSON pointer (RFC 6901) with ~0 and ~1 resolved. */
@@ -41,13 +42,15 @@ static ssize_t token_index(struct str t, const struct json *arr, bool append)
 
     if (append && str_is(t, "-"))
         return arr->n;
-    if (str_to_u64(t, &i) < 0 || (t.n > 1 && t.p[0] == '0') || i > arr->n || (!append && i == arr->n))
+    if (str_to_u64(t, &i) < 0 || (t.n > 1 && t.p[0] == '0') || i > arr->n ||
+        (!append && i == arr->n))
         return -1;
     return (ssize_t)i;
 }
 
 /* The parent of what path names, and the last token. An empty path: parent NULL. */
-static int path_walk(struct patch_run *p, struct str path, struct json **ret_parent, struct str *ret_last)
+static int path_walk(struct patch_run *p, struct str path, struct json **ret_parent,
+                     struct str *ret_last)
 {
     struct json *v = *p->doc;
     struct str rest = path, token;
@@ -57,7 +60,8 @@ static int path_walk(struct patch_run *p, struct str path, struct json **ret_par
     if (!path.n)
         return 0;
     if (path.p[0] != '/')
-        return error_set(p->err, REASON_BAD_REQUEST, "JSON patch: path \"%.*s\" must start with a slash", STR_ARG(path));
+        return error_set(p->err, REASON_BAD_REQUEST,
+                         "JSON patch: path \"%.*s\" must start with a slash", STR_ARG(path));
     rest = str_sub(rest, 1, rest.n);
     while (str_cut(&rest, '/', &token)) {
         token = token_unescape(p, token);
@@ -152,8 +156,7 @@ static uint32_t nodes_count(const struct json *v)
     uint32_t n = 1;
 
     if (v->type == JSON_ARR || v->type == JSON_OBJ)
-        json_for_each(c, v)
-            n += nodes_count(c);
+        json_for_each(c, v) n += nodes_count(c);
     return n;
 }
 
@@ -232,8 +235,9 @@ static const struct {
     bool needs_from, needs_value;
     int (*run)(struct patch_run *p, struct str path, struct str from, struct json *value);
 } ops_table[] = {
-    {"add", false, true, op_add},   {"remove", false, false, op_remove}, {"replace", false, true, op_replace},
-    {"move", true, false, op_move}, {"copy", true, false, op_copy},      {"test", false, true, op_test},
+    {"add", false, true, op_add},         {"remove", false, false, op_remove},
+    {"replace", false, true, op_replace}, {"move", true, false, op_move},
+    {"copy", true, false, op_copy},       {"test", false, true, op_test},
 };
 
 static int op_run(struct patch_run *p, const struct json *op, size_t index)
@@ -246,13 +250,14 @@ static int op_run(struct patch_run *p, const struct json *op, size_t index)
         if (!str_eqz(name, ops_table[i].name))
             continue;
         if (!path.p || (ops_table[i].needs_from && !from.p) || (ops_table[i].needs_value && !value))
-            return error_set(p->err, REASON_BAD_REQUEST, "JSON patch: operation %zu (%s) lacks path, from or value",
-                             index, ops_table[i].name);
+            return error_set(p->err, REASON_BAD_REQUEST,
+                             "JSON patch: operation %zu (%s) lacks path, from or value", index,
+                             ops_table[i].name);
         /* A value stays with its operation: what goes into the document is a copy. */
         return ops_table[i].run(p, path, from, value ? json_clone(value, p->a) : NULL);
     }
-    return error_set(p->err, REASON_BAD_REQUEST, "JSON patch: operation %zu has unknown op \"%.*s\"", index,
-                     STR_ARG(name));
+    return error_set(p->err, REASON_BAD_REQUEST,
+                     "JSON patch: operation %zu has unknown op \"%.*s\"", index, STR_ARG(name));
 }
 
 int patch_json(struct json **doc, const struct json *ops, struct arena *a, struct error *err)
@@ -261,9 +266,11 @@ int patch_json(struct json **doc, const struct json *ops, struct arena *a, struc
     size_t index = 0;
 
     if (!json_is(ops, JSON_ARR))
-        return error_set(err, REASON_BAD_REQUEST, "a JSON patch is an array of operations, not %s", json_type_name(ops));
+        return error_set(err, REASON_BAD_REQUEST, "a JSON patch is an array of operations, not %s",
+                         json_type_name(ops));
     if (ops->n > PATCH_OPS_MAX)
-        return error_set(err, REASON_TOO_LARGE, "a JSON patch may have %d operations, this one has %u", PATCH_OPS_MAX,
+        return error_set(err, REASON_TOO_LARGE,
+                         "a JSON patch may have %d operations, this one has %u", PATCH_OPS_MAX,
                          ops->n);
     json_for_each(op, ops)
     {
@@ -295,7 +302,8 @@ static struct json *merge(struct json *doc, struct json *patch, struct arena *a)
 int patch_merge(struct json **doc, struct json *patch, struct arena *a, struct error *err)
 {
     if (!json_is(patch, JSON_OBJ))
-        return error_set(err, REASON_BAD_REQUEST, "a merge patch is an object, not %s", json_type_name(patch));
+        return error_set(err, REASON_BAD_REQUEST, "a merge patch is an object, not %s",
+                         json_type_name(patch));
     *doc = merge(*doc, patch, a);
     return 0;
 }

@@ -1,7 +1,8 @@
-/* Strategic merge patch. What makes it strategic is in the descriptors: a list field with the merge strategy and a merge key
- * is a set of named things, so a patch can say "the container called web, its image" without repeating the rest.
- * Order matters to people reading the result, so merged lists keep the document's order, new elements follow, and
- * $setElementOrder (which kubectl sends) rules over both. */
+/* Strategic merge patch. What makes it strategic is in the descriptors: a list field with the merge
+ * strategy and a merge key is a set of named things, so a patch can say "the container called web,
+ * its image" without repeating the rest. Order matters to people reading the result, so merged
+ * lists keep the document's order, new elements follow, and $setElementOrder (which kubectl sends)
+ * rules over both. */
 #include "schema/patch.h"
 
 #include <stdio.h>
@@ -11,34 +12,35 @@ struct strategic {
     struct error *err;
 };
 
-static int merge_map(struct strategic *s, const struct schema_desc *desc, struct json *doc, struct json *patch);
+static int merge_map(struct strategic *s, const struct schema_desc *desc, struct json *doc,
+                     struct json *patch);
 
 static int malformed(struct strategic *s, const char *what, struct str where)
 {
-    return error_set(s->err, REASON_BAD_REQUEST, "strategic merge patch: %s: \"%.*s\"", what, STR_ARG(where));
+    return error_set(s->err, REASON_BAD_REQUEST, "strategic merge patch: %s: \"%.*s\"", what,
+                     STR_ARG(where));
 }
 
 static bool is_directive(struct str key)
 {
     return key.n && key.p[0] == '$' &&
-           (str_is(key, "$patch") || str_is(key, "$retainKeys") || str_starts(key, STR("$deleteFromPrimitiveList/")) ||
+           (str_is(key, "$patch") || str_is(key, "$retainKeys") ||
+            str_starts(key, STR("$deleteFromPrimitiveList/")) ||
             str_starts(key, STR("$setElementOrder/")));
 }
 
 /* The directive `$prefix/field` for a field of the patch. */
 static struct json *directive_for(struct json *patch, const char *prefix, struct str field)
 {
-    json_for_each(c, patch)
-        if (str_starts(c->key, str_z(prefix)) && str_eq(str_sub(c->key, strlen(prefix), c->key.n), field))
-            return c;
+    json_for_each(c, patch) if (str_starts(c->key, str_z(prefix)) &&
+                                str_eq(str_sub(c->key, strlen(prefix), c->key.n), field)) return c;
     return NULL;
 }
 
 static struct json *element_find(struct json *list, struct str key, const struct json *value)
 {
-    json_for_each(e, list)
-        if (json_is(e, JSON_OBJ) && json_get(e, key) && json_equal(json_get(e, key), value))
-            return e;
+    json_for_each(e, list) if (json_is(e, JSON_OBJ) && json_get(e, key) &&
+                               json_equal(json_get(e, key), value)) return e;
     return NULL;
 }
 
@@ -56,9 +58,10 @@ static void list_unlink(struct json *list, const struct json *e)
     }
 }
 
-/* A merged list in the order `order` gives. Elements it does not name keep their place relative to the elements that stood
- * before and after them. key absent: primitives. */
-static void list_reorder(struct strategic *s, struct json *list, const struct json *order, struct str key)
+/* A merged list in the order `order` gives. Elements it does not name keep their place relative to
+ * the elements that stood before and after them. key absent: primitives. */
+static void list_reorder(struct strategic *s, struct json *list, const struct json *order,
+                         struct str key)
 {
     struct json *out = json_new_arr(s->a);
     struct json **rest = ARENA_NEW_N(s->a, struct json *, list->n + 1), **named;
@@ -67,17 +70,16 @@ static void list_reorder(struct strategic *s, struct json *list, const struct js
     size_t n_was = 0;
 
     named = ARENA_NEW_N(s->a, struct json *, list->n + 1);
-    json_for_each(e, list)
-        was[n_was++] = e;
-    json_for_each(o, order)
-        for (size_t i = 0; i < n_was; i++) {
-            const struct json *have = key.p ? json_get(was[i], key) : was[i];
-            const struct json *want = key.p && json_is(o, JSON_OBJ) ? json_get(o, key) : o;
-            if (have && want && json_equal(have, want)) {
-                named[n_named++] = was[i];
-                break;
-            }
+    json_for_each(e, list) was[n_was++] = e;
+    json_for_each(o, order) for (size_t i = 0; i < n_was; i++)
+    {
+        const struct json *have = key.p ? json_get(was[i], key) : was[i];
+        const struct json *want = key.p && json_is(o, JSON_OBJ) ? json_get(o, key) : o;
+        if (have && want && json_equal(have, want)) {
+            named[n_named++] = was[i];
+            break;
         }
+    }
     for (size_t i = 0; i < n_was; i++) {
         bool is_named = false;
         for (size_t k = 0; k < n_named && !is_named; k++)
@@ -112,8 +114,7 @@ static int merge_primitives(struct strategic *s, struct json *list, const struct
     json_for_each(p, patch)
     {
         bool there = false;
-        json_for_each(e, list)
-            there = there || json_equal(e, p);
+        json_for_each(e, list) there = there || json_equal(e, p);
         if (!there)
             json_push(list, json_clone(p, s->a));
     }
@@ -121,7 +122,8 @@ static int merge_primitives(struct strategic *s, struct json *list, const struct
 }
 
 /* One element of a patch for a keyed list. */
-static int merge_element(struct strategic *s, const struct schema_field *f, struct json *list, struct json *p)
+static int merge_element(struct strategic *s, const struct schema_field *f, struct json *list,
+                         struct json *p)
 {
     struct str key = str_z(f->rules->merge_key), directive;
     const struct json *id;
@@ -158,7 +160,8 @@ static int merge_element(struct strategic *s, const struct schema_field *f, stru
     return merge_map(s, f->msg, e, p);
 }
 
-static int merge_list(struct strategic *s, const struct schema_field *f, struct json *list, struct json *patch)
+static int merge_list(struct strategic *s, const struct schema_field *f, struct json *list,
+                      struct json *patch)
 {
     bool objects = f->type == SCHEMA_MSG && f->rules->merge_key;
     int r;
@@ -166,11 +169,12 @@ static int merge_list(struct strategic *s, const struct schema_field *f, struct 
     if (!objects)
         return merge_primitives(s, list, patch);
     /* {"$patch": "replace"} among the elements: the others are the whole list. */
-    json_for_each(p, patch)
-        if (json_is(p, JSON_OBJ) && str_is(json_get_str(p, STR("$patch")), "replace") && p->n == 1) {
-            list->first = list->last = NULL;
-            list->n = 0;
-        }
+    json_for_each(p, patch) if (json_is(p, JSON_OBJ) &&
+                                str_is(json_get_str(p, STR("$patch")), "replace") && p->n == 1)
+    {
+        list->first = list->last = NULL;
+        list->n = 0;
+    }
     json_for_each(p, patch)
     {
         if (json_is(p, JSON_OBJ) && p->n == 1 && str_is(json_get_str(p, STR("$patch")), "replace"))
@@ -205,8 +209,8 @@ static const struct schema_desc *value_desc(const struct schema_field *f)
     return f && f->type == SCHEMA_MSG && !(f->flags & SCHEMA_LIST) ? f->msg : NULL;
 }
 
-static int merge_field(struct strategic *s, const struct schema_desc *desc, struct json *doc, struct json *patch,
-                       struct json *c)
+static int merge_field(struct strategic *s, const struct schema_desc *desc, struct json *doc,
+                       struct json *patch, struct json *c)
 {
     const struct schema_field *f = desc ? schema_field_find(desc, c->key.p, c->key.n) : NULL;
     struct json *order, *list, *there = json_get(doc, c->key);
@@ -227,7 +231,8 @@ static int merge_field(struct strategic *s, const struct schema_desc *desc, stru
             json_for_each(e, c)
             {
                 if (e->type != JSON_OBJ) {
-                    e->type == JSON_NULL ? (void)json_remove(there, e->key) : json_set(there, e->key, json_clone(e, s->a));
+                    e->type == JSON_NULL ? (void)json_remove(there, e->key)
+                                         : json_set(there, e->key, json_clone(e, s->a));
                     continue;
                 }
                 v = json_get(there, e->key);
@@ -257,20 +262,21 @@ static int merge_field(struct strategic *s, const struct schema_desc *desc, stru
 
 static int delete_primitives(struct strategic *s, struct json *doc, struct json *directive)
 {
-    struct str field = str_sub(directive->key, strlen("$deleteFromPrimitiveList/"), directive->key.n);
+    struct str field =
+        str_sub(directive->key, strlen("$deleteFromPrimitiveList/"), directive->key.n);
     struct json *list = json_get(doc, field);
 
     if (directive->type != JSON_ARR)
         return malformed(s, "the directive takes a list", directive->key);
     if (!json_is(list, JSON_ARR))
         return 0;
-    json_for_each(gone, directive)
-        for (size_t i = 0; i < list->n;) {
-            if (json_equal(json_at(list, i), gone))
-                json_remove_at(list, i);
-            else
-                i++;
-        }
+    json_for_each(gone, directive) for (size_t i = 0; i < list->n;)
+    {
+        if (json_equal(json_at(list, i), gone))
+            json_remove_at(list, i);
+        else
+            i++;
+    }
     return 0;
 }
 
@@ -281,8 +287,7 @@ static int retain_keys(struct strategic *s, struct json *doc, struct json *keys)
     for (struct json *c = doc->first, *next; c; c = next) {
         bool keep = false;
         next = c->next;
-        json_for_each(k, keys)
-            keep = keep || (k->type == JSON_STR && str_eq(k->s, c->key));
+        json_for_each(k, keys) keep = keep || (k->type == JSON_STR && str_eq(k->s, c->key));
         if (!keep)
             json_remove(doc, c->key);
     }
@@ -290,19 +295,21 @@ static int retain_keys(struct strategic *s, struct json *doc, struct json *keys)
 }
 
 /* $setElementOrder without the list itself only reorders. */
-static void order_alone(struct strategic *s, const struct schema_desc *desc, struct json *doc, struct json *patch,
-                        struct json *directive)
+static void order_alone(struct strategic *s, const struct schema_desc *desc, struct json *doc,
+                        struct json *patch, struct json *directive)
 {
     struct str field = str_sub(directive->key, strlen("$setElementOrder/"), directive->key.n);
     const struct schema_field *f = desc ? schema_field_find(desc, field.p, field.n) : NULL;
     struct json *list = json_get(doc, field);
 
-    if (json_get(patch, field) || !field_merges(f) || !json_is(list, JSON_ARR) || directive->type != JSON_ARR)
+    if (json_get(patch, field) || !field_merges(f) || !json_is(list, JSON_ARR) ||
+        directive->type != JSON_ARR)
         return;
     list_reorder(s, list, directive, f->type == SCHEMA_MSG ? str_z(f->rules->merge_key) : STR_NONE);
 }
 
-static int merge_map(struct strategic *s, const struct schema_desc *desc, struct json *doc, struct json *patch)
+static int merge_map(struct strategic *s, const struct schema_desc *desc, struct json *doc,
+                     struct json *patch)
 {
     struct json *directive = json_getz(patch, "$patch"), *retain = json_getz(patch, "$retainKeys");
     int r = 0;
@@ -311,7 +318,8 @@ static int merge_map(struct strategic *s, const struct schema_desc *desc, struct
         bool replace = directive->type == JSON_STR && str_is(directive->s, "replace");
         bool gone = directive->type == JSON_STR && str_is(directive->s, "delete");
         if (!replace && !gone && !(directive->type == JSON_STR && str_is(directive->s, "merge")))
-            return malformed(s, "unknown $patch directive", directive->type == JSON_STR ? directive->s : STR_NONE);
+            return malformed(s, "unknown $patch directive",
+                             directive->type == JSON_STR ? directive->s : STR_NONE);
         if (replace || gone) {
             doc->first = doc->last = NULL;
             doc->n = 0;
@@ -319,25 +327,23 @@ static int merge_map(struct strategic *s, const struct schema_desc *desc, struct
         if (gone)
             return 0;
     }
-    json_for_each(c, patch)
-        if (str_starts(c->key, STR("$deleteFromPrimitiveList/")) && (r = delete_primitives(s, doc, c)) < 0)
-            return r;
-    json_for_each(c, patch)
-        if (!is_directive(c->key) && (r = merge_field(s, desc, doc, patch, c)) < 0)
-            return r;
-    json_for_each(c, patch)
-        if (str_starts(c->key, STR("$setElementOrder/")))
-            order_alone(s, desc, doc, patch, c);
+    json_for_each(c, patch) if (str_starts(c->key, STR("$deleteFromPrimitiveList/")) &&
+                                (r = delete_primitives(s, doc, c)) < 0) return r;
+    json_for_each(c, patch) if (!is_directive(c->key) &&
+                                (r = merge_field(s, desc, doc, patch, c)) < 0) return r;
+    json_for_each(c, patch) if (str_starts(c->key, STR("$setElementOrder/")))
+        order_alone(s, desc, doc, patch, c);
     return retain ? retain_keys(s, doc, retain) : 0;
 }
 
-int patch_strategic(const struct schema_desc *desc, struct json **doc, struct json *patch, struct arena *a,
-                    struct error *err)
+int patch_strategic(const struct schema_desc *desc, struct json **doc, struct json *patch,
+                    struct arena *a, struct error *err)
 {
     struct strategic s = {a, err};
 
     if (!json_is(patch, JSON_OBJ))
-        return error_set(err, REASON_BAD_REQUEST, "a strategic merge patch is an object, not %s", json_type_name(patch));
+        return error_set(err, REASON_BAD_REQUEST, "a strategic merge patch is an object, not %s",
+                         json_type_name(patch));
     if (!json_is(*doc, JSON_OBJ))
         *doc = json_new_obj(a);
     return merge_map(&s, desc, *doc, patch);

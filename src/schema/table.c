@@ -2,9 +2,14 @@
 #include "schema/table.h"
 
 static const struct schema_column plain_columns[] = {
-    {.name = "Name", .type = "string", .format = "name", .path = "metadata.name",
+    {.name = "Name",
+     .type = "string",
+     .format = "name",
+     .path = "metadata.name",
      .description = "Name must be unique within a namespace."},
-    {.name = "Created At", .type = "date", .path = "metadata.creationTimestamp",
+    {.name = "Created At",
+     .type = "date",
+     .path = "metadata.creationTimestamp",
      .description = "When the object was made."},
 };
 
@@ -23,7 +28,8 @@ void table_columns_print(const struct schema_kind *kind, struct buf *b)
     for (size_t i = 0; i < n; i++) {
         buf_printf(b, "%s{\"name\":", i ? "," : "");
         json_print_str(str_z(c[i].name), b);
-        buf_printf(b, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c[i].type, c[i].format ? c[i].format : "");
+        buf_printf(b, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c[i].type,
+                   c[i].format ? c[i].format : "");
         json_print_str(str_z(c[i].description ? c[i].description : ""), b);
         buf_printf(b, ",\"priority\":%d}", c[i].priority);
     }
@@ -31,7 +37,8 @@ void table_columns_print(const struct schema_kind *kind, struct buf *b)
 }
 
 /* The text behind a path; nothing when it is absent. */
-static bool path_print(const struct schema_kind *kind, const void *msg, const char *path, struct buf *text)
+static bool path_print(const struct schema_kind *kind, const void *msg, const char *path,
+                       struct buf *text)
 {
     struct schema_ref ref;
 
@@ -41,10 +48,11 @@ static bool path_print(const struct schema_kind *kind, const void *msg, const ch
     return true;
 }
 
-static void cell_print(const struct schema_kind *kind, const struct schema_column *c, const void *msg, usec_t now,
-                       struct buf *text, struct buf *b)
+static void cell_print(const struct schema_kind *kind, const struct schema_column *c,
+                       const void *msg, usec_t now, struct buf *text, struct buf *b)
 {
-    bool number = strcmp(c->type, "integer") == 0 || strcmp(c->type, "number") == 0 || strcmp(c->type, "boolean") == 0;
+    bool number = strcmp(c->type, "integer") == 0 || strcmp(c->type, "number") == 0 ||
+                  strcmp(c->type, "boolean") == 0;
     table_hook_fn hook = c->hook ? table_hook_find(c->hook) : NULL;
     bool there = true;
 

@@ -11,7 +11,8 @@ TABLE_HOOK(node_status)
 
     for (uint32_t i = 0; i < n->status.n_conditions; i++)
         if (str_is(n->status.conditions[i].type, "Ready"))
-            buf_add_str(text, str_is(n->status.conditions[i].status, "True") ? STR("Ready") : STR("NotReady"));
+            buf_add_str(text, str_is(n->status.conditions[i].status, "True") ? STR("Ready")
+                                                                             : STR("NotReady"));
     if (!text->n)
         buf_add_lit(text, "Unknown");
     if (n->spec.unschedulable)
@@ -125,7 +126,8 @@ TABLE_HOOK(service_ports)
 
 /* ---- endpoints ---- */
 
-static void listed(struct buf *text, uint32_t *n, struct str address, const struct api_endpoint_port *port)
+static void listed(struct buf *text, uint32_t *n, struct str address,
+                   const struct api_endpoint_port *port)
 {
     if ((*n)++ >= LISTED_MAX)
         return;

@@ -1,5 +1,5 @@
-/* Cells that are more than a path: what kubectl's users read in a glance. The words and the arithmetic are those of the
- * Kubernetes printers, since scripts depend on them. */
+/* Cells that are more than a path: what kubectl's users read in a glance. The words and the
+ * arithmetic are those of the Kubernetes printers, since scripts depend on them. */
 #include "schema/table.h"
 
 #include "schema/select.h"
@@ -28,14 +28,16 @@ static void hook_age(const struct schema_kind *kind, const void *msg, usec_t now
     table_age_print(((const struct api_object_meta *)msg)->creation_timestamp, now, text);
 }
 
-static void hook_created_at(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_created_at(const struct schema_kind *kind, const void *msg, usec_t now,
+                            struct buf *text)
 {
     timestamp_print(((const struct api_object_meta *)msg)->creation_timestamp, false, text);
 }
 
 /* ---- configuration, identity ---- */
 
-static void hook_data_count(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_data_count(const struct schema_kind *kind, const void *msg, usec_t now,
+                            struct buf *text)
 {
     static const char *const fields[] = {"data", "binaryData"};
     struct schema_ref ref;
@@ -47,18 +49,22 @@ static void hook_data_count(const struct schema_kind *kind, const void *msg, use
     buf_add_i64(text, n);
 }
 
-static void hook_serviceaccount_secrets(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_serviceaccount_secrets(const struct schema_kind *kind, const void *msg, usec_t now,
+                                        struct buf *text)
 {
     buf_add_i64(text, ((const struct api_service_account *)msg)->n_secrets);
 }
 
 /* RoleBinding and ClusterRoleBinding have the same shape. */
-static_assert(offsetof(struct api_role_binding, subjects) == offsetof(struct api_cluster_role_binding, subjects),
+static_assert(offsetof(struct api_role_binding, subjects) ==
+                  offsetof(struct api_cluster_role_binding, subjects),
               "bindings differ");
-static_assert(offsetof(struct api_role_binding, role_ref) == offsetof(struct api_cluster_role_binding, role_ref),
+static_assert(offsetof(struct api_role_binding, role_ref) ==
+                  offsetof(struct api_cluster_role_binding, role_ref),
               "bindings differ");
 
-static void hook_binding_role(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_binding_role(const struct schema_kind *kind, const void *msg, usec_t now,
+                              struct buf *text)
 {
     const struct api_role_binding *b = msg;
 
@@ -81,23 +87,26 @@ static void subjects_print(const struct api_role_binding *b, const char *kind, s
     }
 }
 
-static void hook_binding_users(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_binding_users(const struct schema_kind *kind, const void *msg, usec_t now,
+                               struct buf *text)
 {
     subjects_print(msg, "User", text);
 }
 
-static void hook_binding_groups(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_binding_groups(const struct schema_kind *kind, const void *msg, usec_t now,
+                                struct buf *text)
 {
     subjects_print(msg, "Group", text);
 }
 
-static void hook_binding_serviceaccounts(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_binding_serviceaccounts(const struct schema_kind *kind, const void *msg,
+                                         usec_t now, struct buf *text)
 {
     subjects_print(msg, "ServiceAccount", text);
 }
 
-static void hook_controllerrevision_controller(const struct schema_kind *kind, const void *msg, usec_t now,
-                                               struct buf *text)
+static void hook_controllerrevision_controller(const struct schema_kind *kind, const void *msg,
+                                               usec_t now, struct buf *text)
 {
     const struct api_object_meta *meta = msg;
 
@@ -110,7 +119,9 @@ static void hook_controllerrevision_controller(const struct schema_kind *kind, c
         if (str_find(version, '/') >= 0)
             (void)str_cut(&version, '/', &group);
         for (size_t k = 0; k < o->kind.n; k++)
-            buf_add_char(text, o->kind.p[k] >= 'A' && o->kind.p[k] <= 'Z' ? (char)(o->kind.p[k] + 32) : o->kind.p[k]);
+            buf_add_char(text, o->kind.p[k] >= 'A' && o->kind.p[k] <= 'Z'
+                                   ? (char)(o->kind.p[k] + 32)
+                                   : o->kind.p[k]);
         buf_printf(text, "%s%.*s/%.*s", group.n ? "." : "", STR_ARG(group), STR_ARG(o->name));
     }
     table_or_none(text);
@@ -118,25 +129,29 @@ static void hook_controllerrevision_controller(const struct schema_kind *kind, c
 
 /* ---- events (both groups: the older shape is the stored one) ---- */
 
-static void event_times(const struct schema_kind *kind, const void *msg, struct timestamp *first, struct timestamp *last,
-                        int32_t *count)
+static void event_times(const struct schema_kind *kind, const void *msg, struct timestamp *first,
+                        struct timestamp *last, int32_t *count)
 {
     if (strcmp(kind->group, "") == 0) {
         const struct api_event *e = msg;
         *first = e->first_timestamp.set ? e->first_timestamp : e->event_time;
-        *last = e->series ? e->series->last_observed_time : e->last_timestamp.set ? e->last_timestamp : *first;
+        *last = e->series               ? e->series->last_observed_time
+                : e->last_timestamp.set ? e->last_timestamp
+                                        : *first;
         *count = e->series ? e->series->count : e->count;
     } else {
         const struct api_events_event *e = msg;
         *first = e->deprecated_first_timestamp.set ? e->deprecated_first_timestamp : e->event_time;
-        *last = e->series ? e->series->last_observed_time
-                          : e->deprecated_last_timestamp.set ? e->deprecated_last_timestamp : *first;
+        *last = e->series                          ? e->series->last_observed_time
+                : e->deprecated_last_timestamp.set ? e->deprecated_last_timestamp
+                                                   : *first;
         *count = e->series ? e->series->count : e->deprecated_count;
     }
     *count = MAX(*count, 1);
 }
 
-static void hook_event_last_seen(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_last_seen(const struct schema_kind *kind, const void *msg, usec_t now,
+                                 struct buf *text)
 {
     struct timestamp first, last;
     int32_t count;
@@ -145,7 +160,8 @@ static void hook_event_last_seen(const struct schema_kind *kind, const void *msg
     table_age_print(last, now, text);
 }
 
-static void hook_event_first_seen(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_first_seen(const struct schema_kind *kind, const void *msg, usec_t now,
+                                  struct buf *text)
 {
     struct timestamp first, last;
     int32_t count;
@@ -154,7 +170,8 @@ static void hook_event_first_seen(const struct schema_kind *kind, const void *ms
     table_age_print(first, now, text);
 }
 
-static void hook_event_count(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_count(const struct schema_kind *kind, const void *msg, usec_t now,
+                             struct buf *text)
 {
     struct timestamp first, last;
     int32_t count;
@@ -163,32 +180,39 @@ static void hook_event_count(const struct schema_kind *kind, const void *msg, us
     buf_add_i64(text, count);
 }
 
-static void hook_event_object(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_object(const struct schema_kind *kind, const void *msg, usec_t now,
+                              struct buf *text)
 {
-    const struct api_object_reference *o = strcmp(kind->group, "") == 0 ? &((const struct api_event *)msg)->involved_object
-                                                                    : &((const struct api_events_event *)msg)->regarding;
+    const struct api_object_reference *o = strcmp(kind->group, "") == 0
+                                               ? &((const struct api_event *)msg)->involved_object
+                                               : &((const struct api_events_event *)msg)->regarding;
 
     for (size_t i = 0; i < o->kind.n; i++)
-        buf_add_char(text, o->kind.p[i] >= 'A' && o->kind.p[i] <= 'Z' ? (char)(o->kind.p[i] + 32) : o->kind.p[i]);
+        buf_add_char(text, o->kind.p[i] >= 'A' && o->kind.p[i] <= 'Z' ? (char)(o->kind.p[i] + 32)
+                                                                      : o->kind.p[i]);
     buf_printf(text, "/%.*s", STR_ARG(o->name));
 }
 
-static void hook_event_source(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_source(const struct schema_kind *kind, const void *msg, usec_t now,
+                              struct buf *text)
 {
     bool core = strcmp(kind->group, "") == 0;
-    const struct api_event_source *s = core ? &((const struct api_event *)msg)->source
-                                            : &((const struct api_events_event *)msg)->deprecated_source;
+    const struct api_event_source *s =
+        core ? &((const struct api_event *)msg)->source
+             : &((const struct api_events_event *)msg)->deprecated_source;
     struct str component = s->component.n ? s->component
                            : core         ? ((const struct api_event *)msg)->reporting_component
-                                          : ((const struct api_events_event *)msg)->reporting_controller;
+                                  : ((const struct api_events_event *)msg)->reporting_controller;
 
     buf_printf(text, "%.*s%s%.*s", STR_ARG(component), s->host.n ? ", " : "", STR_ARG(s->host));
 }
 
-static void hook_event_message(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+static void hook_event_message(const struct schema_kind *kind, const void *msg, usec_t now,
+                               struct buf *text)
 {
-    buf_add_str(text, str_trim(strcmp(kind->group, "") == 0 ? ((const struct api_event *)msg)->message
-                                                            : ((const struct api_events_event *)msg)->note));
+    buf_add_str(text, str_trim(strcmp(kind->group, "") == 0
+                                   ? ((const struct api_event *)msg)->message
+                                   : ((const struct api_events_event *)msg)->note));
 }
 
 /* ---- registry ---- */

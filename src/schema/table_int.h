@@ -8,7 +8,8 @@ void table_age_print(struct timestamp since, usec_t now, struct buf *text);
 void table_or_none(struct buf *text); /* "<none>" when nothing was written */
 
 #define TABLE_HOOK(name)                                                                           \
-    void table_hook_##name(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *text)
+    void table_hook_##name(const struct schema_kind *kind, const void *msg, usec_t now,            \
+                           struct buf *text)
 
 /* table_pod.c */
 TABLE_HOOK(pod_ip);

@@ -1,4 +1,5 @@
-/* The STATUS column of a pod is no field: it is the most telling of phase, reasons, init containers and deletion. */
+/* The STATUS column of a pod is no field: it is the most telling of phase, reasons, init containers
+ * and deletion. */
 #include "schema/table_int.h"
 
 #include <stdio.h>
@@ -31,7 +32,8 @@ static void set_status(struct pod_summary *s, const char *prefix, struct str rea
     snprintf(s->status, sizeof(s->status), "%s%.*s", prefix, STR_ARG(reason));
 }
 
-static void set_ended(struct pod_summary *s, const char *prefix, const struct api_container_state_terminated *t)
+static void set_ended(struct pod_summary *s, const char *prefix,
+                      const struct api_container_state_terminated *t)
 {
     if (t->reason.n)
         set_status(s, prefix, t->reason);
@@ -51,7 +53,8 @@ static void note_restarts(struct pod_summary *s, const struct api_container_stat
 }
 
 /* True: the pod is still initialising, and status says how far. */
-static bool summarize_init(const struct api_pod *p, struct pod_summary *s, int64_t *sidecar_restarts)
+static bool summarize_init(const struct api_pod *p, struct pod_summary *s,
+                           int64_t *sidecar_restarts)
 {
     for (uint32_t i = 0; i < p->status.n_init_container_statuses; i++) {
         const struct api_container_status *c = &p->status.init_container_statuses[i];
@@ -68,7 +71,8 @@ static bool summarize_init(const struct api_pod *p, struct pod_summary *s, int64
         }
         if (c->state.terminated)
             set_ended(s, "Init:", c->state.terminated);
-        else if (c->state.waiting && c->state.waiting->reason.n && !str_is(c->state.waiting->reason, "PodInitializing"))
+        else if (c->state.waiting && c->state.waiting->reason.n &&
+                 !str_is(c->state.waiting->reason, "PodInitializing"))
             set_status(s, "Init:", c->state.waiting->reason);
         else
             snprintf(s->status, sizeof(s->status), "Init:%u/%u", i, p->spec.n_init_containers);
@@ -108,7 +112,8 @@ static void pod_summarize(const struct api_pod *p, struct pod_summary *s)
         s->total += str_is(p->spec.init_containers[i].restart_policy, "Always");
     set_status(s, "", p->status.reason.n ? p->status.reason : p->status.phase);
     for (uint32_t i = 0; i < p->status.n_conditions; i++)
-        if (str_is(p->status.conditions[i].type, "PodScheduled") && str_is(p->status.conditions[i].reason, "SchedulingGated"))
+        if (str_is(p->status.conditions[i].type, "PodScheduled") &&
+            str_is(p->status.conditions[i].reason, "SchedulingGated"))
             set_status(s, "", STR("SchedulingGated"));
     if (!summarize_init(p, s, &sidecar_restarts) || condition_true(&p->status, "Initialized")) {
         s->restarts = sidecar_restarts;

@@ -4,11 +4,13 @@
 
 static const struct api_pod_spec *template_spec(const struct schema_kind *kind, const void *msg)
 {
-    static const char *const paths[] = {"spec.template.spec", "template.spec", "spec.jobTemplate.spec.template.spec"};
+    static const char *const paths[] = {"spec.template.spec", "template.spec",
+                                        "spec.jobTemplate.spec.template.spec"};
     struct schema_ref ref;
 
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        if (schema_get_path(kind->desc, msg, str_z(paths[i]), &ref) > 0 && ref.desc == &api_pod_spec_desc)
+        if (schema_get_path(kind->desc, msg, str_z(paths[i]), &ref) > 0 &&
+            ref.desc == &api_pod_spec_desc)
             return ref.ptr;
     return NULL;
 }
@@ -40,7 +42,8 @@ TABLE_HOOK(selector)
     if (schema_get_path(kind->desc, msg, STR("spec.selector"), &ref) > 0) {
         if (ref.whole)
             label_selector_from_map(&a, *(struct kv_str *const *)ref.ptr, ref.n, &compiled);
-        else if (ref.desc == &api_label_selector_desc && label_selector_compile(&a, ref.ptr, &compiled, NULL) < 0)
+        else if (ref.desc == &api_label_selector_desc &&
+                 label_selector_compile(&a, ref.ptr, &compiled, NULL) < 0)
             buf_add_lit(text, "<error>");
         if (!text->n)
             buf_add_str(text, label_selector_print(&a, &compiled));
@@ -63,21 +66,24 @@ TABLE_HOOK(deployment_ready)
 {
     const struct api_deployment *d = msg;
 
-    buf_printf(text, "%d/%d", d->status.ready_replicas, d->spec.has_replicas ? d->spec.replicas : 1);
+    buf_printf(text, "%d/%d", d->status.ready_replicas,
+               d->spec.has_replicas ? d->spec.replicas : 1);
 }
 
 static bool job_condition(const struct api_job *j, const char *type)
 {
     for (uint32_t i = 0; i < j->status.n_conditions; i++)
-        if (str_eqz(j->status.conditions[i].type, type) && str_is(j->status.conditions[i].status, "True"))
+        if (str_eqz(j->status.conditions[i].type, type) &&
+            str_is(j->status.conditions[i].status, "True"))
             return true;
     return false;
 }
 
 TABLE_HOOK(job_status)
 {
-    static const char *const ended[] = {"Complete", "Failed"}, *const others[] = {"Suspended", "FailureTarget",
-                                                                                  "SuccessCriteriaMet"};
+    static const char *const ended[] = {"Complete", "Failed"}, *const others[] = {
+                                                                   "Suspended", "FailureTarget",
+                                                                   "SuccessCriteriaMet"};
     const struct api_job *j = msg;
 
     for (size_t i = 0; !text->n && i < ARRAY_LEN(ended); i++)

@@ -34,7 +34,8 @@ struct object *index_at(const struct index *ix,
                         struct index_pos pos); /* borrowed; NULL at the end */
 struct index_pos index_advance(const struct index *ix, struct index_pos pos);
 
-/* Objects in [from, to); from is not behind to. Costs a look at every chunk between, at no object. */
+/* Objects in [from, to); from is not behind to. Costs a look at every chunk between, at no object.
+ */
 size_t index_distance(const struct index *ix, struct index_pos from, struct index_pos to);
 
 /* Order of keys: namespace first, bytewise. */

@@ -8,15 +8,15 @@
 #include "base/dl.h"
 #include "base/mem.h"
 
-#define NFT_FUNCTIONS(X) \
-    X(nft_ctx_buffer_error) \
-    X(nft_ctx_buffer_output) \
-    X(nft_ctx_free) \
-    X(nft_ctx_get_error_buffer) \
-    X(nft_ctx_get_output_buffer) \
-    X(nft_ctx_new) \
-    X(nft_ctx_output_get_flags) \
-    X(nft_ctx_output_set_flags) \
+#define NFT_FUNCTIONS(X)                                                                           \
+    X(nft_ctx_buffer_error)                                                                        \
+    X(nft_ctx_buffer_output)                                                                       \
+    X(nft_ctx_free)                                                                                \
+    X(nft_ctx_get_error_buffer)                                                                    \
+    X(nft_ctx_get_output_buffer)                                                                   \
+    X(nft_ctx_new)                                                                                 \
+    X(nft_ctx_output_get_flags)                                                                    \
+    X(nft_ctx_output_set_flags)                                                                    \
     X(nft_run_cmd_from_buffer)
 
 /* Loaded when first needed: the server and the tools do without. */

@@ -1,5 +1,5 @@
-/* Load on a running API server over TLS and HTTP/2, as the budgets of the design name it. One connection per client, requests
- * kept in flight. Prints one line a figure: `NAME VALUE UNIT`.
+/* Load on a running API server over TLS and HTTP/2, as the budgets of the design name it. One
+ * connection per client, requests kept in flight. Prints one line a figure: `NAME VALUE UNIT`.
  *
  *   bench_api KUBECONFIG create COUNT IN_FLIGHT     pods (schedulerName none), created durably
  *   bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again
@@ -43,9 +43,12 @@ static void pod_print(struct buf *b, int64_t i)
 {
     buf_clear(b);
     buf_printf(b,
-               "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"bench-%lld-%lld\",\"labels\":{\"app\":\"bench\",\"tier\":\"load\"}},"
-               "\"spec\":{\"schedulerName\":\"none\",\"containers\":[{\"name\":\"main\",\"image\":\"davit.local/busybox:1\","
-               "\"command\":[\"sleep\",\"3600\"],\"env\":[{\"name\":\"A\",\"value\":\"1\"}],\"ports\":[{\"containerPort\":8080}],"
+               "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"bench-%lld-%lld\","
+               "\"labels\":{\"app\":\"bench\",\"tier\":\"load\"}},"
+               "\"spec\":{\"schedulerName\":\"none\",\"containers\":[{\"name\":\"main\",\"image\":"
+               "\"davit.local/busybox:1\","
+               "\"command\":[\"sleep\",\"3600\"],\"env\":[{\"name\":\"A\",\"value\":\"1\"}],"
+               "\"ports\":[{\"containerPort\":8080}],"
                "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\"}}}]}}",
                (long long)getpid(), (long long)i);
 }
@@ -58,7 +61,8 @@ static void answered(const struct http_answer *a, void *arg)
 
     if (a->err < 0 || a->status >= 300) {
         if (b->failed++ == 0)
-            fprintf(stderr, "first failure: %s %d %.*s\n", a->what, a->status, (int)MIN(a->body.n, (size_t)300), a->body.p);
+            fprintf(stderr, "first failure: %s %d %.*s\n", a->what, a->status,
+                    (int)MIN(a->body.n, (size_t)300), a->body.p);
     }
     b->done++;
     if (b->done == b->count)
@@ -94,7 +98,8 @@ static void client_open(struct bench *b, const char *path)
     struct error err = {0};
     struct http_target target = {0};
     struct rt_tls_client_opts tls = {.alpn = alpn};
-    const struct http_client_opts http = {.protocol = HTTP_CLIENT_HTTP2, .h2_window_bytes = 16 << 20};
+    const struct http_client_opts http = {.protocol = HTTP_CLIENT_HTTP2,
+                                          .h2_window_bytes = 16 << 20};
 
     if (kubeconfig_load(path, NULL, &b->k, &err) < 0) {
         fprintf(stderr, "%.*s\n", STR_ARG(err.message));
@@ -128,10 +133,12 @@ static void one_answered(const struct http_answer *a, void *arg)
 }
 
 /* One call, waited for; its duration. */
-static nsec_t call(struct bench *b, const char *method, const char *target, struct str body, struct one *ret)
+static nsec_t call(struct bench *b, const char *method, const char *target, struct str body,
+                   struct one *ret)
 {
     static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
-    struct http_client_request r = {.method = str_z(method), .target = str_z(target), .headers = headers, .n_headers = 1};
+    struct http_client_request r = {
+        .method = str_z(method), .target = str_z(target), .headers = headers, .n_headers = 1};
     struct timespec t0, t1;
 
     *ret = (struct one){.b = b};
@@ -168,13 +175,15 @@ static void run_list(struct bench *b, int64_t limit, int64_t times)
     char target[128];
     struct one o;
 
-    snprintf(target, sizeof(target), PODS_PATH "%s%.0lld", limit ? "?limit=" : "", (long long)limit);
+    snprintf(target, sizeof(target), PODS_PATH "%s%.0lld", limit ? "?limit=" : "",
+             (long long)limit);
     for (int64_t i = 0; i < times; i++)
         took[i] = call(b, "GET", target, STR_NONE, &o);
     qsort(took, (size_t)times, sizeof(*took), compare_i64);
     if (o.status != 200)
         fprintf(stderr, "list: status %d\n", o.status);
-    printf("list_%lld %.2f ms (%zu bytes)\n", (long long)limit, (double)took[times / 2] / 1e6, o.bytes);
+    printf("list_%lld %.2f ms (%zu bytes)\n", (long long)limit, (double)took[times / 2] / 1e6,
+           o.bytes);
     free(took);
 }
 
@@ -204,7 +213,8 @@ static usec_t wall(void)
     return (usec_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void fan_head(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg)
+static void fan_head(struct http_call *c, int status, const struct http_header *h, size_t n,
+                     void *arg)
 {
     struct fan_watch *w = arg;
 
@@ -266,15 +276,19 @@ static void fan_end(void *arg)
 
 static void fan_tick(void *arg)
 {
-    static const struct http_header headers[] = {{STR("content-type"), STR("application/merge-patch+json")}};
+    static const struct http_header headers[] = {
+        {STR("content-type"), STR("application/merge-patch+json")}};
     struct fan *f = arg;
     int64_t burst = MAX(f->rate / 100, 1);
     usec_t now = wall();
 
     for (int64_t i = 0; i < burst && f->sent < f->left; i++, f->sent++) {
         struct buf body = {0};
-        struct http_client_request r = {.method = STR("PATCH"), .target = STR("/api/v1/namespaces/default/configmaps/bench-fan"),
-                                        .headers = headers, .n_headers = 1};
+        struct http_client_request r = {.method = STR("PATCH"),
+                                        .target =
+                                            STR("/api/v1/namespaces/default/configmaps/bench-fan"),
+                                        .headers = headers,
+                                        .n_headers = 1};
         f->stamp = MAX(now, f->stamp + 1); /* an equal one would change nothing, and be no event */
         buf_printf(&body, "{\"data\":{\"sent\":\"%lld\"}}", (long long)f->stamp);
         r.body = http_bytes_copy(buf_str(&body));
@@ -284,13 +298,16 @@ static void fan_tick(void *arg)
     if (f->sent < f->left)
         rt_timer_start(&f->tick, 10 * NSEC_PER_MSEC);
     else
-        rt_timer_start(&f->end, 10 * NSEC_PER_SEC); /* for what is late; lost is what comes not even then */
+        rt_timer_start(&f->end,
+                       10 * NSEC_PER_SEC); /* for what is late; lost is what comes not even then */
 }
 
-static void run_watch(struct bench *b, const char *kubeconfig, int64_t watchers, int64_t rate, int64_t seconds)
+static void run_watch(struct bench *b, const char *kubeconfig, int64_t watchers, int64_t rate,
+                      int64_t seconds)
 {
     static const struct http_client_callbacks cb = {fan_head, fan_data, fan_ended, fan_error, NULL};
-    struct fan f = {.b = b, .watchers = watchers, .rate = rate, .left = rate * seconds, .seconds = seconds};
+    struct fan f = {
+        .b = b, .watchers = watchers, .rate = rate, .left = rate * seconds, .seconds = seconds};
     struct fan_watch *w = xcalloc((size_t)watchers, sizeof(*w));
     struct bench clients[8] = {0};
     struct one o;
@@ -298,7 +315,9 @@ static void run_watch(struct bench *b, const char *kubeconfig, int64_t watchers,
     f.latency_cap = watchers * f.left;
     f.latency = xcalloc((size_t)f.latency_cap, sizeof(int64_t));
     (void)call(b, "POST", "/api/v1/namespaces/default/configmaps",
-               STR("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"bench-fan\"},\"data\":{}}"), &o);
+               STR("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"bench-"
+                   "fan\"},\"data\":{}}"),
+               &o);
     rt_timer_init(&f.tick, b->rt, fan_tick, &f);
     rt_timer_init(&f.end, b->rt, fan_end, &f);
     for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
@@ -308,17 +327,19 @@ static void run_watch(struct bench *b, const char *kubeconfig, int64_t watchers,
     for (int64_t i = 0; i < watchers; i++) {
         struct http_client_request r = {
             .method = STR("GET"),
-            .target = STR("/api/v1/namespaces/default/configmaps?watch=true&fieldSelector=metadata.name%3Dbench-fan"),
+            .target = STR("/api/v1/namespaces/default/"
+                          "configmaps?watch=true&fieldSelector=metadata.name%3Dbench-fan"),
         };
         w[i].f = &f;
         http_client_request(clients[i % (int64_t)ARRAY_LEN(clients)].http, &r, &cb, &w[i]);
     }
     rt_run(b->rt);
     qsort(f.latency, (size_t)f.delivered, sizeof(int64_t), compare_i64);
-    printf("watch_delivered %.4f of_all (%lld events to %lld watchers)\n", (double)f.delivered / (double)f.latency_cap,
-           (long long)f.left, (long long)watchers);
+    printf("watch_delivered %.4f of_all (%lld events to %lld watchers)\n",
+           (double)f.delivered / (double)f.latency_cap, (long long)f.left, (long long)watchers);
     if (f.delivered)
-        printf("watch_p99 %.1f ms\nwatch_median %.1f ms\n", (double)f.latency[f.delivered * 99 / 100] / 1e3,
+        printf("watch_p99 %.1f ms\nwatch_median %.1f ms\n",
+               (double)f.latency[f.delivered * 99 / 100] / 1e3,
                (double)f.latency[f.delivered / 2] / 1e3);
 }
 
@@ -366,7 +387,8 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[2], "watch") == 0 && argc > 5) {
         run_watch(&b, argv[1], number(argv[3]), number(argv[4]), number(argv[5]));
     } else if (strcmp(argv[2], "delete-all") == 0) {
-        printf("delete_all %.1f ms\n", (double)call(&b, "DELETE", PODS_PATH, STR("{\"gracePeriodSeconds\":0}"), &o) / 1e6);
+        printf("delete_all %.1f ms\n",
+               (double)call(&b, "DELETE", PODS_PATH, STR("{\"gracePeriodSeconds\":0}"), &o) / 1e6);
     } else {
         fprintf(stderr, "usage: see the head of bench_api.c\n");
         return 2;

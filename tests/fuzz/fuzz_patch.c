@@ -1,4 +1,5 @@
-/* Three patches on any document: first byte chooses, then document, newline, patch. What comes out must print and decode. */
+/* Three patches on any document: first byte chooses, then document, newline, patch. What comes out
+ * must print and decode. */
 #include "schema/patch.h"
 #include "schema/schema.h"
 
@@ -16,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     (void)str_cut(&text, '\n', &head);
-    if (json_parse(head, &a, NULL, &doc, NULL) == 0 && json_parse(text, &a, NULL, &patch, NULL) == 0) {
+    if (json_parse(head, &a, NULL, &doc, NULL) == 0 &&
+        json_parse(text, &a, NULL, &patch, NULL) == 0) {
         switch (data[0] % 3) {
         case 0:
             r = patch_json(&doc, patch, &a, &err);

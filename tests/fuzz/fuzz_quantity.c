@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(n > 0 && n < sizeof t);
     ASSERT(quantity_parse((struct str){t, n}, &back) == 0);
     ASSERT(quantity_cmp(&q, &back) == 0);
-    /* Binary amounts that end up without a suffix read back as decimal ones: 2000 prints as 2k then. */
+    /* Binary amounts that end up without a suffix read back as decimal ones: 2000 prints as 2k
+     * then. */
     ASSERT(q.format == QUANTITY_BINARY_SI ||
            str_eq((struct str){t2, quantity_format(&back, t2)}, (struct str){t, n}));
     sum = quantity_sub(&q, &q);

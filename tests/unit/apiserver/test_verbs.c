@@ -329,9 +329,13 @@ static void services_get_addresses(void **state)
     assert_true(str_starts(s->spec.cluster_ip, STR("10.96.")));
     assert_in_range(s->spec.ports[0].node_port, 30000, 32767);
     assert_int_equal(s->spec.ports[0].target_port.i, 80);
-    assert_int_equal(fx_patch(f, KIND_OF(SERVICE), "default", "b", NULL, CLIENT_PATCH_MERGE, "{\"spec\":{\"type\":\"ClusterIP\"}}"), 0);
+    assert_int_equal(fx_patch(f, KIND_OF(SERVICE), "default", "b", NULL, CLIENT_PATCH_MERGE,
+                              "{\"spec\":{\"type\":\"ClusterIP\"}}"),
+                     0);
     assert_int_equal(OBJECT_MSG(f->object, api_service)->spec.ports[0].node_port, 0);
-    assert_int_equal(fx_patch(f, KIND_OF(SERVICE), "default", "b", NULL, CLIENT_PATCH_MERGE, "{\"spec\":{\"clusterIP\":\"10.96.0.77\"}}"), -EBADMSG);
+    assert_int_equal(fx_patch(f, KIND_OF(SERVICE), "default", "b", NULL, CLIENT_PATCH_MERGE,
+                              "{\"spec\":{\"clusterIP\":\"10.96.0.77\"}}"),
+                     -EBADMSG);
     assert_int_equal(fx_delete(f, KIND_OF(SERVICE), "default", "a"), 0);
     rt_sim_run_for(f->rt, NSEC_PER_SEC);
     assert_int_equal(

@@ -52,10 +52,19 @@ static void numbers_are_parsed_whole(void **state)
         int r;
         int64_t v;
     } rows[] = {
-        {"0", 0, 0}, {"-1", 0, -1}, {"+7", 0, 7}, {"9223372036854775807", 0, INT64_MAX},
-        {"-9223372036854775808", 0, INT64_MIN}, {"9223372036854775808", -ERANGE, 0},
-        {"-9223372036854775809", -ERANGE, 0}, {"99999999999999999999999", -ERANGE, 0},
-        {"", -EINVAL, 0}, {"-", -EINVAL, 0}, {"1 ", -EINVAL, 0}, {"0x10", -EINVAL, 0}, {"--1", -EINVAL, 0},
+        {"0", 0, 0},
+        {"-1", 0, -1},
+        {"+7", 0, 7},
+        {"9223372036854775807", 0, INT64_MAX},
+        {"-9223372036854775808", 0, INT64_MIN},
+        {"9223372036854775808", -ERANGE, 0},
+        {"-9223372036854775809", -ERANGE, 0},
+        {"99999999999999999999999", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {"-", -EINVAL, 0},
+        {"1 ", -EINVAL, 0},
+        {"0x10", -EINVAL, 0},
+        {"--1", -EINVAL, 0},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -180,16 +189,15 @@ static void list_survives_removal_in_a_walk(void **state)
         e[i].v = i;
         list_push_back(&l, &e[i].node);
     }
-    LIST_FOR_EACH(it, &l, node)
-    {
+    LIST_FOR_EACH (it, &l, node) {
         if (it->v % 2)
             list_remove(&it->node);
         sum = sum * 10 + it->v;
     }
     assert_int_equal(sum, 1234);
     sum = 0;
-    LIST_FOR_EACH(it, &l, node)
-    sum = sum * 10 + it->v;
+    LIST_FOR_EACH (it, &l, node)
+        sum = sum * 10 + it->v;
     assert_int_equal(sum, 24);
     assert_false(list_linked(&e[1].node));
 }
@@ -217,12 +225,14 @@ static void errors_read_as_kubernetes_says_them(void **state)
     struct error err = {0};
 
     assert_int_equal(error_invalid(&err, STR("Pod"), STR("x")), 0);
-    assert_int_equal(error_cause(&err, CAUSE_REQUIRED, STR("spec.containers"), "Required value"), -EBADMSG);
+    assert_int_equal(error_cause(&err, CAUSE_REQUIRED, STR("spec.containers"), "Required value"),
+                     -EBADMSG);
     assert_int_equal(error_invalid(&err, STR("Pod"), STR("x")), -EBADMSG);
     assert_str(err.message, "Pod \"x\" is invalid: spec.containers: Required value");
     (void)error_cause(&err, CAUSE_INVALID, STR("metadata.name"), "Invalid value: \"%s\"", "X");
     assert_int_equal(error_invalid(&err, STR("Pod"), STR("x")), -EBADMSG);
-    assert_str(err.message, "Pod \"x\" is invalid: [spec.containers: Required value, metadata.name: Invalid value: \"X\"]");
+    assert_str(err.message, "Pod \"x\" is invalid: [spec.containers: Required value, "
+                            "metadata.name: Invalid value: \"X\"]");
     assert_int_equal(error_reason_http_code(err.reason), 422);
     error_fini(&err);
     assert_int_equal(error_set(&err, REASON_CONFLICT, "first"), -ESTALE);

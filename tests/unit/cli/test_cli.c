@@ -47,8 +47,17 @@ static void options_are_parsed(void **state)
         {"span", "D", "", CLI_DURATION, &span},
         {"flag", NULL, "", CLI_FLAG, &flag},
     };
-    char *argv[] = {(char *)"verb", (char *)"one", (char *)"--text=a=b", (char *)"--number", (char *)"7",
-                    (char *)"--flag", (char *)"--span", (char *)"1m30s", (char *)"--", (char *)"--text", NULL};
+    char *argv[] = {(char *)"verb",
+                    (char *)"one",
+                    (char *)"--text=a=b",
+                    (char *)"--number",
+                    (char *)"7",
+                    (char *)"--flag",
+                    (char *)"--span",
+                    (char *)"1m30s",
+                    (char *)"--",
+                    (char *)"--text",
+                    NULL};
     int operands;
 
     assert_int_equal(cli_opts_parse("verb", "", opts, 4, 10, argv, &operands, NULL), 0);
@@ -65,7 +74,8 @@ static void mistakes_are_named(void **state)
 {
     int64_t number = 1;
     bool flag = false;
-    const struct cli_opt opts[] = {{"number", "N", "", CLI_INT, &number, 0, 10}, {"flag", NULL, "", CLI_FLAG, &flag}};
+    const struct cli_opt opts[] = {{"number", "N", "", CLI_INT, &number, 0, 10},
+                                   {"flag", NULL, "", CLI_FLAG, &flag}};
     static const char *const rows[][2] = {
         {"--numbr", "unknown option --numbr; see davit verb --help"},
         {"--number=11", "--number takes a number from 0 to 10, not \"11\""},
@@ -78,7 +88,8 @@ static void mistakes_are_named(void **state)
         char *argv[] = {(char *)"verb", (char *)(uintptr_t)rows[i][0], NULL};
         struct error err = {0};
         int operands;
-        assert_int_equal(cli_opts_parse("verb [options]", "", opts, 2, 2, argv, &operands, &err), -EINVAL);
+        assert_int_equal(cli_opts_parse("verb [options]", "", opts, 2, 2, argv, &operands, &err),
+                         -EINVAL);
         assert_str(err.message, rows[i][1]);
         error_fini(&err);
     }
@@ -105,7 +116,8 @@ static void a_data_directory_keeps_its_instance(void **state)
 static void foreign_directories_are_left_alone(void **state)
 {
     const char *path = fresh_dir();
-    CLEANUP(freep) char *letter = xasprintf("%s/letter", path), *instance = xasprintf("%s/instance", path);
+    CLEANUP(freep)
+    char *letter = xasprintf("%s/letter", path), *instance = xasprintf("%s/instance", path);
     int fd = open(letter, O_CREAT | O_WRONLY, 0600);
     struct data_dir d;
     struct error err = {0};

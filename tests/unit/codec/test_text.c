@@ -141,9 +141,24 @@ static void yaml_printed_reads_back(void **state)
 
 static void texts_others_would_misread_are_quoted(void **state)
 {
-    static const char *const quoted[] = {"2026-11-23T22:34:52Z", "2024-01-01", "yes", "off", "0x1f", "1_000", "=",
-                                         "<<", "1:30", "12e3", "~", "null", "", ".inf", "-1", "y"};
-    static const char *const bare[] = {"nginx:1.25", "10.0.0.1", "a-b", "v1", "2a", "https://x", "500m"};
+    static const char *const quoted[] = {"2026-11-23T22:34:52Z",
+                                         "2024-01-01",
+                                         "yes",
+                                         "off",
+                                         "0x1f",
+                                         "1_000",
+                                         "=",
+                                         "<<",
+                                         "1:30",
+                                         "12e3",
+                                         "~",
+                                         "null",
+                                         "",
+                                         ".inf",
+                                         "-1",
+                                         "y"};
+    static const char *const bare[] = {"nginx:1.25", "10.0.0.1",  "a-b", "v1",
+                                       "2a",         "https://x", "500m"};
     for (size_t i = 0; i < ARRAY_LEN(quoted) + ARRAY_LEN(bare); i++) {
         bool q = i < ARRAY_LEN(quoted);
         struct buf b = {0};

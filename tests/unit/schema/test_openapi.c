@@ -1,4 +1,5 @@
-/* The OpenAPI documents hold together: valid JSON, every reference resolves, and what kubectl looks for is there. */
+/* The OpenAPI documents hold together: valid JSON, every reference resolves, and what kubectl looks
+ * for is there. */
 #include "test.h"
 
 #include "schema/openapi.h"
@@ -14,8 +15,7 @@ static void refs_check(const struct json *v, const struct json *definitions, con
         assert_non_null(json_get(definitions, str_sub(ref, strlen(prefix), ref.n)));
     }
     if (v->type == JSON_OBJ || v->type == JSON_ARR)
-        json_for_each(c, v)
-            refs_check(c, definitions, prefix);
+        json_for_each(c, v) refs_check(c, definitions, prefix);
 }
 
 static void every_version_resolves(void **state)
@@ -26,7 +26,8 @@ static void every_version_resolves(void **state)
         struct json *v;
         const struct json *definitions;
 
-        assert_true(openapi_v3_print(str_z(schema_kinds[k]->group), str_z(schema_kinds[k]->version), &b));
+        assert_true(
+            openapi_v3_print(str_z(schema_kinds[k]->group), str_z(schema_kinds[k]->version), &b));
         assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
         definitions = json_get(json_getz(v, "components"), STR("schemas"));
         refs_check(v, definitions, "#/components/schemas/");
@@ -59,12 +60,14 @@ static void kubectl_finds_field_validation(void **state)
 
     assert_true(openapi_v3_print(STR("apps"), STR("v1"), &b));
     assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
-    patch = json_getz(json_get(json_getz(v, "paths"), STR("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")), "patch");
+    patch = json_getz(json_get(json_getz(v, "paths"),
+                               STR("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")),
+                      "patch");
     assert_non_null(patch);
     kind = json_get(patch, STR("x-kubernetes-group-version-kind"));
     assert_str(json_get_str(kind, STR("kind")), "Deployment");
-    json_for_each(p, json_getz(patch, "parameters"))
-        found = found || str_is(json_get_str(p, STR("name")), "fieldValidation");
+    json_for_each(p, json_getz(patch, "parameters")) found =
+        found || str_is(json_get_str(p, STR("name")), "fieldValidation");
     assert_true(found);
     assert_false(openapi_v3_print(STR("no.such"), STR("v1"), &b));
     buf_clear(&b);

@@ -38,7 +38,8 @@ static void run_row(const struct row *row, const struct schema_desc *desc)
         assert_ok(json_parse(str_z(row->result), &a, NULL, &expected, &err));
         json_print(doc, &out);
         if (!json_equal(doc, expected))
-            print_error("patch    %s\ngot      %s\nexpected %s\n", row->patch, out.data, row->result);
+            print_error("patch    %s\ngot      %s\nexpected %s\n", row->patch, out.data,
+                        row->result);
         assert_true(json_equal(doc, expected));
     }
     buf_fini(&out);
@@ -49,21 +50,33 @@ static void run_row(const struct row *row, const struct schema_desc *desc)
 static void json_patches(void **state)
 {
     static const struct row rows[] = {
-        {JSON_OPS, "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":2}]", "{\"a\":1,\"b\":2}"},
-        {JSON_OPS, "{\"a\":[1,3]}", "[{\"op\":\"add\",\"path\":\"/a/1\",\"value\":2}]", "{\"a\":[1,2,3]}"},
-        {JSON_OPS, "{\"a\":[1]}", "[{\"op\":\"add\",\"path\":\"/a/-\",\"value\":2}]", "{\"a\":[1,2]}"},
+        {JSON_OPS, "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":2}]",
+         "{\"a\":1,\"b\":2}"},
+        {JSON_OPS, "{\"a\":[1,3]}", "[{\"op\":\"add\",\"path\":\"/a/1\",\"value\":2}]",
+         "{\"a\":[1,2,3]}"},
+        {JSON_OPS, "{\"a\":[1]}", "[{\"op\":\"add\",\"path\":\"/a/-\",\"value\":2}]",
+         "{\"a\":[1,2]}"},
         {JSON_OPS, "{\"a\":[1,2]}", "[{\"op\":\"remove\",\"path\":\"/a/0\"}]", "{\"a\":[2]}"},
-        {JSON_OPS, "{\"a\":[1,2]}", "[{\"op\":\"replace\",\"path\":\"/a/1\",\"value\":{\"x\":1}}]", "{\"a\":[1,{\"x\":1}]}"},
+        {JSON_OPS, "{\"a\":[1,2]}", "[{\"op\":\"replace\",\"path\":\"/a/1\",\"value\":{\"x\":1}}]",
+         "{\"a\":[1,{\"x\":1}]}"},
         {JSON_OPS, "{\"a/b\":1,\"c~d\":2}",
-         "[{\"op\":\"remove\",\"path\":\"/a~1b\"},{\"op\":\"replace\",\"path\":\"/c~0d\",\"value\":3}]", "{\"c~d\":3}"},
-        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/c\"}]", "{\"a\":{},\"c\":1}"},
-        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"}]", "{\"a\":{\"b\":1},\"c\":{\"b\":1}}"},
+         "[{\"op\":\"remove\",\"path\":\"/a~1b\"},{\"op\":\"replace\",\"path\":\"/"
+         "c~0d\",\"value\":3}]",
+         "{\"c~d\":3}"},
+        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/c\"}]",
+         "{\"a\":{},\"c\":1}"},
+        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"}]",
+         "{\"a\":{\"b\":1},\"c\":{\"b\":1}}"},
         {JSON_OPS, "{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":1}]", "{\"a\":1}"},
-        {JSON_OPS, "{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]", NULL, REASON_INVALID},
+        {JSON_OPS, "{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]", NULL,
+         REASON_INVALID},
         {JSON_OPS, "{\"a\":1}", "[{\"op\":\"remove\",\"path\":\"/b\"}]", NULL, REASON_INVALID},
-        {JSON_OPS, "{\"a\":[]}", "[{\"op\":\"add\",\"path\":\"/a/1\",\"value\":0}]", NULL, REASON_INVALID},
-        {JSON_OPS, "{\"a\":[1]}", "[{\"op\":\"add\",\"path\":\"/a/01\",\"value\":0}]", NULL, REASON_INVALID},
-        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/a/c\"}]", NULL, REASON_INVALID},
+        {JSON_OPS, "{\"a\":[]}", "[{\"op\":\"add\",\"path\":\"/a/1\",\"value\":0}]", NULL,
+         REASON_INVALID},
+        {JSON_OPS, "{\"a\":[1]}", "[{\"op\":\"add\",\"path\":\"/a/01\",\"value\":0}]", NULL,
+         REASON_INVALID},
+        {JSON_OPS, "{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/a/c\"}]",
+         NULL, REASON_INVALID},
         {JSON_OPS, "{}", "[{\"op\":\"jump\",\"path\":\"/a\"}]", NULL, REASON_BAD_REQUEST},
         {JSON_OPS, "{}", "[{\"op\":\"add\",\"path\":\"a\",\"value\":1}]", NULL, REASON_BAD_REQUEST},
         {JSON_OPS, "{}", "[{\"op\":\"add\",\"path\":\"/a\"}]", NULL, REASON_BAD_REQUEST},
@@ -77,7 +90,8 @@ static void json_patches(void **state)
 static void merge_patches(void **state)
 {
     static const struct row rows[] = {
-        {MERGE, "{\"a\":\"b\",\"c\":{\"d\":1,\"e\":2}}", "{\"a\":null,\"c\":{\"d\":3}}", "{\"c\":{\"d\":3,\"e\":2}}"},
+        {MERGE, "{\"a\":\"b\",\"c\":{\"d\":1,\"e\":2}}", "{\"a\":null,\"c\":{\"d\":3}}",
+         "{\"c\":{\"d\":3,\"e\":2}}"},
         {MERGE, "{\"a\":[1,2]}", "{\"a\":[3]}", "{\"a\":[3]}"},
         {MERGE, "{\"a\":1}", "{\"a\":{\"b\":null,\"c\":1}}", "{\"a\":{\"c\":1}}"},
         {MERGE, "{}", "[]", NULL, REASON_BAD_REQUEST},
@@ -99,15 +113,18 @@ static void strategic_patches(void **state)
         {STRATEGIC, "{\"spec\":{\"containers\":[" C1 "]}}", "{\"spec\":{\"containers\":[" C2 "]}}",
          "{\"spec\":{\"containers\":[" C1 "," C2 "]}}"},
         {STRATEGIC, "{\"spec\":{\"containers\":[" C1 "," C2 "]}}",
-         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"$patch\":\"delete\"}]}}", "{\"spec\":{\"containers\":[" C2 "]}}"},
+         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"$patch\":\"delete\"}]}}",
+         "{\"spec\":{\"containers\":[" C2 "]}}"},
         {STRATEGIC, "{\"spec\":{\"containers\":[" C1 "]}}",
-         "{\"spec\":{\"containers\":[{\"$patch\":\"replace\"}," C2 "]}}", "{\"spec\":{\"containers\":[" C2 "]}}"},
+         "{\"spec\":{\"containers\":[{\"$patch\":\"replace\"}," C2 "]}}",
+         "{\"spec\":{\"containers\":[" C2 "]}}"},
         {STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i1\",\"tty\":true}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i2\",\"$patch\":\"replace\"}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i2\"}]}}"},
         /* order */
         {STRATEGIC, "{\"spec\":{\"containers\":[" C1 "]}}",
-         "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[" C2 "]}}",
+         "{\"spec\":{\"$setElementOrder/"
+         "containers\":[{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[" C2 "]}}",
          "{\"spec\":{\"containers\":[" C2 "," C1 "]}}"},
         {STRATEGIC, "{\"spec\":{\"containers\":[" C1 "," C2 "]}}",
          "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}]}}",
@@ -117,20 +134,26 @@ static void strategic_patches(void **state)
          "{\"spec\":{\"containers\":[{\"name\":\"a\",\"command\":[\"z\"]}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"a\",\"command\":[\"z\"]}]}}"},
         /* primitives with the merge strategy */
-        {STRATEGIC, "{\"metadata\":{\"finalizers\":[\"a/b\"]}}", "{\"metadata\":{\"finalizers\":[\"c/d\",\"a/b\"]}}",
+        {STRATEGIC, "{\"metadata\":{\"finalizers\":[\"a/b\"]}}",
+         "{\"metadata\":{\"finalizers\":[\"c/d\",\"a/b\"]}}",
          "{\"metadata\":{\"finalizers\":[\"a/b\",\"c/d\"]}}"},
         {STRATEGIC, "{\"metadata\":{\"finalizers\":[\"a/b\",\"c/d\"]}}",
-         "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a/b\"]}}", "{\"metadata\":{\"finalizers\":[\"c/d\"]}}"},
+         "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a/b\"]}}",
+         "{\"metadata\":{\"finalizers\":[\"c/d\"]}}"},
         /* maps, null, retainKeys */
         {STRATEGIC, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}",
-         "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}", "{\"metadata\":{\"labels\":{\"b\":\"2\",\"c\":\"3\"}}}"},
+         "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}",
+         "{\"metadata\":{\"labels\":{\"b\":\"2\",\"c\":\"3\"}}}"},
         {STRATEGIC, "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}}",
-         "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"hostPath\"],\"hostPath\":{\"path\":\"/x\"}}]}}",
+         "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"hostPath\"],"
+         "\"hostPath\":{\"path\":\"/x\"}}]}}",
          "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/x\"}}]}}"},
         {STRATEGIC, "{\"metadata\":{\"labels\":{\"a\":\"1\"}}}",
-         "{\"metadata\":{\"labels\":{\"$patch\":\"replace\",\"z\":\"1\"}}}", "{\"metadata\":{\"labels\":{\"z\":\"1\"}}}"},
+         "{\"metadata\":{\"labels\":{\"$patch\":\"replace\",\"z\":\"1\"}}}",
+         "{\"metadata\":{\"labels\":{\"z\":\"1\"}}}"},
         /* bad ones */
-        {STRATEGIC, "{}", "{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL, REASON_BAD_REQUEST},
+        {STRATEGIC, "{}", "{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL,
+         REASON_BAD_REQUEST},
         {STRATEGIC, "{}", "{\"spec\":{\"$patch\":\"explode\"}}", NULL, REASON_BAD_REQUEST},
         {STRATEGIC, "{}", "[1]", NULL, REASON_BAD_REQUEST},
     };

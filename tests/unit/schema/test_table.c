@@ -19,27 +19,39 @@ static void cells_of(const struct schema_kind *kind, const char *json, const cha
     arena_fini(&a);
 }
 
-#define META "\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2025-12-31T23:59:30Z\"}"
+#define META  "\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2025-12-31T23:59:30Z\"}"
 #define SPEC1 "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}"
 
 static void pods(void **state)
 {
     static const char *const rows[][2] = {
-        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Pending\"}}", "[\"x\",\"0/1\",\"Pending\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
-        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"}],\"containerStatuses\":"
-         "[{\"name\":\"c\",\"ready\":true,\"restartCount\":2,\"state\":{\"running\":{}},\"lastState\":{\"terminated\":{\"exitCode\":1,"
+        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Pending\"}}",
+         "[\"x\",\"0/1\",\"Pending\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
+        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"podIPs\":["
+         "{\"ip\":\"10.0.0.1\"}],\"containerStatuses\":"
+         "[{\"name\":\"c\",\"ready\":true,\"restartCount\":2,\"state\":{\"running\":{}},"
+         "\"lastState\":{\"terminated\":{\"exitCode\":1,"
          "\"finishedAt\":\"2025-12-31T23:59:50Z\"}}}]}}",
-         "[\"x\",\"1/1\",\"Running\",\"2 (10s ago)\",\"30s\",\"10.0.0.1\",\"<none>\",\"<none>\",\"<none>\"]"},
-        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Running\",\"containerStatuses\":[{\"name\":\"c\",\"restartCount\":5,"
+         "[\"x\",\"1/1\",\"Running\",\"2 (10s "
+         "ago)\",\"30s\",\"10.0.0.1\",\"<none>\",\"<none>\",\"<none>\"]"},
+        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Running\",\"containerStatuses\":[{\"name\":"
+         "\"c\",\"restartCount\":5,"
          "\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}}}]}}",
-         "[\"x\",\"0/1\",\"CrashLoopBackOff\",\"5\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
-        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"terminated\":{\"exitCode\":3}}}]}}",
-         "[\"x\",\"0/1\",\"ExitCode:3\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
-        {"{\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2025-12-31T23:59:30Z\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"}," SPEC1
+         "[\"x\",\"0/"
+         "1\",\"CrashLoopBackOff\",\"5\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
+        {"{" META "," SPEC1 ",\"status\":{\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":"
+         "\"c\",\"state\":{\"terminated\":{\"exitCode\":3}}}]}}",
+         "[\"x\",\"0/"
+         "1\",\"ExitCode:3\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
+        {"{\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2025-12-31T23:59:30Z\","
+         "\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"}," SPEC1
          ",\"status\":{\"phase\":\"Running\"}}",
-         "[\"x\",\"0/1\",\"Terminating\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
-        {"{" META ",\"spec\":{\"initContainers\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":\"Pending\","
-         "\"initContainerStatuses\":[{\"name\":\"a\",\"state\":{\"terminated\":{\"exitCode\":0}}},{\"name\":\"b\",\"state\":{\"running\":{}}}]}}",
+         "[\"x\",\"0/"
+         "1\",\"Terminating\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
+        {"{" META ",\"spec\":{\"initContainers\":[{\"name\":\"a\"},{\"name\":\"b\"}],"
+         "\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":\"Pending\","
+         "\"initContainerStatuses\":[{\"name\":\"a\",\"state\":{\"terminated\":{\"exitCode\":0}}},{"
+         "\"name\":\"b\",\"state\":{\"running\":{}}}]}}",
          "[\"x\",\"0/1\",\"Init:1/2\",\"0\",\"30s\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"},
     };
 
@@ -49,22 +61,30 @@ static void pods(void **state)
 
 static void others(void **state)
 {
-    cells_of(schema_kinds[KIND_SERVICE],
-             "{" META ",\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.9\",\"selector\":{\"a\":\"b\"},"
-             "\"ports\":[{\"port\":80,\"nodePort\":30080,\"protocol\":\"TCP\"}]}}",
-             "[\"x\",\"NodePort\",\"10.96.0.9\",\"<none>\",\"80:30080/TCP\",\"30s\",\"a=b\"]");
-    cells_of(schema_kinds[KIND_CONFIG_MAP], "{" META ",\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"c\":\"AA==\"}}",
+    cells_of(
+        schema_kinds[KIND_SERVICE],
+        "{" META
+        ",\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.9\",\"selector\":{\"a\":\"b\"},"
+        "\"ports\":[{\"port\":80,\"nodePort\":30080,\"protocol\":\"TCP\"}]}}",
+        "[\"x\",\"NodePort\",\"10.96.0.9\",\"<none>\",\"80:30080/TCP\",\"30s\",\"a=b\"]");
+    cells_of(schema_kinds[KIND_CONFIG_MAP],
+             "{" META ",\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"c\":\"AA==\"}}",
              "[\"x\",\"3\",\"30s\"]");
     cells_of(schema_kinds[KIND_NODE],
-             "{" META ",\"spec\":{\"unschedulable\":true},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}],"
+             "{" META ",\"spec\":{\"unschedulable\":true},\"status\":{\"conditions\":[{\"type\":"
+             "\"Ready\",\"status\":\"True\"}],"
              "\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"10.1.1.1\"}]}}",
-             "[\"x\",\"Ready,SchedulingDisabled\",\"<none>\",\"30s\",\"\",\"10.1.1.1\",\"<none>\",\"<unknown>\",\"<unknown>\",\"<unknown>\"]");
+             "[\"x\",\"Ready,SchedulingDisabled\",\"<none>\",\"30s\",\"\",\"10.1.1.1\",\"<none>\","
+             "\"<unknown>\",\"<unknown>\",\"<unknown>\"]");
     cells_of(schema_kinds[KIND_DEPLOYMENT],
-             "{" META ",\"spec\":{\"replicas\":3,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"spec\":{\"containers\":"
-             "[{\"name\":\"c\",\"image\":\"i\"},{\"name\":\"d\",\"image\":\"j\"}]}}},\"status\":{\"readyReplicas\":2,\"updatedReplicas\":1}}",
+             "{" META ",\"spec\":{\"replicas\":3,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
+             "\"template\":{\"spec\":{\"containers\":"
+             "[{\"name\":\"c\",\"image\":\"i\"},{\"name\":\"d\",\"image\":\"j\"}]}}},\"status\":{"
+             "\"readyReplicas\":2,\"updatedReplicas\":1}}",
              "[\"x\",\"2/3\",\"1\",\"0\",\"30s\",\"c,d\",\"i,j\",\"a=b\"]");
     cells_of(schema_kinds[KIND_ENDPOINTS],
-             "{" META ",\"subsets\":[{\"addresses\":[{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.2\"},{\"ip\":\"1.1.1.3\"},{\"ip\":\"1.1.1.4\"}],"
+             "{" META ",\"subsets\":[{\"addresses\":[{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.2\"},{"
+             "\"ip\":\"1.1.1.3\"},{\"ip\":\"1.1.1.4\"}],"
              "\"ports\":[{\"port\":80}]}]}",
              "[\"x\",\"1.1.1.1:80,1.1.1.2:80,1.1.1.3:80 + 1 more...\",\"30s\"]");
 }
@@ -83,7 +103,8 @@ static void every_column_can_be_printed(void **state)
             if (col->hook && !table_hook_find(col->hook))
                 print_error("%s: no hook %s\n", kind->kind, col->hook);
             assert_true(col->hook ? table_hook_find(col->hook) != NULL
-                                  : schema_get_path(kind->desc, schema_new(kind->desc, &a), str_z(col->path), &ref) >= 0);
+                                  : schema_get_path(kind->desc, schema_new(kind->desc, &a),
+                                                    str_z(col->path), &ref) >= 0);
         }
         table_cells_print(kind, schema_new(kind->desc, &a), 0, &out);
         assert_ok(json_parse(buf_str(&out), &a, NULL, &v, NULL));
