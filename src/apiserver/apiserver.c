@@ -7,6 +7,9 @@
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "rt/stream.h"
+#include "sys/fs.h"
+
+#include <fcntl.h>
 
 #define RENEW_PERIOD       (24 * 3600 * NSEC_PER_SEC)
 #define EVENT_SWEEP_PERIOD (60 * NSEC_PER_SEC)
@@ -157,8 +160,8 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     rt_timer_init(&s->event_timer, core, on_event_sweep, s);
     rt_timer_init(&s->renew_timer, core, on_renew, s);
     if (s->opts.pki_dir) {
-        int r = pki_open(s->opts.pki_dir, s->opts.sans, s->opts.n_sans, rt_wall(core) / 1000000,
-                         &s->pki, err);
+        int r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
+                         rt_wall(core) / 1000000, &s->pki, err);
         if (r < 0) {
             hubs_free(s->hubs);
             free_opts(s);
@@ -319,7 +322,9 @@ static int write_kubeconfig(struct apiserver *s, const char *user, struct str cn
     if (r < 0)
         return r;
     char *text = pki_kubeconfig(s->pki, user, server_url, cert, key);
-    r = pki_write_file(path, str_z(text), 0600, err);
+    r = sys_put_file(AT_FDCWD, path, text, strlen(text), 0600);
+    if (r < 0)
+        (void)error_errno(err, r, "cannot write %s", path);
     crypto_wipe(text, strlen(text));
     crypto_wipe(key, strlen(key));
     free(text);

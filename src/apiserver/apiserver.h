@@ -19,8 +19,10 @@ struct apiserver;
 
 /* All strings are copied. Zero means the default named behind. */
 struct apiserver_opts {
-    const char *pki_dir;     /* where keys and certificates live, made on first use; NULL: none (no
-                                front, no     tokens: simulator and unit tests) */
+    const char *pki_dir; /* where keys and certificates live, made on first use; NULL: none (no
+                            front, no     tokens: simulator and unit tests) */
+    bool pki_sync_later; /* keys made by apiserver_new are not flushed to the disk: the caller does
+                            it before anybody is served */
     const char *const *sans; /* more names and addresses for the serving certificate */
     size_t n_sans;
     const char *service_cidr;            /* "10.96.0.0/16" */
@@ -66,7 +68,7 @@ struct client *apiserver_client(struct apiserver *s, struct str user, const stru
 
 /* ---- credentials for others (need pki_dir) ---- */
 
-/* Writes a kubeconfig (0600, atomically) with an embedded client certificate.
+/* Writes a kubeconfig (0600, atomically, not flushed) with an embedded client certificate.
  * admin: O=system:masters; node: CN=system:node:NAME, O=system:nodes. server_url:
  * "https://127.0.0.1:6443". */
 int apiserver_write_admin_kubeconfig(struct apiserver *s, const char *path, const char *server_url,

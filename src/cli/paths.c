@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "sys/fs.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ static bool dir_is_empty(const char *path)
         empty =
             strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
             strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0 ||
-            strcmp(e->d_name, "instance.tmp") == 0; /* of one that was killed at its first start */
+            strncmp(e->d_name, "instance", 8) == 0; /* of one that was killed at its first start */
     closedir(d);
     return empty;
 }
@@ -54,6 +55,8 @@ static int instance_read(struct data_dir *d, const char *file)
     n = read(fd, text, sizeof(text));
     if (n < 0)
         return -errno;
+    if (n == 0 && dir_is_empty(d->root))
+        return -ENOENT;
     if (n != 9 || text[8] != '\n' || strspn(text, "0123456789abcdef") != 8)
         return -EINVAL;
     memcpy(d->instance, text, 8);
@@ -61,21 +64,18 @@ static int instance_read(struct data_dir *d, const char *file)
     return 0;
 }
 
+/* Not flushed: it is the first thing in the directory, so when the machine stops now and it is lost
+ * or empty, nothing else is there either, and it is made again. */
 static int instance_make(struct data_dir *d, const char *file)
 {
-    CLEANUP(freep) char *tmp = xasprintf("%s.tmp", file);
-    CLEANUP(fd_closep) int fd = -1;
+    char text[sizeof(d->instance) + 1];
     uint32_t id;
 
     if (getrandom(&id, sizeof(id), 0) != sizeof(id))
         return -EIO;
     snprintf(d->instance, sizeof(d->instance), "%08x", id);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    if (dprintf(fd, "%s\n", d->instance) != 9 || fsync(fd) < 0)
-        return -EIO;
-    return rename(tmp, file) < 0 ? -errno : 0;
+    snprintf(text, sizeof(text), "%s\n", d->instance);
+    return sys_put_file(AT_FDCWD, file, text, strlen(text), 0600);
 }
 
 static const char *path_in(struct data_dir *d, const char *name)

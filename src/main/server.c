@@ -12,6 +12,7 @@
 #include "cli/pidfile.h"
 #include "controllers/controller.h"
 #include "main/creds.h"
+#include "main/keys.h"
 #include "main/memory.h"
 #include "main/seal.h"
 #include "scheduler/scheduler.h"
@@ -35,6 +36,11 @@ struct server {
     const struct server_opts *opts;
     struct data_dir dir;
     struct rt *rt;
+    struct keys keys;
+    struct rt_work keys_work;
+    int keys_result;
+    struct error keys_err;
+    unsigned unsettled; /* of default objects and keys: what must be durable before we serve */
     struct secret_seal seal;
     struct store *store;
     struct apiserver *api;
@@ -103,12 +109,27 @@ static int server_write_creds(struct server *s, struct error *err)
     return creds_write(s->api, &o, err);
 }
 
-static void server_ready(void *arg)
+static void server_keys_settle(void *arg)
+{
+    struct server *s = arg;
+
+    s->keys_result = keys_settle(&s->keys, &s->keys_err);
+}
+
+/* Default objects or keys are durable; with the last of both we serve. Listening comes last:
+ * whoever gets through finds the default objects. */
+static void server_settled(void *arg)
 {
     struct server *s = arg;
     struct error err = {0};
 
-    /* Listening comes last: whoever gets through finds the default objects. */
+    if (--s->unsettled || s->stopping)
+        return;
+    if (s->keys_result < 0) {
+        s->exit_code = cli_fail("server", &s->keys_err, EXIT_FAILED);
+        server_on_signal(s, 0);
+        return;
+    }
     if (apiserver_listen(s->api, s->opts->listen, &err) < 0 || server_write_creds(s, &err) < 0) {
         s->exit_code = cli_fail("server", &err, EXIT_FAILED);
         server_on_signal(s, 0);
@@ -129,15 +150,16 @@ static void server_ready(void *arg)
 static int server_open_store(struct server *s, struct error *err)
 {
     struct store_lmdb_opts lmdb = {.dir = s->dir.store, .seal = &s->seal.seal};
-    int r = secret_seal_open(&s->seal, s->dir.pki, err);
+    int r = keys_open(&s->keys, &s->dir, err);
 
+    if (r == 0)
+        r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
     return r < 0 ? r : store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
 }
 
 static int server_start(struct server *s, struct error *err)
 {
-    const struct apiserver_opts api = {
-        .pki_dir = s->dir.pki,
+    struct apiserver_opts api = {
         .sans = &s->opts->node_name,
         .n_sans = 1,
         .service_cidr = s->opts->service_cidr,
@@ -147,6 +169,8 @@ static int server_start(struct server *s, struct error *err)
     struct controllers_opts controllers = {.node_grace = s->opts->node_grace};
     int r = server_open_store(s, err);
 
+    api.pki_dir = s->keys.dir;
+    api.pki_sync_later = keys_fresh(&s->keys);
     if (r == 0)
         r = apiserver_new(s->rt, s->store, &api, &s->api, err);
     if (r < 0)
@@ -158,7 +182,12 @@ static int server_start(struct server *s, struct error *err)
     s->scheduler = scheduler_new(s->shared, NULL);
     s->term = rt_signal_new(s->rt, SIGTERM, server_on_signal, s);
     s->intr = rt_signal_new(s->rt, SIGINT, server_on_signal, s);
-    apiserver_on_ready(s->api, server_ready, s);
+    s->unsettled = 1;
+    apiserver_on_ready(s->api, server_settled, s);
+    if (keys_fresh(&s->keys)) {
+        s->unsettled++;
+        rt_work(s->rt, &s->keys_work, RT_WORK_SHORT, server_keys_settle, server_settled, s);
+    }
     return 0;
 }
 
@@ -200,6 +229,7 @@ static int server_run(const struct server_opts *o, struct error *err)
             rt_free(s.rt);
     }
     secret_seal_fini(&s.seal);
+    keys_fini(&s.keys);
     fd_closep(&s.lock_fd);
     data_dir_fini(&s.dir);
     return r;
