@@ -44,6 +44,11 @@ static bool dir_is_empty(const char *path)
     return empty;
 }
 
+static const char *path_in(struct data_dir *d, const char *name)
+{
+    return arena_printf(&d->arena, "%s/%s", d->root, name).p;
+}
+
 static int instance_read(struct data_dir *d, const char *file)
 {
     CLEANUP(fd_closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -55,8 +60,8 @@ static int instance_read(struct data_dir *d, const char *file)
     n = read(fd, text, sizeof(text));
     if (n < 0)
         return -errno;
-    if (n == 0 && dir_is_empty(d->root))
-        return -ENOENT;
+    if (n == 0 && access(path_in(d, "pki"), F_OK) < 0)
+        return -ENODATA; /* the machine stopped during the first start */
     if (n != 9 || text[8] != '\n' || strspn(text, "0123456789abcdef") != 8)
         return -EINVAL;
     memcpy(d->instance, text, 8);
@@ -64,8 +69,8 @@ static int instance_read(struct data_dir *d, const char *file)
     return 0;
 }
 
-/* Not flushed: it is the first thing in the directory, so when the machine stops now and it is lost
- * or empty, nothing else is there either, and it is made again. */
+/* Not flushed: when the machine stops now and it comes back empty, the keys are not there either
+ * (they are put in place much later, and durably), and it is made again. */
 static int instance_make(struct data_dir *d, const char *file)
 {
     char text[sizeof(d->instance) + 1];
@@ -78,11 +83,6 @@ static int instance_make(struct data_dir *d, const char *file)
     return sys_put_file(AT_FDCWD, file, text, strlen(text), 0600);
 }
 
-static const char *path_in(struct data_dir *d, const char *name)
-{
-    return arena_printf(&d->arena, "%s/%s", d->root, name).p;
-}
-
 static int instance_open(struct data_dir *d, bool create, struct error *err)
 {
     const char *file = path_in(d, "instance");
@@ -90,10 +90,10 @@ static int instance_open(struct data_dir *d, bool create, struct error *err)
 
     if (r == 0)
         return 0;
-    if (r != -ENOENT)
+    if (r != -ENOENT && r != -ENODATA)
         return error_set(err, REASON_INTERNAL,
                          "%s is damaged: it should hold 8 hex digits; nothing was touched", file);
-    if (!dir_is_empty(d->root))
+    if (r == -ENOENT && !dir_is_empty(d->root))
         return error_set(err, REASON_BAD_REQUEST,
                          "%s holds files that are not davit's; choose another --data-dir", d->root);
     if (!create)
