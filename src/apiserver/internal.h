@@ -99,6 +99,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
 /* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
 int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
 bool kind_has_status(const struct schema_kind *k);
+/* The write is to the status alone: by `status`, or by a subresource that is a part of it. */
+bool call_is_status(const struct api_call *c);
 void make_uid(struct rt *rt, struct arena *a, struct str *ret);
 struct str make_name(struct api_call *c, struct str base); /* base and five random characters */
 void random_suffix(struct rt *rt, char *out, size_t n);
@@ -114,6 +116,8 @@ int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
 int admit_node_restriction(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;
+int admit_csr_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_csr_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 
 /* ---- authorization ---- */
 struct authz_attrs {

@@ -229,6 +229,8 @@ static const struct {
     {"containers", table_hook_containers},
     {"controllerrevision_controller", hook_controllerrevision_controller},
     {"created_at", hook_created_at},
+    {"csr_condition", table_hook_csr_condition},
+    {"csr_duration", table_hook_csr_duration},
     {"data_count", hook_data_count},
     {"deployment_ready", table_hook_deployment_ready},
     {"endpoints_addresses", table_hook_endpoints_addresses},
