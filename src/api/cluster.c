@@ -2,6 +2,8 @@
  */
 #include "api/cluster.h"
 
+#include <stdio.h>
+
 #include "api/kv.h"
 
 static const char *const network_names[_CLUSTER_NETWORK_MAX] = {
@@ -22,6 +24,29 @@ enum cluster_network cluster_network_parse(struct str s)
         if (str_eqz(s, network_names[i]))
             return i;
     return _CLUSTER_NETWORK_INVALID;
+}
+
+/* The first two bytes of an IPv4 address; -1: it is none. */
+static int first_bytes(const char *ip, unsigned *ret_second)
+{
+    unsigned a, b;
+    if (!ip || sscanf(ip, "%3u.%3u.", &a, &b) != 2)
+        return -1;
+    *ret_second = b;
+    return (int)a;
+}
+
+const char *cluster_default_pod_cidr(const char *node_ip)
+{
+    unsigned b;
+    return first_bytes(node_ip, &b) == 10 && b >= 128 && b < 192 ? CLUSTER_CIDR_OTHER
+                                                                 : CLUSTER_CIDR_DEFAULT;
+}
+
+const char *cluster_default_service_cidr(const char *node_ip)
+{
+    unsigned b;
+    return first_bytes(node_ip, &b) == 10 && b == 96 ? SERVICE_CIDR_OTHER : SERVICE_CIDR_DEFAULT;
 }
 
 void cluster_config_print(const struct cluster_config *c, struct arena *a,

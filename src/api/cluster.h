@@ -7,9 +7,14 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-#define CLUSTER_CONFIG_NAME  "davit-cluster"
-#define CLUSTER_CIDR_DEFAULT "10.128.0.0/10" /* away from what others and home routers like */
+#define CLUSTER_CONFIG_NAME "davit-cluster"
+#define CLUSTER_CONFIG_CA   "ca.crt" /* its key for the cluster's authority, PEM */
+/* Away from what others and home routers like; the second of each where the first would swallow the
+ * machine's own address (some clouds hand out addresses below 10.128). */
+#define CLUSTER_CIDR_DEFAULT "10.128.0.0/10"
+#define CLUSTER_CIDR_OTHER   "10.192.0.0/10"
 #define SERVICE_CIDR_DEFAULT "10.96.0.0/16"
+#define SERVICE_CIDR_OTHER   "172.30.0.0/16"
 #define CLUSTER_DOMAIN       "cluster.local"
 
 /* How packets between pods of different nodes travel. */
@@ -30,6 +35,10 @@ struct cluster_config {
     enum cluster_network network;
     uint32_t vni; /* 1..2^24-1: tells clusters on one wire apart */
 };
+
+/* The ranges of a cluster whose first machine has this address (NULL: not known). */
+const char *cluster_default_pod_cidr(const char *node_ip);
+const char *cluster_default_service_cidr(const char *node_ip);
 
 /* The ConfigMap's content; key and value are in a. */
 void cluster_config_print(const struct cluster_config *c, struct arena *a,

@@ -9,6 +9,7 @@
 
 struct rbac;
 struct alloc;
+struct ranges;
 struct front;
 
 struct apiserver {
@@ -19,6 +20,7 @@ struct apiserver {
     struct rbac *rbac;          /* owned */
     struct pod_index *pods;     /* owned */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
+    struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct front *front;        /* owned; NULL: not listening */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
@@ -165,6 +167,11 @@ struct str alloc_first_ip(struct alloc *a); /* of the kubernetes Service; borrow
 /* The write of the call failed: gives back what it took. */
 void alloc_rollback(struct api_call *c, const struct api_service *svc,
                     const struct api_service *old);
+
+/* ---- ranges.c ---- */
+struct ranges *ranges_new(struct apiserver *s);
+struct ranges *ranges_free(struct ranges *r);
+int admit_node_range(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 
 /* ---- bootstrap.c, rbac_defaults.c ---- */
 void bootstrap_start(struct apiserver *s);

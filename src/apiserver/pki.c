@@ -6,7 +6,6 @@
 #include "apiserver/pki.h"
 
 #include "base/mem.h"
-#include "codec/base64.h"
 #include "sys/fs.h"
 
 #include <arpa/inet.h>
@@ -307,22 +306,4 @@ struct pki *pki_free(struct pki *p)
     free(p->dir);
     free(p);
     return NULL;
-}
-
-char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
-                     const char *cert_pem, const char *key_pem)
-{
-    struct buf b = {0};
-    buf_add_lit(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: davit\n  cluster:\n"
-                    "    certificate-authority-data: ");
-    base64_print(str_z(p->ca_pem), &b);
-    buf_printf(&b, "\n    server: %s\n", server_url);
-    buf_printf(&b, "users:\n- name: %s\n  user:\n    client-certificate-data: ", user);
-    base64_print(str_z(cert_pem), &b);
-    buf_add_lit(&b, "\n    client-key-data: ");
-    base64_print(str_z(key_pem), &b);
-    buf_printf(&b, "\ncontexts:\n- name: davit\n  context:\n    cluster: davit\n    user: %s\n",
-               user);
-    buf_add_lit(&b, "current-context: davit\n");
-    return buf_take(&b, NULL);
 }

@@ -39,7 +39,3 @@ struct pki *pki_free(struct pki *p); /* takes NULL; returns NULL */
 /* A certificate signed by the CA, with a fresh key. Malloc'ed PEM texts. */
 int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
               char **ret_key_pem, struct error *err) MUST_CHECK;
-
-/* A kubeconfig with everything embedded, as malloc'ed text. */
-char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
-                     const char *cert_pem, const char *key_pem);

@@ -6,6 +6,7 @@
  * Rows are text, "a,b" a list: a rule of one role each, gathered by the role's name. */
 #include "apiserver/internal.h"
 
+#include "api/cluster.h"
 #include "api/csr.h"
 
 #define RW  "create,delete,deletecollection,patch,update"
@@ -98,6 +99,7 @@ static const struct rule_row rules[] = {
     {"system:node-proxier", ",events.k8s.io", "events", "create,patch,update", NULL, NULL},
     {"system:node-bootstrapper", "certificates.k8s.io", "certificatesigningrequests",
      "create,get,list,watch", NULL, NULL},
+    {"davit:cluster-reader", "", "configmaps", "get,list,watch", NULL, CLUSTER_CONFIG_NAME},
     {"system:certificates.k8s.io:certificatesigningrequests:nodeclient", "certificates.k8s.io",
      "certificatesigningrequests/nodeclient", "create", NULL, NULL},
     {"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "certificates.k8s.io",
@@ -138,6 +140,7 @@ static const struct role_row roles[] = {
     {"system:node-proxier", NONE, NONE},
     {"system:node", NONE, NONE},
     {"system:node-bootstrapper", NONE, NONE},
+    {"davit:cluster-reader", NONE, NONE},
     {"system:certificates.k8s.io:certificatesigningrequests:nodeclient", NONE, NONE},
     {"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NONE, NONE},
     {"system:certificates.k8s.io:certificatesigningrequests:selfnodeserver", NONE, NONE},
@@ -164,6 +167,7 @@ static const struct binding_row bindings[] = {
     /* machines that join by `davit token`, and the renewal of what they were given */
     {"davit:node-bootstrapper", "system:node-bootstrapper",
      "Group/system:bootstrappers:davit:nodes"},
+    {"davit:cluster-reader", "davit:cluster-reader", "Group/system:bootstrappers:davit:nodes"},
     {"davit:node-autoapprove-bootstrap",
      "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
      "Group/system:bootstrappers:davit:nodes"},

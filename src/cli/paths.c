@@ -126,6 +126,7 @@ int data_dir_open(struct data_dir *d, const char *path, bool create, struct erro
     d->agent_kubeconfig = path_in(d, "agent.kubeconfig");
     d->agent_cert = path_in(d, "agent.crt");
     d->agent_key = path_in(d, "agent.key");
+    d->agent_join_key = path_in(d, "agent.join.key");
     d->store = path_in(d, "store");
     d->pki = path_in(d, "pki");
     d->images = path_in(d, "images");

@@ -14,6 +14,8 @@ const struct controller_row *const controller_rows[] = {
     &taint_eviction_row,
     &pod_gc_row,
     &gc_row,
+    &csr_row,
+    &token_cleaner_row,
     NULL,
 };
 

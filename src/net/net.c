@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/cluster.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net_internal.h"
@@ -32,7 +33,8 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     n->client = o->client;
     n->dir = xasprintf("%s/net", o->data_dir);
     n->node_name = dup_or(o->node_name, "");
-    n->service_cidr = dup_or(o->service_cidr, "10.96.0.0/16");
+    n->cluster_cidr = dup_or(o->cluster_cidr, CLUSTER_CIDR_DEFAULT);
+    n->service_cidr = dup_or(o->service_cidr, SERVICE_CIDR_DEFAULT);
     n->cluster_domain = dup_or(o->cluster_domain, "cluster.local");
     n->dns_address = dup_or(o->dns_address, NULL);
     n->mtu = o->mtu;
@@ -43,11 +45,9 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     if (n->dirfd < 0)
         r = error_errno(err, r < 0 ? -r : errno, "net: %s", n->dir);
     if (r == 0)
-        r = config_load(n, o->data_dir, o->pod_cidr, err);
-    if (r == 0) {
-        n->cluster_cidr = dup_or(o->cluster_cidr, n->config.pod_cidr);
         r = check_cidr("cluster range", n->cluster_cidr, err);
-    }
+    if (r == 0)
+        r = config_load(n, o->data_dir, o->pod_cidr, n->cluster_cidr, err);
     if (r == 0)
         r = check_cidr("service range", n->service_cidr, err);
     if (r == 0)

@@ -31,8 +31,9 @@ struct net_opts {
     const char *node_name; /* copied; for traffic policies "Local" */
     const char
         *pod_cidr; /* IPv4 range of this node, /16../29; NULL: what was used before, else a /24 of
-                    * 10.128.0.0/10 chosen by the id that overlaps no address of the host */
-    const char *cluster_cidr;   /* of all pods of the cluster (never masqueraded); NULL: pod_cidr */
+                    * cluster_cidr chosen by the id that overlaps no address of the host */
+    const char
+        *cluster_cidr; /* of all pods of the cluster (never masqueraded); NULL: 10.128.0.0/10 */
     const char *service_cidr;   /* of ClusterIPs; NULL: 10.96.0.0/16 */
     const char *cluster_domain; /* NULL: cluster.local */
     const char *dns_address;    /* name server of pods; NULL: none */

@@ -64,8 +64,14 @@ struct net {
 void net_stopped_check(struct net *n); /* whether net_stop is through */
 
 /* ---- config.c ---- */
-int config_load(struct net *n, const char *data_dir, const char *pod_cidr,
+int config_load(struct net *n, const char *data_dir, const char *pod_cidr, const char *cluster_cidr,
                 struct error *err) MUST_CHECK;
+/* A /24 of the cluster's range that no address of this host overlaps: the first, or after passing
+ * over `skip` of them, in an order of this data directory's own. */
+int net_pick_range(const char *data_dir, const char *cluster_cidr, unsigned skip,
+                   char out[static IP_PREFIX_TEXT_MAX], struct error *err) MUST_CHECK;
+/* 1: `range` overlaps an address of this host that is not on `bridge`; 0: it does not. */
+int net_range_in_use(const struct ip_prefix *range, const char *bridge) MUST_CHECK;
 int config_id(const char *data_dir, char ret[9]) MUST_CHECK; /* -ENOENT: no such directory */
 /* Sets a sysctl of the host, noting what it was first (once for all instances). */
 int host_sysctl_set(const char *name, const char *value, struct error *err) MUST_CHECK;

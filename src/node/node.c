@@ -34,6 +34,7 @@ static void copy_opts(struct node *n, const struct node_opts *o)
     struct node_opts *c = &n->opts;
     c->data_dir = copy(n, o->data_dir);
     c->node_name = copy(n, o->node_name);
+    c->pod_cidr = copy(n, o->pod_cidr);
     for (size_t i = 0; i < o->n_addresses; i++)
         c->addresses[i] = arena_str(&n->strings, o->addresses[i]);
     c->api_listen_host = copy(n, o->api_listen_host);

@@ -427,6 +427,10 @@ static void create(struct registration *r)
     struct arena a = {0};
     struct api_node m = {.metadata = {.name = str_z(n->name)}};
     m.metadata.n_labels = labels_of(n, &a, &m.metadata.labels);
+    struct str range = str_z(n->opts.pod_cidr);
+    m.spec.pod_cidr = range;
+    m.spec.pod_cidrs = range.n ? &range : NULL;
+    m.spec.n_pod_cidrs = range.n > 0;
     m.spec.taints = ARENA_NEW_N(&a, struct api_taint, n->opts.n_taints + 1);
     for (size_t i = 0; i < n->opts.n_taints; i++) {
         struct str rest = str_z(n->opts.taints[i]), key, value = STR_NONE;
@@ -463,7 +467,12 @@ static void on_got(void *arg, const struct client_reply *reply)
     struct kv_str *labels;
     uint32_t n_labels = labels_of(n, &a, &labels);
     const struct api_object_meta *meta = object_meta(reply->object);
-    bool differs = false;
+    const struct api_node_spec *spec = &OBJECT_MSG(reply->object, api_node)->spec;
+    struct str range = str_z(n->opts.pod_cidr);
+    bool tell_range = range.n && !spec->pod_cidr.n, differs = tell_range;
+    if (range.n && spec->pod_cidr.n && !str_eq(range, spec->pod_cidr))
+        log_warn("the Node says that its pods have addresses of %.*s; they have those of %.*s",
+                 STR_ARG(spec->pod_cidr), STR_ARG(range));
     for (uint32_t i = 0; i < n_labels; i++) {
         const struct str *v = KV_GET(meta, labels, labels[i].key);
         differs |= !v || !str_eq(*v, labels[i].value);
@@ -480,6 +489,14 @@ static void on_got(void *arg, const struct client_reply *reply)
             jw_key_str(&w, arena_cstr(&a, labels[i].key), labels[i].value);
         jw_close(&w, '}');
         jw_close(&w, '}');
+        if (tell_range) {
+            jw_key_open(&w, "spec", '{');
+            jw_key_str(&w, "podCIDR", range);
+            jw_key_open(&w, "podCIDRs", '[');
+            jw_str(&w, range);
+            jw_close(&w, ']');
+            jw_close(&w, '}');
+        }
         jw_close(&w, '}');
         r->calls++;
         client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR_NONE,
