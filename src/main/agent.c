@@ -130,6 +130,9 @@ static int agent_open_net(struct agent *a, const char *pod_cidr, struct error *e
         .cluster_cidr = arena_cstr(&a->arena, a->config.pod_cidr),
         .service_cidr = arena_cstr(&a->arena, a->config.service_cidr),
         .cluster_domain = arena_cstr(&a->arena, a->config.domain),
+        .node_ip = a->opts->node_ip,
+        .network = a->config.network,
+        .vni = a->config.vni,
     };
     int r = image_store_open(&images, &a->images, err);
 

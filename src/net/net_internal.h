@@ -5,6 +5,7 @@
 #include "net/flows.h"
 #include "net/lease.h"
 #include "net/net.h"
+#include "net/peers.h"
 #include "net/rules.h"
 #include "rt/rt.h"
 #include "sys/netlink.h"
@@ -27,6 +28,10 @@ struct net {
     char *node_name, *cluster_cidr, *service_cidr, *cluster_domain, *dns_address; /* owned */
     char gateway[IP_TEXT_MAX];
     unsigned mtu;
+    struct ip_addr node_ip; /* family 0: no other nodes */
+    enum cluster_network network;
+    uint32_t vni;
+    struct peers *peers; /* owned; NULL: none */
     struct net_config config;
     struct pool pool;
     struct nl *nl; /* owned; host namespace */
