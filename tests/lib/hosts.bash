@@ -11,7 +11,6 @@ BED_NET=${BED_NET:-10.77.0}         # the hosts' own link
 BED_OUTSIDE=${BED_OUTSIDE:-10.78.0} # hosts behind the router: no part of the cluster
 BED_NET6=${BED_NET6:-}              # e.g. fd77: addresses of IPv6 besides
 BED_FAKETIME=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1)
-BED_PORT=6443
 
 # ---- the bed ----
 
@@ -48,15 +47,15 @@ hosts_init() {
         echo 1 >/proc/sys/net/ipv4/ip_forward
         echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
         ip -batch - <<END
-link set lo up
-link add br-in address 02:77:00:00:00:01 type bridge
-link add br-out address 02:78:00:00:00:01 type bridge
+link set dev lo up
+link add name br-in address 02:77:00:00:00:01 type bridge
+link add name br-out address 02:78:00:00:00:01 type bridge
 addr add $BED_NET.1/24 dev br-in
 addr add $BED_OUTSIDE.1/24 dev br-out
 ${BED_NET6:+addr add $BED_NET6::1/64 dev br-in nodad}
 ${BED_NET6:+addr add $BED_NET6:1::1/64 dev br-out nodad}
-link set br-in up
-link set br-out up
+link set dev br-in up
+link set dev br-out up
 END
         nft -f "$BED_LIB/bed/switch.nft"
 SWITCH_END
@@ -117,25 +116,26 @@ host_boot() {
     mac=$(printf '02:%s:00:00:00:%02x' $side "$id")
     cat /proc/sys/kernel/random/uuid >"$dir/boot_id"
     _bed_boot "$name" || return 1
-    local pid
+    local pid switch
     read -r pid _ <"$dir/pid"
+    read -r switch _ <"$BED_DIR/switch/pid"
+    # the switch's network alone: by its PID namespace the host's pid would mean nothing
+    nsenter -t "$switch" -n ip -batch - 3>&- <<END || return 1
+link add name $name address 02:99:00:00:00:$(printf %02x "$id") type veth peer name eth0 address $mac netns $pid
+link set dev $name master $bridge
+link set dev $name up
+END
     _bed_switch <<END || return 1
-        set -e
-        ip link add $name address 02:99:00:00:00:$(printf %02x "$id") type veth peer name eth0 address $mac netns $pid
-        ip -batch - <<IP
-link set $name master $bridge
-link set $name up
-IP
         nft -f - <<NFT
-add element bridge bed number { $name : $id }
-add element bridge bed number { d-$name : $id }
+add element bridge bed number { "$name" : $id }
+add element bridge bed number { "d-$name" : $id }
 NFT
 END
     host_run "$name" ip -batch - <<END || return 1
-link set lo up
+link set dev lo up
 addr add $ip/24 dev eth0
 ${net6:+addr add $net6:$id/64 dev eth0 nodad}
-link set eth0 up
+link set dev eth0 up
 route add default via $prefix.1
 ${net6:+-6 route add default via $net6:1}
 END
@@ -151,7 +151,8 @@ host_kill() {
     "$BED_DIR/hostbed" kill "$dir/pid" "$BED_CGROUP/$name" 3>&- || return 1
     rm -f "$dir"/proc/*
     [ ! -e "$dir/delay" ] || _bed_relay_stop "$name"
-    _bed_switch <<<"ip link del $name"
+    # gone with its namespace perhaps; if not, at once and not whenever the kernel cleans up
+    _bed_switch <<<"ip link del dev $name 2>/dev/null || [ ! -e /sys/class/net/$name ]"
 }
 
 # host_run NAME COMMAND...: in all its namespaces and its cgroup, by its clock; status, output and input are the command's.
@@ -161,14 +162,20 @@ host_run() {
     _bed_clocked "$name" "$BED_DIR/hostbed" run "$BED_DIR/hosts/$name/pid" "$BED_CGROUP/$name" "$@" 3>&-
 }
 
-# host_spawn NAME LOG COMMAND...: in the background; prints its pid (of the machine's view). Output is appended to LOG. Not in
-# $( ): it would wait for nothing, but a test stopped by its failure there goes on: use $HOST_PID instead.
+# host_spawn NAME LOG COMMAND...: in the background; output is appended to LOG. Its pid, of the machine's view, is in HOST_PID and
+# printed; hosts/NAME/proc/N.status gets the exit status when it ends.
 host_spawn() {
-    local name=$1 log=$2 dir=$BED_DIR/hosts/$1 n=1
+    local name=$1 log=$2 proc=$BED_DIR/hosts/$1/proc n=1
     shift 2
-    until mkdir "$dir/proc/.$n" 2>/dev/null; do n=$((n + 1)); done
-    HOST_PID=$(_bed_clocked "$name" "$BED_DIR/hostbed" spawn "$dir/pid" "$BED_CGROUP/$name" "$dir/proc/$n" "$log" "$@" 3>&-) || return 1
-    echo "$HOST_PID"
+    until mkdir "$proc/.$n" 2>/dev/null; do n=$((n + 1)); done
+    _bed_spawn "$name" "$proc/$n" "$log" "$@"
+}
+
+_bed_spawn() { # host file-for-the-pid log command...
+    local name=$1 out=$2 log=$3
+    shift 3
+    HOST_PID=$(_bed_clocked "$name" "$BED_DIR/hostbed" spawn "$BED_DIR/hosts/$name/pid" "$BED_CGROUP/$name" "$out" "$log" "$@" 3>&-) &&
+        echo "$HOST_PID"
 }
 
 host_ip() { cat "$BED_DIR/hosts/$1/ip"; }
@@ -211,17 +218,15 @@ _bed_boot() { # host, or "switch"
 
 # Runs the shell commands of stdin in the switch.
 _bed_switch() { "$BED_DIR/hostbed" run "$BED_DIR/switch/pid" "$BED_CGROUP/switch" sh 3>&-; }
-_bed_switch_nft() { _bed_switch <<<"nft -f - <<'END'
-$1
-END"; }
+_bed_switch_nft() { "$BED_DIR/hostbed" run "$BED_DIR/switch/pid" "$BED_CGROUP/switch" nft -f - <<<"$1" 3>&-; }
 
 # A host's port is NAME, or d-NAME while a relay stands between: rules name both. "add" of what is there is no error; for
 # "delete" to be none either, it comes after an "add".
 _bed_elements() { # add|delete set host [prefix of the element]
     local port
     for port in "$3" "d-$3"; do
-        echo "add element bridge bed $2 { ${4:-}$port }"
-        [ "$1" = add ] || echo "delete element bridge bed $2 { ${4:-}$port }"
+        echo "add element bridge bed $2 { ${4:-}\"$port\" }"
+        [ "$1" = add ] || echo "delete element bridge bed $2 { ${4:-}\"$port\" }"
     done
 }
 
@@ -259,14 +264,10 @@ link_block_to() {
 link_loss() {
     local name=$1 share rules
     share=$(awk -v p="$2" 'BEGIN { printf "%d", p * 100 }')
-    rules=$(_bed_elements delete loss "$name" | sed -e "/^add/s/ }/ : drop }/" -e "/^delete/s/ }/ : drop }/")
-    rules=$(for port in "$name" "d-$name"; do
-        # whatever the verdict was: a map keeps one per element, so it goes by flushing and listing anew
-        echo "add chain bridge bed loss-$name"
-        echo "flush chain bridge bed loss-$name"
-    done)
+    rules="add chain bridge bed loss-$name
+flush chain bridge bed loss-$name"
     [ "$share" -eq 0 ] || rules+=$'\n'"add rule bridge bed loss-$name numgen random mod 10000 < $share counter drop"
-    rules+=$'\n'"add element bridge bed loss { $name : jump loss-$name, d-$name : jump loss-$name }"
+    rules+=$'\n'"add element bridge bed loss { \"$name\" : jump loss-$name, \"d-$name\" : jump loss-$name }"
     _bed_switch_nft "$rules"
 }
 
@@ -278,7 +279,7 @@ link_delay() {
         [ -e "$dir/delay" ] || return 0
         rm -f "$dir/delay"
         _bed_relay_stop "$name"
-        _bed_switch <<<"nft delete table netdev d-$name; ip link set $name master $bridge"
+        _bed_switch <<<"nft delete table netdev d-$name; ip link set dev $name master $bridge"
         return
     fi
     echo "$ms" >"$dir/delay.new" && mv "$dir/delay.new" "$dir/delay"
@@ -287,12 +288,11 @@ link_delay() {
         return
     fi
     # The relay takes frames as they are: no checksum or segmentation may be left to do for anybody.
-    cp "$BED_DIR/hostbed" "$BED_DIR/switch/disk/hostbed" 2>/dev/null
     host_run "$name" "$BED_DIR/hostbed" relay --plain eth0 || return 1
     _bed_switch <<END || return 1
         set -e
-        ip link add d-$name type veth peer name r-$name
-        for i in r-$name; do ip link set \$i arp off; echo 1 >/proc/sys/net/ipv6/conf/\$i/disable_ipv6; done
+        ip link add name d-$name type veth peer name r-$name
+        for i in r-$name; do ip link set dev \$i arp off; echo 1 >/proc/sys/net/ipv6/conf/\$i/disable_ipv6; done
         echo 1 >/proc/sys/net/ipv6/conf/$name/disable_ipv6
         $BED_DIR/hostbed relay --plain d-$name
         nft -f - <<NFT
@@ -301,10 +301,10 @@ table netdev d-$name {
     chain relay { type filter hook ingress device "r-$name" priority 0; policy drop; }
 }
 NFT
-        ip link set r-$name up
-        ip link set $name nomaster
-        ip link set d-$name master $bridge
-        ip link set d-$name up
+        ip link set dev r-$name up
+        ip link set dev $name nomaster
+        ip link set dev d-$name master $bridge
+        ip link set dev d-$name up
 END
     rm -f "$dir/relay.out"
     "$BED_DIR/hostbed" spawn "$BED_DIR/switch/pid" "$BED_CGROUP/switch" "$dir/relay.pid" "$dir/relay.out" \
@@ -317,5 +317,8 @@ _bed_relay_stop() {
     kill "$(<"$dir/relay.pid")"
     wait_for 10 test -e "$dir/relay.pid.status"
     rm -f "$dir/relay.pid" "$dir/relay.pid.status"
-    _bed_switch <<<"ip link del d-$1"
+    _bed_switch <<<"ip link del dev d-$1"
 }
+
+# shellcheck source=tests/lib/cluster.bash
+. "$BED_LIB/cluster.bash"
