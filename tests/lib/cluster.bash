@@ -5,11 +5,11 @@
 CLUSTER_PORT=6443
 
 # cluster_start N [options of every agent]: a server on host "s", agents on n1 ... nN, and a host "out" behind the router, where kube
-# runs kubectl. All of them Ready when it returns.
+# runs kubectl. All of them Ready when it returns. Words in CLUSTER_SERVER are options of the server.
 cluster_start() {
     local n=$1 i pids=() pid failed=0
     shift
-    host_add s && server_start s && host_add out "$BED_OUTSIDE.200" || return 1
+    host_add s && server_start s ${CLUSTER_SERVER:-} && host_add out "$BED_OUTSIDE.200" || return 1
     for ((i = 1; i <= n; i++)); do
         host_add "n$i" && agent_join "n$i" s || return 1
     done

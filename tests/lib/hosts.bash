@@ -266,7 +266,11 @@ link_loss() {
     share=$(awk -v p="$2" 'BEGIN { printf "%d", p * 100 }')
     rules="add chain bridge bed loss-$name
 flush chain bridge bed loss-$name"
-    [ "$share" -eq 0 ] || rules+=$'\n'"add rule bridge bed loss-$name numgen random mod 10000 < $share counter drop"
+    case $share in
+    0) ;;
+    10000) rules+=$'\n'"add rule bridge bed loss-$name drop" ;;
+    *) rules+=$'\n'"add rule bridge bed loss-$name numgen random mod 10000 < $share drop" ;;
+    esac
     rules+=$'\n'"add element bridge bed loss { \"$name\" : jump loss-$name, \"d-$name\" : jump loss-$name }"
     _bed_switch_nft "$rules"
 }
