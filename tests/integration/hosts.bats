@@ -6,7 +6,7 @@ load ../lib/hosts.bash
 
 setup_file() {
     hosts_init
-    CLUSTER_SERVER='--node-grace 5s' cluster_start 3
+    CLUSTER_SERVER='--node-grace 20s' cluster_start 3
     cluster_image n1 n2 n3
 }
 
@@ -198,7 +198,7 @@ held() { # file with the namespaces
     [ -z "$(find /sys/fs/cgroup -maxdepth 4 -path "*$BED_CGROUP/n2*")" ]
     run ! host_run n2 true
     run ! reaches n1 n2
-    node_wait n2 Unknown
+    node_wait n2 Unknown 60
     host_boot n2
     reaches n1 n2
     run ! host_run n2 test -e /run/lost

@@ -23,12 +23,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <linux/nsfs.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define MOUNTS_MAX       4096
-#define NS_GET_MNTNS_ID_ _IOR(0xb7, 0x5, __u64) /* older headers lack it; older kernels too */
+#define MOUNTS_MAX 4096
 
 struct boot {
     const char *name, *bed, *dir;
@@ -106,49 +103,10 @@ static void lay_over(const struct boot *b, const char *from, const char *at)
         die("cannot lay %s over %s: %s", source, real, strerror(errno));
 }
 
-static unsigned long long mount_ns_id(int fd)
-{
-    __u64 id = 0;
-    return ioctl(fd, NS_GET_MNTNS_ID_, &id) < 0 ? 0 : id;
-}
-
-/* A handle of a mount namespace can be bound only in an older one, and the agent does that with its
- * own in ours. "Older" is a smaller id, and kernels from 6.18 on hand ids out by CPU, in blocks: a
- * namespace made later, on another CPU, may have the smaller one. So one is made on every CPU, and
- * the smallest kept: each CPU's next is larger than that.
- * Here and not with the other namespaces, as whoever boots us still needs the machine's /proc. */
-static void enter_mount_ns(void)
-{
-    cpu_set_t allowed, one;
-    int best = -1;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-        die("sched_getaffinity: %s", strerror(errno));
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &allowed))
-            continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        if (sched_setaffinity(0, sizeof(one), &one) < 0 || unshare(CLONE_NEWNS) < 0)
-            die("cannot make a mount namespace: %s", strerror(errno));
-        int fd = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            die("/proc/thread-self/ns/mnt: %s", strerror(errno));
-        if (best < 0 || mount_ns_id(fd) < mount_ns_id(best)) {
-            close(best);
-            best = fd;
-        } else {
-            close(fd);
-        }
-    }
-    if (setns(best, CLONE_NEWNS) < 0 || sched_setaffinity(0, sizeof(allowed), &allowed) < 0)
-        die("cannot enter a mount namespace: %s", strerror(errno));
-    close(best);
-}
-
 static void mount_all(const struct boot *b)
 {
-    enter_mount_ns();
-    if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+    /* here, not with the other namespaces: whoever boots us still needs the machine's /proc */
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         die("cannot make mounts private: %s", strerror(errno));
     drop_foreign_mounts();
     mount_fresh("proc", "/proc", NULL);
