@@ -192,7 +192,7 @@ held() { # file with the namespaces
     kube create deployment web --image=davit.local/busybox:1 --replicas=3 -- sleep 7655
     kube rollout status deploy/web --timeout=60s
     boot=$(kube get node n2 -o 'jsonpath={.status.nodeInfo.bootID}')
-    echo kept >"$(host_disk n2)/../kept" # beside what davit has
+    host_run n2 sh -c "echo kept >/var/lib/davit/kept"
     host_run n2 touch /run/lost
     host_kill n2
     [ -z "$(find /sys/fs/cgroup -maxdepth 4 -path "*$BED_CGROUP/n2*")" ]
@@ -202,6 +202,7 @@ held() { # file with the namespaces
     host_boot n2
     reaches n1 n2
     run ! host_run n2 test -e /run/lost
+    equals kept cat "$(host_disk n2)/kept"
     equals 0 host_run n2 sh -c 'pgrep -c conmon; true'
     agent_start n2
     node_wait n2 True
@@ -211,6 +212,17 @@ held() { # file with the namespaces
     equals 1 host_run n2 pgrep -fc '^sleep 7654$'
     kube rollout status deploy/web --timeout=60s
     equals 1 host_run n1 pgrep -fc '^sleep 7654$'
+}
+
+@test "an agent that cannot reach its server says so" {
+    host_add e1
+    agent_join e1 s
+    sed -i 's/:6443/:6444/' "$(host_disk e1)/agent.kubeconfig"
+    AGENT_WAIT=0 agent_start e1
+    wait_for 20 grep -q 'cannot reach the server.*refused' "$BED_DIR/log/e1.agent"
+    cluster_signal TERM e1 agent
+    run ! kube get node e1
+    host_kill e1
 }
 
 @test "a host whose clock is wrong, and that changes while programs run" {
@@ -233,12 +245,14 @@ while True: print(time.gmtime().tm_year); time.sleep(0.2)'
 @test "beds beside each other have the same addresses and do not meet" {
     local i pids=() two=$BATS_TEST_TMPDIR
     for i in 1 2; do
-        bash -c '. "$0/tests/lib/davit.bash"; . "$0/tests/lib/hosts.bash"
+        BED_NET6=fd77 bash -c '. "$0/tests/lib/davit.bash"; . "$0/tests/lib/hosts.bash"
             trap hosts_fini EXIT
             set -e
-            hosts_init; host_add n1; host_add n2
+            hosts_init; host_add n1; host_add n2; host_add out 10.78.0.9
             [ "$(host_ip n1)" = 10.77.0.2 ]
             host_run n2 ping -c 1 -W 2 -q n1
+            host_run n2 ping -6 -c 1 -W 2 -q "$(host_ip6 n1)"
+            host_run n2 ping -6 -c 1 -W 2 -q "$(host_ip6 out)"
             host_run n1 touch /run/bed-$1
             touch "$2/up$1"
             while [ ! -e "$2/up1" ] || [ ! -e "$2/up2" ]; do sleep 0.05; done

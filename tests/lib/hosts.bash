@@ -179,7 +179,12 @@ _bed_spawn() { # host file-for-the-pid log command...
 }
 
 host_ip() { cat "$BED_DIR/hosts/$1/ip"; }
-host_ip6() { echo "$BED_NET6::$(<"$BED_DIR/hosts/$1/id")"; }
+host_ip6() {
+    case $(host_ip "$1") in
+    "$BED_OUTSIDE".*) echo "$BED_NET6:1::$(<"$BED_DIR/hosts/$1/id")" ;;
+    *) echo "$BED_NET6::$(<"$BED_DIR/hosts/$1/id")" ;;
+    esac
+}
 host_disk() { echo "$BED_DIR/hosts/$1/disk"; }
 host_names() { ls "$BED_DIR/hosts"; }
 host_is_up() { [ -e "$BED_DIR/hosts/$1/pid" ]; }
