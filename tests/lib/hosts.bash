@@ -137,7 +137,7 @@ addr add $ip/24 dev eth0
 ${net6:+addr add $net6:$id/64 dev eth0 nodad}
 link set dev eth0 up
 route add default via $prefix.1
-${net6:+-6 route add default via $net6:1}
+${net6:+route add ::/0 via $net6:1}
 END
     # a link that was slow before is slow again
     [ ! -e "$dir/delay" ] || link_delay "$name" "$(<"$dir/delay")" || return 1
