@@ -46,6 +46,7 @@ hosts_init() {
         done
         echo 1 >/proc/sys/net/ipv4/ip_forward
         echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+        echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad # a router that first looks for its double forwards nothing for a second
         ip -batch - <<END
 link set dev lo up
 link add name br-in address 02:77:00:00:00:01 type bridge
