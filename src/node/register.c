@@ -36,7 +36,8 @@ struct registration {
     struct rt_timer check, lease;
     struct rt_work work;
     bool working, registered, patching, leasing, stopped, freed, ready_told;
-    unsigned calls; /* under way */
+    bool complained; /* about the server, which does not answer: once */
+    unsigned calls;  /* under way */
     struct facts facts, fresh;
     struct str cond_value[4];
     struct timestamp cond_time[4];
@@ -458,8 +459,9 @@ static void on_got(void *arg, const struct client_reply *reply)
         return;
     }
     if (reply->r < 0) {
-        if (reply->err)
-            log_debug("cannot look up node %s: %.*s", n->name, STR_ARG(reply->err->message));
+        if (reply->err && !r->complained)
+            log_warn("cannot reach the server, trying on: %.*s", STR_ARG(reply->err->message));
+        r->complained = true;
         rt_timer_start(&r->check, RETRY);
         return;
     }
