@@ -31,8 +31,7 @@ server_start() {
     local name=$1 disk ip
     shift
     disk=$(host_disk "$name") ip=$(host_ip "$name")
-    # --node-name: the only name that gets into the certificate, and clients on other hosts call it by address
-    _cluster_spawn "$name" server "$DAVIT" server --data-dir "$disk" --listen "0.0.0.0:$CLUSTER_PORT" --node-name "$ip" "$@" || return 1
+    _cluster_spawn "$name" server "$DAVIT" server --data-dir "$disk" --listen "0.0.0.0:$CLUSTER_PORT" --node-name "$name" "$@" || return 1
     sed "s|https://[^ ]*|https://$ip:$CLUSTER_PORT|" "$disk/admin.kubeconfig" >"$BED_DIR/admin.kubeconfig"
     echo "$name" >"$BED_DIR/server"
 }
@@ -42,40 +41,16 @@ server_start() {
 agent_start() {
     local name=$1
     shift
+    # shellcheck disable=SC2046 # two options and their values
+    [ -e "$(host_disk "$name")/agent.kubeconfig" ] || [ ! -e "$BED_DIR/join.$name" ] || set -- $(cat "$BED_DIR/join.$name") "$@"
     _cluster_spawn "$name" agent "$DAVIT" agent --data-dir "$(host_disk "$name")" --node-name "$name" "$@"
 }
 
-# agent_join HOST SERVERHOST: gives the host the identity of node HOST.
-# To be replaced by `davit agent --server URL --token T`: until then the certificate is signed here, with the server's own CA.
+# agent_join HOST SERVERHOST: a token of its own for the host; its first agent_start joins with it.
 agent_join() {
-    local name=$1 pki disk server
-    pki=$(host_disk "$2")/pki disk=$(host_disk "$1") server=https://$(host_ip "$2"):$CLUSTER_PORT
-    (
-        set -e
-        umask 077
-        [ -e "$disk/instance" ] || openssl rand -hex 4 >"$disk/instance" # the mark of a data directory of davit's
-        openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$disk/agent.key"
-        openssl req -new -key "$disk/agent.key" -subj "/O=system:nodes/CN=system:node:$name" -out "$disk/agent.csr"
-        printf '%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature,keyEncipherment \
-            extendedKeyUsage=serverAuth,clientAuth "subjectAltName=DNS:$name,IP:$(host_ip "$name"),IP:127.0.0.1" >"$disk/agent.ext"
-        openssl x509 -req -in "$disk/agent.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -days 365 \
-            -set_serial "0x$(openssl rand -hex 15)" -extfile "$disk/agent.ext" -out "$disk/agent.crt"
-        rm "$disk/agent.csr" "$disk/agent.ext"
-        cat >"$disk/agent.kubeconfig" <<END
-apiVersion: v1
-kind: Config
-clusters:
-- name: davit
-  cluster: {server: "$server", certificate-authority-data: $(base64 -w 0 "$pki/ca.crt")}
-users:
-- name: node
-  user: {client-certificate-data: $(base64 -w 0 "$disk/agent.crt"), client-key-data: $(base64 -w 0 "$disk/agent.key")}
-contexts:
-- name: davit
-  context: {cluster: davit, user: node}
-current-context: davit
-END
-    ) >"$BED_DIR/join.$name.log" 2>&1 || { cat "$BED_DIR/join.$name.log" >&2; return 1; }
+    local line
+    line=$(host_run "$2" "$DAVIT" token create --data-dir "$(host_disk "$2")" 2>/dev/null) || return 1
+    echo "${line#davit agent }" >"$BED_DIR/join.$1"
 }
 
 # kube ARGS...: kubectl, from outside, through the server's address.
