@@ -13,9 +13,11 @@
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define LEASE_PERIOD     (10 * NSEC_PER_SEC)
-#define LEASE_SECONDS    40
-#define CHECK_PERIOD     (10 * NSEC_PER_SEC)
+#define LEASE_PERIOD  (10 * NSEC_PER_SEC)
+#define LEASE_SECONDS 40
+#define CHECK_PERIOD  (10 * NSEC_PER_SEC)
+#define UNREADY_FIRST (20 * NSEC_PER_MSEC) /* until the next look while we are not ready; doubles  \
+                                            */
 #define REPORT_PERIOD    (300 * NSEC_PER_SEC)
 #define RETRY            (500 * NSEC_PER_MSEC)
 #define IMAGES_MAX       50
@@ -41,7 +43,8 @@ struct registration {
     struct facts facts, fresh;
     struct str cond_value[4];
     struct timestamp cond_time[4];
-    char *sent; /* status JSON without heartbeats, as acknowledged */
+    nsec_t unready_wait; /* 0: ready */
+    char *sent;          /* status JSON without heartbeats, as acknowledged */
     char *sending;
     nsec_t sent_at;
     char *uid;
@@ -508,6 +511,20 @@ static void on_got(void *arg, const struct client_reply *reply)
     arena_fini(&a);
 }
 
+/* At a start the network is ready a moment after we are registered, and nobody should wait ten
+ * seconds for us to notice. */
+static nsec_t check_period(struct registration *r)
+{
+    const struct node_opts *o = &r->node->opts;
+    struct str why;
+    if (!o->net_ops || o->net_ops->ready(o->net, &why)) {
+        r->unready_wait = 0;
+        return CHECK_PERIOD;
+    }
+    r->unready_wait = CLAMP(r->unready_wait * 2, UNREADY_FIRST, CHECK_PERIOD);
+    return r->unready_wait;
+}
+
 static void gather_done(void *arg)
 {
     struct registration *r = arg;
@@ -523,7 +540,7 @@ static void gather_done(void *arg)
     r->fresh = (struct facts){0};
     if (r->stopped)
         return;
-    rt_timer_start(&r->check, CHECK_PERIOD);
+    rt_timer_start(&r->check, check_period(r));
     if (r->registered) {
         report(r);
     } else {
