@@ -463,7 +463,8 @@ static void on_got(void *arg, const struct client_reply *reply)
     }
     if (reply->r < 0) {
         if (reply->err && !r->complained)
-            log_warn("cannot reach the server, trying on: %.*s", STR_ARG(reply->err->message));
+            log_warn("node %s is not registered yet, trying on: %.*s", n->name,
+                     STR_ARG(reply->err->message));
         r->complained = true;
         rt_timer_start(&r->check, RETRY);
         return;

@@ -83,7 +83,7 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
     equals 1 host_run n1 sh -c 'pgrep -xc davit'
     equals eth0 host_run out sh -c 'ls /sys/class/net | grep -vx lo'
     host_spawn n1 "$BED_DIR/spawn.log" sh -c 'echo here $$; exec sleep 7531'
-    equals 1 host_run n1 pgrep -fc '^sleep 7531$'
+    wait_for 5 equals 1 host_run n1 pgrep -fc "^sleep 7531\$"
     run ! host_run n2 pgrep -f '^sleep 7531$'
     wait_for 5 grep -q here "$BED_DIR/spawn.log"
     kill -9 "$HOST_PID"
@@ -214,11 +214,13 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
 @test "an agent that cannot reach its server says so" {
     host_add e1
     agent_join e1 s
+    agent_start e1
+    cluster_signal TERM e1 agent
     sed -i 's/:6443/:6444/' "$(host_disk e1)/agent.kubeconfig"
     AGENT_WAIT=0 agent_start e1
-    wait_for 20 grep -q 'cannot reach the server.*refused' "$BED_DIR/log/e1.agent"
+    wait_for 20 grep -q 'trying on.*refused' "$BED_DIR/log/e1.agent"
     cluster_signal TERM e1 agent
-    run ! kube get node e1
+    kube delete node e1
     host_kill e1
 }
 
