@@ -301,6 +301,21 @@ while True: print(time.gmtime().tm_year); select.select([], [], [], 0.2)'
         grep -qF "$1/node/handle" /proc/self/mountinfo' "$ROOT" "$dir" 3>&-
 }
 
+@test "a cluster of one, davit up, and down: each on a host of its own" {
+    host_add u1
+    host_spawn u1 "$BED_DIR/up.log" "$DAVIT" up
+    wait_for 30 grep -q '^ready' "$BED_DIR/up.log"
+    equals u1 host_run u1 kubectl --kubeconfig /var/lib/davit/admin.kubeconfig get nodes -o 'jsonpath={.items[*].metadata.name}'
+    host_run u1 "$DAVIT" down
+    host_run n3 "$DAVIT" down
+    for n in u1 n3; do
+        equals "eth0 lo " host_run "$n" sh -c 'ls /sys/class/net | tr "\n" " "'
+        equals "" host_run "$n" sh -c 'pgrep "conmon|davit"; find /sys/fs/cgroup -name "davit*"; nft list tables; grep /var/lib/davit/ /proc/self/mountinfo; true'
+    done
+    equals 1 host_run n1 pgrep -fc '^sleep 7654$'
+    host_kill u1
+}
+
 @test "hosts_fini leaves nothing, with pods running" {
     [ "$(kube get pods --no-headers | wc -l)" -ge 3 ]
     local bed=$BED_DIR

@@ -70,8 +70,12 @@ hosts_fini() {
 }
 
 _bed_remove() { # directory of a bed
-    local tool=$1/hostbed
+    local tool=$1/hostbed host
     if [ -x "$tool" ]; then
+        # the switch last: what is said at the end is heard
+        for host in "$1"/hosts/*/; do
+            [ ! -e "$host/pid" ] || "$tool" kill "$host/pid" "/$(basename "$1")/$(basename "$host")" 3>&-
+        done
         "$tool" kill - "/$(basename "$1")" 3>&- || return 1
     fi
     [ -z "${BATS_SUITE_KEEP:-}" ] || { echo "kept: $1" >&2; return 0; }

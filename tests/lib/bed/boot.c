@@ -143,6 +143,13 @@ static void settle_network(void)
         (void)try_write_text(text("/proc/sys/net/%s", settings[i][0]), settings[i][1]);
 }
 
+/* Connections of the dead whose peer is silent are tried again for minutes, and hold the network
+ * namespace meanwhile. Said just before the end, as a living host does not live by it. */
+static void let_connections_go(void)
+{
+    (void)try_write_text("/proc/sys/net/ipv4/tcp_orphan_retries", "1");
+}
+
 /* ---- init ---- */
 
 static void reap_until_owner_ends(const struct boot *b, int signals)
@@ -195,6 +202,7 @@ static int init_main(struct boot *b)
         return 1;
     close(b->ready_fd);
     reap_until_owner_ends(b, signals);
+    let_connections_go();
     return 0; /* and the kernel ends the rest */
 }
 
@@ -235,6 +243,21 @@ int boot_main(int argc, char **argv)
     return 0;
 }
 
+/* /proc/sys/net shows the network namespace of the reader. */
+static void let_connections_of_go(pid_t pid)
+{
+    int net = open(text("/proc/%d/ns/net", (int)pid), O_RDONLY | O_CLOEXEC);
+    pid_t child = net < 0 ? -1 : fork();
+    if (child == 0) {
+        if (setns(net, CLONE_NEWNET) == 0)
+            let_connections_go();
+        _exit(0);
+    }
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    close(net);
+}
+
 /* kill PIDFILE CGROUPPATH: a host; "-" for PIDFILE: whatever is in the cgroups. */
 int kill_main(int argc, char **argv)
 {
@@ -246,6 +269,7 @@ int kill_main(int argc, char **argv)
         int fd = (int)syscall(SYS_pidfd_open, host.pid, 0);
         if (fd >= 0 && start_time(host.pid) == host.start) {
             struct pollfd p = {.fd = fd, .events = POLLIN};
+            let_connections_of_go(host.pid);
             syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
             /* PID 1 of a namespace is gone only after all the others are */
             while (poll(&p, 1, -1) < 0 && errno == EINTR) {
