@@ -307,10 +307,10 @@ while True: print(time.gmtime().tm_year); select.select([], [], [], 0.2)'
     wait_for 30 grep -q '^ready' "$BED_DIR/up.log"
     equals u1 host_run u1 kubectl --kubeconfig /var/lib/davit/admin.kubeconfig get nodes -o 'jsonpath={.items[*].metadata.name}'
     host_run u1 "$DAVIT" down
-    host_run n3 "$DAVIT" down
+    host_run n3 "$DAVIT" down --data-dir "$(host_disk n3)"
     for n in u1 n3; do
         equals "eth0 lo " host_run "$n" sh -c 'ls /sys/class/net | tr "\n" " "'
-        equals "" host_run "$n" sh -c 'pgrep "conmon|davit"; find /sys/fs/cgroup -name "davit*"; nft list tables; grep /var/lib/davit/ /proc/self/mountinfo; true'
+        equals "" host_run "$n" sh -c 'pgrep "conmon|davit"; find /sys/fs/cgroup -name "davit*"; nft list tables; grep -e /disk/node -e /davit/node /proc/self/mountinfo; true'
     done
     equals 1 host_run n1 pgrep -fc '^sleep 7654$'
     host_kill u1
