@@ -53,6 +53,9 @@ void runtime_create(struct runtime *r, const struct runtime_create *opts, runtim
                     void *arg);
 
 typedef void (*runtime_done_fn)(void *arg, int r, const char *message);
+/* Lets the created container run its program. What happens to it afterwards (also that the program
+ * cannot be executed) is told by its end. Called again for one that was started, and whose fifo our
+ * death left, it answers 0 and starts nothing twice. */
 void runtime_start(struct runtime *r, const char *id, runtime_done_fn fn, void *arg);
 /* "created", "running", "stopped", or "" when crun does not know it; pid 0 when there is none.
  * Blocks for milliseconds: for adoption at start, on the pool. */
