@@ -19,6 +19,7 @@
 #include "node/payload.h"
 #include "node/sandbox.h"
 #include "node/seccomp.h"
+#include "node/places.h"
 #include "node/record.h"
 #include "node/security.h"
 #include "node/spec.h"
@@ -389,6 +390,36 @@ static void test_record_file(void **state)
     assert_int_equal(first.st_mode & 0777, 0600);
 }
 
+static void test_places(void **state)
+{
+    struct fs_path node = fs_path("%s/node", dir), linked = fs_path("%s/linked", dir),
+                   plain = fs_path("%s/plain", dir);
+    const char *const layers[] = {plain.s, linked.s}, *const covered[] = {linked.s, plain.s};
+    mode_t before = umask(077);
+    assert_int_equal(places_make(node.s), 0);
+    assert_int_equal(places_make(node.s), 0);
+    umask(before);
+    assert_int_equal(fs_mkdirs(fs_path("%s/var/run", plain.s).s, 0755), 0);
+    assert_int_equal(fs_mkdirs(fs_path("%s/var", linked.s).s, 0755), 0);
+    assert_int_equal(symlink("/run", fs_path("%s/var/run", linked.s).s), 0);
+    static const char token[] = "run/secrets/kubernetes.io/serviceaccount";
+    struct fs_path p = places_layer(node.s, layers, 2, false);
+    assert_true(fs_exists(fs_path("%s/etc/hosts", p.s).s));
+    assert_false(fs_exists(fs_path("%s/var", p.s).s));
+    assert_false(fs_exists(fs_path("%s/run", p.s).s));
+    p = places_layer(node.s, layers, 2, true); /* the upper of the two has the link */
+    assert_true(fs_exists(fs_path("%s/%s", p.s, token).s));
+    assert_false(fs_exists(fs_path("%s/var", p.s).s));
+    p = places_layer(node.s, covered, 2, true);
+    assert_true(fs_exists(fs_path("%s/var/%s", p.s, token).s));
+    assert_false(fs_exists(fs_path("%s/run", p.s).s));
+    struct stat st;
+    assert_int_equal(stat(fs_path("%s/var/run", p.s).s, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+    assert_int_equal(stat(fs_path("%s/etc/hosts", p.s).s, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0644);
+}
+
 /* ---- security ---- */
 
 static void test_caps(void **state)
@@ -735,9 +766,10 @@ int main(void)
         cmocka_unit_test(test_log_line),   cmocka_unit_test(test_log_tail),
         cmocka_unit_test(test_payload),    cmocka_unit_test(test_rm_rf),
         cmocka_unit_test(test_record),     cmocka_unit_test(test_record_file),
-        cmocka_unit_test(test_caps),       cmocka_unit_test(test_users),
-        cmocka_unit_test(test_resources),  cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_seccomp),    cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_places),     cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_users),      cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_spec),       cmocka_unit_test(test_seccomp),
+        cmocka_unit_test(test_etc),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
