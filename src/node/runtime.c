@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdalign.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,6 +22,30 @@
 #define CREATE_TIMEOUT (120 * NSEC_PER_SEC) /* a cold disk under load; kubelets use as much */
 #define SYNC_BYTES_MAX 65536                /* crun's message comes over it */
 #define INOTIFY_BYTES  16384
+
+/* A container that gets hold of crun by /proc/PID/exe must not be able to write to it. So crun
+ * copies itself before it does anything, by a bind mount, and executes the copy: each crun is two.
+ * One that runs from a read-only mount, and is told to look, leaves that out (RUNTIME_ENV). Without
+ * such a mount it is as careful as ever, so a failure here is none. */
+static void bind_read_only(struct runtime *r, const char *run_dir)
+{
+    struct fs_path dir = fs_path("%s/" RUNTIME_BIN, run_dir), file = fs_path("%s/crun", dir.s);
+    (void)umount2(file.s, MNT_DETACH | UMOUNT_NOFOLLOW); /* the one of before may be old */
+    if (fs_mkdirs(dir.s, 0700) < 0 || fs_write(file.s, STR(""), 0700) < 0 ||
+        mount(r->crun, file.s, NULL, MS_BIND, NULL) < 0)
+        return;
+    if (mount(NULL, file.s, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0) {
+        (void)umount2(file.s, MNT_DETACH | UMOUNT_NOFOLLOW);
+        return;
+    }
+    free(r->crun);
+    r->crun = xstrdup(file.s);
+}
+
+void runtime_unbind(const char *run_dir)
+{
+    (void)umount2(fs_path("%s/" RUNTIME_BIN "/crun", run_dir).s, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
 
 int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun,
                  const char *conmon, struct error *err)
@@ -41,6 +66,7 @@ int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const ch
         return error_errno(err, errno, "cannot run %s", r->crun);
     if (access(r->conmon, X_OK) < 0)
         return error_errno(err, errno, "cannot run %s", r->conmon);
+    bind_read_only(r, run_dir);
     return 0;
 }
 
@@ -255,8 +281,7 @@ static int creating_spawn(struct creating *c, const struct runtime_create *o, st
     int p[2];
     if (pipe2(p, O_CLOEXEC) < 0)
         return error_errno(err, errno, "pipe");
-    const char *env[] = {"_OCI_SYNCPIPE=3",
-                         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    const char *env[] = {"_OCI_SYNCPIPE=3", RUNTIME_ENV, RUNTIME_PATH, NULL};
     struct rt_process_fd fds[] = {{.from = p[1], .to = 3}};
     struct rt_process_opts opts = {
         .argv = argv,

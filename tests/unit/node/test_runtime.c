@@ -1,5 +1,6 @@
 /* runtime_start() writes what `crun start` would. The states our death can leave are made by hand
  * here: a crun state directory whose "container" is a process of the test's. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -126,6 +127,31 @@ static void test_start_dead(void **state)
     end(pid);
 }
 
+/* What a container finds behind /proc/PID/exe of a crun is that mount: not to be written to, and
+ * the program it was made from is as it was. */
+static void test_read_only(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    struct stat own, bound;
+    assert_string_not_equal(runtime.crun, "/bin/true");
+    assert_int_equal(stat("/bin/true", &own), 0);
+    assert_int_equal(stat(runtime.crun, &bound), 0);
+    assert_int_equal(own.st_ino, bound.st_ino);
+    assert_int_equal(open(runtime.crun, O_WRONLY | O_CLOEXEC), -1);
+    assert_int_equal(errno, EROFS);
+    assert_int_equal(access(runtime.crun, X_OK), 0);
+    /* The next agent binds it anew, in the same place, once. */
+    struct runtime next;
+    struct error err = {0};
+    assert_int_equal(runtime_init(&next, rt, dir, "/bin/true", "/bin/true", &err), 0);
+    assert_string_equal(next.crun, runtime.crun);
+    runtime_fini(&next);
+    assert_true(fs_is_mount_point(runtime.crun));
+    runtime_unbind(dir);
+    assert_false(fs_is_mount_point(runtime.crun));
+}
+
 static int set_up(void **state)
 {
     struct error err = {0};
@@ -139,6 +165,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     runtime_fini(&runtime);
+    runtime_unbind(dir);
     rt_free(rt);
     return fs_rm_rf(dir);
 }
@@ -149,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_start_again),
         cmocka_unit_test(test_start_dead),
+        cmocka_unit_test(test_read_only),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
