@@ -514,7 +514,7 @@ void ctr_became_running(struct ctr *c, bool adopted)
     ctr_save(c);
     ctr_move(c, CTR_RUNNING);
     int code;
-    if (c->exit_known) { /* it was faster than crun start's answer */
+    if (c->exit_known) { /* it was faster than the answer */
         ctr_on_exit(c, c->exit_code);
         return;
     }

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "node/fsutil.h"
+#include "node/places.h"
 
 #define GC_PERIOD   (300 * NSEC_PER_SEC)
 #define GC_FIRST    (20 * NSEC_PER_SEC)
@@ -67,7 +68,8 @@ static int make_dirs(struct node *n, struct error *err)
         if (r < 0)
             return error_errno(err, -r, "cannot make %s", dirs[i].path);
     }
-    return 0;
+    int r = places_make(n->dir);
+    return r < 0 ? error_errno(err, -r, "cannot make %s/places", n->dir) : 0;
 }
 
 static void on_gc(void *arg);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
+#include "node/record.h"
 
 #define DELETE_RETRY       (2 * NSEC_PER_SEC)
 #define GRACE_DEFAULT_S    30
@@ -170,7 +171,7 @@ void pod_save(struct pod *p)
     jw_key_z(&w, "reason", p->end_reason ? p->end_reason : "");
     jw_key_z(&w, "message", p->end_message ? p->end_message : "");
     jw_close(&w, '}');
-    int r = fs_write_atomic(fs_path("%s/sandbox.json", p->dir).s, buf_str(&b), 0600);
+    int r = record_save(fs_path("%s/sandbox.json", p->dir).s, buf_str(&b));
     if (r < 0)
         log_error("pod %s/%s: cannot write %s/sandbox.json: %s", p->ns, p->name, p->dir,
                   strerror(-r));
@@ -186,13 +187,9 @@ static void load_text(const struct json *v, const char *key, char **to)
 
 int pod_load_sandbox(struct pod *p)
 {
-    struct buf b = {0};
     struct arena a = {0};
-    struct error err = {0};
     struct json *v;
-    int r = fs_read(fs_path("%s/sandbox.json", p->dir).s, 65536, &b);
-    if (r == 0 && json_parse(buf_str(&b), &a, NULL, &v, &err) < 0)
-        r = -ENOENT;
+    int r = record_load(fs_path("%s/sandbox.json", p->dir).s, &a, &v);
     if (r == 0) {
         const struct json *m = json_getz(v, "startTime"), *ips = json_getz(v, "ips");
         p->start_time = json_is(m, JSON_INT) ? m->i : 0;
@@ -212,9 +209,7 @@ int pod_load_sandbox(struct pod *p)
         m = json_getz(v, "done");
         r = json_is(m, JSON_BOOL) && m->b;
     }
-    error_fini(&err);
     arena_fini(&a);
-    buf_fini(&b);
     return r;
 }
 
