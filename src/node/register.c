@@ -16,8 +16,9 @@
 #define LEASE_PERIOD  (10 * NSEC_PER_SEC)
 #define LEASE_SECONDS 40
 #define CHECK_PERIOD  (10 * NSEC_PER_SEC)
-#define UNREADY_FIRST (20 * NSEC_PER_MSEC) /* until the next look while we are not ready; doubles  \
-                                            */
+#define UNREADY_FIRST                                                                              \
+    (20 * NSEC_PER_MSEC) /* until the next look while we are not ready; doubles                    \
+                          */
 #define REPORT_PERIOD    (300 * NSEC_PER_SEC)
 #define RETRY            (500 * NSEC_PER_MSEC)
 #define IMAGES_MAX       50
