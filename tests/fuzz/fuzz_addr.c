@@ -18,10 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rt_addr_parse(text, &at, &err) < 0)
         ASSERT(err.message.n > 0);
     if (ip_parse(text, &ip) == 0)
-        ASSERT(ip_parse(str_z(ip_format(&ip, out)), &ip2) == 0 && ip_equal(&ip, &ip2));
+        ASSERT(ip_parse(str_z(ip_format(&ip, out)), &ip2) == 0 && ip_eq(&ip, &ip2));
     if (ip_prefix_parse(text, &p) == 0)
         ASSERT(ip_prefix_parse(str_z(ip_prefix_format(&p, out)), &p2) == 0 && p.bits == p2.bits &&
-               ip_equal(&p.addr, &p2.addr));
+               ip_eq(&p.addr, &p2.addr));
     if (duration_parse(text, &d) == 0) {
         duration_format(d.nsec, span);
         ASSERT(duration_parse(str_z(span), &d2) == 0 && d.nsec == d2.nsec);
