@@ -234,10 +234,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (!s)
         return NULL;
     ASSERT(list_empty(&s->watches));
-    while (!list_empty(
-        &s->calls)) { /* whoever waits for them is gone; the store will not call back any more */
+    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        if (c->dropped)
+            c->dropped(c);
     }
     s->front = front_free(s->front);
     rt_timer_stop(&s->bookmark_timer);

@@ -112,6 +112,8 @@ struct api_call {
 
     struct api_reply reply;
     void (*done)(struct api_call *c);
+    /* In place of done, when the server is freed under the call; NULL: nobody frees it then. */
+    void (*dropped)(struct api_call *c);
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;

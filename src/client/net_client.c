@@ -15,6 +15,7 @@ struct net_call {
     const struct schema_kind *kind;
     const struct schema_desc *reply_desc;
     client_done_fn done;
+    void (*dropped)(void *arg);
     void *arg;
 };
 
@@ -283,6 +284,7 @@ static void net_call(struct client *client, const struct client_request *req, cl
                               .kind = req->kind,
                               .reply_desc = req->reply_desc,
                               .done = done,
+                              .dropped = req->dropped,
                               .arg = arg};
     target_print(&target, req);
     body_print(&body, req);
@@ -307,6 +309,8 @@ static void net_client_free(struct client *client)
     LIST_FOR_EACH (call, &c->calls, node) {
         http_call_cancel(call->http);
         list_remove(&call->node);
+        if (call->dropped)
+            call->dropped(call->arg);
         free(call);
     }
     ASSERT(list_empty(&c->watches));

@@ -56,7 +56,7 @@ static usec_t evict_at(const struct api_pod *p, const struct api_node *n, usec_t
         if (longest == INT64_MAX)
             continue;
         usec_t from = taint->time_added.set ? taint->time_added.usec : now;
-        usec_t due = longest <= 0 ? 1 : from + longest * 1000000;
+        usec_t due = longest <= 0 ? 1 : from + usec_of_s(longest);
         at = at == 0 ? due : MIN(at, due);
     }
     return at;
@@ -95,7 +95,7 @@ static void reconcile(struct reconcile *rc)
             continue;
         usec_t at = evict_at(p, OBJECT_MSG(node, api_node), rc->now);
         if (at > rc->now)
-            reconcile_again(rc, (at - rc->now) * NSEC_PER_USEC + NSEC_PER_MSEC);
+            reconcile_again(rc, nsec_of_usec(at - rc->now) + NSEC_PER_MSEC);
         else if (at > 0)
             evict(rc, p);
     }

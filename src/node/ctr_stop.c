@@ -135,7 +135,7 @@ void ctr_stop_tick(struct ctr *c)
 void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message,
               bool for_failure)
 {
-    nsec_t now = rt_now(c->pod->node->rt), deadline = now + MAX(grace_s, 0) * NSEC_PER_SEC;
+    nsec_t now = rt_now(c->pod->node->rt), deadline = now + nsec_of_s(MAX(grace_s, 0));
     if (ctr_state(c) == CTR_PULLING) {
         ctr_wait(c, c->why ? c->why : "ContainerCreating", NULL);
         return;

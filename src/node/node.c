@@ -377,7 +377,7 @@ void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_st
 {
     n->stopping = true;
     n->stop_pods = stop_pods;
-    n->stop_deadline = rt_now(n->rt) + (grace_max_s > 0 ? grace_max_s : 30) * NSEC_PER_SEC;
+    n->stop_deadline = rt_now(n->rt) + nsec_of_s(grace_max_s > 0 ? grace_max_s : 30);
     n->on_stopped = on_stopped;
     n->stop_arg = arg;
     registration_stop(n->reg);

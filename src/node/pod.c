@@ -289,20 +289,20 @@ static void check_end(struct pod *p)
     }
     if (!m->spec.has_active_deadline_seconds || !p->start_time || p->terminating)
         return;
-    usec_t left = p->start_time + m->spec.active_deadline_seconds * 1000000 - rt_wall(p->node->rt);
+    usec_t left = p->start_time + usec_of_s(m->spec.active_deadline_seconds) - rt_wall(p->node->rt);
     if (left <= 0) {
         event_pod(p, EVENT_NORMAL, "DeadlineExceeded",
                   "Pod was active on the node longer than the specified deadline");
         pod_terminate(p, "Failed", "DeadlineExceeded",
                       "Pod was active on the node longer than the specified deadline");
     } else if (!rt_timer_active(&p->timer)) {
-        rt_timer_start(&p->timer, left * NSEC_PER_USEC);
+        rt_timer_start(&p->timer, nsec_of_usec(left));
     }
 }
 
 static void sync_stopping(struct pod *p)
 {
-    nsec_t now = rt_now(p->node->rt), deadline = now + pod_grace_s(p) * NSEC_PER_SEC;
+    nsec_t now = rt_now(p->node->rt), deadline = now + nsec_of_s(pod_grace_s(p));
     if (!p->grace_set || deadline < p->grace_deadline) {
         p->grace_set = true;
         p->grace_deadline = deadline;

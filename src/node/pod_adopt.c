@@ -129,7 +129,7 @@ static void adopt_one(struct ctr *c, const struct adopt_ctr *a)
     if (strcmp(a->phase, "exited") == 0) {
         usec_t ago = rt_wall(c->pod->node->rt) - r->end.finished;
         int64_t delay_s = r->backoff_s <= 10 ? 0 : r->backoff_s >= 300 ? 300 : r->backoff_s / 2;
-        nsec_t left = delay_s * NSEC_PER_SEC - ago * NSEC_PER_USEC;
+        nsec_t left = delay_s * NSEC_PER_SEC - nsec_of_usec(ago);
         c->not_before = left > 0 ? rt_now(c->pod->node->rt) + MIN(left, delay_s * NSEC_PER_SEC) : 0;
         ctr_move(c, CTR_EXITED);
         ctr_trash(c);

@@ -13,7 +13,7 @@ void table_age_print(struct timestamp since, usec_t now, struct buf *text)
         buf_add_lit(text, "<unknown>");
         return;
     }
-    duration_human((now - since.usec) * 1000, out);
+    duration_human(nsec_of_usec(now - since.usec), out);
     buf_add_str(text, str_z(out));
 }
 
