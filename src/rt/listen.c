@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "rt/addr.h"
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -164,6 +165,9 @@ static int open_socket(const struct rt_addr *a, const struct rt_listen_opts *opt
             return -errno;
         if (opts->freebind)
             (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
+        if (opts->device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, opts->device,
+                                       (socklen_t)strnlen(opts->device, IFNAMSIZ - 1)) < 0)
+            return -errno;
         if (ss.ss_family == AF_INET6)
             (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, a->any ? &off : &one, sizeof(one));
         r = bind(fd, sa, len) < 0 ? -errno : 0;

@@ -107,11 +107,12 @@ int rt_addr_parse(struct str s, struct rt_addr *ret, struct error *err) MUST_CHE
 
 struct rt_listener;
 struct rt_listen_opts {
-    const char *addr; /* as above; a host must be a literal address. Port 0: any free one */
-    bool reuseport;   /* several loops listen on one port and the kernel spreads connections */
-    bool freebind;    /* the address may not be on this host yet (IP_FREEBIND) */
-    int backlog;      /* 0: 511 */
-    mode_t unix_mode; /* 0: 0600. A stale socket file is replaced, a live one is -EADDRINUSE */
+    const char *addr;   /* as above; a host must be a literal address. Port 0: any free one */
+    bool reuseport;     /* several loops listen on one port and the kernel spreads connections */
+    bool freebind;      /* the address may not be on this host yet (IP_FREEBIND) */
+    const char *device; /* only connections by this link (SO_BINDTODEVICE); NULL: all */
+    int backlog;        /* 0: 511 */
+    mode_t unix_mode;   /* 0: 0600. A stale socket file is replaced, a live one is -EADDRINUSE */
 };
 /* fd is yours: non-blocking, close-on-exec. Usually rt_stream_from_fd at once, or in another
  * thread. */
