@@ -300,6 +300,15 @@ struct str alloc_first_ip(struct alloc *a)
     return str_z(a->first_text);
 }
 
+bool alloc_dns_ip(struct alloc *a, char ret[static 24])
+{
+    if (a->last - a->first < 9)
+        return false;
+    ip_text(a->first + 9, ret);
+    const struct claim *c = claim_find(&a->ips, ret);
+    return !c || strcmp(c->owner, "kube-system/kube-dns") == 0;
+}
+
 /* ---- life ---- */
 
 static void parse_cidr(struct alloc *a, const char *cidr)

@@ -1,7 +1,8 @@
 /* The objects every cluster has, written at start: namespaces, RBAC defaults, priority classes, and
- * the `kubernetes` Service with its endpoints. Written straight to the store (they need no
- * admission), each only when it is missing or, for RBAC defaults, differs. Until the last is
- * durable the server is not ready; a refused write (disk full) is tried again. */
+ * the `kubernetes` Service with its endpoints, the `kube-dns` Service (every node answers its
+ * address itself, so it has neither selector nor endpoints). Written straight to the store (they
+ * need no admission), each only when it is missing or, for RBAC defaults, differs. Until the last
+ * is durable the server is not ready; a refused write (disk full) is tried again. */
 #include "apiserver/internal.h"
 
 #include "api/hooks.h"
@@ -132,6 +133,38 @@ static void want_cluster_config(struct apiserver *s)
     arena_fini(&a);
 }
 
+static void want_dns_service(struct apiserver *s)
+{
+    struct kv_str labels[] = {{STR("k8s-app"), STR("kube-dns")},
+                              {STR("kubernetes.io/cluster-service"), STR("true")}};
+    struct api_service_port ports[] = {
+        {.name = STR("dns"), .protocol = STR("UDP"), .port = 53, .target_port = int_or_str_int(53)},
+        {.name = STR("dns-tcp"),
+         .protocol = STR("TCP"),
+         .port = 53,
+         .target_port = int_or_str_int(53)},
+    };
+    char text[24];
+    struct api_service svc = {0};
+    if (!alloc_dns_ip(s->alloc, text)) {
+        log_warn("no address for the DNS Service: the range of Services is too small, or another "
+                 "Service has its tenth address");
+        return;
+    }
+    struct str ip = str_z(text);
+    svc.metadata.name = STR("kube-dns");
+    svc.metadata.namespace = STR("kube-system");
+    svc.metadata.labels = labels;
+    svc.metadata.n_labels = ARRAY_LEN(labels);
+    svc.spec.type = STR("ClusterIP");
+    svc.spec.cluster_ip = ip;
+    svc.spec.cluster_ips = &ip;
+    svc.spec.n_cluster_ips = 1;
+    svc.spec.ports = ports;
+    svc.spec.n_ports = ARRAY_LEN(ports);
+    want(s, KIND(SERVICE), &svc);
+}
+
 /* The endpoints follow the address served on, so they are written (again) by apiserver_listen. */
 void bootstrap_endpoints(struct apiserver *s)
 {
@@ -190,6 +223,7 @@ void bootstrap_start(struct apiserver *s)
                             "node if necessary.");
         want_kubernetes_service(s);
         want_cluster_config(s);
+        want_dns_service(s);
     }
     if (--s->bootstrap_left == 0)
         rt_task_schedule(&s->ready_task);

@@ -164,6 +164,8 @@ struct alloc *alloc_free(struct alloc *a);
 int alloc_service(struct api_call *c, struct api_service *svc,
                   const struct api_service *old) MUST_CHECK;
 struct str alloc_first_ip(struct alloc *a); /* of the kubernetes Service; borrowed */
+/* Of the DNS Service: the tenth. False: the range is too small, or another Service has it. */
+bool alloc_dns_ip(struct alloc *a, char ret[static 24]);
 /* The write of the call failed: gives back what it took. */
 void alloc_rollback(struct api_call *c, const struct api_service *svc,
                     const struct api_service *old);

@@ -94,6 +94,9 @@ int bridge_make(struct net *n, struct error *err)
     r = bridge_sysctls(n);
     if (r == 0)
         r = exists_ok(nl_addr_add(n->nl, link.index, &gw));
+    struct ip_prefix dns = {.bits = 32};
+    if (r == 0 && n->dns_address && ip_parse(str_z(n->dns_address), &dns.addr) == 0)
+        r = exists_ok(nl_addr_add(n->nl, link.index, &dns));
     if (r == 0)
         r = nl_link_set(n->nl, link.index, &(struct nl_link_change){.up = true, .mtu = n->mtu});
     if (r == 0)

@@ -11,7 +11,8 @@
 #include "net/net_internal.h"
 #include "sys/fs.h"
 
-#define MTU_DEFAULT 1500
+#define MTU_DEFAULT  1500
+#define NET_DNS_HOST 10
 
 static char *dup_or(const char *s, const char *otherwise)
 {
@@ -26,6 +27,23 @@ static int check_cidr(const char *what, const char *text, struct error *err)
     return 0;
 }
 
+/* The tenth address of the range, where every cluster has its DNS Service; NULL: the range is too
+ * small for one. Without a client there is nothing to answer from. */
+static char *choose_dns_address(const struct net_opts *o, const char *service_cidr)
+{
+    struct ip_prefix p;
+    char text[IP_TEXT_MAX];
+    if (!o->client || (o->dns_address && !o->dns_address[0]))
+        return NULL;
+    if (o->dns_address)
+        return xstrdup(o->dns_address);
+    if (ip_prefix_parse(str_z(service_cidr), &p) < 0 || p.bits > 28)
+        return NULL;
+    uint32_t mask = p.bits ? ~((UINT64_C(1) << (32 - p.bits)) - 1) : 0;
+    p.addr = ip4_from_number((ip4_number(&p.addr) & mask) + NET_DNS_HOST);
+    return xstrdup(ip_format(&p.addr, text));
+}
+
 int net_new(const struct net_opts *o, struct net **ret, struct error *err)
 {
     struct net *n = NEW(struct net);
@@ -36,7 +54,6 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     n->cluster_cidr = dup_or(o->cluster_cidr, CLUSTER_CIDR_DEFAULT);
     n->service_cidr = dup_or(o->service_cidr, SERVICE_CIDR_DEFAULT);
     n->cluster_domain = dup_or(o->cluster_domain, "cluster.local");
-    n->dns_address = dup_or(o->dns_address, NULL);
     n->mtu = o->mtu;
     n->network = o->network;
     n->vni = o->vni;
@@ -65,12 +82,15 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     }
     struct ip_addr gw = ip4_from_number(n->pool.gateway);
     ip_format(&gw, n->gateway);
+    n->dns_address = choose_dns_address(o, n->service_cidr);
     n->rules = net_rules_new(&(struct net_rules_env){
         .table = n->config.table,
         .bridge = n->config.bridge,
         .pod_cidr = n->config.pod_cidr,
         .cluster_cidr = n->cluster_cidr,
         .service_cidr = n->service_cidr,
+        .dns_address = n->dns_address,
+        .gateway = n->gateway,
     });
     *ret = n;
     return 0;
@@ -82,6 +102,7 @@ struct net *net_free(struct net *n)
         return NULL;
     ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
     peers_free(n->peers);
+    dns_free(n->dns);
     nl_close(n->nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
@@ -154,6 +175,20 @@ static int check_range_free(const struct net *n, struct error *err)
                      n->config.pod_cidr);
 }
 
+static int start_dns(struct net *n, struct error *err)
+{
+    struct dns_opts o = {
+        .cluster_domain = n->cluster_domain,
+        .address = n->dns_address,
+        .gateway = n->gateway,
+        .bridge = n->config.bridge,
+        .service_cidr = n->service_cidr,
+        .cluster_cidr = n->cluster_cidr,
+    };
+    int r = dns_new(&o, &n->dns, err);
+    return r < 0 ? r : dns_start(n->dns, err);
+}
+
 int net_start(struct net *n, struct error *err)
 {
     ASSERT(!n->started);
@@ -171,6 +206,8 @@ int net_start(struct net *n, struct error *err)
         r = bridge_make(n, err);
     if (r == 0)
         r = start_peers(n, err);
+    if (r == 0 && n->dns_address)
+        r = start_dns(n, err);
     if (r < 0)
         return r;
     services_start(n);
@@ -239,5 +276,13 @@ void net_dump(const struct net *n, struct buf *out)
         (unsigned long long)n->transactions, n->failures, n->dirty.n, n->busy ? " busy" : "");
     if (n->peers)
         peers_dump(n->peers, out);
+    if (n->dns) {
+        struct dns_stats s;
+        dns_stats(n->dns, &s);
+        buf_printf(out, "dns %s queries %llu hits %llu forwarded %llu errors %llu failed %llu\n",
+                   n->dns_address, (unsigned long long)s.queries, (unsigned long long)s.hits,
+                   (unsigned long long)s.forwarded, (unsigned long long)s.errors,
+                   (unsigned long long)s.failed);
+    }
     net_rules_dump(n->rules, out);
 }

@@ -37,7 +37,8 @@ struct net_opts {
         *cluster_cidr; /* of all pods of the cluster (never masqueraded); NULL: 10.128.0.0/10 */
     const char *service_cidr;   /* of ClusterIPs; NULL: 10.96.0.0/16 */
     const char *cluster_domain; /* NULL: cluster.local */
-    const char *dns_address;    /* name server of pods; NULL: none */
+    const char *dns_address;    /* of the DNS Service, served by this node itself; NULL: the tenth
+                                 * of service_cidr; "": none, pods use the node's name servers */
     unsigned mtu; /* 0: that of the link of the default route, else 1500, less what the
                      way to other nodes adds */
     /* Other nodes. node_ip NULL: there are none, and no way is made to them. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/cache.h"
+#include "net/dns/dns.h"
 #include "net/flows.h"
 #include "net/lease.h"
 #include "net/net.h"
@@ -44,8 +45,10 @@ struct net {
     int slices_by_service;
     struct net_rules *rules; /* owned */
     struct map dirty;        /* key -> struct service_dirty */
-    struct net_batch batch;  /* gathered, not sent */
-    struct rt_task flush;    /* late: a turn's changes are one transaction */
+    struct dns *dns;         /* owned; NULL: none */
+    bool dns_synced;
+    struct net_batch batch; /* gathered, not sent */
+    struct rt_task flush;   /* late: a turn's changes are one transaction */
     struct rt_timer retry;
     struct rt_work work;
     struct nft *nft; /* owned; used by the work only */

@@ -188,6 +188,8 @@ void net_plan_service(const struct api_service *svc, const struct api_endpoint_s
     if (str_is(spec->type, "ExternalName") || str_is(spec->cluster_ip, "None") ||
         spec->cluster_ip.n == 0)
         return;
+    if (env->dns_address.n && str_eq(spec->cluster_ip, env->dns_address))
+        return; /* kube-system/kube-dns: the address is this node's own (src/net/dns) */
     uint32_t affinity_s = 0;
     if (str_is(spec->session_affinity, "ClientIP")) {
         const struct api_client_ip_config *c =

@@ -40,6 +40,7 @@ struct net_plan {
 struct net_plan_env {
     struct str node_name;
     struct ip_prefix cluster_cidr;
+    struct str dns_address; /* the Service of this address is served by the node itself */
 };
 
 /* What the service with these slices (all of its own, any order) should look like. Everything

@@ -87,6 +87,8 @@ struct net_rules *net_rules_new(const struct net_rules_env *env)
         .pod_cidr = xstrdup(env->pod_cidr),
         .cluster_cidr = xstrdup(env->cluster_cidr),
         .service_cidr = xstrdup(env->service_cidr),
+        .dns_address = env->dns_address ? xstrdup(env->dns_address) : NULL,
+        .gateway = env->dns_address ? xstrdup(env->gateway) : NULL,
     };
     return r;
 }
@@ -137,8 +139,9 @@ struct net_rules *net_rules_free(struct net_rules *r)
     map_fini(&r->fronts);
     map_fini(&r->services);
     map_fini(&r->pods);
-    const char *const strings[] = {r->env.table, r->env.bridge, r->env.pod_cidr,
-                                   r->env.cluster_cidr, r->env.service_cidr};
+    const char *const strings[] = {r->env.table,        r->env.bridge,       r->env.pod_cidr,
+                                   r->env.cluster_cidr, r->env.service_cidr, r->env.dns_address,
+                                   r->env.gateway};
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         free((void *)(uintptr_t)strings[i]);
     free(r);

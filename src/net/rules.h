@@ -12,6 +12,7 @@ struct net_rules_env { /* borrowed strings; all must be fit for nft text */
     const char *table; /* "davit-1a2b3c4d" */
     const char *bridge;
     const char *pod_cidr, *cluster_cidr, *service_cidr;
+    const char *dns_address, *gateway; /* where the node's name server listens; NULL: nowhere */
 };
 
 struct net_rules;

@@ -18,6 +18,7 @@
 
 struct service_dirty {
     char *ns, *name, *key; /* owned */
+    bool named;            /* the name server has it */
 };
 
 static void transact(struct net *n);
@@ -32,11 +33,14 @@ static bool ready_to_plan(const struct net *n)
 static void mark(struct net *n, struct str ns, struct str name)
 {
     char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
-    if (n->stopping || map_get(&n->dirty, str_z(key))) {
+    struct service_dirty *d = map_get(&n->dirty, str_z(key));
+    if (n->stopping || d) {
+        if (d)
+            d->named = false;
         free(key);
         return;
     }
-    struct service_dirty *d = NEW(struct service_dirty);
+    d = NEW(struct service_dirty);
     *d = (struct service_dirty){.ns = str_dup(ns), .name = str_dup(name), .key = key};
     map_set(&n->dirty, str_z(key), d);
     rt_task_schedule_late(&n->flush);
@@ -89,24 +93,53 @@ static void on_synced(void *arg)
 
 /* ---- planning ---- */
 
+static size_t slices_of(struct net *n, const struct service_dirty *d,
+                        struct object *ret[static SLICES_MAX])
+{
+    struct client_cache_iter it;
+    struct object *o;
+    size_t found = 0;
+    client_cache_iter_init_index(&it, n->slices, n->slices_by_service, str_z(d->key));
+    while (found < SLICES_MAX && (o = client_cache_iter_next(&it)))
+        ret[found++] = o;
+    return found;
+}
+
 static void plan_one(struct net *n, const struct service_dirty *d)
 {
     struct arena a = {0};
     struct net_plan plan = {0};
     struct object *svc = client_cache_get(n->services, str_z(d->ns), str_z(d->name));
     if (svc) {
+        struct object *objects[SLICES_MAX];
+        size_t n_slices = slices_of(n, d, objects);
         const struct api_endpoint_slice **slices =
-            ARENA_NEW_N(&a, const struct api_endpoint_slice *, SLICES_MAX);
-        size_t n_slices = 0;
-        struct client_cache_iter it;
-        struct object *o;
-        client_cache_iter_init_index(&it, n->slices, n->slices_by_service, str_z(d->key));
-        while (n_slices < SLICES_MAX && (o = client_cache_iter_next(&it)))
-            slices[n_slices++] = OBJECT_MSG(o, api_endpoint_slice);
+            ARENA_NEW_N(&a, const struct api_endpoint_slice *, n_slices + 1);
+        for (size_t i = 0; i < n_slices; i++)
+            slices[i] = OBJECT_MSG(objects[i], api_endpoint_slice);
         net_plan_service(OBJECT_MSG(svc, api_service), slices, n_slices, &n->plan_env, &a, &plan);
     }
     net_rules_service(n->rules, str_z(d->key), &plan, &n->batch);
     arena_fini(&a);
+}
+
+/* The name server hears of changes at once, also while rules are being written. */
+static void name_dirty(struct net *n)
+{
+    struct object *slices[SLICES_MAX];
+    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));) {
+        struct service_dirty *d = s->value;
+        if (d->named)
+            continue;
+        struct object *svc = client_cache_get(n->services, str_z(d->ns), str_z(d->name));
+        bool headless = svc && str_is(OBJECT_MSG(svc, api_service)->spec.cluster_ip, "None");
+        dns_set(n->dns, str_z(d->ns), str_z(d->name), svc, slices,
+                headless ? slices_of(n, d, slices) : 0);
+        d->named = true;
+    }
+    if (!n->dns_synced)
+        dns_synced(n->dns);
+    n->dns_synced = true;
 }
 
 static void dirty_clear(struct net *n, bool plan)
@@ -126,6 +159,8 @@ static void dirty_clear(struct net *n, bool plan)
 static void flush(void *arg)
 {
     struct net *n = arg;
+    if (n->dns && !n->stopping && ready_to_plan(n))
+        name_dirty(n);
     if (n->busy || n->stopping || rt_timer_active(&n->retry))
         return;
     if (ready_to_plan(n))
@@ -228,6 +263,7 @@ void services_start(struct net *n)
     rt_timer_init(&n->retry, n->rt, retry, n);
     n->nft = nft_new();
     n->plan_env.node_name = str_z(n->node_name);
+    n->plan_env.dns_address = str_z(n->dns_address);
     if (ip_prefix_parse(str_z(n->cluster_cidr), &n->plan_env.cluster_cidr) < 0)
         n->plan_env.cluster_cidr = n->config.range;
     for (struct map_slot *s = NULL; (s = map_next(&n->pool.leases, s));) {

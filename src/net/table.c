@@ -57,6 +57,7 @@ static void print_chains(struct buf *b, const struct net_rules_env *e)
         {"services", ""},
         {"unserved", ""},
         {"guard", "{ type filter hook prerouting priority raw ; policy accept ; }"},
+        {"guard_out", "{ type filter hook output priority raw ; policy accept ; }"},
         {"prerouting", "{ type nat hook prerouting priority dstnat ; policy accept ; }"},
         {"output", "{ type nat hook output priority -100 ; policy accept ; }"},
         {"postrouting", "{ type nat hook postrouting priority srcnat ; policy accept ; }"},
@@ -82,6 +83,21 @@ static void rule(struct buf *b, const struct net_rules_env *e, const char *chain
     va_end(ap);
     ASSERT(n < (int)sizeof(text));
     buf_printf(b, "add rule ip %s %s %s\n", e->table, chain, text);
+}
+
+/* Queries to the node's own name server pass neither conntrack (a hundred thousand a second would
+ * fill its table) nor, so, any NAT. */
+static void print_dns_rules(struct buf *b, const struct net_rules_env *e)
+{
+    static const char *const chains[] = {"guard", "guard_out"};
+    if (!e->dns_address)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+        rule(b, e, chains[i], "ip daddr { %s, %s } meta l4proto { tcp, udp } th dport 53 notrack",
+             e->dns_address, e->gateway);
+    rule(b, e, "guard_out", "ip saddr { %s, %s } meta l4proto { tcp, udp } th sport 53 notrack",
+         e->dns_address, e->gateway);
+    rule(b, e, "filter_output", "ip daddr %s accept", e->dns_address);
 }
 
 static void print_nat_rules(struct buf *b, const struct net_rules_env *e)
@@ -155,6 +171,7 @@ void net_table_print(const struct net_rules_env *e, bool keep, struct buf *b)
     }
     print_chains(b, e);
     print_nat_rules(b, e);
+    print_dns_rules(b, e);
     print_filter_rules(b, e);
 }
 

@@ -43,7 +43,7 @@ WRAPPED = {
     "archive.h": ["node"],
     "archive_entry.h": ["node"],
     "curl/": ["node"],
-    "ldns/": ["net"],
+    "ldns/": ["net/dns"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -63,7 +63,9 @@ def findings(root):
                 continue
             name = m.group(2)
             for header, allowed in WRAPPED.items():
-                if (name == header or (header.endswith("/") and name.startswith(header))) and folder not in allowed:
+                if (name == header or (header.endswith("/") and name.startswith(header))) and not (
+                    {folder, "/".join(rel.parts[:-1])} & set(allowed)
+                ):
                     yield f"src/{rel}:{number}: <{name}> belongs to src/{allowed[0]} only"
             if m.group(1) != '"' or "/" not in name:
                 continue

@@ -348,7 +348,7 @@ static int refused(const char *netns, const char *ip, uint16_t port)
     return lab_ask(netns, ip, port, text);
 }
 
-static const struct svc_spec web = {"web", "10.96.0.10", "TCP", 80, 30080, 8080, 0, NULL};
+static const struct svc_spec web = {"web", "10.96.0.110", "TCP", 80, 30080, 8080, 0, NULL};
 
 /* ---- tests ---- */
 
@@ -372,22 +372,22 @@ static void test_cluster_ip(void **state)
     NEED_LAB();
     put_service(&fake, &web);
     settle();
-    assert_int_equal(refused(pod_ns[0], "10.96.0.10", 80), -ECONNREFUSED);
-    assert_int_equal(refused(NULL, "10.96.0.10", 80), -ECONNREFUSED);
+    assert_int_equal(refused(pod_ns[0], "10.96.0.110", 80), -ECONNREFUSED);
+    assert_int_equal(refused(NULL, "10.96.0.110", 80), -ECONNREFUSED);
     put_web(&web, 7);
-    assert_int_equal(who(NULL, "10.96.0.10", 80, 40), 7);
+    assert_int_equal(who(NULL, "10.96.0.110", 80, 40), 7);
     for (int i = 0; i < PODS; i++) /* among them to itself: hairpin */
-        assert_int_equal(who(pod_ns[i], "10.96.0.10", 80, 40), 7);
+        assert_int_equal(who(pod_ns[i], "10.96.0.110", 80, 40), 7);
     put_web(&web, 5);
-    assert_int_equal(who(pod_ns[1], "10.96.0.10", 80, 20), 5);
+    assert_int_equal(who(pod_ns[1], "10.96.0.110", 80, 20), 5);
     put_web(&web, 2);
-    assert_int_equal(who(pod_ns[1], "10.96.0.10", 80, 5), 2);
-    assert_int_equal(refused(pod_ns[0], "10.96.0.10", 81), -ECONNREFUSED);
+    assert_int_equal(who(pod_ns[1], "10.96.0.110", 80, 5), 2);
+    assert_int_equal(refused(pod_ns[0], "10.96.0.110", 81), -ECONNREFUSED);
     assert_int_equal(refused(pod_ns[0], "10.96.77.77", 80), -ECONNREFUSED);
     put_web(&web, 0);
-    assert_int_equal(refused(pod_ns[0], "10.96.0.10", 80), -ECONNREFUSED);
+    assert_int_equal(refused(pod_ns[0], "10.96.0.110", 80), -ECONNREFUSED);
     put_web(&web, 7);
-    assert_int_equal(who(NULL, "10.96.0.10", 80, 40), 7);
+    assert_int_equal(who(NULL, "10.96.0.110", 80, 40), 7);
 }
 
 static void test_without_bridge_netfilter(void **state)
@@ -399,7 +399,7 @@ static void test_without_bridge_netfilter(void **state)
     const char *other = was[0] == '0' ? "1" : "0";
     assert_int_equal(sysctl_set("net/bridge/bridge-nf-call-iptables", other), 0);
     for (int i = 0; i < PODS; i++)
-        assert_int_equal(who(pod_ns[i], "10.96.0.10", 80, 40), 7);
+        assert_int_equal(who(pod_ns[i], "10.96.0.110", 80, 40), 7);
     assert_int_equal(sysctl_set("net/bridge/bridge-nf-call-iptables", was), 0);
 }
 
@@ -440,7 +440,7 @@ static void test_affinity(void **state)
     assert_int_equal(who(NULL, s.ip, 80, 8), moved);
     start();
     assert_int_equal(who(NULL, s.ip, 80, 8), moved);
-    assert_int_equal(who(NULL, "10.96.0.10", 80, 40), 7);
+    assert_int_equal(who(NULL, "10.96.0.110", 80, 40), 7);
 }
 
 static void test_udp_follows(void **state)
@@ -606,7 +606,7 @@ static void test_table_deleted_by_somebody(void **state)
     char *command = xasprintf("delete table ip davit-%s", net_id(net));
     assert_int_equal(nft_run(nft, command, NULL), 0);
     put_web(&web, 3); /* a change is what notices it */
-    assert_int_equal(who(NULL, "10.96.0.10", 80, 30), 3);
+    assert_int_equal(who(NULL, "10.96.0.110", 80, 30), 3);
     put_web(&web, 7);
     free(command);
     nft_free(nft);
