@@ -477,7 +477,8 @@ static enum zone_result reverse(struct lookup *l, struct str *ret_apex)
         return ZONE_NOT_READY;
     l->ret->slot = 0;
     *ret_apex = range ? reverse_apex(l, range) : l->name;
-    l->exists = e || (range && !whole && bits % 8 == 0);
+    /* Between range and address: there is something below, unless a label was no number. */
+    l->exists = e || (!whole && bits == (l->n_labels - 2) * (ip.family == AF_INET ? 8 : 4));
     for (; e && wants(l, DNS_PTR); e = e->next)
         add_pointers(l, e->service, &ip);
     return ZONE_ANSWER;
