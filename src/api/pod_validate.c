@@ -363,6 +363,50 @@ static void validate_tolerations(const struct api_pod_spec *s, const char *path,
     }
 }
 
+/* Limits of the API: what C libraries read of a resolv.conf. */
+#define DNS_SERVERS_MAX      3
+#define DNS_SEARCHES_MAX     32
+#define DNS_SEARCH_BYTES_MAX 2048
+
+static void validate_dns(const struct api_pod_spec *s, const char *path, struct error *err)
+{
+    const struct api_pod_dns_config *c = s->dns_config;
+    size_t bytes = 0;
+    if (str_is(s->dns_policy, "None") && (!c || !c->n_nameservers)) {
+        PATH(at, "%s.dnsConfig.nameservers", path);
+        check_required(err, at,
+                       "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    }
+    PATH(servers, "%s.dnsConfig.nameservers", path);
+    if (c && c->n_nameservers > DNS_SERVERS_MAX)
+        check_invalid(err, servers, STR("[...]"), "must not have more than 3 nameservers");
+    for (uint32_t i = 0; c && i < c->n_nameservers; i++) {
+        PATH(at, "%s.dnsConfig.nameservers[%u]", path, i);
+        check_format(err, at, SCHEMA_FORMAT_IP, c->nameservers[i]);
+    }
+    for (uint32_t i = 0; c && i < c->n_searches; i++) {
+        PATH(at, "%s.dnsConfig.searches[%u]", path, i);
+        struct str name = c->searches[i];
+        bytes += name.n + 1;
+        if (name.n && name.p[name.n - 1] == '.')
+            name.n--; /* the root, or a full name */
+        if (name.n || !c->searches[i].n)
+            check_format(err, at, SCHEMA_FORMAT_DNS_SUBDOMAIN, name);
+    }
+    PATH(searches, "%s.dnsConfig.searches", path);
+    if (c && c->n_searches > DNS_SEARCHES_MAX)
+        check_invalid(err, searches, STR("[...]"), "must not have more than 32 search paths");
+    if (bytes > DNS_SEARCH_BYTES_MAX + 1)
+        check_invalid(err, searches, STR("[...]"),
+                      "must not have more than 2048 characters (including spaces) in the search "
+                      "list");
+    for (uint32_t i = 0; c && i < c->n_options; i++) {
+        PATH(at, "%s.dnsConfig.options[%u].name", path, i);
+        if (!c->options[i].name.n)
+            check_required(err, at, NULL);
+    }
+}
+
 void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct error *err)
 {
     validate_volumes(s, path, err);
@@ -371,11 +415,7 @@ void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct er
     validate_tolerations(s, path, err);
     PATH(selector, "%s.nodeSelector", path);
     api_validate_labels(s->node_selector, s->n_node_selector, selector, err);
-    if (str_is(s->dns_policy, "None") && (!s->dns_config || !s->dns_config->n_nameservers)) {
-        PATH(at, "%s.dnsConfig.nameservers", path);
-        check_required(err, at,
-                       "must provide at least one DNS nameserver when `dnsPolicy` is None");
-    }
+    validate_dns(s, path, err);
     if (s->has_share_process_namespace && s->share_process_namespace && s->host_pid) {
         PATH(at, "%s.shareProcessNamespace", path);
         check_invalid(err, at, STR("true"),

@@ -325,7 +325,7 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
 }
 
 struct up_opts {
-    const char *data_dir, *listen, *node_name, *node_ip, *log_level;
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level, *resolv_conf;
     const char *cluster_cidr, *service_cidr, *network, *sans,
         *node_grace; /* the server's; NULL: not said */
     bool detach, stop_pods;
@@ -406,6 +406,10 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
         return cli_fail("up", &err, EXIT_FAILED);
     if (o->stop_pods)
         part_arg(agent, "--stop-pods");
+    if (o->resolv_conf) {
+        part_arg(agent, "--resolv-conf");
+        part_arg(agent, o->resolv_conf);
+    }
     rt_timer_init(&up.kill_timer, up.rt, up_on_kill_timer, &up);
     up.term = rt_signal_new(up.rt, SIGTERM, up_on_signal, &up);
     up.intr = rt_signal_new(up.rt, SIGINT, up_on_signal, &up);
@@ -444,6 +448,8 @@ int cli_up(int argc, char **argv)
          &o.sans},
         {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_STRING,
          &o.node_grace},
+        {"resolv-conf", "FILE", "the node's name servers (/etc/resolv.conf)", CLI_STRING,
+         &o.resolv_conf},
         {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG,
          &o.detach},
         {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running",

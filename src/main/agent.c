@@ -33,7 +33,7 @@
 
 struct agent_opts {
     const char *data_dir, *kubeconfig, *node_name, *node_ip, *log_level, *pod_cidr, *labels,
-        *insecure;
+        *insecure, *resolv_conf;
     const char *server, *token;
     int64_t ready_fd, pods_max, api_port;
     bool stop_pods;
@@ -133,6 +133,7 @@ static int agent_open_net(struct agent *a, const char *pod_cidr, struct error *e
         .node_ip = a->opts->node_ip,
         .network = a->config.network,
         .vni = a->config.vni,
+        .resolv_conf = a->opts->resolv_conf,
     };
     int r = image_store_open(&images, &a->images, err);
 
@@ -171,6 +172,7 @@ static int agent_open(struct agent *a, const char *pod_cidr, struct error *err)
         .n_api_client_names = ARRAY_LEN(api_clients),
         .labels = labels,
         .n_labels = n_labels,
+        .resolv_conf = a->opts->resolv_conf,
         .pods_max = (unsigned)a->opts->pods_max,
         .on_ready = agent_ready,
         .arg = a,
@@ -321,6 +323,8 @@ int main_agent(int argc, char **argv)
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
         {"node-labels", "K=V,...", "of the Node object", CLI_STRING, &o.labels},
         {"pod-cidr", "CIDR", "addresses of this node's pods (a free /24)", CLI_STRING, &o.pod_cidr},
+        {"resolv-conf", "FILE", "the node's name servers (/etc/resolv.conf)", CLI_STRING,
+         &o.resolv_conf},
         {"max-pods", "N", "pods this node takes (250)", CLI_INT, &o.pods_max, 1, 5000},
         {"api-port", "PORT", "of the node's own API (any free one)", CLI_INT, &o.api_port, 0,
          65535},

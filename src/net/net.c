@@ -54,6 +54,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     n->cluster_cidr = dup_or(o->cluster_cidr, CLUSTER_CIDR_DEFAULT);
     n->service_cidr = dup_or(o->service_cidr, SERVICE_CIDR_DEFAULT);
     n->cluster_domain = dup_or(o->cluster_domain, "cluster.local");
+    n->resolv_conf = dup_or(o->resolv_conf, NULL);
     n->mtu = o->mtu;
     n->network = o->network;
     n->vni = o->vni;
@@ -119,6 +120,7 @@ struct net *net_free(struct net *n)
     free(n->service_cidr);
     free(n->cluster_domain);
     free(n->dns_address);
+    free(n->resolv_conf);
     free(n);
     return NULL;
 }
@@ -184,6 +186,7 @@ static int start_dns(struct net *n, struct error *err)
         .bridge = n->config.bridge,
         .service_cidr = n->service_cidr,
         .cluster_cidr = n->cluster_cidr,
+        .resolv_conf = n->resolv_conf,
     };
     int r = dns_new(&o, &n->dns, err);
     return r < 0 ? r : dns_start(n->dns, err);

@@ -27,6 +27,7 @@ struct net {
     char *dir;             /* owned; data_dir/net */
     int dirfd;
     char *node_name, *cluster_cidr, *service_cidr, *cluster_domain, *dns_address; /* owned */
+    char *resolv_conf;
     char gateway[IP_TEXT_MAX];
     unsigned mtu;
     struct ip_addr node_ip; /* family 0: no other nodes */

@@ -208,7 +208,7 @@ struct pod {
     struct node *node;
     char *uid, *ns, *name, *dir;
     char cgroup[CGROUP_PATH_MAX];
-    char hostname[64];
+    char hostname[SANDBOX_HOSTNAME_BYTES];
     struct object *obj; /* counted; the newest seen */
     bool in_api;        /* it is in the cache (or was when we last knew) */
     bool refused;       /* over before we knew it: the API's status of it is not touched */
@@ -272,6 +272,7 @@ void pod_save(struct pod *p);        /* pod.json and sandbox.json */
 int pod_load_sandbox(struct pod *p); /* from sandbox.json */
 
 /* pod_setup.c */
+struct str pod_cluster_domain(const struct node *n);
 void pod_setup_step(struct pod *p);
 void pod_teardown(struct pod *p);
 void pod_remove_dir(struct pod *p);

@@ -45,6 +45,7 @@ static void copy_opts(struct node *n, const struct node_opts *o)
     c->crun = copy(n, o->crun);
     c->conmon = copy(n, o->conmon);
     c->service_host = copy(n, o->service_host);
+    c->resolv_conf = copy(n, o->resolv_conf);
     if (!c->pods_max)
         c->pods_max = PODS_MAX_DEFAULT;
     if (!c->log_bytes_max)

@@ -60,6 +60,7 @@ struct node_opts {
     unsigned log_files_max; /* 0: 5: kept per container, the current one included */
     uint64_t reserved_milli_cpu, reserved_memory_bytes; /* taken off capacity for allocatable */
     const char *crun, *conmon;                          /* NULL: /usr/bin/crun, /usr/bin/conmon */
+    const char *resolv_conf;  /* the node's name servers; NULL: /etc/resolv.conf */
     const char *service_host; /* KUBERNETES_SERVICE_HOST/PORT of pods; NULL: from the Service
                                  "kubernetes" */
     uint16_t service_port;

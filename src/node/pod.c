@@ -57,7 +57,8 @@ struct pod *pod_new(struct node *n, struct object *obj, bool in_api)
     struct fs_path cgroup = fs_path("%s/pod%s", n->cgroups.parent, p->uid);
     ASSERT(strlen(cgroup.s) < sizeof(p->cgroup));
     memcpy(p->cgroup, cgroup.s, strlen(cgroup.s) + 1);
-    sandbox_hostname(m, n->name, p->hostname);
+    /* One that is too long fails the sandbox, where it can be reported. */
+    (void)!sandbox_hostname(m, n->name, pod_cluster_domain(n), p->hostname);
     sm_init(&p->sm, pod_states, _POD_STATE_MAX, POD_NEW, "pod",
             hash_fnv1a64(p->uid, strlen(p->uid)));
     rt_task_init(&p->sync_task, n->rt, pod_sync, p);

@@ -37,6 +37,12 @@ static void job_done(void *arg)
     free(j);
 }
 
+struct str pod_cluster_domain(const struct node *n)
+{
+    struct str s = n->opts.net_ops ? n->opts.net_ops->cluster_domain(n->opts.net) : STR_NONE;
+    return s.n ? s : STR("cluster.local");
+}
+
 static struct job *job_new(struct pod *p, void (*done)(struct pod *, int, const struct error *))
 {
     ASSERT(!p->working);
@@ -49,12 +55,9 @@ static struct job *job_new(struct pod *p, void (*done)(struct pod *, int, const 
     j->dir = arena_cstr(&j->arena, str_z(p->dir));
     j->cgroup = arena_cstr(&j->arena, str_z(p->cgroup));
     j->hostname = arena_cstr(&j->arena, str_z(p->hostname));
-    if (n->opts.net_ops) {
+    if (n->opts.net_ops)
         j->dns = arena_str(&j->arena, n->opts.net_ops->dns_address(n->opts.net));
-        j->domain = arena_str(&j->arena, n->opts.net_ops->cluster_domain(n->opts.net));
-    }
-    if (!j->domain.n)
-        j->domain = STR("cluster.local");
+    j->domain = arena_str(&j->arena, pod_cluster_domain(n));
     bool host = pod_msg(p)->spec.host_network;
     j->n_ips = host ? 1 : p->n_ips;
     for (size_t i = 0; i < j->n_ips; i++)
@@ -99,7 +102,13 @@ static void sandbox_work(void *arg)
         .cgroup_path = j->cgroup,
         .cgroups = &j->node->cgroups,
     };
-    j->r = cgroup_make(&j->node->cgroups, j->cgroup, &limits, &j->err);
+    char name[SANDBOX_HOSTNAME_BYTES];
+    if (sandbox_hostname(pod, j->node->name, j->domain, name) < 0)
+        j->r = error_set(&j->err, REASON_INVALID,
+                         "the pod's host name with its domain (setHostnameAsFQDN) is longer than "
+                         "the 64 bytes the kernel takes");
+    if (j->r == 0)
+        j->r = cgroup_make(&j->node->cgroups, j->cgroup, &limits, &j->err);
     if (j->r == 0)
         j->r = sandbox_make(&o, &j->err);
 }
@@ -198,8 +207,8 @@ static void attach(struct pod *p)
 static void etc_work(void *arg)
 {
     struct job *j = arg;
-    j->r = sandbox_write_etc(j->dir, j->obj->msg, j->hostname, j->dns, j->domain, j->ips, j->n_ips,
-                             &j->err);
+    j->r = sandbox_write_etc(j->dir, j->obj->msg, j->hostname, j->node->opts.resolv_conf, j->dns,
+                             j->domain, j->ips, j->n_ips, &j->err);
 }
 
 static void etc_done(struct pod *p, int r, const struct error *err)

@@ -45,20 +45,6 @@ static bool wants_holder(const struct api_pod *pod)
     return pod->spec.share_process_namespace && !pod->spec.host_pid;
 }
 
-void sandbox_hostname(const struct api_pod *pod, const char *node_name, char ret[static 64])
-{
-    struct str name = pod->spec.host_network ? str_z(node_name)
-                      : pod->spec.hostname.n ? pod->spec.hostname
-                                             : pod->metadata.name;
-    if (name.n > 63) {
-        name.n = 63;
-        while (name.n && (name.p[name.n - 1] == '-' || name.p[name.n - 1] == '.'))
-            name.n--;
-    }
-    memcpy(ret, name.p, name.n);
-    ret[name.n] = 0;
-}
-
 bool sandbox_exists(const char *pod_dir, const struct api_pod *pod)
 {
     int flags = wanted_flags(pod);

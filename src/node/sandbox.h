@@ -30,9 +30,12 @@ int sandbox_install_holder(const char *path, struct error *err) MUST_CHECK;
 /* True when all namespaces the pod needs are there (false after a reboot). */
 bool sandbox_exists(const char *pod_dir, const struct api_pod *pod);
 
-/* The pod's name on the network: spec.hostname or its name, cut to 63 bytes; the node's name with
- * hostNetwork. */
-void sandbox_hostname(const struct api_pod *pod, const char *node_name, char ret[static 64]);
+/* The pod's host name: spec.hostname or its name, cut to 63 bytes, with its domain behind it when
+ * setHostnameAsFQDN; spec.hostnameOverride before all; the node's name with hostNetwork.
+ * -ENAMETOOLONG: with the domain it is longer than the kernel takes; ret is then without. */
+#define SANDBOX_HOSTNAME_BYTES 65
+int sandbox_hostname(const struct api_pod *pod, const char *node_name, struct str cluster_domain,
+                     char ret[static SANDBOX_HOSTNAME_BYTES]) MUST_CHECK;
 
 /* Contents of /etc/hosts and /etc/resolv.conf. dns may be absent: the node's resolv.conf is used.
  */
@@ -43,5 +46,6 @@ void sandbox_resolv_conf(const struct api_pod *pod, struct str dns, struct str c
                          struct str host_resolv_conf, struct buf *out);
 /* Writes both and hostname below pod_dir/etc. */
 int sandbox_write_etc(const char *pod_dir, const struct api_pod *pod, const char *hostname,
-                      struct str dns, struct str cluster_domain, const struct str *ips,
-                      size_t n_ips, struct error *err) MUST_CHECK;
+                      const char *host_resolv_path /* NULL: /etc/resolv.conf */, struct str dns,
+                      struct str cluster_domain, const struct str *ips, size_t n_ips,
+                      struct error *err) MUST_CHECK;

@@ -739,11 +739,111 @@ static void test_etc(void **state)
                         STR("nameserver 1.1.1.1\nsearch lan\n"), &b);
     assert_str(buf_str(&b), "nameserver 1.1.1.1\nsearch lan\n");
     buf_fini(&b);
-    char name[64];
+    char name[SANDBOX_HOSTNAME_BYTES];
     p = pod_of("{\"metadata\":{\"name\":"
                "\"a2345678901234567890123456789012345678901234567890123456789012-y\"}}");
-    sandbox_hostname(p, "node", name);
+    assert_int_equal(sandbox_hostname(p, "node", STR("cluster.local"), name), 0);
     assert_int_equal(strlen(name), 62); /* cut to 63, then the dash goes */
+}
+
+static const struct api_pod *pod_with(const char *spec)
+{
+    char *text =
+        xasprintf("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\"},\"spec\":%s}", spec);
+    const struct api_pod *p = pod_of(text);
+    free(text);
+    return p;
+}
+
+static void test_hostnames(void **state)
+{
+    static const struct {
+        const char *spec, *want;
+        int r;
+        const char *hosts; /* the line of the pod */
+    } rows[] = {
+        {"{}", "p", 0, "10.1.1.1\tp\n"},
+        {"{\"hostname\":\"h\",\"subdomain\":\"s\"}", "h", 0,
+         "10.1.1.1\th.s.ns.svc.cluster.local\th\n"},
+        {"{\"hostname\":\"h\",\"subdomain\":\"s\",\"setHostnameAsFQDN\":true}",
+         "h.s.ns.svc.cluster.local", 0, "10.1.1.1\th.s.ns.svc.cluster.local\th\n"},
+        {"{\"hostname\":\"h\",\"setHostnameAsFQDN\":true}", "h", 0, "10.1.1.1\th\n"},
+        {"{\"subdomain\":\"s23456789012345678901234567890123456789\",\"setHostnameAsFQDN\":true}",
+         "p.s23456789012345678901234567890123456789.ns.svc.cluster.local", 0,
+         "10.1.1.1\tp.s23456789012345678901234567890123456789.ns.svc.cluster.local\tp\n"},
+        {"{\"subdomain\":\"s2345678901234567890123456789012345678901234\","
+         "\"setHostnameAsFQDN\":true}",
+         "p", -ENAMETOOLONG,
+         "10.1.1.1\tp.s2345678901234567890123456789012345678901234.ns.svc.cluster.local\tp\n"},
+        {"{\"hostname\":\"h\",\"subdomain\":\"s\",\"hostnameOverride\":\"o.example\"}", "o.example",
+         0, "10.1.1.1\to.example\n"},
+        {"{\"hostNetwork\":true,\"hostname\":\"h\",\"subdomain\":\"s\"}", "node", 0,
+         "10.1.1.1\tnode\n"},
+    };
+    struct str ip = STR("10.1.1.1");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct api_pod *p = pod_with(rows[i].spec);
+        char name[SANDBOX_HOSTNAME_BYTES];
+        struct buf b = {0};
+        assert_int_equal(sandbox_hostname(p, "node", STR("cluster.local"), name), rows[i].r);
+        assert_string_equal(name, rows[i].want);
+        sandbox_hosts(p, name, STR("cluster.local"), &ip, 1, &b);
+        if (str_search(buf_str(&b), str_z(rows[i].hosts)) < 0)
+            fail_msg("row %zu: %s", i, b.data);
+        buf_fini(&b);
+    }
+}
+
+#define DNS10  "nameserver 10.96.0.10\n"
+#define SEARCH "search ns.svc.cluster.local svc.cluster.local cluster.local"
+
+static void test_resolv_conf(void **state)
+{
+    static const struct {
+        const char *spec, *dns, *host, *want;
+    } rows[] = {
+        {"{}", "10.96.0.10", "nameserver 1.1.1.1\n", DNS10 SEARCH "\noptions ndots:5\n"},
+        {"{\"dnsPolicy\":\"ClusterFirst\"}", "10.96.0.10", "search\tlan  cluster.local. x. # c\n",
+         DNS10 SEARCH " lan x\noptions ndots:5\n"},
+        {"{\"hostNetwork\":true}", "10.96.0.10", "nameserver 1.1.1.1\nsearch lan\n",
+         "nameserver 1.1.1.1\nsearch lan\n"},
+        {"{\"hostNetwork\":true,\"dnsPolicy\":\"ClusterFirstWithHostNet\"}", "10.96.0.10",
+         "nameserver 1.1.1.1\n", DNS10 SEARCH "\noptions ndots:5\n"},
+        {"{\"dnsPolicy\":\"ClusterFirst\"}", "", "nameserver 1.1.1.1\n", "nameserver 1.1.1.1\n"},
+        {"{\"dnsPolicy\":\"None\",\"dnsConfig\":{\"nameservers\":[\"9.9.9.9\"],\"searches\":[\"a."
+         "b\"]}}",
+         "10.96.0.10", "nameserver 1.1.1.1\nsearch lan\n", "nameserver 9.9.9.9\nsearch a.b\n"},
+        {"{\"dnsConfig\":{\"nameservers\":[\"1.1.1.1\",\"10.96.0.10\",\"2.2.2.2\",\"3.3.3.3\"],"
+         "\"options\":[{\"name\":\"ndots\",\"value\":\"1\"}]}}",
+         "10.96.0.10", "",
+         DNS10 "nameserver 1.1.1.1\nnameserver 2.2.2.2\n" SEARCH "\noptions ndots:1\n"},
+        {"{\"dnsPolicy\":\"Default\"}", "10.96.0.10",
+         "nameserver 1.1.1.1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\nnameserver 4.4.4.4\n"
+         "options rotate edns0\nsearch a\nsearch b c\n",
+         "nameserver 1.1.1.1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\nsearch b c\n"
+         "options rotate edns0\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b = {0};
+        sandbox_resolv_conf(pod_with(rows[i].spec), str_z(rows[i].dns), STR("cluster.local"),
+                            str_z(rows[i].host), &b);
+        if (!str_eqz(buf_str(&b), rows[i].want))
+            fail_msg("row %zu:\n--- wanted\n%s--- got\n%s", i, rows[i].want, b.data);
+        buf_fini(&b);
+    }
+    /* Forty long domains: no more than 2048 characters of them. */
+    struct buf host = {0}, b = {0};
+    buf_add_lit(&host, "nameserver 1.1.1.1\nsearch");
+    for (int i = 0; i < 40; i++)
+        buf_printf(&host, " %02d%0*d", i, 98, 0);
+    sandbox_resolv_conf(pod_with("{}"), STR("10.96.0.10"), STR("cluster.local"), buf_str(&host),
+                        &b);
+    struct str all = buf_str(&b), line;
+    while (str_cut(&all, '\n', &line) && !str_starts(line, STR("search ")))
+        ;
+    assert_true(line.n <= 7 + 2048 && line.n > 7 + 1900);
+    buf_fini(&b);
+    buf_fini(&host);
 }
 
 static int setup(void **state)
@@ -770,6 +870,7 @@ int main(void)
         cmocka_unit_test(test_users),      cmocka_unit_test(test_resources),
         cmocka_unit_test(test_spec),       cmocka_unit_test(test_seccomp),
         cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_hostnames),  cmocka_unit_test(test_resolv_conf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
