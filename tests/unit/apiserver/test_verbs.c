@@ -305,13 +305,15 @@ static void services_get_addresses(void **state)
     struct fx *f = *state;
     assert_int_equal(fx_get(f, KIND_OF(SERVICE), "default", "kubernetes"), 0);
     assert_true(str_is(OBJECT_MSG(f->object, api_service)->spec.cluster_ip, "10.96.0.1"));
+    assert_int_equal(fx_get(f, KIND_OF(SERVICE), "kube-system", "kube-dns"), 0);
+    assert_true(str_is(OBJECT_MSG(f->object, api_service)->spec.cluster_ip, "10.96.0.10"));
     assert_int_equal(fx_create(f, KIND_OF(SERVICE), "default",
-                               "{metadata: {name: a}, spec: {clusterIP: 10.96.0.10, type: "
+                               "{metadata: {name: a}, spec: {clusterIP: 10.96.0.70, type: "
                                "NodePort, ports: [{port: 80, nodePort: 30080}]}}"),
                      0);
     assert_int_equal(
         fx_create(f, KIND_OF(SERVICE), "default",
-                  "{metadata: {name: b}, spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}}"),
+                  "{metadata: {name: b}, spec: {clusterIP: 10.96.0.70, ports: [{port: 80}]}}"),
         -EBADMSG);
     assert_int_equal(
         fx_create(
@@ -340,7 +342,7 @@ static void services_get_addresses(void **state)
     rt_sim_run_for(f->rt, NSEC_PER_SEC);
     assert_int_equal(
         fx_create(f, KIND_OF(SERVICE), "default",
-                  "{metadata: {name: c}, spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}}"),
+                  "{metadata: {name: c}, spec: {clusterIP: 10.96.0.70, ports: [{port: 80}]}}"),
         0);
 }
 
