@@ -1,11 +1,12 @@
 /* The server's life, and what crosses into its thread.
  *
- * Why a thread: see the figures at the end of this comment. A query costs some microseconds and
- * clients expect its answer within one millisecond, while the agent's own loop is held for tens of
- * them by a list of ten thousand Services, by plans and by decoding; and a burst of a hundred
- * thousand queries a second would in turn take the loop from pods and probes. So the server has a
- * loop of its own and shares nothing with the agent but frozen, counted objects, which rt_post
- * carries over one Service at a time. */
+ * Why a thread of its own: measured (tests/bench/bench_dns.c, two cores), one loop answers 250,000
+ * queries a second and 99 of 100 within 0.4 ms when 100,000 a second are asked; but with something
+ * else on the same loop that holds it for 5 ms in 100, the 99th takes 4.3 ms. The agent's loop is
+ * held for longer than that by a list of many Services, by plans and by decoding, and a burst of
+ * queries would in turn take the loop from pods and probes. So the server shares nothing with the
+ * agent but frozen, counted objects, which rt_post carries over one Service at a time. It costs 50
+ * KB while nobody asks, and 400 KB (ldns) after the first question. */
 #include "net/dns/dns.h"
 
 #include <sys/socket.h>

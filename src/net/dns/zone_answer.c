@@ -35,7 +35,8 @@ static void split(struct lookup *l)
 /* False: the answer is full. */
 static bool add(struct lookup *l, struct dns_record r)
 {
-    size_t bytes = (r.owner.n ? r.owner.n : 2) + 10 + 22 + r.name.n + r.mail.n;
+    size_t fixed = r.type == DNS_A ? 4 : r.type == DNS_AAAA ? 16 : r.type == DNS_SOA ? 20 : 6;
+    size_t bytes = (r.owner.n ? r.owner.n : 2) + 10 + fixed + r.name.n + r.mail.n;
 
     if (bytes > l->room)
         return false;

@@ -23,6 +23,7 @@ static uint16_t port, up_port;
 static char resolv[] = "/tmp/davit-dns-resolv.XXXXXX";
 static unsigned udp_seen, tcp_seen; /* questions that reached the upstream */
 static bool silent;
+static int loop_fd = -1;
 
 /* ---- the upstream ---- */
 
@@ -84,7 +85,9 @@ static void on_question(void *arg, const struct rt_udp_peer *from, struct str da
     uint8_t out[2048];
 
     udp_seen++;
-    if (silent || is(q, "silent"))
+    if (is(q, "loop")) /* it asks us in turn */
+        assert_int_equal(send(loop_fd, data.p, data.n, 0), data.n);
+    if (silent || is(q, "silent") || is(q, "loop"))
         return;
     size_t n = reply(out, q, data.n, is(q, "nx") ? DNS_NXDOMAIN : 0, is(q, "nx") ? 0 : 1,
                      is(q, "nx") ? 1 : 0);
@@ -286,6 +289,15 @@ static void test_silence(void **state)
     expect("silent." NAMES, DNS_A, "SERVFAIL\n");
     assert_int_equal(udp_seen, DNS_ATTEMPTS_MAX);
     silent = false;
+}
+
+static void test_loop(void **state)
+{
+    loop_fd = client(SOCK_DGRAM);
+    udp_seen = 0;
+    expect("loop." NAMES, DNS_A, "SERVFAIL\n");
+    assert_int_equal(udp_seen, DNS_ATTEMPTS_MAX); /* no more than for any other name */
+    close(loop_fd);
 }
 
 static void test_questions_are_bounded(void **state)
@@ -565,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_connections_are_bounded),
         cmocka_unit_test(test_upstreams_change),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_loop),
         cmocka_unit_test(test_questions_are_bounded),
     };
 

@@ -354,6 +354,42 @@ static void test_shared_address(void **state)
     }
 }
 
+/* More endpoints than a packet holds: as many as fit, by address and by name. */
+static void test_large_service(void **state)
+{
+    enum { MANY = 6000 };
+    struct api_endpoint *eps = xcalloc(MANY, sizeof(*eps));
+    struct str *ip = xcalloc(MANY, sizeof(*ip));
+    struct arena a = {0};
+    struct api_discovery_endpoint_port port[] = {{.name = STR("sql"), .has_port = true, .port = 1}};
+    struct api_service_port svc_port[] = {{.name = STR("sql"), .port = 1}};
+
+    for (int i = 0; i < MANY; i++) {
+        ip[i] = arena_printf(&a, "10.9.%d.%d", 1 + i / 250, i % 250);
+        eps[i] = test_endpoint(&ip[i], NULL, 1);
+    }
+    set("t", "many", test_service("t", "many", "None", svc_port, 1),
+        test_slice("t", "many", eps, MANY, port, 1));
+    static const struct {
+        const char *name;
+        unsigned type;
+        size_t least;
+    } rows[] = {{"many.t.svc" DOMAIN, DNS_A, 3700}, {"_sql._tcp.many.t.svc" DOMAIN, DNS_SRV, 900}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char *text = ask(rows[i].name, rows[i].type);
+        size_t lines = 0;
+        for (const char *p = text; *p; p++)
+            lines += *p == '\n';
+        assert_memory_equal(text, "NOERROR aa\n", 11);
+        assert_in_range(lines, rows[i].least, DNS_ANSWER_RRS_MAX);
+        free(text);
+    }
+    set("t", "many", NULL, NULL);
+    arena_fini(&a);
+    free(eps);
+    free(ip);
+}
+
 static void test_before_sync(void **state)
 {
     struct zone_opts o = {.domain = "cluster.local"};
@@ -380,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_external_names),
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_shared_address),
+        cmocka_unit_test(test_large_service),
         cmocka_unit_test(test_before_sync),
     };
 
