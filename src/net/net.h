@@ -39,8 +39,8 @@ struct net_opts {
     const char *cluster_domain; /* NULL: cluster.local */
     const char *dns_address;    /* of the DNS Service, served by this node itself; NULL: the tenth
                                  * of service_cidr; "": none, pods use the node's name servers */
-    const char *resolv_conf; /* the name servers that names outside are asked for; NULL:
-                              * /etc/resolv.conf */
+    const char *resolv_conf;    /* the name servers that names outside are asked for; NULL:
+                                 * /etc/resolv.conf */
     unsigned mtu; /* 0: that of the link of the default route, else 1500, less what the
                      way to other nodes adds */
     /* Other nodes. node_ip NULL: there are none, and no way is made to them. */
