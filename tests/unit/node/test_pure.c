@@ -861,16 +861,16 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expand),     cmocka_unit_test(test_env_build),
-        cmocka_unit_test(test_env_errors), cmocka_unit_test(test_service_env),
-        cmocka_unit_test(test_log_line),   cmocka_unit_test(test_log_tail),
-        cmocka_unit_test(test_payload),    cmocka_unit_test(test_rm_rf),
-        cmocka_unit_test(test_record),     cmocka_unit_test(test_record_file),
-        cmocka_unit_test(test_places),     cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_users),      cmocka_unit_test(test_resources),
-        cmocka_unit_test(test_spec),       cmocka_unit_test(test_seccomp),
-        cmocka_unit_test(test_etc),
-        cmocka_unit_test(test_hostnames),  cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_expand),      cmocka_unit_test(test_env_build),
+        cmocka_unit_test(test_env_errors),  cmocka_unit_test(test_service_env),
+        cmocka_unit_test(test_log_line),    cmocka_unit_test(test_log_tail),
+        cmocka_unit_test(test_payload),     cmocka_unit_test(test_rm_rf),
+        cmocka_unit_test(test_record),      cmocka_unit_test(test_record_file),
+        cmocka_unit_test(test_places),      cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_users),       cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_spec),        cmocka_unit_test(test_seccomp),
+        cmocka_unit_test(test_etc),         cmocka_unit_test(test_hostnames),
+        cmocka_unit_test(test_resolv_conf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
