@@ -86,8 +86,8 @@ struct net *net_free(struct net *n)
     nft_free(n->nft);
     net_rules_free(n->rules);
     pool_close(&n->pool);
-    buf_fini(&n->sent);
-    error_fini(&n->sent_err);
+    net_tx_fini(&n->tx);
+    free(n->zone);
     map_fini(&n->dirty);
     map_fini(&n->ops);
     if (n->dirfd >= 0)
@@ -225,18 +225,21 @@ const char *net_gateway(const struct net *n)
 
 bool net_rules_settled(const struct net *n)
 {
-    bool synced =
-        !n->services || (client_cache_synced(n->services) && client_cache_synced(n->slices));
+    bool synced = !n->services || (client_cache_synced(n->services) &&
+                                   client_cache_synced(n->slices) && client_cache_synced(n->nodes));
     return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
            !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n;
 }
 
 void net_dump(const struct net *n, struct buf *out)
 {
-    buf_printf(
-        out, "net %s bridge %s range %s leases %zu transactions %llu failures %u dirty %zu%s\n",
-        n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
-        (unsigned long long)n->transactions, n->failures, n->dirty.n, n->busy ? " busy" : "");
+    buf_printf(out,
+               "net %s bridge %s range %s leases %zu transactions %llu elements %llu last %lld us "
+               "failures %u dirty %zu%s\n",
+               n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
+               (unsigned long long)n->transactions, (unsigned long long)n->elements,
+               (long long)(n->last_took / NSEC_PER_USEC), n->failures, n->dirty.n,
+               n->busy ? " busy" : "");
     if (n->peers)
         peers_dump(n->peers, out);
     net_rules_dump(n->rules, out);

@@ -2,7 +2,8 @@
 #pragma once
 
 #include "client/cache.h"
-#include "net/flows.h"
+#include "net/apply.h"
+#include "net/health.h"
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/peers.h"
@@ -41,6 +42,7 @@ struct net {
     /* services.c */
     struct net_plan_env plan_env;
     struct client_cache *services, *slices; /* owned */
+    struct client_cache *nodes;             /* owned; this node's own */
     int slices_by_service;
     struct net_rules *rules; /* owned */
     struct map dirty;        /* key -> struct service_dirty */
@@ -51,13 +53,15 @@ struct net {
     struct nft *nft; /* owned; used by the work only */
     bool busy;       /* a transaction is under way */
     bool table_made; /* some table of ours is in the kernel */
-    bool full_needed, full_keep;
+    bool full_needed, full_anew;
     unsigned failures;
-    struct buf sent;        /* text of the one under way */
-    struct net_flows flows; /* of the one under way */
-    int sent_result;
-    struct error sent_err;
-    uint64_t transactions;
+    struct net_tx tx; /* the one under way */
+    int tx_result;
+    char *zone; /* owned; plan_env's */
+    uint64_t transactions, elements;
+    nsec_t last_took; /* of the last transaction */
+
+    struct health *health; /* owned; health.c */
 
     struct map ops; /* uid -> struct pod_op under way (ops.c) */
 

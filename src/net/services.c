@@ -1,11 +1,13 @@
 /* From the caches to the kernel. A change of a Service or a slice only marks that service; once a
  * turn the marked ones are planned and told to the differ, and what comes out is one transaction,
- * run on the pool by libnftables. While it runs, further changes gather for the next: a storm costs
- * few transactions.
+ * run on the pool (apply.c). While it runs, further changes gather for the next: a storm costs few
+ * transactions.
  *
- * When a transaction fails (somebody deleted our table), all is written anew in one transaction,
- * later and later as it keeps failing. At start rules of the former run stay in force until the
- * caches are in. */
+ * When a transaction fails (somebody changed our table), the table is compared with what is wanted,
+ * and when that fails (it is gone) made anew, later and later as it keeps failing. At start rules
+ * of the former run stay in force until the caches are in. */
+#include <sys/socket.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "api/object.h"
@@ -24,7 +26,8 @@ static void transact(struct net *n);
 
 static bool ready_to_plan(const struct net *n)
 {
-    return n->services && client_cache_synced(n->services) && client_cache_synced(n->slices);
+    return n->services && client_cache_synced(n->services) && client_cache_synced(n->slices) &&
+           client_cache_synced(n->nodes);
 }
 
 /* ---- marking ---- */
@@ -83,8 +86,46 @@ static void on_synced(void *arg)
     if (!ready_to_plan(n))
         return;
     n->full_needed = true;
-    n->full_keep = n->table_made;
+    n->full_anew = !n->table_made;
     rt_task_schedule_late(&n->flush);
+}
+
+/* ---- this node ---- */
+
+static bool node_read(struct net *n, const struct api_node *node)
+{
+    const struct str *zone =
+        node ? KV_GET(&node->metadata, labels, STR("topology.kubernetes.io/zone")) : NULL;
+    struct net_plan_env was = n->plan_env;
+    struct ip_addr a;
+    n->plan_env.n_addresses = 0;
+    for (uint32_t i = 0; node && i < node->status.n_addresses; i++)
+        if (n->plan_env.n_addresses < NET_NODE_ADDRESSES_MAX &&
+            ip_parse(node->status.addresses[i].address, &a) == 0 && a.family == AF_INET &&
+            !ip_is_loopback(&a))
+            n->plan_env.addresses[n->plan_env.n_addresses++] = ip4_number(&a);
+    bool changed = was.n_addresses != n->plan_env.n_addresses ||
+                   memcmp(was.addresses, n->plan_env.addresses,
+                          was.n_addresses * sizeof(was.addresses[0])) != 0 ||
+                   !str_eq(was.zone, zone ? *zone : STR_NONE);
+    free(n->zone);
+    n->zone = zone ? str_dup(*zone) : NULL;
+    n->plan_env.zone = n->zone ? str_z(n->zone) : STR_NONE;
+    return changed;
+}
+
+/* Its zone decides which hints are ours, its addresses where load balancers are: both may concern
+ * every Service. */
+static void on_node(void *arg, struct object *old, struct object *new)
+{
+    struct net *n = arg;
+    struct client_cache_iter it;
+    (void)old;
+    if (!node_read(n, new ? OBJECT_MSG(new, api_node) : NULL) || !ready_to_plan(n))
+        return;
+    client_cache_iter_init(&it, n->services, STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));)
+        mark(n, object_ns(o), object_name(o));
 }
 
 /* ---- planning ---- */
@@ -106,6 +147,7 @@ static void plan_one(struct net *n, const struct service_dirty *d)
         net_plan_service(OBJECT_MSG(svc, api_service), slices, n_slices, &n->plan_env, &a, &plan);
     }
     net_rules_service(n->rules, str_z(d->key), &plan, &n->batch);
+    health_set(n->health, str_z(d->key), plan.health_port, plan.n_local);
     arena_fini(&a);
 }
 
@@ -138,12 +180,28 @@ static void flush(void *arg)
 static void work(void *arg)
 {
     struct net *n = arg;
-    n->sent_result = nft_run(n->nft, n->sent.data, &n->sent_err);
-    if (n->sent_result == 0 && !net_flows_empty(&n->flows)) {
-        int r = net_flows_delete(&n->flows);
+    n->tx_result = net_apply(&n->tx, n->nft);
+    if (n->tx_result == 0 && !net_flows_empty(&n->tx.flows)) {
+        int r = net_flows_delete(&n->tx.flows);
         if (r < 0)
             log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-r));
     }
+}
+
+static void failed(struct net *n)
+{
+    nsec_t wait = MIN(RETRY_FIRST << MIN(n->failures, 6u), RETRY_LAST);
+    bool matching = n->tx.how == NET_APPLY_MATCH;
+    n->full_needed = true;
+    n->full_anew = n->tx.how != NET_APPLY_CHANGE; /* gone, or of another davit's shape */
+    if (n->failures++ == 0 || (matching && n->failures == 2))
+        wait = NSEC_PER_MSEC;
+    if (matching && n->tx_result == -ENOENT)
+        log_debug("net: %.*s", STR_ARG(n->tx.err.message));
+    else
+        log_warn("net: %.*s; %s", STR_ARG(n->tx.err.message),
+                 n->full_anew ? "writing all rules anew" : "comparing all rules");
+    rt_timer_start(&n->retry, wait);
 }
 
 static void work_done(void *arg)
@@ -151,23 +209,15 @@ static void work_done(void *arg)
     struct net *n = arg;
     n->busy = false;
     n->transactions++;
-    if (n->sent_result < 0) {
-        nsec_t wait = MIN(RETRY_FIRST << MIN(n->failures, 6u), RETRY_LAST);
-        /* The table may be of another shape (an older davit) or gone: the next try makes it anew.
-         */
-        n->full_keep = n->full_keep && n->failures == 0;
-        n->full_needed = true;
-        if (n->failures++ == 0)
-            wait = 10 * NSEC_PER_MSEC;
-        log_warn("net: %.*s; writing all rules anew", STR_ARG(n->sent_err.message));
-        rt_timer_start(&n->retry, wait);
+    n->elements += n->tx.n_elems;
+    n->last_took = rt_now(n->rt) - n->last_took;
+    if (n->tx_result < 0) {
+        failed(n);
     } else {
         n->failures = 0;
         n->table_made = true;
     }
-    error_clear(&n->sent_err);
-    buf_clear(&n->sent);
-    net_flows_fini(&n->flows);
+    net_tx_fini(&n->tx);
     if (n->stopping)
         net_stopped_check(n);
     else
@@ -186,18 +236,25 @@ static void transact(struct net *n)
      * rewrite. */
     if (n->full_needed && n->table_made && n->client && !ready_to_plan(n))
         return;
-    if (n->full_needed)
-        net_rules_full(n->rules, n->full_keep, &n->sent);
-    else if (n->batch.changes)
-        net_batch_print(&n->batch, n->config.table, &n->sent);
-    else
+    if (!n->full_needed && !n->batch.changes && !n->batch.n_udp)
         return;
-    if (n->full_needed && ready_to_plan(n))
-        net_flows_all(&n->flows, n->rules);
+    n->tx = (struct net_tx){.how = !n->full_needed ? NET_APPLY_CHANGE
+                                   : n->full_anew  ? NET_APPLY_ANEW
+                                                   : NET_APPLY_MATCH,
+                            .env = *net_rules_env(n->rules)};
+    if (n->full_needed) { /* what was gathered is in what is wanted */
+        net_batch_fini(&n->batch);
+        net_rules_wanted(n->rules, &n->tx.batch);
+        if (ready_to_plan(n))
+            net_flows_all(&n->tx.flows, n->rules);
+    } else {
+        n->tx.batch = n->batch;
+        n->batch = (struct net_batch){0};
+        net_flows_take(&n->tx.flows, &n->tx.batch);
+    }
     n->full_needed = false;
-    net_flows_take(&n->flows, &n->batch);
-    net_batch_fini(&n->batch);
     n->busy = true;
+    n->last_took = rt_now(n->rt);
     rt_work(n->rt, &n->work, RT_WORK_SHORT, work, work_done, n);
 }
 
@@ -213,13 +270,16 @@ void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
         rt_task_schedule_late(&n->flush);
 }
 
+static void chain_found(void *arg, const char *chain)
+{
+    (void)chain;
+    *(bool *)arg = true;
+}
+
 static bool table_exists(struct net *n)
 {
-    char *out = NULL, *command = xasprintf("list chain ip %s services", n->config.table);
-    int r = nft_query(n->nft, command, false, &out, NULL);
-    free(command);
-    free(out);
-    return r == 0;
+    bool found = false;
+    return nft_chains_list(n->config.table, chain_found, &found) == 0 && found;
 }
 
 void services_start(struct net *n)
@@ -238,21 +298,30 @@ void services_start(struct net *n)
     /* Rules of the last run keep serving until we know the Services; without any, pods need the
      * base now. */
     n->full_needed = !n->table_made || !n->client;
-    n->full_keep = false;
+    n->full_anew = !n->table_made;
     if (!n->full_needed)
         net_batch_fini(&n->batch);
+    n->health = health_new(n->rt);
     if (n->client) {
         n->services = client_cache_new(
             n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_SERVICE]});
         n->slices = client_cache_new(
             n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_ENDPOINT_SLICE]});
         n->slices_by_service = client_cache_add_index(n->slices, index_slice);
+        char *own = xasprintf("metadata.name=%s", n->node_name);
+        n->nodes =
+            client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_NODE],
+                                                                    .field_selector = str_z(own)});
+        free(own);
+        client_cache_on_change(n->nodes, on_node, n);
+        client_cache_on_synced(n->nodes, on_synced, n);
         client_cache_on_change(n->services, on_service, n);
         client_cache_on_change(n->slices, on_slice, n);
         client_cache_on_synced(n->services, on_synced, n);
         client_cache_on_synced(n->slices, on_synced, n);
         client_cache_start(n->services);
         client_cache_start(n->slices);
+        client_cache_start(n->nodes);
     }
     rt_task_schedule_late(&n->flush);
 }
@@ -261,6 +330,8 @@ void services_stop(struct net *n)
 {
     n->services = client_cache_free(n->services);
     n->slices = client_cache_free(n->slices);
+    n->nodes = client_cache_free(n->nodes);
+    n->health = health_free(n->health);
     rt_task_cancel(&n->flush);
     rt_timer_stop(&n->retry);
     dirty_clear(n, false);
