@@ -32,7 +32,7 @@ static int elems_write(struct net_tx *tx, const struct net_batch *b)
             .set = net_map_name((enum net_map)i), .elems = b->added[i].v, .n = b->added[i].n};
     for (size_t i = 0; i < n; i++)
         tx->n_elems += changes[i].n;
-    int r = nft_elems_apply(tx->env.table, changes, n);
+    int r = nft_elems_apply(tx->nl, tx->env.table, changes, n);
     return r < 0 ? error_errno(&tx->err, -r, "nftables: writing elements") : 0;
 }
 
@@ -117,7 +117,7 @@ static int match_map(struct net_tx *tx, enum net_map map, struct net_batch *diff
     m.there = xcalloc(m.wanted->n + 1, sizeof(*m.there));
     if (m.wanted->n)
         qsort(m.wanted->v, m.wanted->n, sizeof(*m.wanted->v), elem_cmp);
-    int r = nft_elems_list(tx->env.table, net_map_name(map), match_one, &m);
+    int r = nft_elems_list(tx->nl, tx->env.table, net_map_name(map), match_one, &m);
     for (size_t i = 0; r == 0 && i < m.wanted->n; i++)
         if (!m.there[i])
             elems_push(&diff->added[map], &m.wanted->v[i]);
@@ -148,7 +148,7 @@ static int chains_match(struct net_tx *tx, struct nft *nft)
     struct buf text = {0};
     struct chains c = {.shape = net_table_shape(&tx->env, shape), .wanted = &tx->batch};
     c.there = xcalloc(tx->batch.n_chains + 1, sizeof(*c.there));
-    int r = nft_chains_list(tx->env.table, chain_seen, &c);
+    int r = nft_chains_list(tx->nl, tx->env.table, chain_seen, &c);
     if (r < 0)
         r = error_errno(&tx->err, -r, "nftables: reading chains");
     else if (!c.shape_found)
@@ -175,8 +175,9 @@ static int apply_match(struct net_tx *tx, struct nft *nft)
     return r;
 }
 
-int net_apply(struct net_tx *tx, struct nft *nft)
+int net_apply(struct net_tx *tx, struct nft *nft, struct nl *nl)
 {
+    tx->nl = nl;
     int (*const how[])(struct net_tx *, struct nft *) = {
         [NET_APPLY_CHANGE] = apply_change,
         [NET_APPLY_MATCH] = apply_match,

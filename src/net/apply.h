@@ -16,6 +16,7 @@ struct net_tx {
     struct net_rules_env env; /* borrowed */
     struct net_batch batch;   /* owned */
     struct net_flows flows;   /* owned */
+    struct nl *nl;            /* during the call */
     /* After the call. */
     size_t n_elems; /* added and removed */
     struct error err;
@@ -23,5 +24,5 @@ struct net_tx {
 
 /* 0, or the errno of tx->err; then the kernel may hold a part of it, and MATCH or ANEW puts that
  * right. -ENOENT from MATCH: there is no table of our shape. */
-int net_apply(struct net_tx *tx, struct nft *nft) MUST_CHECK;
+int net_apply(struct net_tx *tx, struct nft *nft, struct nl *nl) MUST_CHECK;
 void net_tx_fini(struct net_tx *tx);

@@ -83,6 +83,7 @@ struct net *net_free(struct net *n)
     ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
     peers_free(n->peers);
     nl_close(n->nl);
+    nl_close(n->nft_nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
     pool_close(&n->pool);
@@ -173,9 +174,9 @@ int net_start(struct net *n, struct error *err)
         r = start_peers(n, err);
     if (r < 0)
         return r;
-    services_start(n);
-    n->started = true;
-    return 0;
+    r = services_start(n, err);
+    n->started = r == 0;
+    return r;
 }
 
 void net_stopped_check(struct net *n)

@@ -50,9 +50,10 @@ struct net {
     struct rt_task flush;    /* late: a turn's changes are one transaction */
     struct rt_timer retry;
     struct rt_work work;
-    struct nft *nft; /* owned; used by the work only */
-    bool busy;       /* a transaction is under way */
-    bool table_made; /* some table of ours is in the kernel */
+    struct nft *nft;   /* owned; used by the work only */
+    struct nl *nft_nl; /* the same */
+    bool busy;         /* a transaction is under way */
+    bool table_made;   /* some table of ours is in the kernel */
     bool full_needed, full_anew;
     unsigned failures;
     struct net_tx tx; /* the one under way */
@@ -96,7 +97,7 @@ int detach_pod(const struct net *n, struct str uid, uint32_t ip, struct error *e
 void veth_name(const struct net_config *c, struct str uid, char out[static LINK_NAME_MAX]);
 
 /* ---- services.c ---- */
-void services_start(struct net *n);
+int services_start(struct net *n, struct error *err) MUST_CHECK;
 void services_stop(struct net *n);
 void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
                           const struct net_host_port *ports, size_t n_ports);

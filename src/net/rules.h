@@ -93,6 +93,9 @@ void net_table_print(const struct net_rules_env *e, struct buf *b);
 void net_table_release(const struct net_rules_env *e, struct buf *b);
 const char *net_table_shape(const struct net_rules_env *e, char out[static NFT_CHAIN_NAME_MAX]);
 
+/* Makes the chains for few endpoints part of what is wanted, so that the first Service with so many
+ * need not wait for libnftables. Before anything else is wanted. */
+void net_rules_common(struct net_rules *r);
 /* All that is wanted, as additions to empty maps. */
 void net_rules_wanted(struct net_rules *r, struct net_batch *b);
 const struct net_rules_env *net_rules_env(const struct net_rules *r);

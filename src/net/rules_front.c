@@ -9,7 +9,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define ID_MASK 0x007fffffu /* what front_tag leaves */
+#define CHAINS_COMMON 8
+#define ID_MASK       0x007fffffu /* what front_tag leaves */
 
 void front_key(const struct net_front *f, char out[static 48])
 {
@@ -124,6 +125,15 @@ static const char *need_chain(struct net_rules *r, const struct net_front *f, ui
         chain_put(r, c, b);
     }
     return c->name;
+}
+
+void net_rules_common(struct net_rules *r)
+{
+    struct net_batch b = {0};
+    for (uint32_t n = 1; n <= CHAINS_COMMON; n++)
+        for (int kind = NET_FRONT_VIP; kind <= NET_FRONT_NODEPORT; kind++)
+            (void)need_chain(r, &(struct net_front){.kind = (enum net_front_kind)kind}, n, &b);
+    net_batch_fini(&b);
 }
 
 /* Where the front leads: a chain, or with no endpoint a refusal or silence. What has none inside

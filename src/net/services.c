@@ -180,7 +180,7 @@ static void flush(void *arg)
 static void work(void *arg)
 {
     struct net *n = arg;
-    n->tx_result = net_apply(&n->tx, n->nft);
+    n->tx_result = net_apply(&n->tx, n->nft, n->nft_nl);
     if (n->tx_result == 0 && !net_flows_empty(&n->tx.flows)) {
         int r = net_flows_delete(&n->tx.flows);
         if (r < 0)
@@ -279,14 +279,18 @@ static void chain_found(void *arg, const char *chain)
 static bool table_exists(struct net *n)
 {
     bool found = false;
-    return nft_chains_list(n->config.table, chain_found, &found) == 0 && found;
+    return nft_chains_list(n->nft_nl, n->config.table, chain_found, &found) == 0 && found;
 }
 
-void services_start(struct net *n)
+int services_start(struct net *n, struct error *err)
 {
+    int r = nl_open_nft(&n->nft_nl);
+    if (r < 0)
+        return error_errno(err, -r, "net: nftables");
     rt_task_init(&n->flush, n->rt, flush, n);
     rt_timer_init(&n->retry, n->rt, retry, n);
     n->nft = nft_new();
+    net_rules_common(n->rules);
     n->plan_env.node_name = str_z(n->node_name);
     if (ip_prefix_parse(str_z(n->cluster_cidr), &n->plan_env.cluster_cidr) < 0)
         n->plan_env.cluster_cidr = n->config.range;
@@ -324,6 +328,7 @@ void services_start(struct net *n)
         client_cache_start(n->nodes);
     }
     rt_task_schedule_late(&n->flush);
+    return 0;
 }
 
 void services_stop(struct net *n)

@@ -20,6 +20,11 @@
 #define ELEM_BYTES_MAX 200
 #define ANSWER_WAIT_S  30
 
+int nl_open_nft(struct nl **ret)
+{
+    return nl_open_bus(NETLINK_NETFILTER, -1, ret);
+}
+
 /* ---- writing ---- */
 
 static struct nlmsghdr *put_head(struct buf *b, struct nl *nl, uint16_t type, uint16_t flags,
@@ -103,8 +108,8 @@ static int read_answers(struct nl *nl, unsigned first, unsigned last)
         int left = (int)n;
         for (const struct nlmsghdr *h = (const struct nlmsghdr *)in; mnl_nlmsg_ok(h, left);
              h = mnl_nlmsg_next(h, &left)) {
-            if (h->nlmsg_type != NLMSG_ERROR)
-                continue;
+            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq - first > last - first)
+                continue; /* left over from a batch that was given up */
             const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
             if (e->error && !failed)
                 failed = e->error;
@@ -126,14 +131,12 @@ static int batch_send(struct nl *nl, const struct buf *b)
     return n < 0 ? -errno : 0;
 }
 
-int nft_elems_apply(const char *table, const struct nft_elem_change *changes, size_t n)
+int nft_elems_apply(struct nl *nl, const char *table, const struct nft_elem_change *changes,
+                    size_t n)
 {
-    CLEANUP(nl_closep) struct nl *nl = NULL;
     struct buf b = {0};
     size_t last = 0, total = 0;
-    int r = nl_open_bus(NETLINK_NETFILTER, -1, &nl);
-    if (r < 0)
-        return r;
+    int r = 0;
     unsigned first_seq = nl->seq;
     b.n += put_head(&b, nl, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES)->nlmsg_len;
     for (size_t i = 0; i < n; i++)
@@ -246,13 +249,9 @@ static struct nlmsghdr *dump_head(struct nl *nl, char *buf, uint16_t type)
     return h;
 }
 
-int nft_elems_list(const char *table, const char *set, nft_elem_fn fn, void *arg)
+int nft_elems_list(struct nl *nl, const char *table, const char *set, nft_elem_fn fn, void *arg)
 {
     char buf[NL_MSG_BYTES];
-    CLEANUP(nl_closep) struct nl *nl = NULL;
-    int r = nl_open_bus(NETLINK_NETFILTER, -1, &nl);
-    if (r < 0)
-        return r;
     struct nlmsghdr *h = dump_head(nl, buf, NFT_MSG_GETSETELEM);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, table);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
@@ -282,13 +281,9 @@ static int chain_cb(const struct nlmsghdr *h, void *arg)
     return MNL_CB_OK;
 }
 
-int nft_chains_list(const char *table, nft_chain_fn fn, void *arg)
+int nft_chains_list(struct nl *nl, const char *table, nft_chain_fn fn, void *arg)
 {
     char buf[NL_MSG_BYTES];
-    CLEANUP(nl_closep) struct nl *nl = NULL;
-    int r = nl_open_bus(NETLINK_NETFILTER, -1, &nl);
-    if (r < 0)
-        return r;
     return nl_talk(nl, dump_head(nl, buf, NFT_MSG_GETCHAIN), chain_cb,
                    &(struct chain_walk){table, fn, arg});
 }

@@ -6,7 +6,7 @@
  * and ports in network order, integers (classid, mark) in the host's. */
 #pragma once
 
-#include "base/base.h"
+#include "sys/netlink.h"
 
 #define NFT_ELEM_KEY_MAX   20
 #define NFT_ELEM_DATA_MAX  8
@@ -36,14 +36,20 @@ struct nft_elem_change {
     bool remove;
 };
 
-/* All of it or nothing, in the order given, in table `table` of family ip of the thread's network
- * namespace. -ENOENT: no such table, set, or element to remove; -EEXIST: the element is there with
- * other data. Adding what is there already is no error. */
-int nft_elems_apply(const char *table, const struct nft_elem_change *changes, size_t n) MUST_CHECK;
+/* The socket all calls take; closed with nl_close. Keep it: closing one makes the kernel wait until
+ * what earlier transactions removed is freed, some ten milliseconds. */
+int nl_open_nft(struct nl **ret) MUST_CHECK;
+
+/* All of it or nothing, in the order given, in table `table` of family ip. -ENOENT: no such table,
+ * set, or element to remove; -EEXIST: the element is there with other data. Adding what is there
+ * already is no error. */
+int nft_elems_apply(struct nl *nl, const char *table, const struct nft_elem_change *changes,
+                    size_t n) MUST_CHECK;
 
 /* e and its chain are borrowed for the call. */
 typedef void (*nft_elem_fn)(void *arg, const struct nft_elem *e);
-int nft_elems_list(const char *table, const char *set, nft_elem_fn fn, void *arg) MUST_CHECK;
+int nft_elems_list(struct nl *nl, const char *table, const char *set, nft_elem_fn fn,
+                   void *arg) MUST_CHECK;
 typedef void (*nft_chain_fn)(void *arg, const char *chain);
 /* A table that is not there has no chains. */
-int nft_chains_list(const char *table, nft_chain_fn fn, void *arg) MUST_CHECK;
+int nft_chains_list(struct nl *nl, const char *table, nft_chain_fn fn, void *arg) MUST_CHECK;

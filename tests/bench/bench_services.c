@@ -73,8 +73,8 @@ static void start(void)
                          .client = &fake.base,
                          .data_dir = dir,
                          .node_name = "n1",
-                         .pod_cidr = "10.99.0.0/24",
-                         .cluster_cidr = "10.96.0.0/11",
+                         .pod_cidr = "10.200.0.0/24",
+                         .cluster_cidr = "10.128.0.0/9",
                          .service_cidr = "172.16.0.0/12"};
     struct error err = {0};
     if (net_new(&o, &net, &err) < 0 || net_start(net, &err) < 0)
