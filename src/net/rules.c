@@ -107,15 +107,13 @@ static void block(struct net_rules *r, struct service_state *s, const struct net
 static bool apply_front(struct net_rules *r, struct service_state *s, const struct net_front *f,
                         struct net_batch *b)
 {
-    char key[48];
-    front_key(f, key);
-    struct front_state *state = map_get(&r->fronts, str_z(key));
+    uint32_t key[3];
+    struct front_state *state = map_get(&r->fronts, front_key(f, key));
     if (state && state->owner != s)
         return false;
     bool fresh = !state;
     if (fresh) {
         state = NEW(struct front_state);
-        memcpy(state->key, key, sizeof(key));
         state->owner = s;
         state->f = *f;
         state->f.eps = NULL;
@@ -124,7 +122,7 @@ static bool apply_front(struct net_rules *r, struct service_state *s, const stru
         state->f.n_ranges = 0;
         list_init(&state->link);
         list_push_back(&s->fronts, &state->link);
-        map_set(&r->fronts, str_z(state->key), state);
+        map_set(&r->fronts, front_key(f, state->key), state);
     }
     state->seen = true;
     front_change(r, state, f, fresh, false, b);
@@ -139,7 +137,7 @@ static bool drop_unseen(struct net_rules *r, struct service_state *s, struct net
         if (f->seen)
             continue;
         front_change(r, f, NULL, false, true, b);
-        map_remove(&r->fronts, str_z(f->key));
+        map_remove(&r->fronts, (struct str){(const char *)f->key, sizeof(f->key)});
         front_free(f);
         freed = true;
     }

@@ -12,10 +12,18 @@
 #define CHAINS_COMMON 8
 #define ID_MASK       0x007fffffu /* what front_tag leaves */
 
-void front_key(const struct net_front *f, char out[static 48])
+struct str front_key(const struct net_front *f, uint32_t out[static 3])
 {
-    snprintf(out, 48, "%d%s:" IP4_FMT ":%u:%u", (int)f->kind, f->inside ? "in" : "", IP4_ARG(f->ip),
-             f->proto, f->port);
+    out[0] = f->ip;
+    out[1] = (uint32_t)f->port << 16 | f->proto;
+    out[2] = (uint32_t)f->kind << 1 | f->inside;
+    return (struct str){(const char *)out, 3 * sizeof(*out)};
+}
+
+/* Without affinity nobody has one. */
+static uint32_t id_at(const uint32_t *ids, uint32_t i)
+{
+    return ids ? ids[i] : 0;
 }
 
 /* The front as the first fields of an element; how many. */
@@ -265,7 +273,7 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
 {
     struct layout l = {.n = f->n_eps};
     l.eps = xcalloc(l.n + 1, sizeof(*l.eps));
-    l.ids = xcalloc(l.n + 1, sizeof(*l.ids));
+    l.ids = f->affinity_s ? xcalloc(l.n + 1, sizeof(*l.ids)) : NULL;
     l.filled = xcalloc(l.n + 1, sizeof(*l.filled));
     uint32_t *late = xcalloc(l.n + 1, sizeof(*late)), n_late = 0, gap = 0;
     for (uint32_t i = 0; i < f->n_eps; i++) {
@@ -276,7 +284,8 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
             p->stays = true;
         if (p && p->place < l.n) {
             l.eps[p->place] = f->eps[i];
-            l.ids[p->place] = s->ids[p->place];
+            if (l.ids)
+                l.ids[p->place] = id_at(s->ids, p->place);
             l.filled[p->place] = true;
         } else {
             late[n_late++] = i;
@@ -290,7 +299,8 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
         while (l.filled[gap])
             gap++;
         l.eps[gap] = *e;
-        l.ids[gap] = !f->affinity_s ? 0 : p ? s->ids[p->place] : new_id(f, e, l.ids, l.n);
+        if (l.ids)
+            l.ids[gap] = p ? id_at(s->ids, p->place) : new_id(f, e, l.ids, l.n);
         l.filled[gap] = true;
     }
     free(late);
@@ -313,8 +323,8 @@ static void udp_gone(struct net_batch *b, const struct net_front *f, const struc
 static void clear(struct net_rules *r, struct front_state *s, struct net_batch *b)
 {
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
-        put_place(&s->f, i, &s->f.eps[i], s->ids[i], PUT_REMOVE, b);
-        put_id(&s->f, &s->f.eps[i], s->ids[i], PUT_REMOVE, b);
+        put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
+        put_id(&s->f, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         masq_unref(r, &s->f, &s->f.eps[i], b);
         udp_gone(b, &s->f, &s->f.eps[i]);
     }
@@ -333,14 +343,14 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
         if (was && is && by_address(&s->f.eps[i], &l->eps[i]) == 0)
             continue;
         if (was)
-            put_place(&s->f, i, &s->f.eps[i], s->ids[i], PUT_REMOVE, b);
+            put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         if (is)
-            put_place(f, i, &l->eps[i], l->ids[i], PUT_ADD, b);
+            put_place(f, i, &l->eps[i], id_at(l->ids, i), PUT_ADD, b);
     }
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
         if (old[i].stays)
             continue;
-        put_id(&s->f, &old[i].ep, s->ids[old[i].place], PUT_REMOVE, b);
+        put_id(&s->f, &old[i].ep, id_at(s->ids, old[i].place), PUT_REMOVE, b);
         masq_unref(r, &s->f, &old[i].ep, b);
         udp_gone(b, &s->f, &old[i].ep);
     }
@@ -348,7 +358,7 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
         struct place want = {.ep = l->eps[i]};
         if (s->f.n_eps && bsearch(&want, old, s->f.n_eps, sizeof(*old), place_cmp))
             continue;
-        put_id(f, &l->eps[i], l->ids[i], PUT_ADD, b);
+        put_id(f, &l->eps[i], id_at(l->ids, i), PUT_ADD, b);
         masq_ref(r, f, &l->eps[i], b);
     }
 }
@@ -415,8 +425,8 @@ void front_change(struct net_rules *r, struct front_state *s, const struct net_f
 void front_print(struct net_rules *r, const struct front_state *s, struct net_batch *b)
 {
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
-        put_place(&s->f, i, &s->f.eps[i], s->ids[i], PUT_ADD, b);
-        put_id(&s->f, &s->f.eps[i], s->ids[i], PUT_ADD, b);
+        put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_ADD, b);
+        put_id(&s->f, &s->f.eps[i], id_at(s->ids, i), PUT_ADD, b);
     }
     put_verdict(r, &s->f, s->f.n_eps, PUT_ADD, b);
     diff_ranges(&(struct net_front){.n_ranges = 0}, &s->f, b);

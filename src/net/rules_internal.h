@@ -20,10 +20,10 @@ struct service_state {
 
 struct front_state {
     struct list link; /* in owner->fronts */
-    char key[48];     /* in rules.fronts */
+    uint32_t key[3];  /* its bytes are in rules.fronts */
     struct service_state *owner;
     struct net_front f; /* eps owned: place i is what random number i leads to; ranges owned */
-    uint32_t *ids;      /* owned; with affinity: the id of each place */
+    uint32_t *ids;      /* owned; the id of each place; NULL without affinity */
     bool seen;          /* scratch of net_rules_service */
 };
 
@@ -91,7 +91,7 @@ static inline uint32_t front_tag(const struct net_front *f)
 {
     return NET_PRIORITY_PREFIX | (f->inside ? NET_PRIORITY_INSIDE : 0);
 }
-void front_key(const struct net_front *f, char out[static 48]);
+struct str front_key(const struct net_front *f, uint32_t out[static 3]);
 /* Makes s what f wants; f->n_eps 0 with `gone`: leaves nothing, not even a refusal. */
 void front_change(struct net_rules *r, struct front_state *s, const struct net_front *f, bool fresh,
                   bool gone, struct net_batch *b);

@@ -124,8 +124,10 @@ static void on_node(void *arg, struct object *old, struct object *new)
     if (!node_read(n, new ? OBJECT_MSG(new, api_node) : NULL) || !ready_to_plan(n))
         return;
     client_cache_iter_init(&it, n->services, STR_NONE);
-    for (struct object *o; (o = client_cache_iter_next(&it));)
+    for (struct object *o; (o = client_cache_iter_next(&it));) {
         mark(n, object_ns(o), object_name(o));
+        client_cache_release(n->services);
+    }
 }
 
 /* ---- planning ---- */
@@ -148,6 +150,8 @@ static void plan_one(struct net *n, const struct service_dirty *d)
     }
     net_rules_service(n->rules, str_z(d->key), &plan, &n->batch);
     health_set(n->health, str_z(d->key), plan.health_port, plan.n_local);
+    client_cache_release(n->services);
+    client_cache_release(n->slices);
     arena_fini(&a);
 }
 
@@ -276,6 +280,53 @@ static void chain_found(void *arg, const char *chain)
     *(bool *)arg = true;
 }
 
+/* What says nothing of where packets go or what it is called. */
+static void trim_meta(struct api_object_meta *m)
+{
+    m->n_managed_fields = m->n_annotations = m->n_owner_references = m->n_finalizers = 0;
+    m->generate_name = m->uid = STR_NONE;
+    m->creation_timestamp.set = false;
+}
+
+static void trim_service(void *msg, struct arena *a)
+{
+    struct api_service *s = msg;
+    (void)a;
+    trim_meta(&s->metadata);
+    s->metadata.n_labels = s->spec.n_selector = s->status.n_conditions = 0;
+}
+
+static void trim_slice(void *msg, struct arena *a)
+{
+    struct api_endpoint_slice *s = msg;
+    struct api_endpoint *copy = ARENA_NEW_N(a, struct api_endpoint, s->n_endpoints + 1);
+    const struct str *name = KV_GET(&s->metadata, labels, STR("kubernetes.io/service-name"));
+    trim_meta(&s->metadata);
+    if (name) {
+        struct kv_str *label = ARENA_NEW(a, struct kv_str);
+        *label = (struct kv_str){STR("kubernetes.io/service-name"), *name};
+        s->metadata.labels = label;
+        s->metadata.n_labels = 1;
+    }
+    for (uint32_t i = 0; i < s->n_endpoints; i++) {
+        copy[i] = s->endpoints[i];
+        copy[i].target_ref = NULL;
+        copy[i].n_deprecated_topology = 0;
+    }
+    s->endpoints = copy;
+}
+
+#define LIST_PAGE 500
+
+static struct client_cache *packed_cache(struct net *n, enum kind_id kind,
+                                         void (*trim)(void *msg, struct arena *a))
+{
+    return client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[kind],
+                                                                   .packed = true,
+                                                                   .trim = trim,
+                                                                   .page = LIST_PAGE});
+}
+
 static bool table_exists(struct net *n)
 {
     bool found = false;
@@ -307,10 +358,8 @@ int services_start(struct net *n, struct error *err)
         net_batch_fini(&n->batch);
     n->health = health_new(n->rt);
     if (n->client) {
-        n->services = client_cache_new(
-            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_SERVICE]});
-        n->slices = client_cache_new(
-            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_ENDPOINT_SLICE]});
+        n->services = packed_cache(n, KIND_SERVICE, trim_service);
+        n->slices = packed_cache(n, KIND_ENDPOINT_SLICE, trim_slice);
         n->slices_by_service = client_cache_add_index(n->slices, index_slice);
         char *own = xasprintf("metadata.name=%s", n->node_name);
         n->nodes =

@@ -259,7 +259,7 @@ while True:
     endpoints
     sleep 0.5
     run say 7
-    [ -z "$output" ]
+    [[ "$output" != *first* && "$output" != *second* ]]
     run say 8
     [[ "$output" != *first* && "$output" != *second* ]]
     endpoints "${pods[0]#* }"
