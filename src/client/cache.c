@@ -62,6 +62,7 @@ struct client_cache {
     struct client_cache_stats stats;
     struct rt_task settle; /* end of the turn: lent objects go */
     uint32_t page;
+    rev_t list_rev;
     char *continue_; /* owned; of the list under way; NULL: at its beginning */
 };
 
@@ -198,8 +199,10 @@ static void list_done(void *arg, const struct client_reply *reply)
         wait_start(c, true, reply->r);
         return;
     }
-    if (!c->continue_)
+    if (!c->continue_) {
         c->store.mark++;
+        c->list_rev = reply->rev; /* later pages may know more: the watch repeats it */
+    }
     for (size_t i = 0; i < reply->n_items; i++)
         object_set(c, reply->items[i], true);
     free(c->continue_);
@@ -209,7 +212,7 @@ static void list_done(void *arg, const struct client_reply *reply)
         return;
     }
     drop_unmarked(c);
-    c->rev = reply->rev;
+    c->rev = c->list_rev;
     watch_start(c);
     if (!c->is_synced) {
         c->is_synced = true;
