@@ -1,7 +1,11 @@
 /* Services into the kernel, on a host of its own (a network namespace): how long until 10,000
  * Services with 5 endpoints each are in force from nothing, how long one endpoint change takes, how
  * long a restarted agent needs to find all as it should be, and what it all costs in memory. The
- * API is made up in this process, so its copy of the objects is measured apart and not counted. */
+ * API is made up in this process, so its copy of the objects is measured apart and not counted.
+ *
+ *   bench_services [COUNT]           the above
+ *   bench_services COUNT connect     a client's wait for a connection through the last of so many
+ */
 #include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
@@ -121,6 +125,29 @@ static void change_some(const struct svc_spec *s, int n)
     printf("service_change %.2f\nservice_change_worst %.2f\n", sum / rounds, worst);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* How long a client waits for a connection through a Service: every one is a first packet. */
+static void connect_some(const char *ip)
+{
+    enum { ROUNDS = 2000 };
+    double took[ROUNDS];
+    char text[128];
+    pid_t pid = lab_server(NULL, "x", NULL, 8080);
+    for (int i = 0; i < ROUNDS; i++) {
+        nsec_t t = now_ns();
+        assert_int_equal(lab_ask(NULL, ip, 80, text), 0);
+        took[i] = ms_since(t) * 1000;
+    }
+    lab_kill(pid);
+    qsort(took, ROUNDS, sizeof(*took), by_number);
+    printf("service_connect %.1f\n", took[ROUNDS / 2]);
+}
+
 int main(int argc, char **argv)
 {
     int64_t n64 = 10000;
@@ -139,6 +166,15 @@ int main(int argc, char **argv)
         snprintf(ip, sizeof(ip), "172.16.%d.%d", i / 250, 1 + i % 250);
         put_service(&fake, &s);
         endpoints(&s, i, 5);
+    }
+    if (argc > 2) { /* the last one leads to this host */
+        put_endpoints(&fake, &s, (const char *[]){"10.200.0.1"}, 1);
+        start();
+        settle();
+        connect_some(ip);
+        stop();
+        (void)sys_remove_tree(-1, dir);
+        return 0;
     }
     malloc_trim(0);
     double before = rss_mb();
