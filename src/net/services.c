@@ -14,9 +14,10 @@
 #include "net/net_internal.h"
 #include "schema/schema.h"
 
-#define RETRY_FIRST (1 * NSEC_PER_SEC)
-#define RETRY_LAST  (60 * NSEC_PER_SEC)
-#define SLICES_MAX  1024 /* of one service: 100,000 endpoints */
+#define RETRY_FIRST  (1 * NSEC_PER_SEC)
+#define RETRY_LAST   (60 * NSEC_PER_SEC)
+#define SLICES_MAX   1024 /* of one service: 100,000 endpoints */
+#define PLAN_AT_ONCE 256  /* services a turn: some milliseconds */
 
 struct service_dirty {
     char *ns, *name, *key; /* owned */
@@ -155,18 +156,38 @@ static void plan_one(struct net *n, const struct service_dirty *d)
     arena_fini(&a);
 }
 
-static void dirty_clear(struct net *n, bool plan)
+static void dirty_free(struct service_dirty *d)
 {
-    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));) {
-        struct service_dirty *d = s->value;
-        if (plan)
-            plan_one(n, d);
-        free(d->ns);
-        free(d->name);
-        free(d->key);
-        free(d);
+    free(d->ns);
+    free(d->name);
+    free(d->key);
+    free(d);
+}
+
+static void dirty_clear(struct net *n)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));)
+        dirty_free(s->value);
+    map_fini(&n->dirty);
+}
+
+/* Ten thousand at once would hold the loop, and with it probes and heartbeats. False: more to do.
+ */
+static bool dirty_plan(struct net *n)
+{
+    struct service_dirty *some[PLAN_AT_ONCE];
+    size_t k = 0;
+    for (struct map_slot *s = NULL; k < PLAN_AT_ONCE && (s = map_next(&n->dirty, s));)
+        some[k++] = s->value;
+    for (size_t i = 0; i < k; i++) {
+        map_remove(&n->dirty, str_z(some[i]->key));
+        plan_one(n, some[i]);
+        dirty_free(some[i]);
     }
-    map_clear(&n->dirty);
+    if (n->dirty.n)
+        return false;
+    map_fini(&n->dirty); /* it may have been large */
+    return true;
 }
 
 static void flush(void *arg)
@@ -174,9 +195,10 @@ static void flush(void *arg)
     struct net *n = arg;
     if (n->busy || n->stopping || rt_timer_active(&n->retry))
         return;
-    if (ready_to_plan(n))
-        dirty_clear(n, true);
-    transact(n);
+    if (ready_to_plan(n) && !dirty_plan(n))
+        rt_task_schedule(&n->flush); /* the next turn; I/O comes first */
+    else
+        transact(n);
 }
 
 /* ---- transactions ---- */
@@ -388,6 +410,6 @@ void services_stop(struct net *n)
     n->health = health_free(n->health);
     rt_task_cancel(&n->flush);
     rt_timer_stop(&n->retry);
-    dirty_clear(n, false);
+    dirty_clear(n);
     net_batch_fini(&n->batch);
 }
