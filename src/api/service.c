@@ -1,8 +1,8 @@
-/* Service: defaults and rules. Addresses and node ports are allocated by the API server
- * (apiserver/alloc.c). Kubernetes: pkg/apis/core/validation (ValidateService). */
+/* Service: defaults, and what an update may leave out or must drop. Its rules are in
+ * service_validate.c; addresses and ports are allocated by the API server (apiserver/alloc.c).
+ * Kubernetes: pkg/registry/core/service. */
 #include "api/service.h"
 
-#include "api/check.h"
 #include "schema/schema.h"
 
 static bool has_nodeports(const struct api_service_spec *s)
@@ -10,9 +10,20 @@ static bool has_nodeports(const struct api_service_spec *s)
     return str_is(s->type, "NodePort") || str_is(s->type, "LoadBalancer");
 }
 
+bool service_is_external(const struct api_service_spec *s)
+{
+    return has_nodeports(s) || (str_is(s->type, "ClusterIP") && s->n_external_ips);
+}
+
+bool service_needs_health_port(const struct api_service_spec *s)
+{
+    return str_is(s->type, "LoadBalancer") && str_is(s->external_traffic_policy, "Local");
+}
+
 static void service_fill(void *msg, struct arena *a)
 {
-    struct api_service_spec *s = &((struct api_service *)msg)->spec;
+    struct api_service *svc = msg;
+    struct api_service_spec *s = &svc->spec;
     bool external_name = str_is(s->type, "ExternalName");
     if (str_is(s->session_affinity, "ClientIP")) {
         if (!s->session_affinity_config)
@@ -23,8 +34,6 @@ static void service_fill(void *msg, struct arena *a)
             s->session_affinity_config->client_ip->has_timeout_seconds = true;
             s->session_affinity_config->client_ip->timeout_seconds = 10800;
         }
-    } else {
-        s->session_affinity_config = NULL;
     }
     for (uint32_t i = 0; i < s->n_ports; i++) {
         struct api_service_port *p = &s->ports[i];
@@ -33,7 +42,7 @@ static void service_fill(void *msg, struct arena *a)
             (p->target_port.type == INT_OR_STR_STR && p->target_port.s.n == 0))
             p->target_port = int_or_str_int(p->port);
     }
-    if (!s->external_traffic_policy.n && (has_nodeports(s) || s->n_external_ips) && !external_name)
+    if (!s->external_traffic_policy.n && service_is_external(s))
         s->external_traffic_policy = STR("Cluster");
     if (!s->internal_traffic_policy.n && !external_name)
         s->internal_traffic_policy = STR("Cluster");
@@ -41,105 +50,131 @@ static void service_fill(void *msg, struct arena *a)
         s->has_allocate_load_balancer_node_ports = true;
         s->allocate_load_balancer_node_ports = true;
     }
+    for (uint32_t i = 0; i < svc->status.load_balancer.n_ingress; i++) {
+        struct api_load_balancer_ingress *in = &svc->status.load_balancer.ingress[i];
+        if (in->ip.n && !in->ip_mode.p && str_is(s->type, "LoadBalancer"))
+            in->ip_mode = STR("VIP");
+    }
 }
 
-static void validate_ports(const struct api_service_spec *s, struct error *err)
+/* ---- updates ---- */
+
+static bool same_strs(const struct str *x, uint32_t nx, const struct str *y, uint32_t ny)
 {
-    bool headless = str_is(s->cluster_ip, "None");
-    if (!s->n_ports && !headless && !str_is(s->type, "ExternalName"))
-        check_required(err, STR("spec.ports"), "");
-    for (uint32_t i = 0; i < s->n_ports; i++) {
-        const struct api_service_port *p = &s->ports[i];
-        PATH(at, "spec.ports[%u]", i);
-        PATH(name, "%s.name", at.p);
-        if (s->n_ports > 1 && !p->name.n)
-            check_required(err, name, "");
-        if (p->node_port && !has_nodeports(s)) {
-            PATH(np, "%s.nodePort", at.p);
-            char why[80];
-            snprintf(why, sizeof(why), "may not be used when `type` is '%.*s'", STR_ARG(s->type));
-            check_forbidden(err, np, why);
+    if (nx != ny)
+        return false;
+    for (uint32_t i = 0; i < nx; i++)
+        if (!str_eq(x[i], y[i]))
+            return false;
+    return true;
+}
+
+static bool same_node_ports(const struct api_service_spec *x, const struct api_service_spec *y)
+{
+    if (x->n_ports != y->n_ports)
+        return false;
+    for (uint32_t i = 0; i < x->n_ports; i++)
+        if (x->ports[i].node_port != y->ports[i].node_port)
+            return false;
+    return true;
+}
+
+static bool wants_address(const struct api_service_spec *s)
+{
+    return !str_is(s->type, "ExternalName");
+}
+
+/* Who changes a type only should not have to clear by hand what came with the old one. What differs
+ * from before was meant, and is left for the rules to refuse. */
+static void drop_of_old_type(struct api_service_spec *s, const struct api_service_spec *o)
+{
+    if (wants_address(o) && !wants_address(s)) {
+        if (str_eq(s->cluster_ip, o->cluster_ip) &&
+            same_strs(s->cluster_ips, s->n_cluster_ips, o->cluster_ips, o->n_cluster_ips)) {
+            s->cluster_ip = STR_NONE;
+            s->n_cluster_ips = 0;
         }
-        for (uint32_t k = 0; k < i; k++) {
-            const struct api_service_port *q = &s->ports[k];
-            if (p->name.n && str_eq(p->name, q->name))
-                check_duplicate(err, name, p->name);
-            if (p->port == q->port && str_eq(p->protocol, q->protocol))
-                (void)error_cause(err, CAUSE_DUPLICATE, at,
-                                  "Duplicate value: {\"protocol\":\"%.*s\",\"port\":%d}",
-                                  STR_ARG(p->protocol), p->port);
-            if (p->node_port && p->node_port == q->node_port && str_eq(p->protocol, q->protocol)) {
-                PATH(np, "%s.nodePort", at.p);
-                (void)error_cause(err, CAUSE_DUPLICATE, np, "Duplicate value: %d", p->node_port);
-            }
+        if (same_strs(s->ip_families, s->n_ip_families, o->ip_families, o->n_ip_families))
+            s->n_ip_families = 0;
+        if (str_eq(s->ip_family_policy, o->ip_family_policy))
+            s->ip_family_policy = STR_NONE;
+        if (str_eq(s->internal_traffic_policy, o->internal_traffic_policy))
+            s->internal_traffic_policy = STR_NONE;
+    }
+    if (has_nodeports(o) && !has_nodeports(s) && same_node_ports(s, o))
+        for (uint32_t i = 0; i < s->n_ports; i++)
+            s->ports[i].node_port = 0;
+    if (service_needs_health_port(o) && !service_needs_health_port(s) &&
+        s->health_check_node_port == o->health_check_node_port)
+        s->health_check_node_port = 0;
+    if (str_is(o->type, "LoadBalancer") && !str_is(s->type, "LoadBalancer")) {
+        if (s->has_allocate_load_balancer_node_ports == o->has_allocate_load_balancer_node_ports &&
+            s->allocate_load_balancer_node_ports == o->allocate_load_balancer_node_ports)
+            s->has_allocate_load_balancer_node_ports = s->allocate_load_balancer_node_ports = false;
+        if (str_eq(s->load_balancer_class, o->load_balancer_class))
+            s->load_balancer_class = STR_NONE;
+    }
+    if (service_is_external(o) && !service_is_external(s) &&
+        str_eq(s->external_traffic_policy, o->external_traffic_policy))
+        s->external_traffic_policy = STR_NONE;
+}
+
+/* A client that replaces a Service as it once wrote it does not name what was allocated. */
+static void keep_allocated(struct api_service_spec *s, const struct api_service_spec *o,
+                           struct arena *a)
+{
+    if (wants_address(s) && wants_address(o)) {
+        if (!s->cluster_ip.n && !s->n_cluster_ips) {
+            s->cluster_ip = arena_str(a, o->cluster_ip);
         }
+        if (!s->n_ip_families && o->n_ip_families) {
+            s->ip_families = ARENA_NEW_N(a, struct str, o->n_ip_families);
+            for (uint32_t i = 0; i < o->n_ip_families; i++)
+                s->ip_families[i] = arena_str(a, o->ip_families[i]);
+            s->n_ip_families = o->n_ip_families;
+        }
+        if (!s->ip_family_policy.n && o->ip_family_policy.n)
+            s->ip_family_policy = arena_str(a, o->ip_family_policy);
     }
+    bool allocates = str_is(s->type, "NodePort") ||
+                     (str_is(s->type, "LoadBalancer") && s->allocate_load_balancer_node_ports);
+    for (uint32_t i = 0; allocates && has_nodeports(o) && i < s->n_ports; i++)
+        for (uint32_t k = 0; !s->ports[i].node_port && k < o->n_ports; k++)
+            if (o->ports[k].port == s->ports[i].port &&
+                str_eq(o->ports[k].protocol, s->ports[i].protocol))
+                s->ports[i].node_port = o->ports[k].node_port;
+    if (service_needs_health_port(s) && service_needs_health_port(o) && !s->health_check_node_port)
+        s->health_check_node_port = o->health_check_node_port;
 }
 
-static void service_validate(const void *msg, struct error *err)
+/* The older clusterIP and the first of clusterIPs are one: whichever the client changed counts. */
+static void match_addresses(struct api_service_spec *s, const struct api_service_spec *o,
+                            struct arena *a)
 {
-    const struct api_service_spec *s = &((const struct api_service *)msg)->spec;
-    validate_ports(s, err);
-    api_validate_labels(s->selector, s->n_selector, STR("spec.selector"), err);
-    if (str_is(s->type, "ExternalName")) {
-        if (!s->external_name.n)
-            check_required(err, STR("spec.externalName"), "");
-        if (s->cluster_ip.n && !str_is(s->cluster_ip, "None"))
-            check_forbidden(err, STR("spec.clusterIPs"),
-                            "may not be set when `type` is 'ExternalName'");
+    if (!str_eq(s->cluster_ip, o->cluster_ip) &&
+        same_strs(s->cluster_ips, s->n_cluster_ips, o->cluster_ips, o->n_cluster_ips))
+        s->n_cluster_ips = 0;
+    if (s->cluster_ip.n && !s->n_cluster_ips) {
+        s->cluster_ips = ARENA_NEW(a, struct str);
+        s->cluster_ips[0] = s->cluster_ip;
+        s->n_cluster_ips = 1;
     }
-    if (has_nodeports(s) && str_is(s->cluster_ip, "None")) {
-        char why[80];
-        snprintf(why, sizeof(why), "may not be set to 'None' for %.*s services", STR_ARG(s->type));
-        check_invalid(err, STR("spec.clusterIPs[0]"), STR("None"), why);
-    }
-    if (s->session_affinity_config && s->session_affinity_config->client_ip &&
-        s->session_affinity_config->client_ip->has_timeout_seconds) {
-        int32_t t = s->session_affinity_config->client_ip->timeout_seconds;
-        if (t <= 0 || t > 86400)
-            check_invalid_int(err, STR("spec.sessionAffinityConfig.clientIP.timeoutSeconds"), t,
-                              "must be greater than 0 and less than or equal to 86400");
-    }
-    if (s->cluster_ip.n && !str_is(s->cluster_ip, "None"))
-        check_format(err, STR("spec.clusterIPs[0]"), SCHEMA_FORMAT_IP, s->cluster_ip);
-    if (s->external_traffic_policy.n && !has_nodeports(s) && !s->n_external_ips)
-        check_invalid(err, STR("spec.externalTrafficPolicy"), s->external_traffic_policy,
-                      "may only be set for externally-accessible services");
 }
 
-static bool had_port(const struct api_service_spec *o, const struct api_service_port *p)
-{
-    for (uint32_t i = 0; i < o->n_ports; i++)
-        if (o->ports[i].node_port == p->node_port)
-            return true;
-    return false;
-}
-
-/* What belonged to the old type and was only carried along is dropped, so that changing the type
- * alone works. */
 static void service_prepare_update(void *msg, const void *old, struct arena *a)
 {
-    struct api_service_spec *s = &((struct api_service *)msg)->spec;
-    const struct api_service_spec *o = &((const struct api_service *)old)->spec;
-    (void)a;
-    if (str_eq(s->type, o->type))
-        return;
-    for (uint32_t i = 0; has_nodeports(o) && !has_nodeports(s) && i < s->n_ports; i++)
-        if (had_port(o, &s->ports[i]))
-            s->ports[i].node_port = 0;
-    if (!has_nodeports(s) && str_eq(s->external_traffic_policy, o->external_traffic_policy) &&
-        !s->n_external_ips)
-        s->external_traffic_policy = STR_NONE;
-    if (str_is(s->type, "ExternalName") && str_eq(s->cluster_ip, o->cluster_ip)) {
-        s->cluster_ip = STR_NONE;
-        s->n_cluster_ips = 0;
-        s->n_ip_families = 0;
-        s->ip_family_policy = STR_NONE;
-        s->internal_traffic_policy = STR_NONE;
-    }
+    struct api_service *svc = msg;
+    const struct api_service *o = old;
+    match_addresses(&svc->spec, &o->spec, a);
+    keep_allocated(&svc->spec, &o->spec, a);
+    drop_of_old_type(&svc->spec, &o->spec);
+    if (!str_is(svc->spec.type, "LoadBalancer"))
+        svc->status.load_balancer.n_ingress = 0;
 }
 
 const struct api_hooks service_hooks = {.kind = KIND_SERVICE,
                                         .fill = service_fill,
                                         .prepare_update = service_prepare_update,
-                                        .validate = service_validate};
+                                        .validate = service_validate,
+                                        .validate_update = service_validate_update,
+                                        .validate_status = service_validate_status};

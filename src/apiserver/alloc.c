@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 
+#include "api/check.h"
+#include "api/service.h"
 #include "base/log.h"
 
 struct claim {
@@ -96,10 +98,13 @@ static void service_claims(struct alloc *a, const struct api_service *svc, bool 
         else
             claim_drop(&a->ips, key, owner);
     }
-    for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
-        if (!svc->spec.ports[i].node_port)
+    for (uint32_t i = 0; i <= svc->spec.n_ports; i++) {
+        struct api_service_port health = {.node_port = svc->spec.health_check_node_port,
+                                          .protocol = STR("TCP")};
+        const struct api_service_port *p = i < svc->spec.n_ports ? &svc->spec.ports[i] : &health;
+        if (!p->node_port)
             continue;
-        port_key(&svc->spec.ports[i], key);
+        port_key(p, key);
         if (set)
             claim_set(&a->ports, key, owner);
         else
@@ -169,108 +174,123 @@ static int choose_ip(struct api_call *c, struct api_service *svc, const char *ow
     return 0;
 }
 
-static int choose_port(struct api_call *c, struct api_service *svc, uint32_t i, const char *owner)
+static const char *port_refusal(const struct alloc *a, int32_t port, const char *key,
+                                const char *owner, char text[static 128])
+{
+    struct claim *had = claim_find(&a->ports, key);
+    if (port < a->port_min || port > a->port_max) {
+        snprintf(text, 128,
+                 "provided port is not in the valid range. The range of valid ports is %u-%u",
+                 a->port_min, a->port_max);
+        return text;
+    }
+    return had && strcmp(had->owner, owner) != 0 ? "provided port is already allocated" : NULL;
+}
+
+/* A Service may have the same number for TCP and UDP, as DNS wants it: the second takes the first's
+ * if it is free. */
+static int32_t twin_port(const struct alloc *a, const struct api_service *svc,
+                         const struct api_service_port *p)
+{
+    char key[24];
+    for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
+        const struct api_service_port *q = &svc->spec.ports[i];
+        if (q == p || q->port != p->port || !q->node_port || str_eq(q->protocol, p->protocol))
+            continue;
+        struct api_service_port want = {.node_port = q->node_port, .protocol = p->protocol};
+        port_key(&want, key);
+        if (!claim_find(&a->ports, key))
+            return q->node_port;
+    }
+    return 0;
+}
+
+static int32_t free_port(struct alloc *a, struct str protocol)
+{
+    uint32_t span = (uint32_t)(a->port_max - a->port_min) + 1,
+             at = (uint32_t)rt_random_below(a->server->rt, span);
+    for (uint32_t k = 0; k < span; k++) {
+        struct api_service_port p = {.node_port = (int32_t)(a->port_min + (at + k) % span),
+                                     .protocol = protocol};
+        char key[24];
+        port_key(&p, key);
+        if (!claim_find(&a->ports, key))
+            return p.node_port;
+    }
+    return 0;
+}
+
+/* p->node_port as asked for, or one that is free; path names it in a refusal. */
+static int choose_port(struct api_call *c, struct api_service *svc, struct api_service_port *p,
+                       const char *path, const char *owner)
 {
     struct alloc *a = c->server->alloc;
-    struct api_service_port *p = &svc->spec.ports[i];
-    char key[24];
+    char key[24], text[128];
     if (p->node_port) {
-        const char *why = NULL;
-        char range[128];
         port_key(p, key);
-        struct claim *had = claim_find(&a->ports, key);
-        if (p->node_port < a->port_min || p->node_port > a->port_max) {
-            snprintf(range, sizeof(range),
-                     "provided port is not in the valid range. The range of valid ports is %u-%u",
-                     a->port_min, a->port_max);
-            why = range;
-        } else if (had && strcmp(had->owner, owner) != 0) {
-            why = "provided port is already allocated";
-        }
+        const char *why = port_refusal(a, p->node_port, key, owner, text);
         if (why) {
-            char path[64];
-            snprintf(path, sizeof(path), "spec.ports[%u].nodePort", i);
             (void)error_cause(&c->reply.err, CAUSE_INVALID, str_z(path), "Invalid value: %d: %s",
                               p->node_port, why);
             return call_invalid(c, svc->metadata.name);
         }
     } else {
-        uint32_t span = (uint32_t)(a->port_max - a->port_min) + 1,
-                 at = (uint32_t)rt_random_below(c->server->rt, span), k;
-        for (k = 0; k < span; k++) {
-            p->node_port = (int32_t)(a->port_min + (at + k) % span);
-            port_key(p, key);
-            if (!claim_find(&a->ports, key))
-                break;
-        }
-        if (k == span)
+        p->node_port = twin_port(a, svc, p);
+        if (!p->node_port)
+            p->node_port = free_port(a, p->protocol);
+        if (!p->node_port)
             return call_error(c, REASON_INTERNAL, "failed to allocate a nodePort: range is full");
     }
+    port_key(p, key);
     if (!c->opts.dry_run)
         claim_set(&a->ports, key, owner);
     return 0;
 }
 
-static bool wants_ports(const struct api_service_spec *s)
-{
-    if (str_is(s->type, "NodePort"))
-        return true;
-    return str_is(s->type, "LoadBalancer") &&
-           (!s->has_allocate_load_balancer_node_ports || s->allocate_load_balancer_node_ports);
-}
-
-/* What an update leaves out is taken from the old Service. */
-static int carry_over(struct api_call *c, struct api_service *svc, const struct api_service *old)
+static int choose_ports(struct api_call *c, struct api_service *svc, const char *owner)
 {
     struct api_service_spec *s = &svc->spec;
-    const struct api_service_spec *o = &old->spec;
-    if (str_is(s->type, "ExternalName"))
-        return 0;
-    if (!s->cluster_ip.n && s->n_cluster_ips)
-        s->cluster_ip = s->cluster_ips[0];
-    if (!s->cluster_ip.n && !str_is(o->type, "ExternalName"))
-        s->cluster_ip = arena_str(&c->arena, o->cluster_ip);
-    if (o->cluster_ip.n && !str_is(o->type, "ExternalName") &&
-        !str_eq(s->cluster_ip, o->cluster_ip)) {
-        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("spec.clusterIPs[0]"),
-                          "Invalid value: [\"%.*s\"]: may not change once set",
-                          STR_ARG(s->cluster_ip));
+    bool node_port = str_is(s->type, "NodePort"), balancer = str_is(s->type, "LoadBalancer");
+    bool any = node_port || (balancer && (!s->has_allocate_load_balancer_node_ports ||
+                                          s->allocate_load_balancer_node_ports));
+    int r = 0;
+    /* Those asked for by number first, lest they are given to another port of this Service. */
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; r >= 0 && (node_port || balancer) && i < s->n_ports; i++) {
+            char path[64];
+            snprintf(path, sizeof(path), "spec.ports[%u].nodePort", i);
+            if (pass == 0 ? s->ports[i].node_port != 0 : any && !s->ports[i].node_port)
+                r = choose_port(c, svc, &s->ports[i], path, owner);
+        }
+    if (r < 0 || !service_needs_health_port(s))
+        return r;
+    struct api_service_port health = {.node_port = s->health_check_node_port,
+                                      .protocol = STR("TCP")};
+    r = choose_port(c, svc, &health, "spec.healthCheckNodePort", owner);
+    if (r >= 0)
+        s->health_check_node_port = health.node_port;
+    return r;
+}
+
+/* One family for now; nothing else here knows which. */
+static int choose_families(struct api_call *c, struct api_service *svc)
+{
+    struct api_service_spec *s = &svc->spec;
+    bool headless = str_is(s->cluster_ip, "None");
+    for (uint32_t i = 0; i < s->n_ip_families; i++)
+        if (!str_is(s->ip_families[i], "IPv4") && !(headless && !s->n_selector)) {
+            PATH(at, "spec.ipFamilies[%u]", i);
+            (void)error_cause(&c->reply.err, CAUSE_INVALID, at,
+                              "Invalid value: \"%.*s\": not configured on this cluster",
+                              STR_ARG(s->ip_families[i]));
+            return call_invalid(c, svc->metadata.name);
+        }
+    if (str_is(s->ip_family_policy, "RequireDualStack") && !(headless && !s->n_selector)) {
+        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("spec.ipFamilyPolicy"),
+                          "Invalid value: \"RequireDualStack\": this cluster is not configured for "
+                          "dual-stack services");
         return call_invalid(c, svc->metadata.name);
     }
-    for (uint32_t i = 0; wants_ports(s) && i < s->n_ports; i++)
-        for (uint32_t k = 0; !s->ports[i].node_port && k < o->n_ports; k++)
-            if (o->ports[k].port == s->ports[i].port &&
-                str_eq(o->ports[k].protocol, s->ports[i].protocol))
-                s->ports[i].node_port = o->ports[k].node_port;
-    return 0;
-}
-
-int alloc_service(struct api_call *c, struct api_service *svc, const struct api_service *old)
-{
-    struct api_service_spec *s = &svc->spec;
-    char owner[400];
-    int r = old ? carry_over(c, svc, old) : 0;
-    owner_text(svc, owner, sizeof(owner));
-    if (r < 0)
-        return r;
-    if (!s->cluster_ip.n && s->n_cluster_ips)
-        s->cluster_ip = s->cluster_ips[0];
-    if (str_is(s->type, "ExternalName")) {
-        s->cluster_ip = STR_NONE;
-        s->n_cluster_ips = 0;
-        return 0;
-    }
-    if (!str_is(s->cluster_ip, "None"))
-        r = choose_ip(c, svc, owner);
-    for (uint32_t i = 0; r >= 0 && wants_ports(s) && i < s->n_ports; i++)
-        r = choose_port(c, svc, i, owner);
-    if (r < 0) {
-        alloc_rollback(c, svc, old);
-        return r;
-    }
-    s->cluster_ips = ARENA_NEW(&c->arena, struct str);
-    s->cluster_ips[0] = s->cluster_ip;
-    s->n_cluster_ips = 1;
     if (!s->n_ip_families) {
         s->ip_families = ARENA_NEW(&c->arena, struct str);
         s->ip_families[0] = STR("IPv4");
@@ -278,6 +298,34 @@ int alloc_service(struct api_call *c, struct api_service *svc, const struct api_
     }
     if (!s->ip_family_policy.n)
         s->ip_family_policy = STR("SingleStack");
+    return 0;
+}
+
+int alloc_service(struct api_call *c, struct api_service *svc, const struct api_service *old)
+{
+    struct api_service_spec *s = &svc->spec;
+    char owner[400];
+    int r = 0;
+    owner_text(svc, owner, sizeof(owner));
+    if (!s->cluster_ip.n && s->n_cluster_ips)
+        s->cluster_ip = s->cluster_ips[0];
+    if (str_is(s->type, "ExternalName")) {
+        s->cluster_ip = STR_NONE;
+        s->n_cluster_ips = 0;
+        return 0;
+    }
+    r = choose_families(c, svc);
+    if (r >= 0 && !str_is(s->cluster_ip, "None"))
+        r = choose_ip(c, svc, owner);
+    if (r >= 0)
+        r = choose_ports(c, svc, owner);
+    if (r < 0) {
+        alloc_rollback(c, svc, old);
+        return r;
+    }
+    s->cluster_ips = ARENA_NEW(&c->arena, struct str);
+    s->cluster_ips[0] = s->cluster_ip;
+    s->n_cluster_ips = 1;
     return 0;
 }
 

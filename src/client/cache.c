@@ -60,10 +60,32 @@ struct client_cache {
     unsigned failures; /* in a row */
     bool is_synced, relist;
     struct client_cache_stats stats;
+    struct rt_task settle; /* end of the turn: lent objects go */
+    uint32_t page;
+    rev_t list_rev;
+    char *continue_; /* owned; of the list under way; NULL: at its beginning */
 };
 
 static void list_start(struct client_cache *c);
 static void watch_start(struct client_cache *c);
+
+static char *dup_or_null(struct str s)
+{
+    return s.p && s.n ? str_dup(s) : NULL;
+}
+
+static struct object *lend(struct client_cache *c, struct cache_entry *e)
+{
+    if (e->packed)
+        rt_task_schedule_late(&c->settle);
+    return cache_entry_object(&c->store, e);
+}
+
+static void settle(void *arg)
+{
+    struct client_cache *c = arg;
+    cache_store_settle(&c->store);
+}
 
 static void tell(struct client_cache *c, struct object *old, struct object *new)
 {
@@ -75,13 +97,15 @@ static void tell(struct client_cache *c, struct object *old, struct object *new)
 static void object_set(struct client_cache *c, struct object *o, bool listed)
 {
     struct cache_entry *e = cache_store_find(&c->store, object_ns(o), object_name(o));
-    struct object *old;
+    struct object *old = NULL;
 
-    if (e && o->rev && (listed ? e->object->rev == o->rev : e->object->rev >= o->rev)) {
+    if (e && o->rev && (listed ? cache_entry_rev(e) == o->rev : cache_entry_rev(e) >= o->rev)) {
         e->mark = c->store.mark;
         return;
     }
-    old = cache_store_set(&c->store, o);
+    if (e && c->change.n)
+        old = object_ref(lend(c, e));
+    cache_store_set(&c->store, o);
     e = cache_store_find(&c->store, object_ns(o), object_name(o));
     e->mark = c->store.mark;
     tell(c, old, o);
@@ -90,10 +114,13 @@ static void object_set(struct client_cache *c, struct object *o, bool listed)
 
 static void object_drop(struct client_cache *c, struct str ns, struct str name, struct object *last)
 {
-    struct object *old = cache_store_remove(&c->store, ns, name);
+    struct cache_entry *e = cache_store_find(&c->store, ns, name);
+    struct object *old;
 
-    if (!old)
+    if (!e)
         return;
+    old = object_ref(lend(c, e));
+    cache_store_remove(&c->store, ns, name);
     /* the newest state known: what the delete said, if it said more */
     tell(c, last && last->rev > old->rev ? last : old, NULL);
     (void)object_unref(old);
@@ -145,7 +172,7 @@ static void drop_unmarked(struct client_cache *c)
             if (e->mark == c->store.mark)
                 continue;
             ARRAY_RESERVE(gone, n, cap);
-            gone[n++] = object_ref(e->object);
+            gone[n++] = object_ref(lend(c, e));
         }
     }
     for (size_t i = 0; i < n; i++) {
@@ -154,6 +181,8 @@ static void drop_unmarked(struct client_cache *c)
     }
     free(gone);
 }
+
+static void list_send(struct client_cache *c);
 
 static void list_done(void *arg, const struct client_reply *reply)
 {
@@ -165,14 +194,25 @@ static void list_done(void *arg, const struct client_reply *reply)
         return;
     c->listing = NULL;
     if (reply->r < 0) {
+        free(c->continue_);
+        c->continue_ = NULL;
         wait_start(c, true, reply->r);
         return;
     }
-    c->store.mark++;
+    if (!c->continue_) {
+        c->store.mark++;
+        c->list_rev = reply->rev; /* later pages may know more: the watch repeats it */
+    }
     for (size_t i = 0; i < reply->n_items; i++)
         object_set(c, reply->items[i], true);
+    free(c->continue_);
+    c->continue_ = dup_or_null(reply->continue_);
+    if (c->continue_) {
+        list_send(c);
+        return;
+    }
     drop_unmarked(c);
-    c->rev = reply->rev;
+    c->rev = c->list_rev;
     watch_start(c);
     if (!c->is_synced) {
         c->is_synced = true;
@@ -190,20 +230,27 @@ static void list_dropped(void *arg)
     free(call);
 }
 
-static void list_start(struct client_cache *c)
+static void list_send(struct client_cache *c)
 {
     struct client_request req = {.verb = CLIENT_LIST,
                                  .dropped = list_dropped,
                                  .kind = c->kind,
                                  .ns = str_z(c->ns),
                                  .label_selector = str_z(c->label_selector),
-                                 .field_selector = str_z(c->field_selector)};
+                                 .field_selector = str_z(c->field_selector),
+                                 .limit = c->page,
+                                 .continue_ = str_z(c->continue_)};
 
-    sm_move(&c->state, CACHE_LISTING);
     c->listing = NEW(struct list_call);
     c->listing->cache = c;
-    c->stats.lists++;
     client_call(c->client, &req, list_done, c->listing);
+}
+
+static void list_start(struct client_cache *c)
+{
+    sm_move(&c->state, CACHE_LISTING);
+    c->stats.lists++;
+    list_send(c);
 }
 
 /* ---- watching ---- */
@@ -269,11 +316,6 @@ static void watch_start(struct client_cache *c)
 
 /* ---- making and asking ---- */
 
-static char *dup_or_null(struct str s)
-{
-    return s.p && s.n ? str_dup(s) : NULL;
-}
-
 struct client_cache *client_cache_new(struct client *client, const struct client_cache_opts *opts)
 {
     struct client_cache *c = NEW(struct client_cache);
@@ -285,6 +327,11 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->field_selector = dup_or_null(opts->field_selector);
     sm_init(&c->state, cache_states, _CACHE_STATE_MAX, CACHE_IDLE, "cache", opts->kind->id);
     rt_timer_init(&c->timer, client->rt, wait_over, c);
+    rt_task_init(&c->settle, client->rt, settle, c);
+    c->store.packed = opts->packed;
+    c->store.kind = opts->kind;
+    c->store.trim = opts->trim;
+    c->page = opts->page;
     return c;
 }
 
@@ -297,6 +344,8 @@ struct client_cache *client_cache_free(struct client_cache *c)
     if (c->watch)
         client_watch_stop(c->client, c->watch);
     rt_timer_stop(&c->timer);
+    rt_task_cancel(&c->settle);
+    free(c->continue_);
     cache_store_fini(&c->store);
     free(c->change.v);
     free(c->synced.v);
@@ -350,7 +399,12 @@ struct object *client_cache_get(struct client_cache *c, struct str ns, struct st
 {
     struct cache_entry *e = cache_store_find(&c->store, ns, name);
 
-    return e ? e->object : NULL;
+    return e ? lend(c, e) : NULL;
+}
+
+void client_cache_release(struct client_cache *c)
+{
+    cache_store_settle(&c->store);
 }
 
 size_t client_cache_count(const struct client_cache *c)
@@ -363,8 +417,7 @@ void client_cache_stats(const struct client_cache *c, struct client_cache_stats 
     *ret = c->stats;
 }
 
-void client_cache_iter_init(struct client_cache_iter *it, const struct client_cache *c,
-                            struct str ns)
+void client_cache_iter_init(struct client_cache_iter *it, struct client_cache *c, struct str ns)
 {
     *it = (struct client_cache_iter){.cache = c};
     if (str_empty(ns)) {
@@ -375,8 +428,8 @@ void client_cache_iter_init(struct client_cache_iter *it, const struct client_ca
     }
 }
 
-void client_cache_iter_init_index(struct client_cache_iter *it, const struct client_cache *c,
-                                  int index, struct str key)
+void client_cache_iter_init_index(struct client_cache_iter *it, struct client_cache *c, int index,
+                                  struct str key)
 {
     *it = (struct client_cache_iter){.cache = c};
     it->bucket = cache_store_bucket(&c->store, index, key, &it->n);
@@ -385,10 +438,10 @@ void client_cache_iter_init_index(struct client_cache_iter *it, const struct cli
 struct object *client_cache_iter_next(struct client_cache_iter *it)
 {
     if (it->bucket)
-        return it->i < it->n ? ((struct cache_entry *)it->bucket[it->i++])->object : NULL;
+        return it->i < it->n ? lend(it->cache, it->bucket[it->i++]) : NULL;
     for (;;) {
         if (it->names && (it->slot = map_next(it->names, it->slot)))
-            return ((struct cache_entry *)it->slot->value)->object;
+            return lend(it->cache, it->slot->value);
         it->names = NULL;
         if (!it->spaces || !(it->space = map_next(it->spaces, it->space)))
             return NULL;

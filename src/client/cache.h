@@ -11,6 +11,14 @@ struct client_cache;
 struct client_cache_opts {
     const struct schema_kind *kind;
     struct str ns, label_selector, field_selector; /* copied */
+    /* For many objects that are looked at seldom, on a machine that should be small: they are kept
+     * encoded, a fifth or less of their size. An object that get and iteration give is then made
+     * anew, and borrowed until the end of the loop's turn. */
+    bool packed;
+    /* Packed only; may be NULL: empties fields nobody here reads. msg is a copy of the outermost
+     * struct, what it points to is frozen; the arena lasts long enough. */
+    void (*trim)(void *msg, struct arena *a);
+    uint32_t page; /* lists are fetched so many at a time; 0: whole */
 };
 
 /* old NULL: added; new NULL: deleted; both: changed (also after a relist found a difference). Both
@@ -42,18 +50,21 @@ size_t client_cache_count(const struct client_cache *cache);
  *   while ((o = client_cache_iter_next(&it))) ...
  * Costs what it yields: one namespace, one index key or all. Nothing to release. */
 struct client_cache_iter {
-    const struct client_cache *cache;
+    struct client_cache *cache;
     const struct map *spaces; /* private, as all of it */
     struct map_slot *space, *slot;
     const struct map *names;
     void **bucket;
     size_t n, i;
 };
-void client_cache_iter_init(struct client_cache_iter *it, const struct client_cache *cache,
+void client_cache_iter_init(struct client_cache_iter *it, struct client_cache *cache,
                             struct str ns);
-void client_cache_iter_init_index(struct client_cache_iter *it, const struct client_cache *cache,
+void client_cache_iter_init_index(struct client_cache_iter *it, struct client_cache *cache,
                                   int index, struct str key);
 struct object *client_cache_iter_next(struct client_cache_iter *it);
+
+/* Packed: what was lent so far is no longer used. For who walks over many in one turn. */
+void client_cache_release(struct client_cache *cache);
 
 /* Figures for metrics and tests. */
 struct client_cache_stats {

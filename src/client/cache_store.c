@@ -4,6 +4,7 @@
  * that does not depend on the bucket. */
 #include "client/cache_store.h"
 #include "base/mem.h"
+#include "schema/schema.h"
 
 struct cache_ref {
     struct cache_bucket *bucket;
@@ -59,7 +60,7 @@ static void emit(void *ctx, struct str key)
         if (e->refs[i].bucket == b)
             return;
     if (b->n == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 2;
+        b->cap = b->cap ? b->cap * 2 : 1; /* most keys have one */
         b->v = xrealloc(b->v, b->cap * sizeof(*b->v));
         b->ref = xrealloc(b->ref, b->cap * sizeof(*b->ref));
     }
@@ -69,11 +70,11 @@ static void emit(void *ctx, struct str key)
     b->ref[b->n++] = e->n_refs++;
 }
 
-static void entry_index(struct cache_store *st, struct cache_entry *e)
+static void entry_index(struct cache_store *st, struct cache_entry *e, struct object *o)
 {
     for (int i = 0; i < st->n_indexes; i++) {
         struct emit_ctx x = {st, e, i};
-        st->index_fns[i](e->object, emit, &x);
+        st->index_fns[i](o, emit, &x);
     }
 }
 
@@ -121,11 +122,72 @@ void **cache_store_bucket(const struct cache_store *st, int index, struct str ke
     return b ? (void **)b->v : NULL;
 }
 
+/* ---- packing ---- */
+
+static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+{
+    struct buf b = {0};
+    struct arena a = {0};
+    struct str name = object_name(o);
+    void *copy = arena_alloc(&a, st->kind->desc->size);
+    memcpy(copy, o->msg, st->kind->desc->size);
+    if (st->trim)
+        st->trim(copy, &a);
+    schema_encode_pb(st->kind->desc, copy, &b);
+    struct cache_packed *p = xmalloc(sizeof(*p) + name.n + b.n);
+    *p = (struct cache_packed){.rev = o->rev, .name_n = (uint32_t)name.n, .n = (uint32_t)b.n};
+    memcpy(p->bytes, name.p, name.n);
+    memcpy(p->bytes + name.n, b.data, b.n);
+    buf_fini(&b);
+    arena_fini(&a);
+    return p;
+}
+
+static struct object *unpack(const struct cache_store *st, const struct cache_packed *p)
+{
+    struct arena a = {0};
+    void *msg = memset(arena_alloc(&a, st->kind->desc->size), 0, st->kind->desc->size);
+    int r =
+        schema_decode_pb(st->kind->desc, (struct str){p->bytes + p->name_n, p->n}, &a, msg, NULL);
+    ASSERT(r >= 0); /* we wrote it */
+    struct object *o = object_new(st->kind, msg, p->rev);
+    arena_fini(&a);
+    return o;
+}
+
+rev_t cache_entry_rev(const struct cache_entry *e)
+{
+    return e->packed ? e->packed->rev : e->object->rev;
+}
+
+struct str cache_entry_name(const struct cache_entry *e)
+{
+    return e->packed ? (struct str){e->packed->bytes, e->packed->name_n} : object_name(e->object);
+}
+
+struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e)
+{
+    if (!e->packed)
+        return e->object;
+    ARRAY_RESERVE(st->lent, st->n_lent, st->cap_lent);
+    return st->lent[st->n_lent++] = unpack(st, e->packed);
+}
+
+void cache_store_settle(struct cache_store *st)
+{
+    for (size_t i = 0; i < st->n_lent; i++)
+        (void)object_unref(st->lent[i]);
+    free(st->lent);
+    st->lent = NULL;
+    st->n_lent = st->cap_lent = 0;
+}
+
 /* ---- objects ---- */
 
 static void entry_free(struct cache_entry *e)
 {
     (void)object_unref(e->object);
+    free(e->packed);
     free(e->refs);
     free(e);
 }
@@ -145,6 +207,7 @@ void cache_store_fini(struct cache_store *st)
         free(space);
     }
     map_fini(&st->spaces);
+    cache_store_settle(st);
     free(st->indexes);
     free(st->index_fns);
     *st = (struct cache_store){0};
@@ -157,11 +220,12 @@ struct cache_entry *cache_store_find(const struct cache_store *st, struct str ns
     return space ? map_get(&space->names, name) : NULL;
 }
 
-struct object *cache_store_set(struct cache_store *st, struct object *o)
+void cache_store_set(struct cache_store *st, struct object *o)
 {
     struct str ns = object_ns(o);
     struct cache_space *space = map_get(&st->spaces, ns);
     struct cache_entry *e;
+    struct cache_packed *was;
     struct object *old;
 
     if (!space) {
@@ -178,22 +242,25 @@ struct object *cache_store_set(struct cache_store *st, struct object *o)
     }
     entry_unindex(st, e);
     old = e->object;
-    e->object = object_ref(o);
-    (void)map_set(&space->names, object_name(o), e); /* the key moves to the new object */
-    entry_index(st, e);
-    return old;
+    was = e->packed;
+    if (st->packed)
+        e->packed = pack(st, o);
+    else
+        e->object = object_ref(o);
+    (void)map_set(&space->names, cache_entry_name(e), e); /* the key moves to the new object */
+    entry_index(st, e, o);
+    free(was);
+    (void)object_unref(old);
 }
 
-struct object *cache_store_remove(struct cache_store *st, struct str ns, struct str name)
+void cache_store_remove(struct cache_store *st, struct str ns, struct str name)
 {
     struct cache_space *space = map_get(&st->spaces, ns);
     struct cache_entry *e = space ? map_remove(&space->names, name) : NULL;
-    struct object *old;
 
     if (!e)
-        return NULL;
+        return;
     entry_unindex(st, e);
-    old = TAKE_PTR(e->object);
     entry_free(e);
     st->n--;
     if (!space->names.n) {
@@ -201,5 +268,4 @@ struct object *cache_store_remove(struct cache_store *st, struct str ns, struct 
         map_fini(&space->names);
         free(space);
     }
-    return old;
 }

@@ -1,6 +1,9 @@
 /* The memory of a cache: objects by namespace and name, and by any number of indexes. Private to
  * cache.c.
  *
+ * A packed store keeps each object as protobuf and makes it anew for whoever asks; those are lent
+ * until cache_store_settle.
+ *
  * Invariants: an entry is in exactly one name map and in one bucket for each key its index
  * functions emit; empty maps and buckets do not exist. */
 #pragma once
@@ -14,11 +17,23 @@ struct cache_store {
     int n_indexes;
     size_t n;
     uint32_t mark; /* of the list being compared */
+    bool packed;
+    const struct schema_kind *kind; /* with packed */
+    void (*trim)(void *msg, struct arena *a);
+    struct object **lent; /* owned, as its objects are */
+    size_t n_lent, cap_lent;
+};
+
+struct cache_packed {
+    rev_t rev;
+    uint32_t name_n, n;
+    char bytes[]; /* the name, then the object */
 };
 
 struct cache_entry {
-    struct object *object;  /* owned */
-    struct cache_ref *refs; /* owned */
+    struct object *object;       /* owned; NULL when packed */
+    struct cache_packed *packed; /* owned */
+    struct cache_ref *refs;      /* owned */
     uint32_t n_refs;
     uint32_t mark;
 };
@@ -32,9 +47,13 @@ struct cache_space {
 void cache_store_fini(struct cache_store *st);
 int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn); /* while empty */
 struct cache_entry *cache_store_find(const struct cache_store *st, struct str ns, struct str name);
-/* Takes a reference on o. The object it replaced, or NULL: the reference is the caller's. */
-struct object *cache_store_set(struct cache_store *st, struct object *o) MUST_CHECK;
-struct object *cache_store_remove(struct cache_store *st, struct str ns,
-                                  struct str name) MUST_CHECK;
+rev_t cache_entry_rev(const struct cache_entry *e);
+struct str cache_entry_name(const struct cache_entry *e);
+/* Borrowed; packed: until cache_store_settle. */
+struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e);
+void cache_store_settle(struct cache_store *st);
+/* Takes a reference on o. */
+void cache_store_set(struct cache_store *st, struct object *o);
+void cache_store_remove(struct cache_store *st, struct str ns, struct str name);
 /* Entries of one index key; borrowed until the next change. */
 void **cache_store_bucket(const struct cache_store *st, int index, struct str key, size_t *ret_n);

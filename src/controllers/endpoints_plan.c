@@ -5,6 +5,7 @@
 #include "controllers/endpoints_plan.h"
 
 #include "base/map.h"
+#include "codec/values.h"
 
 struct group {
     struct str family;
@@ -20,6 +21,7 @@ struct planner {
     const struct endpoints_in *in;
     struct group *groups;
     uint32_t n_groups, cap_groups;
+    usec_t trigger; /* the latest change of a pod that became or ceased to be ready */
     struct endpoints_plan *out;
 };
 
@@ -125,6 +127,36 @@ static struct api_object_reference *pod_ref(struct arena *a, const struct api_po
     return r;
 }
 
+/* Who prefers near endpoints is told for whom each is near; the nodes choose (src/net/plan.c). */
+static void put_hints(struct planner *p, struct api_endpoint *e)
+{
+    struct str how = p->in->svc->spec.traffic_distribution;
+    bool same_node = str_is(how, "PreferSameNode");
+    if (!e->conditions.ready ||
+        (!same_node && !str_is(how, "PreferClose") && !str_is(how, "PreferSameZone")))
+        return;
+    struct api_endpoint_hints *h = ARENA_NEW(p->a, struct api_endpoint_hints);
+    if (e->zone.n) {
+        h->for_zones = ARENA_NEW(p->a, struct api_for_zone);
+        h->for_zones[0].name = e->zone;
+        h->n_for_zones = 1;
+    }
+    if (same_node && e->node_name.n) {
+        h->for_nodes = ARENA_NEW(p->a, struct api_for_node);
+        h->for_nodes[0].name = e->node_name;
+        h->n_for_nodes = 1;
+    }
+    if (h->n_for_zones || h->n_for_nodes)
+        e->hints = h;
+}
+
+/* When what this endpoint says last became true, as far as the pod tells. */
+static usec_t trigger_of(const struct api_pod *pod)
+{
+    const struct api_pod_condition *ready = pod_condition(pod, STR("Ready"));
+    return ready && ready->last_transition_time.set ? ready->last_transition_time.usec : 0;
+}
+
 static struct api_endpoint *endpoint_of(struct planner *p, const struct api_pod *pod, struct str ip,
                                         struct str zone)
 {
@@ -148,6 +180,7 @@ static struct api_endpoint *endpoint_of(struct planner *p, const struct api_pod 
     e->target_ref = pod_ref(p->a, pod);
     if (!str_empty(pod->spec.hostname) && str_eq(pod->spec.subdomain, svc->metadata.name))
         e->hostname = pod->spec.hostname;
+    put_hints(p, e);
     return e;
 }
 
@@ -179,6 +212,7 @@ static void add_pod(struct planner *p, const struct api_pod *pod, struct str zon
         struct group *g = group_get(p, is_v6(ip) ? STR("IPv6") : STR("IPv4"), ports, n_ports);
         if (g->n < g->cap)
             g->v[g->n++] = endpoint_of(p, pod, ip, zone);
+        p->trigger = MAX(p->trigger, trigger_of(pod));
     }
 }
 
@@ -212,9 +246,30 @@ static struct api_endpoint_slice *slice_new(struct planner *p, struct str family
     return s;
 }
 
+/* For those who measure how long a change takes to arrive: the time of what is behind this write.
+ * Where that is not known (a pod went), the annotation goes, too. */
+static void put_trigger(struct planner *p, struct api_object_meta *m, bool fresh)
+{
+    char text[TIMESTAMP_TEXT_MAX];
+    usec_t t = p->trigger;
+    if (fresh && !t)
+        t = p->in->svc->metadata.creation_timestamp.usec;
+    struct str had = meta_annotation(m, STR(TRIGGER_TIME)), now = STR("");
+    if (t) {
+        size_t n = timestamp_format(timestamp_of(t), t % 1000000 != 0, text);
+        now = arena_str(p->a, (struct str){text, n});
+    }
+    if (!t || str_eq(now, had))
+        kv_drop(p->a, &m->annotations, &m->n_annotations, STR(TRIGGER_TIME));
+    else
+        kv_put(p->a, &m->annotations, &m->n_annotations, STR(TRIGGER_TIME), now);
+}
+
 static void change(struct planner *p, const struct api_endpoint_slice *old,
                    struct api_endpoint_slice *new)
 {
+    if (new)
+        put_trigger(p, &new->metadata, !old);
     p->out->slices[p->out->n_slices++] = (struct slice_change){old, new};
 }
 
@@ -266,6 +321,28 @@ static uint32_t unplaced(const struct group *g)
     return n;
 }
 
+static void fill_and_change(struct planner *p, struct group *g, struct api_endpoint_slice *s,
+                            const struct api_endpoint_slice *old)
+{
+    fill(g, s);
+    if (s->n_endpoints && !schema_equal(&api_endpoint_slice_desc, s, old))
+        change(p, old, s);
+}
+
+/* Of the slices that would stay as they are, the fullest that takes all the rest: one write. */
+static ssize_t best_fit(const struct planner *p, struct api_endpoint_slice *const *kept,
+                        uint32_t rest)
+{
+    ssize_t best = -1;
+    for (uint32_t i = 0; i < p->in->n_slices; i++)
+        if (kept[i] && kept[i]->n_endpoints + rest <= SLICE_ENDPOINTS_MAX &&
+            (best < 0 || kept[i]->n_endpoints > kept[best]->n_endpoints))
+            best = i;
+    return best;
+}
+
+/* New endpoints go to slices that are written anyway, then to one that takes all that is left, then
+ * to new ones. */
 static void plan_group(struct planner *p, struct group *g, bool *used)
 {
     const struct endpoints_in *in = p->in;
@@ -279,16 +356,19 @@ static void plan_group(struct planner *p, struct group *g, bool *used)
         used[i] = true;
         kept[i] = slice_kept(p, g, s);
     }
-    for (uint32_t i = 0; i < in->n_slices; i++) {
-        if (!kept[i])
-            continue;
-        if (unplaced(g) > 0)
-            fill(g, kept[i]);
-        if (kept[i]->n_endpoints == 0)
-            used[i] = false; /* goes, or becomes the placeholder */
-        else if (!schema_equal(&api_endpoint_slice_desc, kept[i], in->slices[i]))
-            change(p, in->slices[i], kept[i]);
-    }
+    for (uint32_t i = 0; i < in->n_slices; i++)
+        if (kept[i] && !schema_equal(&api_endpoint_slice_desc, kept[i], in->slices[i])) {
+            fill_and_change(p, g, kept[i], in->slices[i]);
+            used[i] = kept[i]->n_endpoints > 0; /* else it goes, or becomes the placeholder */
+            kept[i] = NULL;
+        }
+    uint32_t rest = unplaced(g);
+    ssize_t best = rest ? best_fit(p, kept, rest) : -1;
+    if (best >= 0)
+        fill_and_change(p, g, kept[best], in->slices[best]);
+    for (uint32_t i = 0; i < in->n_slices; i++)
+        if (kept[i] && kept[i]->n_endpoints == 0)
+            used[i] = false;
     while (unplaced(g) > 0) {
         struct api_endpoint_slice *s = slice_new(p, g->family);
         s->ports = g->ports;
@@ -394,7 +474,9 @@ static void plan_endpoints(struct planner *p)
     e->subsets = ARENA_NEW_N(p->a, struct api_endpoint_subset, p->n_groups + 1);
     e->n_subsets = 0;
     bool v6 = !wants_family(svc, false);
+    uint32_t most = 0;
     for (uint32_t i = 0; i < p->n_groups; i++) {
+        most += str_is(p->groups[i].family, "IPv6") == v6 ? p->groups[i].n : 0;
         struct api_endpoint_subset *ss = &e->subsets[e->n_subsets];
         if (str_is(p->groups[i].family, "IPv6") != v6)
             continue; /* Endpoints know one family: the Service's first */
@@ -404,8 +486,15 @@ static void plan_endpoints(struct planner *p)
         else
             *ss = (struct api_endpoint_subset){0};
     }
-    if (!p->in->endpoints || !schema_equal(&api_endpoints_desc, e, p->in->endpoints))
+    if (room == 0 && most > ENDPOINTS_ADDRESSES_MAX)
+        kv_put(p->a, &e->metadata.annotations, &e->metadata.n_annotations, STR(OVER_CAPACITY),
+               STR("truncated"));
+    else
+        kv_drop(p->a, &e->metadata.annotations, &e->metadata.n_annotations, STR(OVER_CAPACITY));
+    if (!p->in->endpoints || !schema_equal(&api_endpoints_desc, e, p->in->endpoints)) {
+        put_trigger(p, &e->metadata, !p->in->endpoints);
         p->out->endpoints = e;
+    }
 }
 
 void endpoints_plan(struct arena *a, const struct endpoints_in *in, struct endpoints_plan *ret)

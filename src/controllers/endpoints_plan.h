@@ -12,6 +12,8 @@
 #define SLICE_MANAGER       "endpointslice-controller.k8s.io"
 #define LABEL_EP_MANAGER    "endpoints.kubernetes.io/managed-by"
 #define EP_MANAGER          "endpoint-controller"
+#define OVER_CAPACITY       "endpoints.kubernetes.io/over-capacity"
+#define TRIGGER_TIME        "endpoints.kubernetes.io/last-change-trigger-time"
 
 struct endpoints_in {
     const struct api_service *svc;

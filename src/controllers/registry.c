@@ -10,6 +10,8 @@ const struct controller_row *const controller_rows[] = {
     &job_row,
     &ttl_row,
     &endpoints_row,
+    &endpoints_mirror_row,
+    &service_row,
     &node_lifecycle_row,
     &taint_eviction_row,
     &pod_gc_row,

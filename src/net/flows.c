@@ -5,6 +5,7 @@
 #include "net/flows.h"
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "net/rules_internal.h"
@@ -24,7 +25,9 @@ static int front_cmp(const void *a, const void *b)
         return x->kind < y->kind ? -1 : 1;
     if (x->ip != y->ip)
         return x->ip < y->ip ? -1 : 1;
-    return (int)x->port - (int)y->port;
+    if (x->port != y->port)
+        return (int)x->port - (int)y->port;
+    return (int)x->inside - (int)y->inside;
 }
 
 void net_flows_all(struct net_flows *f, const struct net_rules *r)
@@ -40,6 +43,8 @@ void net_flows_all(struct net_flows *f, const struct net_rules *r)
             continue;
         struct net_front *to = &f->fronts[f->n_fronts++];
         *to = *from;
+        to->ranges = NULL;
+        to->n_ranges = 0;
         to->eps = xcalloc(from->n_eps + 1, sizeof(*to->eps));
         if (from->n_eps)
             memcpy(to->eps, from->eps, from->n_eps * sizeof(*to->eps));
@@ -53,6 +58,7 @@ void net_flows_fini(struct net_flows *f)
         free(f->fronts[i].eps);
     free(f->fronts);
     free(f->gone);
+    free(f->own);
     *f = (struct net_flows){0};
 }
 
@@ -61,13 +67,23 @@ bool net_flows_empty(const struct net_flows *f)
     return f->n_gone == 0 && !f->all;
 }
 
+static bool is_own(const struct net_flows *f, uint32_t ip)
+{
+    for (size_t i = 0; i < f->n_own; i++)
+        if (f->own[i] == ip)
+            return true;
+    return false;
+}
+
 static bool is_gone(const struct net_flows *f, const struct conntrack_flow *c)
 {
+    uint32_t dst = ip4_number(&c->orig_dst);
     for (size_t i = 0; i < f->n_gone; i++) {
         const struct net_udp_gone *g = &f->gone[i];
-        bool to_front = c->orig_dport == g->front.port && (g->front.kind == NET_FRONT_NODEPORT ||
-                                                           ip4_number(&c->orig_dst) == g->front.ip);
-        if (to_front && ip4_number(&c->reply_src) == g->ep.ip && c->reply_sport == g->ep.port)
+        if (c->orig_dport != g->front.port ||
+            (g->front.kind == NET_FRONT_NODEPORT ? !is_own(f, dst) : dst != g->front.ip))
+            continue;
+        if (!g->ep.ip || (ip4_number(&c->reply_src) == g->ep.ip && c->reply_sport == g->ep.port))
             return true;
     }
     return false;
@@ -75,30 +91,39 @@ static bool is_gone(const struct net_flows *f, const struct conntrack_flow *c)
 
 static bool has_endpoint(const struct net_front *front, const struct conntrack_flow *c)
 {
-    for (uint32_t i = 0; i < front->n_eps; i++)
+    for (uint32_t i = 0; front && i < front->n_eps; i++)
         if (front->eps[i].ip == ip4_number(&c->reply_src) && front->eps[i].port == c->reply_sport)
             return true;
     return false;
 }
 
-/* Only what a front of ours, or a Service address without one, was translated to a pod: other
- * tables translate, too. */
+static const struct net_front *find(const struct net_flows *f, const struct net_front *key,
+                                    bool inside)
+{
+    struct net_front want = *key;
+    want.inside = inside;
+    return f->n_fronts ? bsearch(&want, f->fronts, f->n_fronts, sizeof(want), front_cmp) : NULL;
+}
+
+/* Only what a front of ours, or a Service address without one, was translated to a pod, or was not
+ * translated though a front has endpoints: other tables translate, too. */
 static bool is_out_of_date(const struct net_flows *f, const struct conntrack_flow *c)
 {
     struct net_front want = {
         .kind = NET_FRONT_VIP, .ip = ip4_number(&c->orig_dst), .port = c->orig_dport};
-    if (ip_eq(&c->orig_dst, &c->reply_src))
-        return false;
-    const struct net_front *front = bsearch(&want, f->fronts, f->n_fronts, sizeof(want), front_cmp);
-    if (!front) {
-        want.kind = NET_FRONT_NODEPORT;
-        want.ip = 0;
-        front = bsearch(&want, f->fronts, f->n_fronts, sizeof(want), front_cmp);
+    const struct net_front *front = find(f, &want, false), *in = find(f, &want, true);
+    if (!front && is_own(f, want.ip)) {
+        want = (struct net_front){.kind = NET_FRONT_NODEPORT, .port = c->orig_dport};
+        front = find(f, &want, false);
+        in = find(f, &want, true);
     }
-    if (front)
-        return !has_endpoint(front, c) && ip_prefix_contains(&f->cluster_cidr, &c->reply_src);
-    return ip_prefix_contains(&f->service_cidr, &c->orig_dst) &&
-           ip_prefix_contains(&f->cluster_cidr, &c->reply_src);
+    bool translated = !ip_eq(&c->orig_dst, &c->reply_src);
+    bool to_pod = ip_prefix_contains(&f->cluster_cidr, &c->reply_src);
+    if (!front && !in)
+        return translated && to_pod && ip_prefix_contains(&f->service_cidr, &c->orig_dst);
+    if (!translated)
+        return (front && front->n_eps) || (in && in->n_eps);
+    return to_pod && !has_endpoint(front, c) && !has_endpoint(in, c);
 }
 
 bool net_flow_stale(const struct net_flows *f, const struct conntrack_flow *c)
@@ -111,7 +136,20 @@ static bool match(void *arg, const struct conntrack_flow *c)
     return net_flow_stale(arg, c);
 }
 
-int net_flows_delete(const struct net_flows *f)
+static void own_add(void *arg, int index, const struct ip_prefix *addr)
 {
-    return conntrack_delete(match, (void *)(uintptr_t)f);
+    struct net_flows *f = arg;
+    (void)index;
+    ARRAY_RESERVE(f->own, f->n_own, f->cap_own);
+    f->own[f->n_own++] = ip4_number(&addr->addr);
+}
+
+int net_flows_delete(struct net_flows *f)
+{
+    CLEANUP(nl_closep) struct nl *nl = NULL;
+    int r = nl_open(-1, &nl);
+    f->n_own = 0;
+    if (r == 0)
+        r = nl_addr_list(nl, AF_INET, own_add, f);
+    return r < 0 ? r : conntrack_delete(match, f);
 }

@@ -14,6 +14,9 @@ struct net_flows { /* zeroed: none */
     struct net_front *fronts; /* owned, with owned eps; sorted */
     size_t n_fronts;
     struct ip_prefix cluster_cidr, service_cidr;
+    /* Addresses of the node, where NodePorts are; net_flows_delete reads them. */
+    uint32_t *own; /* owned */
+    size_t n_own, cap_own;
 };
 
 /* Takes what the batch gathered. */
@@ -25,4 +28,4 @@ bool net_flows_empty(const struct net_flows *f);
 /* Whether this flow goes to an endpoint that should not get it. Pure. */
 bool net_flow_stale(const struct net_flows *f, const struct conntrack_flow *flow);
 /* Deletes them from the kernel; any thread. The number, or a negative errno. */
-int net_flows_delete(const struct net_flows *f);
+int net_flows_delete(struct net_flows *f);

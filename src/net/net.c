@@ -105,11 +105,12 @@ struct net *net_free(struct net *n)
     peers_free(n->peers);
     dns_free(n->dns);
     nl_close(n->nl);
+    nl_close(n->nft_nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
     pool_close(&n->pool);
-    buf_fini(&n->sent);
-    error_fini(&n->sent_err);
+    net_tx_fini(&n->tx);
+    free(n->zone);
     map_fini(&n->dirty);
     map_fini(&n->ops);
     if (n->dirfd >= 0)
@@ -213,9 +214,9 @@ int net_start(struct net *n, struct error *err)
         r = start_dns(n, err);
     if (r < 0)
         return r;
-    services_start(n);
-    n->started = true;
-    return 0;
+    r = services_start(n, err);
+    n->started = r == 0;
+    return r;
 }
 
 void net_stopped_check(struct net *n)
@@ -265,18 +266,21 @@ const char *net_gateway(const struct net *n)
 
 bool net_rules_settled(const struct net *n)
 {
-    bool synced =
-        !n->services || (client_cache_synced(n->services) && client_cache_synced(n->slices));
+    bool synced = !n->services || (client_cache_synced(n->services) &&
+                                   client_cache_synced(n->slices) && client_cache_synced(n->nodes));
     return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
            !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n;
 }
 
 void net_dump(const struct net *n, struct buf *out)
 {
-    buf_printf(
-        out, "net %s bridge %s range %s leases %zu transactions %llu failures %u dirty %zu%s\n",
-        n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
-        (unsigned long long)n->transactions, n->failures, n->dirty.n, n->busy ? " busy" : "");
+    buf_printf(out,
+               "net %s bridge %s range %s leases %zu transactions %llu elements %llu last %lld us "
+               "failures %u dirty %zu%s\n",
+               n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
+               (unsigned long long)n->transactions, (unsigned long long)n->elements,
+               (long long)(n->last_took / NSEC_PER_USEC), n->failures, n->dirty.n,
+               n->busy ? " busy" : "");
     if (n->peers)
         peers_dump(n->peers, out);
     if (n->dns) {

@@ -2,8 +2,9 @@
 #pragma once
 
 #include "client/cache.h"
+#include "net/apply.h"
 #include "net/dns/dns.h"
-#include "net/flows.h"
+#include "net/health.h"
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/peers.h"
@@ -43,6 +44,7 @@ struct net {
     /* services.c */
     struct net_plan_env plan_env;
     struct client_cache *services, *slices; /* owned */
+    struct client_cache *nodes;             /* owned; this node's own */
     int slices_by_service;
     struct net_rules *rules; /* owned */
     struct map dirty;        /* key -> struct service_dirty */
@@ -52,16 +54,19 @@ struct net {
     struct rt_task flush;   /* late: a turn's changes are one transaction */
     struct rt_timer retry;
     struct rt_work work;
-    struct nft *nft; /* owned; used by the work only */
-    bool busy;       /* a transaction is under way */
-    bool table_made; /* some table of ours is in the kernel */
-    bool full_needed, full_keep;
+    struct nft *nft;   /* owned; used by the work only */
+    struct nl *nft_nl; /* the same */
+    bool busy;         /* a transaction is under way */
+    bool table_made;   /* some table of ours is in the kernel */
+    bool full_needed, full_anew;
     unsigned failures;
-    struct buf sent;        /* text of the one under way */
-    struct net_flows flows; /* of the one under way */
-    int sent_result;
-    struct error sent_err;
-    uint64_t transactions;
+    struct net_tx tx; /* the one under way */
+    int tx_result;
+    char *zone; /* owned; plan_env's */
+    uint64_t transactions, elements;
+    nsec_t last_took; /* of the last transaction */
+
+    struct health *health; /* owned; health.c */
 
     struct map ops; /* uid -> struct pod_op under way (ops.c) */
 
@@ -96,7 +101,7 @@ int detach_pod(const struct net *n, struct str uid, uint32_t ip, struct error *e
 void veth_name(const struct net_config *c, struct str uid, char out[static LINK_NAME_MAX]);
 
 /* ---- services.c ---- */
-void services_start(struct net *n);
+int services_start(struct net *n, struct error *err) MUST_CHECK;
 void services_stop(struct net *n);
 void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
                           const struct net_host_port *ports, size_t n_ports);

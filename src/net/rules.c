@@ -5,77 +5,6 @@
 
 #include "base/mem.h"
 
-const char *const net_map_names[_NET_MAP_MAX] = {
-    [NET_MAP_SVC] = "svc",
-    [NET_MAP_SVC_EP] = "svc_ep",
-    [NET_MAP_SVC_PICK] = "svc_pick",
-    [NET_MAP_SVC_ID] = "svc_id",
-    [NET_MAP_SVC_REJECT] = "svc_reject",
-    [NET_MAP_NP] = "np",
-    [NET_MAP_NP_EP] = "np_ep",
-    [NET_MAP_NP_PICK] = "np_pick",
-    [NET_MAP_NP_ID] = "np_id",
-    [NET_MAP_NP_REJECT] = "np_reject",
-    [NET_MAP_HP] = "hp",
-    [NET_MAP_HP_IP] = "hp_ip",
-    [NET_MAP_HAIRPIN] = "hairpin",
-    [NET_MAP_MASQ_EP] = "masq_ep",
-};
-
-/* ---- batches ---- */
-
-static void elem(struct buf *b, const char *fmt, va_list ap)
-{
-    char text[NET_ELEM_MAX * 2];
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
-    ASSERT(n > 0 && n < (int)sizeof(text));
-    if (b->n)
-        buf_add_lit(b, ", ");
-    buf_add(b, text, (size_t)n);
-}
-
-void batch_add(struct net_batch *b, enum net_map map, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    elem(&b->added[map], fmt, ap);
-    va_end(ap);
-    b->changes++;
-}
-
-void batch_remove(struct net_batch *b, enum net_map map, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    elem(&b->removed[map], fmt, ap);
-    va_end(ap);
-    b->changes++;
-}
-
-void net_batch_fini(struct net_batch *b)
-{
-    buf_fini(&b->chains);
-    for (int i = 0; i < _NET_MAP_MAX; i++) {
-        buf_fini(&b->removed[i]);
-        buf_fini(&b->added[i]);
-    }
-    free(b->udp);
-    *b = (struct net_batch){0};
-}
-
-void net_batch_print(const struct net_batch *b, const char *table, struct buf *out)
-{
-    buf_add_str(out, buf_str(&b->chains));
-    for (int i = 0; i < _NET_MAP_MAX; i++)
-        if (b->removed[i].n)
-            buf_printf(out, "delete element ip %s %s { %s }\n", table, net_map_names[i],
-                       b->removed[i].data);
-    for (int i = 0; i < _NET_MAP_MAX; i++)
-        if (b->added[i].n)
-            buf_printf(out, "add element ip %s %s { %s }\n", table, net_map_names[i],
-                       b->added[i].data);
-}
-
 /* ---- life ---- */
 
 struct net_rules *net_rules_new(const struct net_rules_env *env)
@@ -93,14 +22,26 @@ struct net_rules *net_rules_new(const struct net_rules_env *env)
     return r;
 }
 
+static void ranges_free(const struct net_range *v)
+{
+    free((void *)(uintptr_t)v);
+}
+
+static void plan_free(struct net_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        free(p->v[i].eps);
+        ranges_free(p->v[i].ranges);
+    }
+    free(p->v);
+    *p = (struct net_plan){0};
+}
+
 static void unblock(struct net_rules *r, struct service_state *s)
 {
     if (!s->blocked.n)
         return;
-    for (size_t i = 0; i < s->blocked.n; i++)
-        free(s->blocked.v[i].eps);
-    free(s->blocked.v);
-    s->blocked = (struct net_plan){0};
+    plan_free(&s->blocked);
     r->n_blocked--;
 }
 
@@ -108,6 +49,7 @@ static void front_free(struct front_state *f)
 {
     list_remove(&f->link);
     free(f->f.eps);
+    ranges_free(f->f.ranges);
     free(f->ids);
     free(f);
 }
@@ -160,6 +102,7 @@ static void block(struct net_rules *r, struct service_state *s, const struct net
         f->eps = xcalloc(f->n_eps + 1, sizeof(*f->eps));
         if (f->n_eps)
             memcpy(f->eps, plan->v[i].eps, f->n_eps * sizeof(*f->eps));
+        f->ranges = net_ranges_dup(plan->v[i].ranges, f->n_ranges);
     }
     r->n_blocked++;
 }
@@ -167,22 +110,22 @@ static void block(struct net_rules *r, struct service_state *s, const struct net
 static bool apply_front(struct net_rules *r, struct service_state *s, const struct net_front *f,
                         struct net_batch *b)
 {
-    char key[48];
-    front_key(f, key);
-    struct front_state *state = map_get(&r->fronts, str_z(key));
+    uint32_t key[3];
+    struct front_state *state = map_get(&r->fronts, front_key(f, key));
     if (state && state->owner != s)
         return false;
     bool fresh = !state;
     if (fresh) {
         state = NEW(struct front_state);
-        memcpy(state->key, key, sizeof(key));
         state->owner = s;
         state->f = *f;
         state->f.eps = NULL;
         state->f.n_eps = 0;
+        state->f.ranges = NULL;
+        state->f.n_ranges = 0;
         list_init(&state->link);
         list_push_back(&s->fronts, &state->link);
-        map_set(&r->fronts, str_z(state->key), state);
+        map_set(&r->fronts, front_key(f, state->key), state);
     }
     state->seen = true;
     front_change(r, state, f, fresh, false, b);
@@ -197,7 +140,7 @@ static bool drop_unseen(struct net_rules *r, struct service_state *s, struct net
         if (f->seen)
             continue;
         front_change(r, f, NULL, false, true, b);
-        map_remove(&r->fronts, str_z(f->key));
+        map_remove(&r->fronts, (struct str){(const char *)f->key, sizeof(f->key)});
         front_free(f);
         freed = true;
     }
@@ -222,9 +165,7 @@ static bool apply(struct net_rules *r, struct service_state *s, const struct net
     }
     if (!complete)
         block(r, s, plan);
-    for (size_t i = 0; i < before.n; i++)
-        free(before.v[i].eps);
-    free(before.v);
+    plan_free(&before);
     return freed;
 }
 
@@ -267,41 +208,38 @@ size_t net_rules_fronts(const struct net_rules *r)
 
 /* ---- all at once ---- */
 
-/* "lb-3" and the rest name their front's kind, count and affinity. */
-static void print_chain_again(const struct net_rules *r, const char *name, struct buf *out)
+const struct net_rules_env *net_rules_env(const struct net_rules *r)
 {
-    struct net_front f = {.kind = NET_FRONT_VIP};
-    unsigned n = 0;
-    if (strncmp(name, "np", 2) == 0) {
-        f.kind = NET_FRONT_NODEPORT;
-        name += 2;
-    }
-    if (sscanf(name, "aff-%u-%u", &n, &f.affinity_s) != 2 && sscanf(name, "lb-%u", &n) != 1)
-        return;
-    net_chain_print(&r->env, &f, n, out);
+    return &r->env;
 }
 
-void net_rules_full(const struct net_rules *r, bool keep, struct buf *out)
+void chain_put(const struct net_rules *r, const struct chain_state *c, struct net_batch *b)
+{
+    struct buf text = {0};
+    net_chain_print(&r->env, &c->like, c->n, &text);
+    ARRAY_RESERVE(b->chains, b->n_chains, b->cap_chains);
+    b->chains[b->n_chains++] = (struct net_chain){c->name, buf_take(&text, NULL)};
+    b->changes++;
+}
+
+void net_rules_wanted(struct net_rules *r, struct net_batch *b)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&r->chains, s));)
+        chain_put(r, s->value, b);
+    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));)
+        front_print(r, s->value, b);
+    for (struct map_slot *s = NULL; (s = map_next(&r->masq, s));)
+        batch_put(b, PUT_ADD, NET_MAP_MASQ_EP, ((const struct counted *)s->value)->fields, NULL);
+    pods_print(r, b);
+}
+
+void net_rules_dump(struct net_rules *r, struct buf *out)
 {
     struct net_batch b = {0};
-    net_table_print(&r->env, keep, out);
-    for (struct map_slot *s = NULL; (s = map_next(&r->chains, s));)
-        print_chain_again(r, s->value, out);
-    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));)
-        front_print(r, s->value, &b);
-    for (struct map_slot *s = NULL; (s = map_next(&r->masq, s));)
-        batch_add(&b, NET_MAP_MASQ_EP, "%s", ((struct counted *)s->value)->text);
-    pods_print(r, &b);
-    net_batch_print(&b, r->env.table, out);
-    net_batch_fini(&b);
-}
-
-void net_rules_dump(const struct net_rules *r, struct buf *out)
-{
-    struct buf full = {0};
     buf_printf(out, "services %zu fronts %zu pods %zu chains %zu blocked %u\n", r->services.n,
                r->fronts.n, r->pods.n, r->chains.n, r->n_blocked);
-    net_rules_full(r, true, &full);
-    buf_add_str(out, buf_str(&full));
-    buf_fini(&full);
+    net_table_print(&r->env, out);
+    net_rules_wanted(r, &b);
+    net_batch_print(&b, r->env.table, out);
+    net_batch_fini(&b);
 }

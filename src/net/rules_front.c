@@ -9,22 +9,32 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define ID_MASK        0x00ffffffu
-#define CLASSID_FMT    "%x:%x" /* as nft writes a priority */
-#define CLASSID_ARG(v) (v) >> 16, (v)&0xffff
+#define CHAINS_COMMON 8
+#define ID_MASK       0x007fffffu /* what front_tag leaves */
 
-void front_key(const struct net_front *f, char out[static 48])
+struct str front_key(const struct net_front *f, uint32_t out[static 3])
 {
-    snprintf(out, 48, "%d:" IP4_FMT ":%u:%u", (int)f->kind, IP4_ARG(f->ip), f->proto, f->port);
+    out[0] = f->ip;
+    out[1] = (uint32_t)f->port << 16 | f->proto;
+    out[2] = (uint32_t)f->kind << 1 | f->inside;
+    return (struct str){(const char *)out, 3 * sizeof(*out)};
 }
 
-/* The front as the key of an element. */
-static void key_text(const struct net_front *f, char out[static NET_ELEM_MAX])
+/* Without affinity nobody has one. */
+static uint32_t id_at(const uint32_t *ids, uint32_t i)
 {
+    return ids ? ids[i] : 0;
+}
+
+/* The front as the first fields of an element; how many. */
+static size_t key_fields(const struct net_front *f, uint32_t *v)
+{
+    size_t n = 0;
     if (f->kind == NET_FRONT_VIP)
-        snprintf(out, NET_ELEM_MAX, IP4_FMT " . %u . %u", IP4_ARG(f->ip), f->proto, f->port);
-    else
-        snprintf(out, NET_ELEM_MAX, "%u . %u", f->proto, f->port);
+        v[n++] = f->ip;
+    v[n++] = f->proto;
+    v[n++] = f->port;
+    return n;
 }
 
 static enum net_map map_of(const struct net_front *f, enum net_map svc_map)
@@ -34,25 +44,26 @@ static enum net_map map_of(const struct net_front *f, enum net_map svc_map)
 
 /* ---- masqueraded endpoints: shared by fronts, so counted ---- */
 
-static void masq_text(const struct net_front *f, const struct net_endpoint *e,
-                      char out[static NET_ELEM_MAX])
+static struct str masq_key(const struct net_front *f, const struct net_endpoint *e,
+                           uint32_t v[static 3])
 {
-    snprintf(out, NET_ELEM_MAX, IP4_FMT " . %u . %u", IP4_ARG(e->ip), f->proto, e->port);
+    v[0] = e->ip;
+    v[1] = f->proto;
+    v[2] = e->port;
+    return (struct str){(const char *)v, 3 * sizeof(*v)};
 }
 
 static void masq_ref(struct net_rules *r, const struct net_front *f, const struct net_endpoint *e,
                      struct net_batch *b)
 {
-    char text[NET_ELEM_MAX];
+    uint32_t v[3];
     if (!e->remote)
         return;
-    masq_text(f, e, text);
-    struct counted *c = map_get(&r->masq, str_z(text));
+    struct counted *c = map_get(&r->masq, masq_key(f, e, v));
     if (!c) {
         c = NEW(struct counted);
-        memcpy(c->text, text, sizeof(text));
-        map_set(&r->masq, str_z(c->text), c);
-        batch_add(b, NET_MAP_MASQ_EP, "%s", text);
+        map_set(&r->masq, masq_key(f, e, c->fields), c);
+        batch_put(b, PUT_ADD, NET_MAP_MASQ_EP, c->fields, NULL);
     }
     c->refs++;
 }
@@ -60,71 +71,144 @@ static void masq_ref(struct net_rules *r, const struct net_front *f, const struc
 static void masq_unref(struct net_rules *r, const struct net_front *f, const struct net_endpoint *e,
                        struct net_batch *b)
 {
-    char text[NET_ELEM_MAX];
+    uint32_t v[3];
     if (!e->remote)
         return;
-    masq_text(f, e, text);
-    struct counted *c = map_get(&r->masq, str_z(text));
+    struct counted *c = map_get(&r->masq, masq_key(f, e, v));
     ASSERT(c && c->refs > 0);
     if (--c->refs == 0) {
-        map_remove(&r->masq, str_z(text));
-        batch_remove(b, NET_MAP_MASQ_EP, "%s", text);
+        map_remove(&r->masq, masq_key(f, e, v));
+        batch_put(b, PUT_REMOVE, NET_MAP_MASQ_EP, v, NULL);
         free(c);
     }
 }
 
 /* ---- elements ---- */
 
-typedef void (*emit_fn)(struct net_batch *b, enum net_map map, const char *fmt, ...);
-
-static void emit_place(const struct net_front *f, uint32_t i, const struct net_endpoint *e,
-                       uint32_t id, emit_fn emit, struct net_batch *b)
+static void put_place(const struct net_front *f, uint32_t i, const struct net_endpoint *e,
+                      uint32_t id, enum put what, struct net_batch *b)
 {
-    char key[NET_ELEM_MAX];
-    key_text(f, key);
-    if (f->affinity_s)
-        emit(b, map_of(f, NET_MAP_SVC_PICK), "%s . " CLASSID_FMT " : " CLASSID_FMT, key,
-             CLASSID_ARG(NET_PRIORITY_PREFIX | i), CLASSID_ARG(id));
-    else
-        emit(b, map_of(f, NET_MAP_SVC_EP), "%s . " CLASSID_FMT " : " IP4_FMT " . %u", key,
-             CLASSID_ARG(NET_PRIORITY_PREFIX | i), IP4_ARG(e->ip), e->port);
+    uint32_t v[NET_FIELDS_MAX];
+    size_t n = key_fields(f, v);
+    v[n++] = front_tag(f) | i;
+    if (f->affinity_s) {
+        v[n++] = id;
+    } else {
+        v[n++] = e->ip;
+        v[n++] = e->port;
+    }
+    batch_put(b, what, map_of(f, f->affinity_s ? NET_MAP_SVC_PICK : NET_MAP_SVC_EP), v, NULL);
 }
 
-static void emit_id(const struct net_front *f, const struct net_endpoint *e, uint32_t id,
-                    emit_fn emit, struct net_batch *b)
+static void put_id(const struct net_front *f, const struct net_endpoint *e, uint32_t id,
+                   enum put what, struct net_batch *b)
 {
-    char key[NET_ELEM_MAX];
+    uint32_t v[NET_FIELDS_MAX];
+    size_t n = key_fields(f, v);
     if (!f->affinity_s)
         return;
-    key_text(f, key);
-    emit(b, map_of(f, NET_MAP_SVC_ID), "%s . " CLASSID_FMT " : " IP4_FMT " . %u", key,
-         CLASSID_ARG(id), IP4_ARG(e->ip), e->port);
+    v[n++] = id;
+    v[n++] = e->ip;
+    v[n++] = e->port;
+    batch_put(b, what, map_of(f, NET_MAP_SVC_ID), v, NULL);
 }
 
-/* Where the front leads: a chain, or with no endpoint a refusal. */
-static void emit_verdict(const struct net_front *f, uint32_t n, emit_fn emit, struct net_batch *b)
+static const char *need_chain(struct net_rules *r, const struct net_front *f, uint32_t n,
+                              struct net_batch *b)
 {
-    char key[NET_ELEM_MAX], chain[NET_CHAIN_MAX];
-    key_text(f, key);
-    net_chain_name(f, n, chain);
+    char name[NET_CHAIN_MAX];
+    net_chain_name(f, n, name);
+    struct chain_state *c = map_get(&r->chains, str_z(name));
+    if (!c) {
+        static const struct net_range any;
+        c = NEW(struct chain_state);
+        memcpy(c->name, name, sizeof(name));
+        c->n = n;
+        c->like = (struct net_front){.kind = f->kind,
+                                     .inside = f->inside,
+                                     .affinity_s = f->affinity_s,
+                                     .ranges = f->n_ranges ? &any : NULL,
+                                     .n_ranges = f->n_ranges ? 1 : 0};
+        map_set(&r->chains, str_z(c->name), c);
+        chain_put(r, c, b);
+    }
+    return c->name;
+}
+
+void net_rules_common(struct net_rules *r)
+{
+    struct net_batch b = {0};
+    for (uint32_t n = 1; n <= CHAINS_COMMON; n++)
+        for (int kind = NET_FRONT_VIP; kind <= NET_FRONT_NODEPORT; kind++)
+            (void)need_chain(r, &(struct net_front){.kind = (enum net_front_kind)kind}, n, &b);
+    net_batch_fini(&b);
+}
+
+/* Where the front leads: a chain, or with no endpoint a refusal or silence. What has none inside
+ * has none at all, and its other front says so. */
+static void put_verdict(struct net_rules *r, const struct net_front *f, uint32_t n, enum put what,
+                        struct net_batch *b)
+{
+    uint32_t v[NET_FIELDS_MAX];
+    key_fields(f, v);
     if (n)
-        emit(b, map_of(f, NET_MAP_SVC), "%s : goto %s", key, chain);
-    else
-        emit(b, map_of(f, NET_MAP_SVC_REJECT), "%s", key);
+        batch_put(b, what, map_of(f, f->inside ? NET_MAP_SVC_IN : NET_MAP_SVC), v,
+                  need_chain(r, f, n, b));
+    else if (!f->inside)
+        batch_put(b, what, map_of(f, NET_MAP_SVC_NONE), v, f->silent ? NULL : "unserved");
 }
 
-static void need_chain(struct net_rules *r, const struct net_front *f, uint32_t n,
-                       struct net_batch *b)
+static bool same_verdict(const struct net_front *x, uint32_t nx, const struct net_front *y,
+                         uint32_t ny)
 {
-    char chain[NET_CHAIN_MAX];
-    if (n == 0)
-        return;
-    net_chain_name(f, n, chain);
-    if (map_get(&r->chains, str_z(chain)))
-        return;
-    char *name = xstrdup(chain);
-    map_set(&r->chains, str_z(name), name);
-    net_chain_print(&r->env, f, n, &b->chains);
+    return nx == ny && !x->n_ranges == !y->n_ranges && (nx > 0 || x->silent == y->silent);
+}
+
+/* ---- clients that may ---- */
+
+struct net_range *net_ranges_dup(const struct net_range *v, uint32_t n)
+{
+    if (!n)
+        return NULL;
+    struct net_range *copy = xcalloc(n, sizeof(*v));
+    memcpy(copy, v, n * sizeof(*v));
+    return copy;
+}
+
+static int range_cmp(const void *a, const void *b)
+{
+    const struct net_range *x = a, *y = b;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    return x->last == y->last ? 0 : x->last < y->last ? -1 : 1;
+}
+
+static void put_range(const struct net_front *f, const struct net_range *g, enum put what,
+                      struct net_batch *b)
+{
+    uint32_t v[NET_FIELDS_MAX];
+    size_t n = key_fields(f, v);
+    v[n++] = g->first;
+    v[n++] = g->last;
+    batch_put(b, what, NET_MAP_LB_OK, v, NULL);
+}
+
+/* Both are sorted. */
+static void diff_ranges(const struct net_front *old, const struct net_front *new,
+                        struct net_batch *b)
+{
+    uint32_t i = 0, j = 0;
+    while (i < old->n_ranges || j < new->n_ranges) {
+        int c = i == old->n_ranges   ? 1
+                : j == new->n_ranges ? -1
+                                     : range_cmp(&old->ranges[i], &new->ranges[j]);
+        if (c < 0)
+            put_range(old, &old->ranges[i++], PUT_REMOVE, b);
+        else if (c > 0)
+            put_range(new, &new->ranges[j++], PUT_ADD, b);
+        else
+            i++, j++;
+    }
 }
 
 /* ---- places ---- */
@@ -157,12 +241,13 @@ static bool id_taken(const uint32_t *ids, uint32_t n, uint32_t id)
 
 /* The same endpoint gets the same id in every life of the agent (but for rare collisions), so
  * clients stay where they are over a restart. */
-static uint32_t new_id(const struct net_endpoint *e, const uint32_t *ids, uint32_t n)
+static uint32_t new_id(const struct net_front *f, const struct net_endpoint *e, const uint32_t *ids,
+                       uint32_t n)
 {
     uint64_t bytes = (uint64_t)e->ip << 16 | e->port;
-    uint32_t id = NET_PRIORITY_PREFIX | (hash_fnv1a32(&bytes, sizeof(bytes)) & ID_MASK);
+    uint32_t id = front_tag(f) | (hash_fnv1a32(&bytes, sizeof(bytes)) & ID_MASK);
     while (id_taken(ids, n, id))
-        id = NET_PRIORITY_PREFIX | ((id + 1) & ID_MASK);
+        id = front_tag(f) | ((id + 1) & ID_MASK);
     return id;
 }
 
@@ -188,7 +273,7 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
 {
     struct layout l = {.n = f->n_eps};
     l.eps = xcalloc(l.n + 1, sizeof(*l.eps));
-    l.ids = xcalloc(l.n + 1, sizeof(*l.ids));
+    l.ids = f->affinity_s ? xcalloc(l.n + 1, sizeof(*l.ids)) : NULL;
     l.filled = xcalloc(l.n + 1, sizeof(*l.filled));
     uint32_t *late = xcalloc(l.n + 1, sizeof(*late)), n_late = 0, gap = 0;
     for (uint32_t i = 0; i < f->n_eps; i++) {
@@ -199,7 +284,8 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
             p->stays = true;
         if (p && p->place < l.n) {
             l.eps[p->place] = f->eps[i];
-            l.ids[p->place] = s->ids[p->place];
+            if (l.ids)
+                l.ids[p->place] = id_at(s->ids, p->place);
             l.filled[p->place] = true;
         } else {
             late[n_late++] = i;
@@ -213,7 +299,8 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
         while (l.filled[gap])
             gap++;
         l.eps[gap] = *e;
-        l.ids[gap] = !f->affinity_s ? 0 : p ? s->ids[p->place] : new_id(e, l.ids, l.n);
+        if (l.ids)
+            l.ids[gap] = p ? id_at(s->ids, p->place) : new_id(f, e, l.ids, l.n);
         l.filled[gap] = true;
     }
     free(late);
@@ -226,21 +313,26 @@ static void udp_gone(struct net_batch *b, const struct net_front *f, const struc
         return;
     ARRAY_RESERVE(b->udp, b->n_udp, b->cap_udp);
     b->udp[b->n_udp++] = (struct net_udp_gone){.front = *f, .ep = *e};
-    b->udp[b->n_udp - 1].front.eps = NULL;
-    b->udp[b->n_udp - 1].front.n_eps = 0;
+    struct net_front *copy = &b->udp[b->n_udp - 1].front;
+    copy->eps = NULL;
+    copy->n_eps = copy->n_ranges = 0;
+    copy->ranges = NULL;
 }
 
 /* Takes all of s away, as far as it is in the kernel. */
 static void clear(struct net_rules *r, struct front_state *s, struct net_batch *b)
 {
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
-        emit_place(&s->f, i, &s->f.eps[i], s->ids[i], batch_remove, b);
-        emit_id(&s->f, &s->f.eps[i], s->ids[i], batch_remove, b);
+        put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
+        put_id(&s->f, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         masq_unref(r, &s->f, &s->f.eps[i], b);
         udp_gone(b, &s->f, &s->f.eps[i]);
     }
-    emit_verdict(&s->f, s->f.n_eps, batch_remove, b);
-    s->f.n_eps = 0;
+    put_verdict(r, &s->f, s->f.n_eps, PUT_REMOVE, b);
+    diff_ranges(&s->f, &(struct net_front){.n_ranges = 0}, b);
+    free((void *)(uintptr_t)s->f.ranges);
+    s->f.ranges = NULL;
+    s->f.n_eps = s->f.n_ranges = 0;
 }
 
 static void diff_places(struct net_rules *r, struct front_state *s, const struct net_front *f,
@@ -251,14 +343,14 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
         if (was && is && by_address(&s->f.eps[i], &l->eps[i]) == 0)
             continue;
         if (was)
-            emit_place(&s->f, i, &s->f.eps[i], s->ids[i], batch_remove, b);
+            put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         if (is)
-            emit_place(f, i, &l->eps[i], l->ids[i], batch_add, b);
+            put_place(f, i, &l->eps[i], id_at(l->ids, i), PUT_ADD, b);
     }
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
         if (old[i].stays)
             continue;
-        emit_id(&s->f, &old[i].ep, s->ids[old[i].place], batch_remove, b);
+        put_id(&s->f, &old[i].ep, id_at(s->ids, old[i].place), PUT_REMOVE, b);
         masq_unref(r, &s->f, &old[i].ep, b);
         udp_gone(b, &s->f, &old[i].ep);
     }
@@ -266,7 +358,7 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
         struct place want = {.ep = l->eps[i]};
         if (s->f.n_eps && bsearch(&want, old, s->f.n_eps, sizeof(*old), place_cmp))
             continue;
-        emit_id(f, &l->eps[i], l->ids[i], batch_add, b);
+        put_id(f, &l->eps[i], id_at(l->ids, i), PUT_ADD, b);
         masq_ref(r, f, &l->eps[i], b);
     }
 }
@@ -274,12 +366,27 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
 static bool unchanged(const struct front_state *s, const struct net_front *f,
                       const struct place *old)
 {
-    if (s->f.n_eps != f->n_eps || s->f.affinity_s != f->affinity_s)
+    if (!same_verdict(&s->f, s->f.n_eps, f, f->n_eps) || s->f.n_ranges != f->n_ranges)
         return false;
+    for (uint32_t i = 0; i < f->n_ranges; i++)
+        if (range_cmp(&s->f.ranges[i], &f->ranges[i]) != 0)
+            return false;
     for (uint32_t i = 0; i < f->n_eps; i++)
         if (by_address(&old[i].ep, &f->eps[i]) != 0)
             return false;
     return true;
+}
+
+static void keep(struct front_state *s, const struct net_front *f, struct layout *l)
+{
+    struct net_range *ranges = net_ranges_dup(f->ranges, f->n_ranges);
+    free(s->f.eps);
+    free(s->ids);
+    free((void *)(uintptr_t)s->f.ranges);
+    s->f = *f;
+    s->f.ranges = ranges;
+    s->f.eps = TAKE_PTR(l->eps);
+    s->ids = TAKE_PTR(l->ids);
 }
 
 void front_change(struct net_rules *r, struct front_state *s, const struct net_front *f, bool fresh,
@@ -300,27 +407,27 @@ void front_change(struct net_rules *r, struct front_state *s, const struct net_f
         return;
     }
     struct layout l = lay_out(s, f, old);
-    uint32_t n_before = s->f.n_eps;
+    bool turns = fresh || !same_verdict(&s->f, s->f.n_eps, f, l.n);
+    /* Who asked before there was an endpoint must not stay with nobody. */
+    if (s->f.n_eps == 0 && l.n > 0)
+        udp_gone(b, f, &(struct net_endpoint){.ip = 0});
     diff_places(r, s, f, &l, old, b);
-    need_chain(r, f, l.n, b);
-    if (!fresh && n_before != l.n)
-        emit_verdict(&s->f, n_before, batch_remove, b);
-    if (fresh || n_before != l.n)
-        emit_verdict(f, l.n, batch_add, b);
-    free(s->f.eps);
-    free(s->ids);
+    if (!fresh && turns)
+        put_verdict(r, &s->f, s->f.n_eps, PUT_REMOVE, b);
+    if (turns)
+        put_verdict(r, f, l.n, PUT_ADD, b);
+    diff_ranges(&s->f, f, b);
+    keep(s, f, &l);
     free(l.filled);
     free(old);
-    s->f = *f;
-    s->f.eps = l.eps;
-    s->ids = l.ids;
 }
 
-void front_print(const struct net_rules *r, const struct front_state *s, struct net_batch *b)
+void front_print(struct net_rules *r, const struct front_state *s, struct net_batch *b)
 {
     for (uint32_t i = 0; i < s->f.n_eps; i++) {
-        emit_place(&s->f, i, &s->f.eps[i], s->ids[i], batch_add, b);
-        emit_id(&s->f, &s->f.eps[i], s->ids[i], batch_add, b);
+        put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_ADD, b);
+        put_id(&s->f, &s->f.eps[i], id_at(s->ids, i), PUT_ADD, b);
     }
-    emit_verdict(&s->f, s->f.n_eps, batch_add, b);
+    put_verdict(r, &s->f, s->f.n_eps, PUT_ADD, b);
+    diff_ranges(&(struct net_front){.n_ranges = 0}, &s->f, b);
 }

@@ -10,17 +10,16 @@ static void host_port_key(const struct net_host_port *p, char out[static 48])
     snprintf(out, 48, IP4_FMT ":%u:%u", IP4_ARG(p->host_ip), p->proto, p->host_port);
 }
 
-static void host_port_emit(const struct host_port_state *h,
-                           void (*emit)(struct net_batch *, enum net_map, const char *, ...),
-                           struct net_batch *b)
+static void host_port_put(const struct host_port_state *h, enum put what, struct net_batch *b)
 {
     const struct net_host_port *p = &h->port;
     if (p->host_ip)
-        emit(b, NET_MAP_HP_IP, IP4_FMT " . %u . %u : " IP4_FMT " . %u", IP4_ARG(p->host_ip),
-             p->proto, p->host_port, IP4_ARG(h->pod_ip), p->pod_port);
+        batch_put(b, what, NET_MAP_HP_IP,
+                  (const uint32_t[]){p->host_ip, p->proto, p->host_port, h->pod_ip, p->pod_port},
+                  NULL);
     else
-        emit(b, NET_MAP_HP, "%u . %u : " IP4_FMT " . %u", p->proto, p->host_port,
-             IP4_ARG(h->pod_ip), p->pod_port);
+        batch_put(b, what, NET_MAP_HP,
+                  (const uint32_t[]){p->proto, p->host_port, h->pod_ip, p->pod_port}, NULL);
 }
 
 static void claim_ports(struct net_rules *r, struct pod_state *pod, struct net_batch *b)
@@ -36,7 +35,7 @@ static void claim_ports(struct net_rules *r, struct pod_state *pod, struct net_b
         h->pod_ip = pod->ip;
         h->port = pod->ports[i];
         map_set(&r->host_ports, str_z(h->key), h);
-        host_port_emit(h, batch_add, b);
+        host_port_put(h, PUT_ADD, b);
     }
 }
 
@@ -48,7 +47,7 @@ static void release_ports(struct net_rules *r, struct pod_state *pod, struct net
         struct host_port_state *h = map_get(&r->host_ports, str_z(key));
         if (!h || h->owner != pod)
             continue;
-        host_port_emit(h, batch_remove, b);
+        host_port_put(h, PUT_REMOVE, b);
         map_remove(&r->host_ports, str_z(h->key));
         free(h);
     }
@@ -76,7 +75,7 @@ static void pod_drop(struct net_rules *r, struct pod_state *pod, struct net_batc
 {
     bool had_ports = pod->n_ports > 0;
     release_ports(r, pod, b);
-    batch_remove(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(pod->ip), IP4_ARG(pod->ip));
+    batch_put(b, PUT_REMOVE, NET_MAP_HAIRPIN, (const uint32_t[]){pod->ip, pod->ip}, NULL);
     map_remove(&r->pods, str_z(pod->uid));
     free(pod->uid);
     free(pod->ports);
@@ -103,7 +102,7 @@ void net_rules_pod(struct net_rules *r, struct str uid, uint32_t ip,
     if (n)
         memcpy(pod->ports, ports, n * sizeof(*ports));
     map_set(&r->pods, str_z(pod->uid), pod);
-    batch_add(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(ip), IP4_ARG(ip));
+    batch_put(b, PUT_ADD, NET_MAP_HAIRPIN, (const uint32_t[]){ip, ip}, NULL);
     claim_ports(r, pod, b);
 }
 
@@ -111,8 +110,8 @@ void pods_print(const struct net_rules *r, struct net_batch *b)
 {
     for (struct map_slot *s = NULL; (s = map_next(&r->pods, s));) {
         const struct pod_state *pod = s->value;
-        batch_add(b, NET_MAP_HAIRPIN, IP4_FMT " . " IP4_FMT, IP4_ARG(pod->ip), IP4_ARG(pod->ip));
+        batch_put(b, PUT_ADD, NET_MAP_HAIRPIN, (const uint32_t[]){pod->ip, pod->ip}, NULL);
     }
     for (struct map_slot *s = NULL; (s = map_next(&r->host_ports, s));)
-        host_port_emit(s->value, batch_add, b);
+        host_port_put(s->value, PUT_ADD, b);
 }

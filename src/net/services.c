@@ -1,20 +1,23 @@
 /* From the caches to the kernel. A change of a Service or a slice only marks that service; once a
  * turn the marked ones are planned and told to the differ, and what comes out is one transaction,
- * run on the pool by libnftables. While it runs, further changes gather for the next: a storm costs
- * few transactions.
+ * run on the pool (apply.c). While it runs, further changes gather for the next: a storm costs few
+ * transactions.
  *
- * When a transaction fails (somebody deleted our table), all is written anew in one transaction,
- * later and later as it keeps failing. At start rules of the former run stay in force until the
- * caches are in. */
+ * When a transaction fails (somebody changed our table), the table is compared with what is wanted,
+ * and when that fails (it is gone) made anew, later and later as it keeps failing. At start rules
+ * of the former run stay in force until the caches are in. */
+#include <sys/socket.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "api/object.h"
 #include "net/net_internal.h"
 #include "schema/schema.h"
 
-#define RETRY_FIRST (1 * NSEC_PER_SEC)
-#define RETRY_LAST  (60 * NSEC_PER_SEC)
-#define SLICES_MAX  1024 /* of one service: 100,000 endpoints */
+#define RETRY_FIRST  (1 * NSEC_PER_SEC)
+#define RETRY_LAST   (60 * NSEC_PER_SEC)
+#define SLICES_MAX   1024 /* of one service: 100,000 endpoints */
+#define PLAN_AT_ONCE 256  /* services a turn: some milliseconds */
 
 struct service_dirty {
     char *ns, *name, *key; /* owned */
@@ -25,7 +28,8 @@ static void transact(struct net *n);
 
 static bool ready_to_plan(const struct net *n)
 {
-    return n->services && client_cache_synced(n->services) && client_cache_synced(n->slices);
+    return n->services && client_cache_synced(n->services) && client_cache_synced(n->slices) &&
+           client_cache_synced(n->nodes);
 }
 
 /* ---- marking ---- */
@@ -87,8 +91,48 @@ static void on_synced(void *arg)
     if (!ready_to_plan(n))
         return;
     n->full_needed = true;
-    n->full_keep = n->table_made;
+    n->full_anew = !n->table_made;
     rt_task_schedule_late(&n->flush);
+}
+
+/* ---- this node ---- */
+
+static bool node_read(struct net *n, const struct api_node *node)
+{
+    const struct str *zone =
+        node ? KV_GET(&node->metadata, labels, STR("topology.kubernetes.io/zone")) : NULL;
+    struct net_plan_env was = n->plan_env;
+    struct ip_addr a;
+    n->plan_env.n_addresses = 0;
+    for (uint32_t i = 0; node && i < node->status.n_addresses; i++)
+        if (n->plan_env.n_addresses < NET_NODE_ADDRESSES_MAX &&
+            ip_parse(node->status.addresses[i].address, &a) == 0 && a.family == AF_INET &&
+            !ip_is_loopback(&a))
+            n->plan_env.addresses[n->plan_env.n_addresses++] = ip4_number(&a);
+    bool changed = was.n_addresses != n->plan_env.n_addresses ||
+                   memcmp(was.addresses, n->plan_env.addresses,
+                          was.n_addresses * sizeof(was.addresses[0])) != 0 ||
+                   !str_eq(was.zone, zone ? *zone : STR_NONE);
+    free(n->zone);
+    n->zone = zone ? str_dup(*zone) : NULL;
+    n->plan_env.zone = n->zone ? str_z(n->zone) : STR_NONE;
+    return changed;
+}
+
+/* Its zone decides which hints are ours, its addresses where load balancers are: both may concern
+ * every Service. */
+static void on_node(void *arg, struct object *old, struct object *new)
+{
+    struct net *n = arg;
+    struct client_cache_iter it;
+    (void)old;
+    if (!node_read(n, new ? OBJECT_MSG(new, api_node) : NULL) || !ready_to_plan(n))
+        return;
+    client_cache_iter_init(&it, n->services, STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));) {
+        mark(n, object_ns(o), object_name(o));
+        client_cache_release(n->services);
+    }
 }
 
 /* ---- planning ---- */
@@ -120,6 +164,9 @@ static void plan_one(struct net *n, const struct service_dirty *d)
         net_plan_service(OBJECT_MSG(svc, api_service), slices, n_slices, &n->plan_env, &a, &plan);
     }
     net_rules_service(n->rules, str_z(d->key), &plan, &n->batch);
+    health_set(n->health, str_z(d->key), plan.health_port, plan.n_local);
+    client_cache_release(n->services);
+    client_cache_release(n->slices);
     arena_fini(&a);
 }
 
@@ -135,6 +182,8 @@ static void name_dirty(struct net *n)
         bool headless = svc && str_is(OBJECT_MSG(svc, api_service)->spec.cluster_ip, "None");
         dns_set(n->dns, str_z(d->ns), str_z(d->name), svc, slices,
                 headless ? slices_of(n, d, slices) : 0);
+        client_cache_release(n->services);
+        client_cache_release(n->slices);
         d->named = true;
     }
     if (!n->dns_synced)
@@ -142,18 +191,38 @@ static void name_dirty(struct net *n)
     n->dns_synced = true;
 }
 
-static void dirty_clear(struct net *n, bool plan)
+static void dirty_free(struct service_dirty *d)
 {
-    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));) {
-        struct service_dirty *d = s->value;
-        if (plan)
-            plan_one(n, d);
-        free(d->ns);
-        free(d->name);
-        free(d->key);
-        free(d);
+    free(d->ns);
+    free(d->name);
+    free(d->key);
+    free(d);
+}
+
+static void dirty_clear(struct net *n)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));)
+        dirty_free(s->value);
+    map_fini(&n->dirty);
+}
+
+/* Ten thousand at once would hold the loop, and with it probes and heartbeats. False: more to do.
+ */
+static bool dirty_plan(struct net *n)
+{
+    struct service_dirty *some[PLAN_AT_ONCE];
+    size_t k = 0;
+    for (struct map_slot *s = NULL; k < PLAN_AT_ONCE && (s = map_next(&n->dirty, s));)
+        some[k++] = s->value;
+    for (size_t i = 0; i < k; i++) {
+        map_remove(&n->dirty, str_z(some[i]->key));
+        plan_one(n, some[i]);
+        dirty_free(some[i]);
     }
-    map_clear(&n->dirty);
+    if (n->dirty.n)
+        return false;
+    map_fini(&n->dirty); /* it may have been large */
+    return true;
 }
 
 static void flush(void *arg)
@@ -163,9 +232,10 @@ static void flush(void *arg)
         name_dirty(n);
     if (n->busy || n->stopping || rt_timer_active(&n->retry))
         return;
-    if (ready_to_plan(n))
-        dirty_clear(n, true);
-    transact(n);
+    if (ready_to_plan(n) && !dirty_plan(n))
+        rt_task_schedule(&n->flush); /* the next turn; I/O comes first */
+    else
+        transact(n);
 }
 
 /* ---- transactions ---- */
@@ -173,12 +243,28 @@ static void flush(void *arg)
 static void work(void *arg)
 {
     struct net *n = arg;
-    n->sent_result = nft_run(n->nft, n->sent.data, &n->sent_err);
-    if (n->sent_result == 0 && !net_flows_empty(&n->flows)) {
-        int r = net_flows_delete(&n->flows);
+    n->tx_result = net_apply(&n->tx, n->nft, n->nft_nl);
+    if (n->tx_result == 0 && !net_flows_empty(&n->tx.flows)) {
+        int r = net_flows_delete(&n->tx.flows);
         if (r < 0)
             log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-r));
     }
+}
+
+static void failed(struct net *n)
+{
+    nsec_t wait = MIN(RETRY_FIRST << MIN(n->failures, 6u), RETRY_LAST);
+    bool matching = n->tx.how == NET_APPLY_MATCH;
+    n->full_needed = true;
+    n->full_anew = n->tx.how != NET_APPLY_CHANGE; /* gone, or of another davit's shape */
+    if (n->failures++ == 0 || (matching && n->failures == 2))
+        wait = NSEC_PER_MSEC;
+    if (matching && n->tx_result == -ENOENT)
+        log_debug("net: %.*s", STR_ARG(n->tx.err.message));
+    else
+        log_warn("net: %.*s; %s", STR_ARG(n->tx.err.message),
+                 n->full_anew ? "writing all rules anew" : "comparing all rules");
+    rt_timer_start(&n->retry, wait);
 }
 
 static void work_done(void *arg)
@@ -186,23 +272,15 @@ static void work_done(void *arg)
     struct net *n = arg;
     n->busy = false;
     n->transactions++;
-    if (n->sent_result < 0) {
-        nsec_t wait = MIN(RETRY_FIRST << MIN(n->failures, 6u), RETRY_LAST);
-        /* The table may be of another shape (an older davit) or gone: the next try makes it anew.
-         */
-        n->full_keep = n->full_keep && n->failures == 0;
-        n->full_needed = true;
-        if (n->failures++ == 0)
-            wait = 10 * NSEC_PER_MSEC;
-        log_warn("net: %.*s; writing all rules anew", STR_ARG(n->sent_err.message));
-        rt_timer_start(&n->retry, wait);
+    n->elements += n->tx.n_elems;
+    n->last_took = rt_now(n->rt) - n->last_took;
+    if (n->tx_result < 0) {
+        failed(n);
     } else {
         n->failures = 0;
         n->table_made = true;
     }
-    error_clear(&n->sent_err);
-    buf_clear(&n->sent);
-    net_flows_fini(&n->flows);
+    net_tx_fini(&n->tx);
     if (n->stopping)
         net_stopped_check(n);
     else
@@ -221,18 +299,25 @@ static void transact(struct net *n)
      * rewrite. */
     if (n->full_needed && n->table_made && n->client && !ready_to_plan(n))
         return;
-    if (n->full_needed)
-        net_rules_full(n->rules, n->full_keep, &n->sent);
-    else if (n->batch.changes)
-        net_batch_print(&n->batch, n->config.table, &n->sent);
-    else
+    if (!n->full_needed && !n->batch.changes && !n->batch.n_udp)
         return;
-    if (n->full_needed && ready_to_plan(n))
-        net_flows_all(&n->flows, n->rules);
+    n->tx = (struct net_tx){.how = !n->full_needed ? NET_APPLY_CHANGE
+                                   : n->full_anew  ? NET_APPLY_ANEW
+                                                   : NET_APPLY_MATCH,
+                            .env = *net_rules_env(n->rules)};
+    if (n->full_needed) { /* what was gathered is in what is wanted */
+        net_batch_fini(&n->batch);
+        net_rules_wanted(n->rules, &n->tx.batch);
+        if (ready_to_plan(n))
+            net_flows_all(&n->tx.flows, n->rules);
+    } else {
+        n->tx.batch = n->batch;
+        n->batch = (struct net_batch){0};
+        net_flows_take(&n->tx.flows, &n->tx.batch);
+    }
     n->full_needed = false;
-    net_flows_take(&n->flows, &n->batch);
-    net_batch_fini(&n->batch);
     n->busy = true;
+    n->last_took = rt_now(n->rt);
     rt_work(n->rt, &n->work, RT_WORK_SHORT, work, work_done, n);
 }
 
@@ -248,20 +333,74 @@ void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
         rt_task_schedule_late(&n->flush);
 }
 
-static bool table_exists(struct net *n)
+static void chain_found(void *arg, const char *chain)
 {
-    char *out = NULL, *command = xasprintf("list chain ip %s services", n->config.table);
-    int r = nft_query(n->nft, command, false, &out, NULL);
-    free(command);
-    free(out);
-    return r == 0;
+    (void)chain;
+    *(bool *)arg = true;
 }
 
-void services_start(struct net *n)
+/* What says nothing of where packets go or what it is called. */
+static void trim_meta(struct api_object_meta *m)
 {
+    m->n_managed_fields = m->n_annotations = m->n_owner_references = m->n_finalizers = 0;
+    m->generate_name = m->uid = STR_NONE;
+    m->creation_timestamp.set = false;
+}
+
+static void trim_service(void *msg, struct arena *a)
+{
+    struct api_service *s = msg;
+    (void)a;
+    trim_meta(&s->metadata);
+    s->metadata.n_labels = s->spec.n_selector = s->status.n_conditions = 0;
+}
+
+static void trim_slice(void *msg, struct arena *a)
+{
+    struct api_endpoint_slice *s = msg;
+    struct api_endpoint *copy = ARENA_NEW_N(a, struct api_endpoint, s->n_endpoints + 1);
+    const struct str *name = KV_GET(&s->metadata, labels, STR("kubernetes.io/service-name"));
+    trim_meta(&s->metadata);
+    if (name) {
+        struct kv_str *label = ARENA_NEW(a, struct kv_str);
+        *label = (struct kv_str){STR("kubernetes.io/service-name"), *name};
+        s->metadata.labels = label;
+        s->metadata.n_labels = 1;
+    }
+    for (uint32_t i = 0; i < s->n_endpoints; i++) {
+        copy[i] = s->endpoints[i];
+        copy[i].target_ref = NULL;
+        copy[i].n_deprecated_topology = 0;
+    }
+    s->endpoints = copy;
+}
+
+#define LIST_PAGE 500
+
+static struct client_cache *packed_cache(struct net *n, enum kind_id kind,
+                                         void (*trim)(void *msg, struct arena *a))
+{
+    return client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[kind],
+                                                                   .packed = true,
+                                                                   .trim = trim,
+                                                                   .page = LIST_PAGE});
+}
+
+static bool table_exists(struct net *n)
+{
+    bool found = false;
+    return nft_chains_list(n->nft_nl, n->config.table, chain_found, &found) == 0 && found;
+}
+
+int services_start(struct net *n, struct error *err)
+{
+    int r = nl_open_nft(&n->nft_nl);
+    if (r < 0)
+        return error_errno(err, -r, "net: nftables");
     rt_task_init(&n->flush, n->rt, flush, n);
     rt_timer_init(&n->retry, n->rt, retry, n);
     n->nft = nft_new();
+    net_rules_common(n->rules);
     n->plan_env.node_name = str_z(n->node_name);
     n->plan_env.dns_address = str_z(n->dns_address);
     if (ip_prefix_parse(str_z(n->cluster_cidr), &n->plan_env.cluster_cidr) < 0)
@@ -274,31 +413,41 @@ void services_start(struct net *n)
     /* Rules of the last run keep serving until we know the Services; without any, pods need the
      * base now. */
     n->full_needed = !n->table_made || !n->client;
-    n->full_keep = false;
+    n->full_anew = !n->table_made;
     if (!n->full_needed)
         net_batch_fini(&n->batch);
+    n->health = health_new(n->rt);
     if (n->client) {
-        n->services = client_cache_new(
-            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_SERVICE]});
-        n->slices = client_cache_new(
-            n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_ENDPOINT_SLICE]});
+        n->services = packed_cache(n, KIND_SERVICE, trim_service);
+        n->slices = packed_cache(n, KIND_ENDPOINT_SLICE, trim_slice);
         n->slices_by_service = client_cache_add_index(n->slices, index_slice);
+        char *own = xasprintf("metadata.name=%s", n->node_name);
+        n->nodes =
+            client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_NODE],
+                                                                    .field_selector = str_z(own)});
+        free(own);
+        client_cache_on_change(n->nodes, on_node, n);
+        client_cache_on_synced(n->nodes, on_synced, n);
         client_cache_on_change(n->services, on_service, n);
         client_cache_on_change(n->slices, on_slice, n);
         client_cache_on_synced(n->services, on_synced, n);
         client_cache_on_synced(n->slices, on_synced, n);
         client_cache_start(n->services);
         client_cache_start(n->slices);
+        client_cache_start(n->nodes);
     }
     rt_task_schedule_late(&n->flush);
+    return 0;
 }
 
 void services_stop(struct net *n)
 {
     n->services = client_cache_free(n->services);
     n->slices = client_cache_free(n->slices);
+    n->nodes = client_cache_free(n->nodes);
+    n->health = health_free(n->health);
     rt_task_cancel(&n->flush);
     rt_timer_stop(&n->retry);
-    dirty_clear(n, false);
+    dirty_clear(n);
     net_batch_fini(&n->batch);
 }

@@ -2,10 +2,11 @@
  * connection per client, requests kept in flight. Prints one line a figure: `NAME VALUE UNIT`.
  *
  *   bench_api KUBECONFIG create COUNT IN_FLIGHT     pods (schedulerName none), created durably
- *   bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again
- *   bench_api KUBECONFIG list LIMIT TIMES           pods, LIMIT at a time (0: all); median
- *   bench_api KUBECONFIG watch WATCHERS CHANGES_PER_S SECONDS
- *   bench_api KUBECONFIG delete-all                 pods of the namespace, in one call */
+ *   bench_api KUBECONFIG services COUNT IN_FLIGHT   Services without selector, and their slices of
+ * 5 bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again bench_api KUBECONFIG
+ * list LIMIT TIMES           pods, LIMIT at a time (0: all); median bench_api KUBECONFIG watch
+ * WATCHERS CHANGES_PER_S SECONDS bench_api KUBECONFIG delete-all                 pods of the
+ * namespace, in one call */
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/kubeconfig.h"
@@ -28,7 +29,7 @@ struct bench {
     int64_t count, started, done, failed, in_flight;
     struct buf body;
     const char *method;
-    bool create;
+    bool create, services;
     nsec_t begin;
 };
 
@@ -51,6 +52,39 @@ static void pod_print(struct buf *b, int64_t i)
                "\"ports\":[{\"containerPort\":8080}],"
                "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\"}}}]}}",
                (long long)getpid(), (long long)i);
+}
+
+/* As the controllers would write them: endpoints of pods on a node. Even: the Service; odd: its
+ * slice. */
+static const char *service_print(struct buf *b, int64_t i)
+{
+    long long k = i / 2;
+    buf_clear(b);
+    if (i % 2 == 0) {
+        buf_printf(
+            b,
+            "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"bench-%lld\","
+            "\"labels\":{\"app\":\"bench-%lld\"}},"
+            "\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080}]}}",
+            k, k);
+        return "/api/v1/namespaces/default/services";
+    }
+    buf_printf(b,
+               "{\"apiVersion\":\"discovery.k8s.io/v1\",\"kind\":\"EndpointSlice\","
+               "\"metadata\":{\"name\":\"bench-%lld-x7k2p\",\"labels\":{\"app\":\"bench-%lld\","
+               "\"kubernetes.io/service-name\":\"bench-%lld\"}},\"addressType\":\"IPv4\","
+               "\"ports\":[{\"name\":\"http\",\"port\":8080,\"protocol\":\"TCP\"}],\"endpoints\":[",
+               k, k, k);
+    for (int e = 0; e < 5; e++)
+        buf_printf(b,
+                   "%s{\"addresses\":[\"10.%d.%lld.%lld\"],\"conditions\":{\"ready\":true,"
+                   "\"serving\":true,\"terminating\":false},\"nodeName\":\"node-%d\","
+                   "\"targetRef\":{\"kind\":\"Pod\",\"namespace\":\"default\","
+                   "\"name\":\"bench-%lld-6bd7f8c9d4-abcd%d\","
+                   "\"uid\":\"00000000-0000-4000-8000-%06lld%06d\"}}",
+                   e ? "," : "", 20 + e, k / 250 % 250, 1 + k % 250, e, k, e, k, e);
+    buf_add_lit(b, "]}");
+    return "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 }
 
 static void next(struct bench *b);
@@ -80,7 +114,10 @@ static void next(struct bench *b)
 
     if (b->started >= b->count)
         return;
-    if (b->create) {
+    if (b->services) {
+        r.target = str_z(service_print(&b->body, b->started));
+        r.body = http_bytes_copy(buf_str(&b->body));
+    } else if (b->create) {
         pod_print(&b->body, b->started);
         r.body = http_bytes_copy(buf_str(&b->body));
         r.target = STR(PODS_PATH);
@@ -368,6 +405,10 @@ int main(int argc, char **argv)
         b.method = "POST";
         b.create = true;
         run_flight(&b, "create_pods", number(argv[3]), number(argv[4]));
+    } else if (strcmp(argv[2], "services") == 0) {
+        b.method = "POST";
+        b.services = true;
+        run_flight(&b, "create_services", 2 * number(argv[3]), number(argv[4]));
     } else if (strcmp(argv[2], "get") == 0) {
         struct buf body = {0};
         ssize_t from, to;

@@ -104,6 +104,19 @@ report dns_queries "$(figure dns_queries | sort -n | tail -n 1)" per_s 100000 mo
 report dns_p99 "$(figure dns_p99 | sort -n | head -n 1)" ms 1 less
 note dns_p99_on_a_busy_loop "$(figure dns_held_p99 | sort -n | head -n 1)" ms # why it has a thread of its own
 
+# ---- Services into the kernel, in a network namespace of its own ----
+if [ "$(id -u)" = 0 ] && [ -x "$build/tests/bench/bench_services" ]; then
+    "$build/tests/bench/bench_services" 10000 >"$dir.figures" 2>&1
+    report services_programmed "$(figure services_programmed)" ms 2000 less
+    report service_change "$(figure service_change)" ms 5 less
+    note service_change_worst "$(figure service_change_worst)" ms
+    note services_matched_after_restart "$(figure services_matched)" ms
+    for n in 10 10000; do # a first packet, through so many Services
+        "$build/tests/bench/bench_services" "$n" connect >"$dir.figures" 2>&1
+        note "connect_through_${n}_services" "$(figure service_connect)" us
+    done
+fi
+
 # ---- one node ----
 if [ "$(id -u)" != 0 ]; then
     echo "the figures of real containers need root"
@@ -153,5 +166,11 @@ sleep 1
 ended=$(date -d "$(kubectl logs crash --previous --timestamps | awk '/ ends$/ { print $1 }')" +%s%N)
 began=$(date -d "$(kubectl logs crash --timestamps | awk '/ began$/ { print $1 }')" +%s%N)
 report restart_latency "$(((began - ended) / 1000000))" ms 100 less
+# what 10,000 Services of 5 endpoints cost an agent, once its memory has settled
+if [ "${BENCH:-}" != quick ]; then
+    "$build/tests/bench/bench_api" "$dir/admin.kubeconfig" services 10000 32 >/dev/null 2>&1
+    sleep 30
+    report agent_memory_10000_services "$(awk -v a="$(rss_kb "$(cat "$dir/run/agent.pid")")" 'BEGIN { printf "%.1f", a / 1024 }')" MB 20 less
+fi
 [ "$missed" -eq 0 ] && echo "every budget is met" || echo "$missed budgets are missed"
 exit 0

@@ -197,6 +197,77 @@ static void run_node_death(struct world *w, unsigned steps)
     quiet(w);
 }
 
+/* ---- balancer: one port of the nodes, two Services that want it, and a server that dies ---- */
+
+static const struct api_service *service(struct world *w, const char *name)
+{
+    struct object *o = world_get(w, KIND_SERVICE, "default", name);
+    return o ? OBJECT_MSG(o, api_service) : NULL;
+}
+
+static bool has_address(struct world *w, const char *name)
+{
+    const struct api_service *svc = service(w, name);
+    return svc && svc->status.load_balancer.n_ingress > 0;
+}
+
+static bool one_has_it(struct world *w)
+{
+    bool first = has_address(w, "first"), second = has_address(w, "second");
+    WORLD_CHECK(w, !first || !second, "two Services have one port of the nodes");
+    return first != second;
+}
+
+static bool loser_is_told(struct world *w)
+{
+    if (!one_has_it(w))
+        return false;
+    const struct api_service *svc = service(w, has_address(w, "first") ? "second" : "first");
+    return svc && svc->status.n_conditions == 1;
+}
+
+static bool second_has_it_alone(struct world *w)
+{
+    return one_has_it(w) && has_address(w, "second") && !service(w, "first") &&
+           service(w, "second")->status.n_conditions == 0;
+}
+
+static bool second_let_go(struct world *w)
+{
+    const struct api_service *svc = service(w, "second");
+    return svc && svc->status.load_balancer.n_ingress == 0 && svc->metadata.n_finalizers == 0;
+}
+
+static void run_balancer(struct world *w, unsigned steps)
+{
+    /* Hollow nodes have no addresses. This one never renews its lease, but is not waited for. */
+    world_apply(w, KIND_NODE,
+                "{'metadata':{'name':'edge'},'status':{'addresses':[{'type':'InternalIP',"
+                "'address':'192.0.2.1'}],'conditions':[{'type':'Ready','status':'True'}]}}");
+    for (int i = 0; i < 2; i++) {
+        char *json = xasprintf("{'metadata':{'name':'%s','namespace':'default'},'spec':{'type':"
+                               "'LoadBalancer','ports':[{'port':8080}]}}",
+                               i ? "second" : "first");
+        world_apply(w, KIND_SERVICE, json);
+        free(json);
+        if (i == 0 && world_below(w, 2)) {
+            world_crash(w);
+            world_run(w, 2 * S);
+            world_boot(w);
+        }
+    }
+    world_until(w, loser_is_told, 60 * S, "one has the port, the other knows");
+    world_crash(w);
+    world_run(w, (nsec_t)(1 + world_below(w, 5)) * S);
+    world_boot(w);
+    world_until(w, loser_is_told, 60 * S, "the same after a crash");
+    world_delete(w, KIND_SERVICE, "default", "first", NULL);
+    world_until(w, second_has_it_alone, 60 * S, "the second has the port, the first is gone");
+    world_merge(w, KIND_SERVICE, "default", "second", "{'spec':{'type':'ClusterIP'}}");
+    world_until(w, second_let_go, 60 * S, "no load balancer any more");
+    quiet(w);
+}
+
 /* ---- jobs: every pod counted once, whatever dies ---- */
 
 static const struct api_job *job(struct world *w, const char *name)
@@ -428,6 +499,8 @@ const struct scenario SCENARIOS[] = {
      run_rollback},
     {"node-death", "pods of a dead node leave it; the node may come back", 4, 1 * S,
      run_node_death},
+    {"balancer", "two Services want one port of the nodes; the server crashes", 3, 1 * S,
+     run_balancer},
     {"jobs", "every pod is counted once", 3, 1 * S, run_jobs},
     {"garbage", "namespaces, owners, orphans", 3, 1 * S, run_garbage},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},

@@ -300,6 +300,111 @@ static void list_pages(void **state)
     assert_string_equal(fx_z(f, f->names), "c1,c3,c5");
 }
 
+/* What a write of this spec is refused with; "" when it is accepted (and deleted again). */
+static const char *service_refusal(struct fx *f, const char *spec)
+{
+    char body[1024];
+    snprintf(body, sizeof(body), "{metadata: {name: t}, spec: %s}", spec);
+    if (fx_create(f, KIND_OF(SERVICE), "default", body) == 0) {
+        assert_int_equal(fx_delete(f, KIND_OF(SERVICE), "default", "t"), 0);
+        rt_sim_run_for(f->rt, NSEC_PER_SEC);
+        return "";
+    }
+    const char *text = fx_z(f, f->text);
+    return strncmp(text, "Service \"t\" is invalid: ", 24) == 0 ? text + 24 : text;
+}
+
+static void services_are_checked(void **state)
+{
+    struct fx *f = *state;
+    static const struct {
+        const char *spec, *refusal;
+    } rows[] = {
+        {"{type: ClusterIP}", "spec.ports: Required value"},
+        {"{clusterIP: None}", ""},
+        {"{type: LoadBalancer, ports: [{port: 10250}]}",
+         "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is "
+         "used by kubelet"},
+        {"{ports: [{port: 80}, {port: 81, name: b}]}", "spec.ports[0].name: Required value"},
+        {"{ports: [{port: 80, name: a}, {port: 81, name: a}]}",
+         "spec.ports[1].name: Duplicate value: \"a\""},
+        {"{ports: [{port: 80, name: a}, {port: 80, name: b}]}",
+         "spec.ports[1]: Duplicate value: {\"protocol\":\"TCP\",\"port\":80}"},
+        {"{ports: [{port: 53, name: a}, {port: 53, name: b, protocol: UDP}]}", ""},
+        {"{ports: [{port: 53, protocol: SCTP}]}", ""},
+        {"{ports: [{port: 80}], trafficDistribution: PreferSameZone}", ""},
+        {"{ports: [{port: 80}], trafficDistribution: Far}",
+         "spec.trafficDistribution: Unsupported value: \"Far\": supported values: "
+         "\"PreferClose\", \"PreferSameNode\", \"PreferSameZone\""},
+        {"{ports: [{port: 80}], externalIPs: [\"169.254.1.1\"]}",
+         "spec.externalIPs[0]: Invalid value: \"169.254.1.1\": may not be in the link-local range "
+         "(169.254.0.0/16, fe80::/10)"},
+        {"{ports: [{port: 80}], loadBalancerSourceRanges: [10.0.0.0/8]}",
+         "spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is "
+         "'LoadBalancer'"},
+        {"{type: LoadBalancer, ports: [{port: 80}], loadBalancerClass: \"a b\"}", "spec.load"},
+        {"{ports: [{port: 80}], clusterIP: 10.96.0.5, clusterIPs: [10.96.0.6]}",
+         "spec.clusterIPs: Invalid value: \"10.96.0.6\": first value must match `clusterIP`"},
+        {"{ports: [{port: 80}], ipFamilyPolicy: PreferDualStack}", ""},
+        {"{ports: [{port: 80}], ipFamilyPolicy: RequireDualStack}",
+         "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not "
+         "configured for dual-stack services"},
+        {"{type: ExternalName, externalName: a.example., clusterIP: 10.96.0.9}",
+         "spec.clusterIPs: Forbidden: may not be set for ExternalName services"},
+        {"{type: ExternalName, externalName: a.example.}", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *got = service_refusal(f, rows[i].spec);
+        if (strncmp(got, rows[i].refusal, MAX(strlen(rows[i].refusal), (size_t)1)) != 0)
+            fail_msg("%s: \"%s\", wanted \"%s\"", rows[i].spec, got, rows[i].refusal);
+    }
+}
+
+static void services_change_type(void **state)
+{
+    struct fx *f = *state;
+    const struct api_service_spec *s;
+#define PATCH(json) fx_patch(f, KIND_OF(SERVICE), "default", "lb", NULL, CLIENT_PATCH_MERGE, json)
+    assert_int_equal(
+        fx_create(f, KIND_OF(SERVICE), "default",
+                  "{metadata: {name: lb}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, "
+                  "ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}]}}"),
+        0);
+    s = &OBJECT_MSG(f->object, api_service)->spec;
+    int32_t health = s->health_check_node_port, np = s->ports[0].node_port;
+    assert_in_range(health, 30000, 32767);
+    assert_int_equal(np, s->ports[1].node_port); /* one number for TCP and UDP */
+    assert_int_not_equal(np, health);
+    assert_true(s->has_allocate_load_balancer_node_ports);
+    assert_int_equal(PATCH("{\"spec\":{\"healthCheckNodePort\":31999}}"), -EBADMSG);
+    assert_non_null(strstr(fx_z(f, f->text),
+                           "spec.healthCheckNodePort: Invalid value: 31999: field is immutable"));
+    assert_int_equal(PATCH("{\"spec\":{\"healthCheckNodePort\":null}}"), 0);
+    assert_int_equal(OBJECT_MSG(f->object, api_service)->spec.health_check_node_port, health);
+    /* Nobody else gets the port of the health check. */
+    char body[200];
+    snprintf(body, sizeof(body),
+             "{metadata: {name: x}, spec: {type: NodePort, ports: [{port: 80, nodePort: %d}]}}",
+             health);
+    assert_int_equal(fx_create(f, KIND_OF(SERVICE), "default", body), -EBADMSG);
+    assert_int_equal(PATCH("{\"spec\":{\"loadBalancerClass\":\"a/b\"}}"), -EBADMSG);
+    assert_int_equal(PATCH("{\"spec\":{\"type\":\"NodePort\"}}"), 0);
+    s = &OBJECT_MSG(f->object, api_service)->spec;
+    assert_int_equal(s->health_check_node_port, 0);
+    assert_int_equal(s->ports[0].node_port, np);
+    assert_false(s->has_allocate_load_balancer_node_ports);
+    rt_sim_run_for(f->rt, NSEC_PER_SEC);
+    assert_int_equal(fx_create(f, KIND_OF(SERVICE), "default", body), 0);
+    assert_int_equal(PATCH("{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"a.b\"}}"), 0);
+    s = &OBJECT_MSG(f->object, api_service)->spec;
+    assert_true(str_empty(s->cluster_ip) && s->n_cluster_ips == 0 && s->n_ip_families == 0);
+    assert_true(str_empty(s->external_traffic_policy) && str_empty(s->internal_traffic_policy));
+    assert_int_equal(s->ports[0].node_port, 0);
+    assert_int_equal(PATCH("{\"spec\":{\"type\":\"ClusterIP\",\"externalName\":null}}"), 0);
+    assert_true(str_starts(OBJECT_MSG(f->object, api_service)->spec.cluster_ip, STR("10.96.")));
+#undef PATCH
+}
+
 static void services_get_addresses(void **state)
 {
     struct fx *f = *state;
@@ -549,6 +654,8 @@ int main(void)
         T(namespaces),
         T(list_pages),
         T(services_get_addresses),
+        T(services_are_checked),
+        T(services_change_type),
         T(dry_run_writes_nothing),
         T(watches),
         T(watches_by_name_and_node),

@@ -121,9 +121,12 @@ static void index_value(struct object *o, client_cache_emit_fn emit, void *ctx)
     emit(ctx, value(o)); /* twice is once */
 }
 
+/* Every test runs with both kinds of caches. */
+static bool packed;
+
 static void fx_init(struct fx *f)
 {
-    struct client_cache_opts opts = {.kind = CM, .label_selector = STR("app=x")};
+    struct client_cache_opts opts = {.kind = CM, .label_selector = STR("app=x"), .packed = packed};
 
     *f = (struct fx){.fake = {.base = {.ops = &fake_ops}}};
     f->fake.base.rt = rt_sim_new(3, 0);
@@ -383,14 +386,65 @@ static void test_shorthands(void **state)
     buf_fini(&f.last_text);
 }
 
+static void trim(void *msg, struct arena *a)
+{
+    struct api_config_map *m = msg;
+    (void)a;
+    m->metadata.n_annotations = 0;
+}
+
+static void answer_page(struct fake *f, rev_t rev, const char *next, struct object *o)
+{
+    struct client_reply reply = {.items = &o, .n_items = 1, .rev = rev, .continue_ = str_z(next)};
+    client_done_fn done = f->list_done;
+    f->list_done = NULL;
+    done(f->list_arg, &reply);
+    (void)object_unref(o);
+}
+
+static void test_pages_and_trimming(void **state)
+{
+    struct fake f = {.base = {.ops = &fake_ops, .rt = rt_sim_new(3, 0)}};
+    struct client_cache *c = client_cache_new(
+        &f.base,
+        &(struct client_cache_opts){.kind = CM, .packed = packed, .trim = trim, .page = 1});
+    struct kv_str note = {STR("k"), STR("v")};
+    struct api_config_map m = {
+        .metadata = {
+            .namespace = STR("a"), .name = STR("x"), .annotations = &note, .n_annotations = 1}};
+    client_cache_start(c);
+    assert_int_equal(f.last.limit, 1);
+    answer_page(&f, 9, "more", object_new(CM, &m, 3));
+    assert_false(client_cache_synced(c));
+    assert_str(f.last.continue_, "more");
+    answer_page(&f, 12, NULL, cm("a", "y", "1", 11));
+    assert_true(client_cache_synced(c));
+    assert_int_equal(f.from, 9); /* what came between the pages is told again */
+    assert_int_equal(client_cache_count(c), 2);
+    const struct object *x = client_cache_get(c, STR("a"), STR("x"));
+    assert_int_equal(x->rev, 3);
+    assert_int_equal(object_meta(x)->n_annotations, packed ? 0 : 1);
+    client_cache_release(c);
+    client_cache_free(c);
+    buf_fini(&f.last_text);
+    rt_free(f.base.rt);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list_then_watch), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_relist),          cmocka_unit_test(test_server_set_back),
-        cmocka_unit_test(test_list_errors),     cmocka_unit_test(test_free_while_listing),
-        cmocka_unit_test(test_index_churn),     cmocka_unit_test(test_shorthands),
+        cmocka_unit_test(test_list_then_watch),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_relist),
+        cmocka_unit_test(test_server_set_back),
+        cmocka_unit_test(test_list_errors),
+        cmocka_unit_test(test_free_while_listing),
+        cmocka_unit_test(test_index_churn),
+        cmocka_unit_test(test_shorthands),
+        cmocka_unit_test(test_pages_and_trimming),
     };
 
-    return cmocka_run_group_tests_name("client/cache", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("client/cache", tests, NULL, NULL);
+    packed = true;
+    return failed + cmocka_run_group_tests_name("client/cache packed", tests, NULL, NULL);
 }

@@ -2,7 +2,10 @@
  * pods, Services by ClusterIP and NodePort, endpoint changes, affinity, hairpin, refusal, host
  * ports, restart, a thousand services, purge. Services come through a client whose lists and
  * watches the test makes up. */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -12,6 +15,7 @@
 #include "base/mem.h"
 #include "client/client.h"
 #include "net/net.h"
+#include "netfake.h"
 #include "netlab.h"
 #include "rt/rt.h"
 #include "sys/fs.h"
@@ -19,162 +23,6 @@
 #include "sys/nft.h"
 #include "sys/sysctls.h"
 #include "test.h"
-
-/* ---- a client that lists what the test put in and streams what it changes ---- */
-
-struct fake_list {
-    struct object **v;
-    size_t n, cap;
-    client_watch_fn fn;
-    void *fn_arg;
-};
-
-struct fake {
-    struct client base;
-    struct fake_list services, slices;
-    rev_t rev;
-};
-
-struct fake_call {
-    struct rt_task task;
-    struct fake_list *l;
-    rev_t rev;
-    client_done_fn done;
-    void *arg;
-};
-
-static struct fake_list *list_of(struct fake *f, const struct schema_kind *k)
-{
-    return k == schema_kinds[KIND_SERVICE] ? &f->services : &f->slices;
-}
-
-static void answer(void *arg)
-{
-    struct fake_call *c = arg;
-    struct client_reply reply = {.items = c->l->v, .n_items = c->l->n, .rev = c->rev};
-    c->done(c->arg, &reply);
-    free(c);
-}
-
-static void fake_call(struct client *c, const struct client_request *req, client_done_fn done,
-                      void *arg)
-{
-    struct fake *f = CONTAINER_OF(c, struct fake, base);
-    struct fake_call *call = NEW(struct fake_call);
-    *call = (struct fake_call){.l = list_of(f, req->kind), .rev = f->rev, .done = done, .arg = arg};
-    assert_int_equal(req->verb, CLIENT_LIST);
-    rt_task_init(&call->task, c->rt, answer, call);
-    rt_task_schedule(&call->task);
-}
-
-static struct client_watch *fake_watch_start(struct client *c, const struct client_watch_opts *o,
-                                             client_watch_fn fn, void *arg)
-{
-    struct fake_list *l = list_of(CONTAINER_OF(c, struct fake, base), o->kind);
-    l->fn = fn;
-    l->fn_arg = arg;
-    return (struct client_watch *)l;
-}
-
-static void fake_watch_stop(struct client *c, struct client_watch *w)
-{
-    ((struct fake_list *)w)->fn = NULL;
-}
-
-static const struct client_ops fake_ops = {fake_call, fake_watch_start, fake_watch_stop, NULL};
-
-static void fake_fini(struct fake *f)
-{
-    struct fake_list *const both[] = {&f->services, &f->slices};
-    for (size_t i = 0; i < 2; i++) {
-        for (size_t j = 0; j < both[i]->n; j++)
-            object_unref(both[i]->v[j]);
-        free(both[i]->v);
-    }
-}
-
-/* msg NULL: deletes it. */
-static void put(struct fake *f, const struct schema_kind *k, struct str name, const void *msg)
-{
-    struct fake_list *l = list_of(f, k);
-    size_t i = 0;
-    while (i < l->n && !str_eq(object_name(l->v[i]), name))
-        i++;
-    struct object *o = msg ? object_new(k, msg, ++f->rev) : object_ref(l->v[i]);
-    struct client_event e = {.type = !msg       ? CLIENT_EVENT_DELETED
-                                     : i < l->n ? CLIENT_EVENT_MODIFIED
-                                                : CLIENT_EVENT_ADDED,
-                             .object = o,
-                             .rev = msg ? f->rev : ++f->rev};
-    if (l->fn)
-        l->fn(l->fn_arg, &e, 1);
-    if (i < l->n)
-        object_unref(l->v[i]);
-    if (!msg) {
-        l->v[i] = l->v[--l->n];
-        object_unref(o);
-    } else if (i < l->n) {
-        l->v[i] = o;
-    } else {
-        ARRAY_RESERVE(l->v, l->n, l->cap);
-        l->v[l->n++] = o;
-    }
-}
-
-struct svc_spec {
-    const char *name, *ip, *protocol;
-    uint16_t port, node_port, target;
-    uint32_t affinity_s;
-    const char *ns;
-};
-
-static void put_service(struct fake *f, const struct svc_spec *s)
-{
-    struct api_service_port port = {
-        .protocol = str_z(s->protocol), .port = s->port, .node_port = s->node_port};
-    struct api_client_ip_config client_ip = {.has_timeout_seconds = true,
-                                             .timeout_seconds = (int32_t)s->affinity_s};
-    struct api_session_affinity_config affinity = {.client_ip = &client_ip};
-    struct api_service svc = {
-        .metadata = {.name = str_z(s->name), .namespace = STR("default")},
-        .spec = {.cluster_ip = str_z(s->ip), .ports = &port, .n_ports = 1},
-    };
-    if (s->affinity_s) {
-        svc.spec.session_affinity = STR("ClientIP");
-        svc.spec.session_affinity_config = &affinity;
-    }
-    put(f, schema_kinds[KIND_SERVICE], svc.metadata.name, &svc);
-}
-
-static void put_endpoints(struct fake *f, const struct svc_spec *s, const char *const *ips,
-                          size_t n)
-{
-    struct str addresses[16];
-    struct api_endpoint eps[16] = {0};
-    char slice_name[64];
-    snprintf(slice_name, sizeof(slice_name), "%s-x", s->name);
-    for (size_t i = 0; i < n; i++) {
-        addresses[i] = str_z(ips[i]);
-        eps[i] = (struct api_endpoint){.addresses = &addresses[i],
-                                       .n_addresses = 1,
-                                       .conditions = {.has_ready = true, .ready = true}};
-    }
-    struct kv_str label = {STR("kubernetes.io/service-name"), str_z(s->name)};
-    struct api_discovery_endpoint_port port = {
-        .protocol = str_z(s->protocol), .has_port = true, .port = s->target};
-    struct api_endpoint_slice slice = {
-        .metadata = {.name = str_z(slice_name),
-                     .namespace = STR("default"),
-                     .labels = &label,
-                     .n_labels = 1},
-        .address_type = STR("IPv4"),
-        .endpoints = eps,
-        .n_endpoints = (uint32_t)n,
-        .ports = &port,
-        .n_ports = 1,
-    };
-    put(f, schema_kinds[KIND_ENDPOINT_SLICE], slice.metadata.name, &slice);
-}
 
 /* ---- the node ---- */
 
@@ -201,7 +49,13 @@ static void settle(void)
 
 static void start(void)
 {
-    struct net_opts o = {.rt = rt, .client = &fake.base, .data_dir = dir, .node_name = "n1"};
+    /* Pods of other nodes are below the cluster's range, beside this node's. */
+    struct net_opts o = {.rt = rt,
+                         .client = &fake.base,
+                         .data_dir = dir,
+                         .node_name = "n1",
+                         .pod_cidr = "10.77.1.0/24",
+                         .cluster_cidr = "10.77.0.0/16"};
     if (net_new(&o, &net, &why) < 0 || net_start(net, &why) < 0)
         fail_msg("%.*s", STR_ARG(why.message));
     settle();
@@ -346,6 +200,39 @@ static int refused(const char *netns, const char *ip, uint16_t port)
 {
     char text[128];
     return lab_ask(netns, ip, port, text);
+}
+
+struct http {
+    uint16_t port;
+    int fd;
+    char *out;
+    size_t cap, n;
+};
+
+static bool http_read(void *arg)
+{
+    struct http *h = arg;
+    ssize_t n = recv(h->fd, h->out + h->n, h->cap - 1 - h->n, MSG_DONTWAIT);
+    if (n > 0)
+        h->out[h->n += (size_t)n] = '\0';
+    return n == 0;
+}
+
+/* The server runs on this loop, so the client must not wait. */
+static int ask_http(uint16_t port, char *out, size_t cap)
+{
+    struct http h = {.port = port, .out = out, .cap = cap};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    static const char get[] = "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    h.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r = connect(h.fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+    if (r == 0 && send(h.fd, get, sizeof(get) - 1, 0) < 0)
+        r = -errno;
+    if (r == 0 && !rt_run_until(rt, http_read, &h, 5 * NSEC_PER_SEC))
+        r = -ETIMEDOUT;
+    close(h.fd);
+    return r;
 }
 
 static const struct svc_spec web = {"web", "10.96.0.110", "TCP", 80, 30080, 8080, 0, NULL};
@@ -501,34 +388,258 @@ static void test_api_on_loopback(void **state)
     lab_kill(pid);
 }
 
-static void test_egress_is_masqueraded(void **state)
+/* A machine beside the node, on a link of its own: `ours` and `theirs` are the two ends. */
+static void neighbour(const char *ns, const char *link, const char *ours, const char *theirs)
 {
-    NEED_LAB();
     struct nl *nl = NULL, *out = NULL;
     struct nl_link l;
-    char text[128];
-    const char *ns = lab_netns("outside");
-    CLEANUP(fd_closep) int fd = open(ns, O_RDONLY | O_CLOEXEC);
     struct ip_prefix a, b;
-    assert_int_equal(ip_prefix_parse(STR("192.0.2.1/24"), &a), 0);
-    assert_int_equal(ip_prefix_parse(STR("192.0.2.2/24"), &b), 0);
+    CLEANUP(fd_closep) int fd = open(ns, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(ip_prefix_parse(str_z(ours), &a), 0);
+    assert_int_equal(ip_prefix_parse(str_z(theirs), &b), 0);
     assert_int_equal(nl_open(-1, &nl), 0);
     assert_int_equal(nl_open(fd, &out), 0);
-    assert_int_equal(nl_link_add_veth(nl, "up0", 0, "up0", fd, NULL), 0);
-    assert_int_equal(nl_link_get(nl, "up0", &l), 0);
+    assert_int_equal(nl_link_add_veth(nl, link, 0, "up0", fd, NULL), 0);
+    assert_int_equal(nl_link_get(nl, link, &l), 0);
     assert_int_equal(nl_addr_add(nl, l.index, &a), 0);
     assert_int_equal(nl_link_set(nl, l.index, &(struct nl_link_change){.up = true}), 0);
     assert_int_equal(nl_link_get(out, "up0", &l), 0);
     assert_int_equal(nl_addr_add(out, l.index, &b), 0);
     assert_int_equal(nl_link_set(out, l.index, &(struct nl_link_change){.up = true}), 0);
-    pid_t pid = lab_server(ns, "out", NULL, 8080);
+    struct nl_route r = {.dst = {.addr = {.family = AF_INET}}, .via = a.addr, .index = l.index};
+    assert_int_equal(nl_route_add(out, &r), 0);
+    nl_close(nl);
+    nl_close(out);
+}
+
+/* Traffic to that pod of the other node goes through the neighbour. */
+static void route_to(const char *dst, const char *via)
+{
+    struct nl *nl = NULL;
+    struct ip_prefix p;
+    struct nl_route r = {0};
+    assert_int_equal(ip_prefix_parse(str_z(dst), &p), 0);
+    assert_int_equal(ip_parse(str_z(via), &r.via), 0);
+    r.dst = p;
+    assert_int_equal(nl_open(-1, &nl), 0);
+    assert_int_equal(nl_route_add(nl, &r), 0);
+    nl_close(nl);
+}
+
+static const char *outside, *node2;
+
+static void test_egress_is_masqueraded(void **state)
+{
+    NEED_LAB();
+    char text[128];
+    outside = lab_netns("outside");
+    neighbour(outside, "up0", "192.0.2.1/24", "192.0.2.2/24");
+    pid_t pid = lab_server(outside, "out", NULL, 8080);
     assert_int_equal(lab_ask(pod_ns[0], "192.0.2.2", 8080, text), 0);
     assert_string_equal(text, "out 192.0.2.1");
     /* From outside: NodePort, the client's address is kept; loopback of the node stays closed. */
-    assert_int_equal(who(ns, "192.0.2.1", 30080, 20), 7);
+    assert_int_equal(who(outside, "192.0.2.1", 30080, 20), 7);
+    assert_int_equal(lab_ask(outside, "192.0.2.1", 30080, text), 0);
+    assert_non_null(strstr(text, " 192.0.2.2"));
     lab_kill(pid);
+}
+
+/* The same Service with an endpoint here (pod 0) and one on another node (pod 7). Replies of that
+ * one must come back through us: from outside we are its client, a pod of ours stays itself. */
+static void test_two_nodes(void **state)
+{
+    NEED_LAB();
+    char text[128];
+    struct svc_spec s = {.name = "far",
+                         .ip = "10.96.0.70",
+                         .protocol = "TCP",
+                         .port = 80,
+                         .node_port = 30070,
+                         .target = 8080,
+                         .external = "203.0.113.70"};
+    const char *ips[] = {pod_ip[0], "10.77.2.7"}, *nodes[] = {"n1", "n2"};
+    node2 = lab_netns("node2");
+    neighbour(node2, "n2", "198.51.100.1/24", "198.51.100.2/24");
+    struct nl *nl = NULL;
+    struct nl_link lo;
+    struct ip_prefix far;
+    CLEANUP(fd_closep) int fd = open(node2, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(ip_prefix_parse(STR("10.77.2.7/32"), &far), 0);
+    assert_int_equal(nl_open(fd, &nl), 0);
+    assert_int_equal(nl_link_get(nl, "lo", &lo), 0);
+    assert_int_equal(nl_addr_add(nl, lo.index, &far), 0);
     nl_close(nl);
-    nl_close(out);
+    route_to("10.77.2.0/24", "198.51.100.2");
+    route_to("203.0.113.0/24", "192.0.2.2");
+    pid_t pid = lab_server(node2, "pod7", NULL, 8080);
+
+    put_service(&fake, &s);
+    put_endpoints_on(&fake, &s, ips + 1, nodes + 1, 1);
+    settle();
+    assert_int_equal(lab_ask(outside, "192.0.2.1", 30070, text), 0);
+    assert_string_equal(text, "pod7 198.51.100.1");
+    assert_int_equal(lab_ask(outside, "203.0.113.70", 80, text), 0);
+    assert_string_equal(text, "pod7 198.51.100.1");
+    assert_int_equal(lab_ask(pod_ns[1], s.ip, 80, text), 0);
+    assert_string_equal(strchr(text, ' ') + 1, pod_ip[1]);
+    assert_int_equal(lab_ask(pod_ns[1], "203.0.113.70", 80, text), 0);
+    assert_string_equal(strchr(text, ' ') + 1, pod_ip[1]);
+    assert_int_equal(lab_ask(NULL, s.ip, 80, text), 0);
+
+    /* Local: outside finds nobody while all endpoints are elsewhere, inside finds them all. */
+    s.local = true;
+    put_service(&fake, &s);
+    settle();
+    assert_int_equal(refused(outside, "192.0.2.1", 30070), -ETIMEDOUT);
+    assert_int_equal(who(pod_ns[1], "192.0.2.1", 30070, 3), 1 << 7);
+    assert_int_equal(who(NULL, "192.0.2.1", 30070, 3), 1 << 7);
+    put_endpoints_on(&fake, &s, ips, nodes, 2);
+    settle();
+    assert_int_equal(who(outside, "192.0.2.1", 30070, 10), 1);
+    assert_int_equal(who(outside, "203.0.113.70", 80, 10), 1);
+    assert_int_equal(lab_ask(outside, "192.0.2.1", 30070, text), 0);
+    assert_string_equal(text, "pod0 192.0.2.2");
+    assert_int_equal(who(pod_ns[1], "192.0.2.1", 30070, 40), 1 | 1 << 7);
+    assert_int_equal(who(NULL, "192.0.2.1", 30070, 40), 1 | 1 << 7);
+    /* With affinity the two kinds of clients are remembered apart. */
+    s.affinity_s = 60;
+    put_service(&fake, &s);
+    settle();
+    assert_int_equal(who(outside, "192.0.2.1", 30070, 10), 1);
+    assert_int_equal(__builtin_popcount(who(pod_ns[1], "192.0.2.1", 30070, 10)), 1);
+    s.affinity_s = 0;
+    /* No endpoint at all: told so at once. */
+    put_service(&fake, &s);
+    put_endpoints(&fake, &s, NULL, 0);
+    settle();
+    assert_int_equal(refused(outside, "192.0.2.1", 30070), -ECONNREFUSED);
+    assert_int_equal(refused(pod_ns[1], "203.0.113.70", 80), -ECONNREFUSED);
+    put(&fake, schema_kinds[KIND_SERVICE], STR("far"), NULL);
+    settle();
+    lab_kill(pid);
+}
+
+static void put_node(const char *const *addresses, size_t n)
+{
+    struct api_node_address v[4] = {0};
+    struct api_node node = {.metadata = {.name = STR("n1")}};
+    for (size_t i = 0; i < n; i++)
+        v[i] = (struct api_node_address){.type = STR("InternalIP"), .address = str_z(addresses[i])};
+    node.status.addresses = v;
+    node.status.n_addresses = (uint32_t)n;
+    put(&fake, schema_kinds[KIND_NODE], STR("n1"), &node);
+}
+
+static void test_load_balancer(void **state)
+{
+    NEED_LAB();
+    struct svc_spec s = {.name = "lb",
+                         .ip = "10.96.0.71",
+                         .protocol = "TCP",
+                         .port = 8071,
+                         .target = 8080,
+                         .balancer = "192.0.2.1",
+                         .range = "192.0.2.0/30"};
+    put_node((const char *[]){"192.0.2.1"}, 1);
+    put_service(&fake, &s);
+    put_web(&s, 3);
+    assert_int_equal(who(outside, "192.0.2.1", 8071, 20), 3);
+    s.range = "192.0.2.64/26";
+    put_service(&fake, &s);
+    settle();
+    assert_int_equal(refused(outside, "192.0.2.1", 8071), -ETIMEDOUT);
+    assert_int_equal(who(outside, "192.0.2.1", 30080, 3) != 0, 1); /* others are not concerned */
+    s.range = NULL;
+    put_service(&fake, &s);
+    settle();
+    assert_int_equal(who(outside, "192.0.2.1", 8071, 20), 3);
+    /* The node has another address: it serves there, too. */
+    assert_int_equal(refused(outside, "198.51.100.1", 8071), -ECONNREFUSED);
+    put_node((const char *[]){"192.0.2.1", "198.51.100.1"}, 2);
+    settle();
+    assert_int_equal(who(outside, "198.51.100.1", 8071, 20), 3);
+    put_node((const char *[]){"192.0.2.1"}, 1);
+    settle();
+    assert_int_equal(refused(outside, "198.51.100.1", 8071), -ECONNREFUSED);
+    put(&fake, schema_kinds[KIND_SERVICE], STR("lb"), NULL);
+    settle();
+    assert_int_equal(refused(outside, "192.0.2.1", 8071), -ECONNREFUSED);
+}
+
+static void test_health_check(void **state)
+{
+    NEED_LAB();
+    struct svc_spec s = {.name = "hc",
+                         .ip = "10.96.0.72",
+                         .protocol = "TCP",
+                         .port = 80,
+                         .target = 8080,
+                         .local = true,
+                         .health = 30972};
+    put_service(&fake, &s);
+    put_endpoints_on(&fake, &s, (const char *[]){pod_ip[0]}, (const char *[]){"n1"}, 1);
+    settle();
+    char text[512] = "";
+    assert_int_equal(ask_http(30972, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "HTTP/1.1 200"));
+    assert_non_null(strstr(text, "{\"service\":{\"namespace\":\"default\",\"name\":\"hc\"},"
+                                 "\"localEndpoints\":1,"));
+    put_endpoints_on(&fake, &s, (const char *[]){pod_ip[0]}, (const char *[]){"n2"}, 1);
+    settle();
+    assert_int_equal(ask_http(30972, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "HTTP/1.1 503"));
+    put(&fake, schema_kinds[KIND_SERVICE], STR("hc"), NULL);
+    settle();
+    assert_int_equal(refused(NULL, "127.0.0.1", 30972), -ECONNREFUSED);
+}
+
+/* A socket that asked a NodePort before the Service had an endpoint, and one that asked before
+ * there was a Service: neither stays with nobody. */
+static void test_udp_first_endpoint(void **state)
+{
+    NEED_LAB();
+    const struct svc_spec s = {"udp1", "10.96.0.73", "UDP", 53, 30073, 8080, 0, NULL};
+    char text[128];
+    CLEANUP(fd_closep) int early = lab_udp_open(outside, "192.0.2.1", 30073);
+    assert_true(lab_udp_ask(early, text) < 0);
+    put_service(&fake, &s);
+    settle();
+    CLEANUP(fd_closep) int late = lab_udp_open(outside, "192.0.2.1", 30073);
+    assert_true(lab_udp_ask(late, text) < 0);
+    put_web(&s, 4);
+    assert_int_equal(lab_udp_ask(early, text), 0);
+    assert_memory_equal(text, "pod2", 4);
+    assert_int_equal(lab_udp_ask(late, text), 0);
+    assert_memory_equal(text, "pod2", 4);
+    put(&fake, schema_kinds[KIND_SERVICE], STR("udp1"), NULL);
+    settle();
+}
+
+/* Somebody took elements away and put others in: the next failure, or the next start, finds out. */
+static void test_matching(void **state)
+{
+    NEED_LAB();
+    struct nft *nft = nft_new();
+    char *command = xasprintf("flush map ip davit-%s svc\n"
+                              "add element ip davit-%s hairpin { 1.2.3.4 . 1.2.3.4 }\n"
+                              "add element ip davit-%s svc_ep { 10.96.0.99 . tcp . 80 . da00:0 : "
+                              "1.2.3.4 . 80 }\n",
+                              net_id(net), net_id(net), net_id(net));
+    char *out = NULL;
+    assert_int_equal(nft_run(nft, command, NULL), 0);
+    free(command);
+    assert_true(refused(NULL, "10.96.0.10", 80) < 0);
+    stop();
+    start();
+    assert_int_equal(who(NULL, "10.96.0.10", 80, 40), 7);
+    command = xasprintf("list table ip davit-%s", net_id(net));
+    assert_int_equal(nft_query(nft, command, false, &out, NULL), 0);
+    assert_null(strstr(out, "1.2.3.4"));
+    assert_null(strstr(out, "hold_in"));
+    assert_non_null(strstr(out, "chain shape-"));
+    free(command);
+    free(out);
+    nft_free(nft);
 }
 
 static void test_pool_runs_out_and_recovers(void **state)
@@ -689,6 +800,11 @@ int main(void)
         cmocka_unit_test(test_host_port),
         cmocka_unit_test(test_api_on_loopback),
         cmocka_unit_test(test_egress_is_masqueraded),
+        cmocka_unit_test(test_two_nodes),
+        cmocka_unit_test(test_load_balancer),
+        cmocka_unit_test(test_health_check),
+        cmocka_unit_test(test_udp_first_endpoint),
+        cmocka_unit_test(test_matching),
         cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_table_deleted_by_somebody),
         cmocka_unit_test(test_thousand_services),
