@@ -192,6 +192,8 @@ bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz
     if (str_is(at->group, "certificates.k8s.io"))
         return str_is(at->resource, "certificatesigningrequests") && !at->subresource.n &&
                verb_in(at, READ " create");
+    if (str_is(at->group, "networking.k8s.io"))
+        return str_is(at->resource, "networkpolicies") && verb_in(at, READ);
     if (str_is(at->group, "events.k8s.io"))
         return verb_in(at, "create update patch");
     if (str_is(at->group, "authentication.k8s.io"))
