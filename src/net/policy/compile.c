@@ -178,6 +178,7 @@ void policy_set(struct policy_engine *e, struct str ns_name, struct str name,
     struct policy *old = map_get(&e->policies, str_z(key)), *p = NULL;
     if (old || spec) {
         struct ns *ns = ns_get(e, ns_name);
+        ns->held = true; /* peers may come and go */
         if (spec)
             p = compile(e, ns, key, spec, b);
         if (old) {
@@ -195,6 +196,7 @@ void policy_set(struct policy_engine *e, struct str ns_name, struct str name,
         }
         if (old)
             policy_put(e, old, b);
+        ns->held = false;
         ns_drop(e, ns);
     }
     free(key);

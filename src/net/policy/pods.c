@@ -25,7 +25,8 @@ struct ns *ns_get(struct policy_engine *e, struct str name)
 
 void ns_drop(struct policy_engine *e, struct ns *n)
 {
-    if (n->present || !list_empty(&n->pods) || !list_empty(&n->policies) || !list_empty(&n->peers))
+    if (n->present || n->held || !list_empty(&n->pods) || !list_empty(&n->policies) ||
+        !list_empty(&n->peers))
         return;
     map_remove(&e->namespaces, str_z(n->name));
     arena_fini(&n->arena);

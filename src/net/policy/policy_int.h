@@ -38,8 +38,8 @@ bool port_ranges_contain(const struct port_range *v, uint32_t n, uint8_t proto, 
 /* ---- things ---- */
 
 struct ns {
-    char *name; /* owned; in engine.namespaces */
-    bool present;
+    char *name;         /* owned; in engine.namespaces */
+    bool present, held; /* held: somebody is at it */
     struct arena arena; /* of labels */
     struct kv_str *labels;
     uint32_t n_labels;
