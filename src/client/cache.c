@@ -52,6 +52,9 @@ struct client_cache {
     struct cache_store store;
     struct handlers change, synced;
     struct list_call *listing; /* under way */
+    char *page_next;           /* owned; where the list goes on, NULL at its start */
+    uint32_t page;
+    bool identities_only;
     struct client_watch *watch;
     struct rt_timer timer;
     rev_t rev;
@@ -63,6 +66,7 @@ struct client_cache {
 };
 
 static void list_start(struct client_cache *c);
+static void page_ask(struct client_cache *c);
 static void watch_start(struct client_cache *c);
 
 static void tell(struct client_cache *c, struct object *old, struct object *new)
@@ -71,17 +75,30 @@ static void tell(struct client_cache *c, struct object *old, struct object *new)
         c->change.v[i].change(c->change.v[i].arg, old, new);
 }
 
+/* What is kept of o. */
+static struct object *keep(const struct client_cache *c, struct object *o)
+{
+    static const struct schema_kind identity = {.desc = &api_partial_object_metadata_desc};
+    const struct api_object_meta *m = object_meta(o);
+    struct api_partial_object_metadata id = {
+        .metadata = {.namespace = m->namespace, .name = m->name, .uid = m->uid}};
+
+    return c->identities_only ? object_new(&identity, &id, o->rev) : object_ref(o);
+}
+
 /* A list says how things are (also after the server was set back); an event may be old news. */
 static void object_set(struct client_cache *c, struct object *o, bool listed)
 {
     struct cache_entry *e = cache_store_find(&c->store, object_ns(o), object_name(o));
-    struct object *old;
+    struct object *old, *kept;
 
     if (e && o->rev && (listed ? e->object->rev == o->rev : e->object->rev >= o->rev)) {
         e->mark = c->store.mark;
         return;
     }
-    old = cache_store_set(&c->store, o);
+    kept = keep(c, o);
+    old = cache_store_set(&c->store, kept);
+    (void)object_unref(kept);
     e = cache_store_find(&c->store, object_ns(o), object_name(o));
     e->mark = c->store.mark;
     tell(c, old, o);
@@ -168,11 +185,19 @@ static void list_done(void *arg, const struct client_reply *reply)
         wait_start(c, true, reply->r);
         return;
     }
-    c->store.mark++;
+    if (!c->page_next) {
+        c->store.mark++;
+        c->rev = reply->rev;
+    }
     for (size_t i = 0; i < reply->n_items; i++)
         object_set(c, reply->items[i], true);
+    free(c->page_next);
+    c->page_next = reply->continue_.n ? str_dup(reply->continue_) : NULL;
+    if (c->page_next) {
+        page_ask(c);
+        return;
+    }
     drop_unmarked(c);
-    c->rev = reply->rev;
     watch_start(c);
     if (!c->is_synced) {
         c->is_synced = true;
@@ -190,20 +215,29 @@ static void list_dropped(void *arg)
     free(call);
 }
 
-static void list_start(struct client_cache *c)
+/* One page; list_done asks for the next. */
+static void page_ask(struct client_cache *c)
 {
     struct client_request req = {.verb = CLIENT_LIST,
                                  .dropped = list_dropped,
                                  .kind = c->kind,
                                  .ns = str_z(c->ns),
                                  .label_selector = str_z(c->label_selector),
-                                 .field_selector = str_z(c->field_selector)};
+                                 .field_selector = str_z(c->field_selector),
+                                 .limit = c->page,
+                                 .continue_ = str_z(c->page_next)};
 
-    sm_move(&c->state, CACHE_LISTING);
     c->listing = NEW(struct list_call);
     c->listing->cache = c;
-    c->stats.lists++;
     client_call(c->client, &req, list_done, c->listing);
+}
+
+static void list_start(struct client_cache *c)
+{
+    sm_move(&c->state, CACHE_LISTING);
+    free(TAKE_PTR(c->page_next));
+    c->stats.lists++;
+    page_ask(c);
 }
 
 /* ---- watching ---- */
@@ -283,6 +317,8 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->ns = dup_or_null(opts->ns);
     c->label_selector = dup_or_null(opts->label_selector);
     c->field_selector = dup_or_null(opts->field_selector);
+    c->identities_only = opts->identities_only;
+    c->page = opts->page;
     sm_init(&c->state, cache_states, _CACHE_STATE_MAX, CACHE_IDLE, "cache", opts->kind->id);
     rt_timer_init(&c->timer, client->rt, wait_over, c);
     return c;
@@ -303,6 +339,7 @@ struct client_cache *client_cache_free(struct client_cache *c)
     free(c->ns);
     free(c->label_selector);
     free(c->field_selector);
+    free(c->page_next);
     free(c);
     return NULL;
 }

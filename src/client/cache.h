@@ -11,6 +11,11 @@ struct client_cache;
 struct client_cache_opts {
     const struct schema_kind *kind;
     struct str ns, label_selector, field_selector; /* copied */
+    /* For whoever keeps what it needs itself, of many objects: the cache keeps namespace, name, uid
+     * and revision alone. Handlers get new objects whole; of old ones, of those iterated, got and
+     * indexed only object_meta may be used. */
+    bool identities_only;
+    uint32_t page; /* list so many at a time; 0: all at once. Bounds the memory of a list */
 };
 
 /* old NULL: added; new NULL: deleted; both: changed (also after a relist found a difference). Both

@@ -72,6 +72,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
         .cluster_cidr = n->cluster_cidr,
         .service_cidr = n->service_cidr,
     });
+    n->policy = policy_new(n);
     *ret = n;
     return 0;
 }
@@ -82,6 +83,7 @@ struct net *net_free(struct net *n)
         return NULL;
     ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
     peers_free(n->peers);
+    policy_free(n->policy);
     nl_close(n->nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
@@ -174,13 +176,15 @@ int net_start(struct net *n, struct error *err)
     if (r < 0)
         return r;
     services_start(n);
+    policy_start(n->policy);
     n->started = true;
     return 0;
 }
 
 void net_stopped_check(struct net *n)
 {
-    if (n->stopping && !n->busy && n->ops.n == 0 && !rt_task_pending(&n->say_stopped))
+    if (n->stopping && !n->busy && !policy_busy(n->policy) && n->ops.n == 0 &&
+        !rt_task_pending(&n->say_stopped))
         rt_task_schedule(&n->say_stopped);
 }
 
@@ -200,6 +204,7 @@ void net_stop(struct net *n, void (*stopped)(void *arg), void *arg)
     n->peers = peers_free(n->peers);
     if (n->started)
         services_stop(n);
+    policy_stop(n->policy);
     net_stopped_check(n);
 }
 
@@ -228,7 +233,8 @@ bool net_rules_settled(const struct net *n)
     bool synced =
         !n->services || (client_cache_synced(n->services) && client_cache_synced(n->slices));
     return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
-           !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n;
+           !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n &&
+           policy_settled(n->policy);
 }
 
 void net_dump(const struct net *n, struct buf *out)
@@ -240,4 +246,5 @@ void net_dump(const struct net *n, struct buf *out)
     if (n->peers)
         peers_dump(n->peers, out);
     net_rules_dump(n->rules, out);
+    policy_watch_dump(n->policy, out);
 }

@@ -6,6 +6,7 @@
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/peers.h"
+#include "net/policy/watch.h"
 #include "net/rules.h"
 #include "rt/rt.h"
 #include "sys/netlink.h"
@@ -58,6 +59,8 @@ struct net {
     int sent_result;
     struct error sent_err;
     uint64_t transactions;
+
+    struct net_policy *policy; /* owned; policy/watch.h */
 
     struct map ops; /* uid -> struct pod_op under way (ops.c) */
 

@@ -76,12 +76,15 @@ static int purge_host(struct error *err, const char *name)
 
 int net_purge(const char *data_dir, struct error *err)
 {
-    char id[9], name[16];
+    char id[9], name[16], policy[32];
     int r = config_id(data_dir, id);
     if (r < 0)
         return r == -ENOENT ? 0 : error_errno(err, -r, "net: %s", data_dir);
     snprintf(name, sizeof(name), "davit-%s", id);
+    snprintf(policy, sizeof(policy), "%s-policy", name);
     r = purge_table(name, err);
+    if (r == 0)
+        r = purge_table(policy, err);
     if (r == 0)
         r = purge_host(err, name);
     if (r < 0)

@@ -31,7 +31,7 @@ struct fake_list {
 
 struct fake {
     struct client base;
-    struct fake_list services, slices;
+    struct fake_list services, slices, none;
     rev_t rev;
 };
 
@@ -45,6 +45,8 @@ struct fake_call {
 
 static struct fake_list *list_of(struct fake *f, const struct schema_kind *k)
 {
+    if (k == schema_kinds[KIND_NETWORK_POLICY])
+        return &f->none;
     return k == schema_kinds[KIND_SERVICE] ? &f->services : &f->slices;
 }
 
