@@ -34,16 +34,16 @@ policy() { /usr/bin/python3 "$ROOT/tests/integration/policy.py" "$KUBECONFIG" "7
     kubectl apply -f - <<Y
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
-metadata: {name: only-x, namespace: y}
+metadata: {name: only-x, namespace: "y"}
 spec:
   podSelector: {}
   ingress: [{from: [{namespaceSelector: {matchLabels: {team: x}}}], ports: [{port: 80}]}]
 Y
     vip=$(kubectl -n y get svc a -o jsonpath='{.spec.clusterIP}')
     kubectl -n y exec a -- sh -c 'echo hello >/tmp/index.html'
-    wait_for 10 sh -c "! kubectl -n z exec a -- wget -T 1 -qO- http://$vip:8000/"
-    contains hello kubectl -n x exec a -- wget -T 5 -qO- "http://$vip:8000/"
-    contains hello kubectl -n y exec a -- wget -T 5 -qO- "http://$vip:8000/"
+    wait_for 10 sh -c "! kubectl -n z exec a -- timeout 1 wget -qO- http://$vip:8000/"
+    contains hello kubectl -n x exec a -- timeout 5 wget -qO- "http://$vip:8000/"
+    contains hello kubectl -n y exec a -- timeout 5 wget -qO- "http://$vip:8000/"
     contains hello curl -fsS -m 5 "http://$(kubectl -n y get pod a -o jsonpath='{.status.podIP}')/"
     kubectl -n y delete svc/a networkpolicy/only-x
 }
@@ -86,17 +86,16 @@ Y
 }
 
 @test "davit down takes the rules away" {
-    id=$(nft list tables | sed -n 's/^table ip davit-\(.*\)-policy$/\1/p' | head -n 1)
-    policy_table() { nft list tables | grep -c -- "-policy"; }
     kubectl -n x create -f - <<Y
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: last}
 spec: {podSelector: {}}
 Y
-    table=$(ip -o link show type bridge | sed -n 's/.*\(davit-[0-9a-f]\{8\}\):.*/\1/p' | while read -r b; do nft list table ip "$b-policy" >/dev/null 2>&1 && echo "$b"; done)
+    cidr=$(kubectl get pod -n x a -o jsonpath='{.status.podIP}')
+    bridge=$(ip -o route get "$cidr" | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
+    wait_for 10 nft list table ip "$bridge-policy"
     davit_stop
-    for b in $table; do
-        ip link show "$b" >/dev/null 2>&1 || run ! nft list table ip "$b-policy"
-    done
+    run ! nft list table ip "$bridge-policy"
+    run ! nft list table ip "$bridge"
 }
