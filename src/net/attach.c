@@ -24,7 +24,7 @@ static int exists_ok(int r)
     return r == -EEXIST ? 0 : r;
 }
 
-static void mac_of(uint32_t ip, uint8_t mac[6])
+void mac_of(uint32_t ip, uint8_t mac[6])
 {
     /* Locally administered, derived from the address: stable over every repair. */
     const uint8_t m[6] = {

@@ -58,6 +58,13 @@ static int elem_cmp(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
+/* Sets of links are the bridge's. */
+static const char *family(const struct policy_elem *e)
+{
+    struct str set = {e->key, e->set_n};
+    return str_is(set, "links") || str_is(set, "sources") ? "bridge" : "ip";
+}
+
 static void print_elems(const struct policy_elem *const *v, size_t n, const char *table,
                         struct buf *out)
 {
@@ -67,8 +74,8 @@ static void print_elems(const struct policy_elem *const *v, size_t n, const char
         bool same = last && last->change == e->change && last->set_n == e->set_n &&
                     memcmp(last->key, e->key, e->set_n) == 0;
         if (!same)
-            buf_printf(out, "%s%s element ip %s %.*s { ", last ? " }\n" : "",
-                       e->change < 0 ? "delete" : "add", table, (int)e->set_n, e->key);
+            buf_printf(out, "%s%s element %s %s %.*s { ", last ? " }\n" : "",
+                       e->change < 0 ? "delete" : "add", family(e), table, (int)e->set_n, e->key);
         buf_printf(out, "%s%s", same ? ", " : "", e->key + e->set_n + 1);
         last = e;
     }

@@ -11,10 +11,11 @@
 #include "base/mem.h"
 #include "net/policy/policy_int.h"
 
-struct policy_engine *policy_engine_new(const char *table)
+struct policy_engine *policy_engine_new(const char *table, const char *gateway_mac)
 {
     struct policy_engine *e = NEW(struct policy_engine);
     e->table = xstrdup(table);
+    e->gateway_mac = gateway_mac ? xstrdup(gateway_mac) : NULL;
     e->next_id = 1;
     list_init(&e->peers_of_all);
     list_init(&e->named_list);
@@ -35,7 +36,7 @@ struct policy_engine *policy_engine_free(struct policy_engine *e)
     }
     policy_forget_pods(e);
     while ((s = map_next(&e->locals, NULL)))
-        policy_local(e, s->key, NULL, &b);
+        policy_local(e, s->key, NULL, NULL, &b);
     policy_batch_fini(&b);
     ASSERT(e->peers.n + e->blocks.n + e->named.n + e->chains.n == 0);
     ASSERT(e->namespaces.n + e->pods.n + e->addrs.n == 0);
@@ -44,8 +45,52 @@ struct policy_engine *policy_engine_free(struct policy_engine *e)
     for (size_t i = 0; i < ARRAY_LEN(maps); i++)
         map_fini(maps[i]);
     free(e->table);
+    free(e->gateway_mac);
     free(e);
     return NULL;
+}
+
+/* Frames between links of the bridge: only those IP ones that went to the host and were sent back
+ * from there (by br_netfilter, when a Service's endpoint is on the same bridge). */
+static void print_bridge(const struct policy_engine *e, struct buf *out)
+{
+    static const char *const rules[] = {
+        "prerouting iifname != @links accept", "prerouting ether type arp accept",
+        "prerouting ether type != ip drop",    "prerouting iifname . ip saddr != @sources drop",
+        "forward iifname != @links accept",    "forward ether type != ip drop",
+    };
+    static const char *const hooks[] = {"prerouting", "forward"};
+    const char *t = e->table;
+    buf_printf(out, "add table bridge %s\n", t);
+    buf_printf(out, "add set bridge %s links { type ifname ; }\n", t);
+    buf_printf(out, "add set bridge %s sources { type ifname . ipv4_addr ; }\n", t);
+    for (size_t i = 0; i < ARRAY_LEN(hooks); i++)
+        buf_printf(
+            out, "add chain bridge %s %s { type filter hook %s priority -300 ; policy accept ; }\n",
+            t, hooks[i], hooks[i]);
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        buf_printf(out, "add rule bridge %s %s\n", t, rules[i]);
+    buf_printf(out, "add rule bridge %s prerouting ether daddr != %s drop\n", t, e->gateway_mac);
+}
+
+void policy_remove(const struct policy_engine *e, struct buf *out)
+{
+    /* Adding first makes deleting what is not there no error. */
+    buf_printf(out, "add table ip %s\ndelete table ip %s\n", e->table, e->table);
+    if (e->gateway_mac)
+        buf_printf(out, "add table bridge %s\ndelete table bridge %s\n", e->table, e->table);
+}
+
+void policy_hold(const struct policy_engine *e, const char *link, const struct ip_addr *ip,
+                 struct buf *out)
+{
+    char text[IP_TEXT_MAX];
+    ip_format(ip, text);
+    buf_printf(out, "add element ip %s fresh { %s }\n", e->table, text);
+    if (!e->gateway_mac || !link)
+        return;
+    buf_printf(out, "add element bridge %s links { \"%s\" }\n", e->table, link);
+    buf_printf(out, "add element bridge %s sources { \"%s\" . %s }\n", e->table, link, text);
 }
 
 void policy_base(const struct policy_engine *e, struct buf *out)
@@ -60,8 +105,8 @@ void policy_base(const struct policy_engine *e, struct buf *out)
         "ip daddr vmap @ingress",
     };
     const char *t = e->table;
-    /* Adding first makes deleting what is not there no error. */
-    buf_printf(out, "add table ip %s\ndelete table ip %s\nadd table ip %s\n", t, t, t);
+    policy_remove(e, out);
+    buf_printf(out, "add table ip %s\n", t);
     buf_printf(out, "add set ip %s fresh { type ipv4_addr ; }\n", t);
     buf_printf(out, "add set ip %s self { type ipv4_addr . ipv4_addr ; }\n", t);
     buf_printf(out, "add map ip %s ingress { type ipv4_addr : verdict ; }\n", t);
@@ -72,6 +117,8 @@ void policy_base(const struct policy_engine *e, struct buf *out)
                t);
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         buf_printf(out, "add rule ip %s forward %s\n", t, rules[i]);
+    if (e->gateway_mac)
+        print_bridge(e, out);
 }
 
 void policy_full(const struct policy_engine *e, struct buf *out)
@@ -87,7 +134,7 @@ void policy_full(const struct policy_engine *e, struct buf *out)
             pod_tell(e, a->owner, a, 1, &b);
     }
     for (struct map_slot *s = NULL; (s = map_next(&e->locals, s));)
-        local_print(s->value, 1, &b);
+        local_print(e, s->value, 1, &b);
     policy_batch_print(&b, e->table, out);
     policy_batch_fini(&b);
 }

@@ -295,8 +295,8 @@ void policy_pod_gone(struct policy_engine *e, struct str uid, struct policy_batc
         local_settle(e, l, b);
 }
 
-void policy_local(struct policy_engine *e, struct str uid, const struct ip_addr *ip,
-                  struct policy_batch *b)
+void policy_local(struct policy_engine *e, struct str uid, const char *link,
+                  const struct ip_addr *ip, struct policy_batch *b)
 {
     struct local *l = map_get(&e->locals, uid);
     if (l && ip && ip_eq(&l->ip, ip))
@@ -313,6 +313,7 @@ void policy_local(struct policy_engine *e, struct str uid, const struct ip_addr 
             p->local = NULL;
         map_remove(&e->locals, str_z(l->uid));
         free(l->uid);
+        free(l->link);
         free(l);
         addr_settle(e, a, b);
     }
@@ -321,7 +322,7 @@ void policy_local(struct policy_engine *e, struct str uid, const struct ip_addr 
     struct addr *a = addr_get(e, ip);
     if (a->local) { /* a lease that was lost without a word */
         char *other = xstrdup(a->local->uid);
-        policy_local(e, str_z(other), NULL, b);
+        policy_local(e, str_z(other), NULL, NULL, b);
         free(other);
         a = addr_get(e, ip);
     }
@@ -330,6 +331,7 @@ void policy_local(struct policy_engine *e, struct str uid, const struct ip_addr 
     a->owner = NULL;
     l = NEW(struct local);
     l->uid = str_dup(uid);
+    l->link = xstrdup(link);
     l->ip = *ip;
     l->pod = map_get(&e->pods, uid);
     if (l->pod)

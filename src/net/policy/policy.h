@@ -10,6 +10,10 @@
  * in: source in set pN (pods) or bN (ipBlocks), port in a list of numbers, or (address . protocol .
  * port) in set nN (named ports)
  *
+ * Beside it, of the same name and family bridge: pods' frames go to the host and carry the pod's
+ * own address. Else a pod would reach its neighbour on the bridge by a frame of its own making, or
+ * by IPv6, or speak with another's address.
+ *
  * Invariants
  * - All pods that the same policies select share one chain a direction; equal peers share one set,
  *   equal blocks one, equal named ports one. What nobody uses is removed.
@@ -62,7 +66,9 @@ void policy_batch_fini(struct policy_batch *b);
 void policy_batch_print(const struct policy_batch *b, const char *table, struct buf *out);
 
 struct policy_engine;
-struct policy_engine *policy_engine_new(const char *table);        /* copied */
+/* Both copied. gateway_mac: where pods' frames have to go to; then there is a second table of the
+ * same name, of family bridge. NULL: the kernel knows no such tables. */
+struct policy_engine *policy_engine_new(const char *table, const char *gateway_mac);
 struct policy_engine *policy_engine_free(struct policy_engine *e); /* takes NULL; returns NULL */
 
 /* ---- what is: each call says how one thing is now ---- */
@@ -76,9 +82,10 @@ void policy_pod_gone(struct policy_engine *e, struct str uid, struct policy_batc
 /* spec NULL: there is none of this name. */
 void policy_set(struct policy_engine *e, struct str ns, struct str name,
                 const struct api_network_policy_spec *spec, struct policy_batch *b);
-/* ip is leased to this pod on this node. NULL: nothing is. */
-void policy_local(struct policy_engine *e, struct str uid, const struct ip_addr *ip,
-                  struct policy_batch *b);
+/* ip is leased to this pod on this node, and link is its link's end on the bridge. ip NULL: nothing
+ * is. */
+void policy_local(struct policy_engine *e, struct str uid, const char *link,
+                  const struct ip_addr *ip, struct policy_batch *b);
 /* Forgets namespaces and pods (not policies, not leases), without telling a batch. */
 void policy_forget_pods(struct policy_engine *e);
 
@@ -87,8 +94,12 @@ void policy_forget_pods(struct policy_engine *e);
 /* Commands that make the table anew with all that is wanted, in one transaction, whatever is in the
  * kernel. */
 void policy_full(const struct policy_engine *e, struct buf *out);
+void policy_remove(const struct policy_engine *e, struct buf *out); /* no table, from now on */
 /* The table without any policy: that which addresses are held back can be said in it. */
 void policy_base(const struct policy_engine *e, struct buf *out);
+/* Holds back this address, in whatever table there is; link as above, NULL: nobody is there. */
+void policy_hold(const struct policy_engine *e, const char *link, const struct ip_addr *ip,
+                 struct buf *out);
 bool policy_pod_known(const struct policy_engine *e, struct str uid);
 size_t policy_count(const struct policy_engine *e);
 /* What the table does with the first packet of a connection; port is the destination's, 0 for

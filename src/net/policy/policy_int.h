@@ -126,15 +126,17 @@ struct chain {
 };
 
 struct local {
-    char *uid; /* owned; in engine.locals */
+    char *uid, *link; /* owned; uid in engine.locals */
     struct ip_addr ip;
     struct pod *pod;                       /* NULL: unknown */
+    bool told;                             /* that it is here */
     bool fresh;                            /* told to let nothing through */
     struct chain *chains[_POLICY_DIR_MAX]; /* told to jump to */
 };
 
 struct policy_engine {
     char *table;                             /* owned */
+    char *gateway_mac;                       /* owned; may be NULL */
     struct map namespaces;                   /* name -> struct ns */
     struct map pods;                         /* uid -> struct pod */
     struct map addrs;                        /* bytes of the address -> struct addr */
@@ -185,7 +187,8 @@ void named_name(const struct named *n, char out[static 16]);
 void local_settle(struct policy_engine *e, struct local *l, struct policy_batch *b);
 /* Takes its elements away, and lets go of its chains. */
 void local_untell(struct policy_engine *e, struct local *l, struct policy_batch *b);
-void local_print(const struct local *l, int change, struct policy_batch *b); /* as it was told */
+void local_print(const struct policy_engine *e, const struct local *l, int change,
+                 struct policy_batch *b); /* as it was told */
 void chain_print(const struct policy_engine *e, const struct chain *c, struct buf *out);
 bool chain_allows(const struct policy_engine *e, const struct chain *c, const struct ip_addr *peer,
                   const struct ip_addr *dst, uint8_t proto, uint16_t port);

@@ -118,12 +118,17 @@ static void chain_put(struct policy_engine *e, struct chain *c, struct policy_ba
 
 /* ---- local pods ---- */
 
-void local_print(const struct local *l, int change, struct policy_batch *b)
+void local_print(const struct policy_engine *e, const struct local *l, int change,
+                 struct policy_batch *b)
 {
     char ip[IP_TEXT_MAX];
     if (l->ip.family != AF_INET)
         return;
     ip_format(&l->ip, ip);
+    if (e->gateway_mac && l->told) {
+        batch_elem(b, change, "links", "\"%s\"", l->link);
+        batch_elem(b, change, "sources", "\"%s\" . %s", l->link, ip);
+    }
     if (l->fresh)
         batch_elem(b, change, "fresh", "%s", ip);
     if (l->chains[POLICY_INGRESS] || l->chains[POLICY_EGRESS])
@@ -146,18 +151,19 @@ void local_settle(struct policy_engine *e, struct local *l, struct policy_batch 
 {
     struct chain *old[_POLICY_DIR_MAX];
     memcpy(old, l->chains, sizeof(old));
-    local_print(l, -1, b);
+    local_print(e, l, -1, b);
+    l->told = true;
     l->fresh = !l->pod;
     for (int dir = 0; dir < _POLICY_DIR_MAX; dir++)
         l->chains[dir] = l->pod ? chain_get(e, l->pod, (enum policy_dir)dir, b) : NULL;
-    local_print(l, 1, b);
+    local_print(e, l, 1, b);
     chains_put(e, old, b); /* last: what stays is not made anew */
 }
 
 void local_untell(struct policy_engine *e, struct local *l, struct policy_batch *b)
 {
-    local_print(l, -1, b);
-    l->fresh = false;
+    local_print(e, l, -1, b);
+    l->told = l->fresh = false;
     chains_put(e, l->chains, b);
     memset(l->chains, 0, sizeof(l->chains));
 }

@@ -41,6 +41,11 @@ struct gate {
     void *arg;
 };
 
+struct held { /* while not ready */
+    uint32_t ip;
+    char link[LINK_NAME_MAX]; /* "": nobody is there */
+};
+
 struct flows {   /* of addresses that are nobody's any more */
     uint32_t *v; /* owned */
     size_t n, cap;
@@ -54,7 +59,8 @@ struct net_policy {
     struct client_cache *policies, *namespaces, *pods; /* owned; the last two while needed */
     struct list gates;
     struct map old;    /* uids (owned) attached before the restart; until ready */
-    struct flows held; /* addresses held back while not ready */
+    struct held *held; /* owned; addresses held back while not ready */
+    size_t n_held, cap_held;
     struct flows gone, sent_gone;
     char known; /* what KNOWN_FILE says; 0: nothing */
     bool started, stopping, was_ready;
@@ -98,6 +104,21 @@ static void flows_clear(struct flows *f)
 {
     free(f->v);
     *f = (struct flows){0};
+}
+
+static void hold(struct net_policy *p, uint32_t ip, const char *link)
+{
+    ARRAY_RESERVE(p->held, p->n_held, p->cap_held);
+    p->held[p->n_held] = (struct held){.ip = ip};
+    snprintf(p->held[p->n_held++].link, LINK_NAME_MAX, "%s", link);
+}
+
+static void local(struct net_policy *p, struct str uid, uint32_t ip)
+{
+    struct ip_addr addr = ip4_from_number(ip);
+    char link[LINK_NAME_MAX];
+    veth_name(&p->n->config, uid, link);
+    policy_local(p->engine, uid, link, ip ? &addr : NULL, &p->batch);
 }
 
 /* ---- gates ---- */
@@ -148,10 +169,9 @@ static void patience_over(void *arg)
 
 int policy_gate(struct net_policy *p, struct str uid, uint32_t ip, policy_gate_fn done, void *arg)
 {
-    struct ip_addr addr = ip4_from_number(ip);
     if (!p->n->client || map_get(&p->old, uid))
         return 1;
-    policy_local(p->engine, uid, &addr, &p->batch);
+    local(p, uid, ip);
     if (ready(p) && policy_count(p->engine) == 0 && !p->table_made && !p->busy)
         return 1;
     touch(p);
@@ -169,15 +189,17 @@ int policy_gate(struct net_policy *p, struct str uid, uint32_t ip, policy_gate_f
 
 void policy_detached(struct net_policy *p, struct str uid, uint32_t ip)
 {
+    if (!p->n->client)
+        return;
     free(map_remove(&p->old, uid));
-    policy_local(p->engine, uid, NULL, &p->batch);
-    if (!ip || !p->n->client)
+    local(p, uid, 0);
+    if (!ip)
         return;
     if (p->table_made)
         flows_add(&p->gone, ip);
     if (!ready(p) &&
         p->table_made) /* what the last run's table says of it must not be the next one's */
-        flows_add(&p->held, ip);
+        hold(p, ip, "");
     touch(p);
 }
 
@@ -257,25 +279,24 @@ static void send_text(struct net_policy *p)
 static void hold_back(struct net_policy *p)
 {
     struct gate *g;
-    size_t before = p->held.n;
+    bool more = p->full_needed || p->done_seq != p->changed;
     policy_batch_fini(&p->batch);
     LIST_FOR_EACH (g, &p->gates, link)
         if (!g->held && p->known != '0' && rt_now(p->n->rt) >= g->until) {
-            g->held = true;
+            char link[LINK_NAME_MAX];
+            veth_name(&p->n->config, str_z(g->uid), link);
+            hold(p, g->ip, link);
+            g->held = more = true;
             g->seq = ++p->changed;
-            flows_add(&p->held, g->ip);
         }
-    if (p->held.n == 0 || (p->held.n == before && p->done_seq == p->changed && !p->full_needed))
+    if (p->n_held == 0 || !more)
         return;
     if (!p->table_made)
         policy_base(p->engine, &p->sent);
-    buf_printf(&p->sent, "add element ip %s fresh { ", p->table);
-    for (size_t i = 0; i < p->held.n; i++) {
-        char text[IP_TEXT_MAX];
-        struct ip_addr a = ip4_from_number(p->held.v[i]);
-        buf_printf(&p->sent, "%s%s", i ? ", " : "", ip_format(&a, text));
+    for (size_t i = 0; i < p->n_held; i++) {
+        struct ip_addr a = ip4_from_number(p->held[i].ip);
+        policy_hold(p->engine, p->held[i].link[0] ? p->held[i].link : NULL, &a, &p->sent);
     }
-    buf_add_lit(&p->sent, " }\n");
     p->full_needed = false;
     p->sent_delete = false;
     send_text(p);
@@ -307,7 +328,7 @@ static void became_ready(struct net_policy *p)
     LIST_FOR_EACH (g, &p->gates, link) /* what was sent until now did not have their rules */
         g->seq = p->changed;
     old_clear(p);
-    flows_clear(&p->held);
+    p->n_held = 0;
 }
 
 /* True: there is something to send. */
@@ -316,7 +337,7 @@ static bool print_changes(struct net_policy *p)
     bool any = policy_count(p->engine) > 0;
     p->sent_delete = !any;
     if (!any && p->table_made)
-        buf_printf(&p->sent, "add table ip %s\ndelete table ip %s\n", p->table, p->table);
+        policy_remove(p->engine, &p->sent);
     else if (any && (p->full_needed || !p->table_made))
         policy_full(p->engine, &p->sent);
     else if (any)
@@ -439,7 +460,6 @@ struct net_policy *policy_new(struct net *n)
     struct net_policy *p = NEW(struct net_policy);
     p->n = n;
     snprintf(p->table, sizeof(p->table), "%s-policy", n->config.table);
-    p->engine = policy_engine_new(p->table);
     list_init(&p->gates);
     return p;
 }
@@ -453,13 +473,41 @@ struct net_policy *policy_free(struct net_policy *p)
     policy_batch_fini(&p->batch);
     old_clear(p);
     map_fini(&p->old);
-    flows_clear(&p->held);
+    free(p->held);
     flows_clear(&p->gone);
     buf_fini(&p->sent);
     error_fini(&p->sent_err);
     nft_free(p->nft);
     free(p);
     return NULL;
+}
+
+/* Kernels may lack tables of family bridge. */
+static bool bridge_tables(struct net_policy *p)
+{
+    struct error err = {0};
+    const char *t = p->table;
+    char *commands =
+        xasprintf("add table bridge %s-try\n"
+                  "add chain bridge %s-try x { type filter hook forward priority 0 ; }\n"
+                  "delete table bridge %s-try\n",
+                  t, t, t);
+    int r = nft_run(p->nft, commands, &err);
+    if (r < 0)
+        log_warn("net: pods are not kept from each other on the bridge itself: %.*s",
+                 STR_ARG(err.message));
+    error_fini(&err);
+    free(commands);
+    return r == 0;
+}
+
+static void engine_make(struct net_policy *p)
+{
+    uint8_t m[6];
+    char mac[18];
+    mac_of(p->n->pool.gateway, m);
+    snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+    p->engine = policy_engine_new(p->table, bridge_tables(p) ? mac : NULL);
 }
 
 static bool table_exists(struct net_policy *p)
@@ -476,10 +524,9 @@ static void find_old(struct net_policy *p)
 {
     for (struct map_slot *s = NULL; (s = map_next(&p->n->pool.leases, s));) {
         const struct lease *l = s->value;
-        struct ip_addr ip = ip4_from_number(l->ip);
         struct nl_link link;
         char name[LINK_NAME_MAX];
-        policy_local(p->engine, str_z(l->uid), &ip, &p->batch);
+        local(p, str_z(l->uid), l->ip);
         veth_name(&p->n->config, str_z(l->uid), name);
         if ((p->table_made || p->known != '1') && nl_link_get(p->n->nl, name, &link) == 0) {
             char *uid = xstrdup(l->uid);
@@ -504,6 +551,7 @@ void policy_start(struct net_policy *p)
     p->started = true;
     if (!p->n->client)
         return;
+    engine_make(p);
     find_old(p);
     p->policies = follow_kind(
         p, (struct client_cache_opts){.kind = schema_kinds[KIND_NETWORK_POLICY], .page = PAGE},
@@ -544,6 +592,6 @@ void policy_watch_dump(const struct net_policy *p, struct buf *out)
 {
     buf_printf(out, "policy table %s%s%s%s failures %u\n", p->table, p->table_made ? " made" : "",
                ready(p) ? "" : " not ready", p->busy ? " busy" : "", p->failures);
-    if (policy_count(p->engine))
+    if (p->engine && policy_count(p->engine))
         policy_dump(p->engine, out);
 }

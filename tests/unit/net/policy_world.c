@@ -206,7 +206,7 @@ static void tell_pod(struct world *w, int i, struct policy_engine *e, struct pol
     if (p->known)
         policy_pod(e, &pod, b);
     if (p->there && p->local)
-        policy_local(e, pod.uid, &p->ip, b);
+        policy_local(e, pod.uid, p->uid, &p->ip, b);
 }
 
 static void tell_policy(struct world *w, int i, struct policy_engine *e, struct policy_batch *b)
@@ -231,7 +231,7 @@ void world_change(struct world *w, struct policy_engine *e, struct policy_batch 
     switch (world_random(w, 6)) {
     case 0: /* a pod goes, another comes with its address */
         policy_pod_gone(e, str_z(w->pods[i].uid), b);
-        policy_local(e, str_z(w->pods[i].uid), NULL, b);
+        policy_local(e, str_z(w->pods[i].uid), NULL, NULL, b);
         random_pod(w, i);
         tell_pod(w, i, e, b);
         break;

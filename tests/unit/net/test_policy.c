@@ -196,13 +196,13 @@ static struct api_network_policy_spec allow_a(struct api_network_policy_ingress_
 
 static void test_a_change_writes_its_own_elements(void **state)
 {
-    struct policy_engine *e = policy_engine_new("t");
+    struct policy_engine *e = policy_engine_new("t", NULL);
     struct policy_batch b = {0};
     struct api_network_policy_ingress_rule rule;
     struct api_network_policy_spec spec = allow_a(&rule);
     struct policy_pod a = pod("ua", ip_a, &app_a), p = pod("ub", ip_b, &app_b);
 
-    policy_local(e, STR("ub"), &ip_b, &b);
+    policy_local(e, STR("ub"), "dv", &ip_b, &b);
     EXPECT(&b, "add element ip t fresh { 10.9.0.3 }\n");
     policy_pod(e, &p, &b);
     EXPECT(&b, "delete element ip t fresh { 10.9.0.3 }\n");
@@ -241,7 +241,7 @@ static void test_a_change_writes_its_own_elements(void **state)
                "delete element ip t self { 10.9.0.3 . 10.9.0.3 }\n"
                "flush chain ip t in-5\ndelete chain ip t in-5\n"
                "delete set ip t p2\n");
-    policy_local(e, STR("ub"), NULL, &b);
+    policy_local(e, STR("ub"), "dv", NULL, &b);
     EXPECT(&b, "");
     policy_engine_free(e);
 }
@@ -250,7 +250,7 @@ static void test_a_change_writes_its_own_elements(void **state)
  */
 static void test_an_address_is_one_pods(void **state)
 {
-    struct policy_engine *e = policy_engine_new("t");
+    struct policy_engine *e = policy_engine_new("t", NULL);
     struct policy_batch b = {0};
     struct api_network_policy_ingress_rule rule;
     struct api_network_policy_spec spec = allow_a(&rule);
@@ -258,7 +258,7 @@ static void test_an_address_is_one_pods(void **state)
                       server = pod("server", ip_b, &app_b);
     old.created = 1;
     new.created = 2;
-    policy_local(e, STR("server"), &ip_b, &b);
+    policy_local(e, STR("server"), "dv", &ip_b, &b);
     policy_pod(e, &server, &b);
     policy_set(e, STR("x"), STR("pol"), &spec, &b);
     policy_pod(e, &old, &b);
@@ -278,7 +278,7 @@ static void test_an_address_is_one_pods(void **state)
     policy_pod_gone(e, STR("new"), &b);
     policy_pod(e, &old, &b);
     policy_batch_fini(&b);
-    policy_local(e, STR("third"), &ip_a, &b);
+    policy_local(e, STR("third"), "dv", &ip_a, &b);
     EXPECT(&b, "delete element ip t p2 { 10.9.0.2 }\nadd element ip t fresh { 10.9.0.2 }\n");
     assert_false(policy_verdict(e, &ip_a, &ip_b, IPPROTO_TCP, 80));
     policy_engine_free(e);
@@ -286,7 +286,7 @@ static void test_an_address_is_one_pods(void **state)
 
 static void test_ports_and_blocks(void **state)
 {
-    struct policy_engine *e = policy_engine_new("t");
+    struct policy_engine *e = policy_engine_new("t", NULL);
     struct policy_batch b = {0};
     struct str except[] = {STR("10.0.1.0/24"), STR("10.0.0.0/25"), STR("10.0.1.128/25")};
     struct api_ip_block blocks[] = {{STR("10.0.0.0/23"), except, 3},
@@ -315,7 +315,7 @@ static void test_ports_and_blocks(void **state)
     struct ip_addr in = {AF_INET, {10, 0, 0, 200}}, hole = {AF_INET, {10, 0, 0, 100}};
     p.ports = named;
     p.n_ports = 4;
-    policy_local(e, STR("u"), &ip_a, &b);
+    policy_local(e, STR("u"), "dv", &ip_a, &b);
     policy_pod(e, &p, &b);
     policy_set(e, STR("x"), STR("pol"), &spec, &b);
     EXPECT(&b, "add set ip t b2 { type ipv4_addr ; flags interval ; elements = { "
@@ -367,7 +367,7 @@ static void compare(struct world *w, struct policy_engine *e, uint64_t seed, int
 static void one_world(uint64_t seed, int steps)
 {
     struct world w;
-    struct policy_engine *e = policy_engine_new("t");
+    struct policy_engine *e = policy_engine_new("t", NULL);
     struct policy_batch b = {0};
     struct buf text = {0};
     struct model live = {0};
@@ -417,7 +417,7 @@ static void test_random_worlds(void **state)
 
 static void test_many_policies_share(void **state)
 {
-    struct policy_engine *e = policy_engine_new("t");
+    struct policy_engine *e = policy_engine_new("t", NULL);
     struct policy_batch b = {0};
     struct api_network_policy_ingress_rule rule;
     struct api_network_policy_spec spec = allow_a(&rule);
@@ -433,7 +433,7 @@ static void test_many_policies_share(void **state)
         p.ns = str_z(ns);
         policy_pod(e, &p, &b);
         if (i < 100)
-            policy_local(e, p.uid, &ip, &b);
+            policy_local(e, p.uid, "dv", &ip, &b);
     }
     clock_gettime(CLOCK_MONOTONIC, &from);
     for (unsigned i = 0; i < 1000; i++) {
