@@ -345,19 +345,21 @@ void policy_local(struct policy_engine *e, struct str uid, const char *link,
 void policy_forget_pods(struct policy_engine *e)
 {
     struct policy_batch b = {0};
-    struct map_slot *s;
-    while ((s = map_next(&e->pods, NULL)))
-        policy_pod_gone(e, s->key, &b);
-    bool more = true;
-    while (more) {
-        more = false;
-        for (s = NULL; !more && (s = map_next(&e->namespaces, s));) {
-            struct ns *n = s->value;
-            if (!n->present)
-                continue;
-            policy_namespace(e, s->key, false, NULL, 0, &b);
-            more = true;
-        }
+    struct map_slot *s = NULL;
+    struct ns **all = xcalloc(e->namespaces.n + 1, sizeof(struct ns *));
+    size_t n = 0;
+    while ((s = map_next(&e->namespaces, s)))
+        all[n++] = s->value;
+    for (size_t i = 0; i < n; i++) {
+        all[i]->held = true;
+        while (!list_empty(&all[i]->pods))
+            policy_pod_gone(e, LIST_FIRST(&all[i]->pods, struct pod, link)->uid, &b);
+        all[i]->held = false;
+        if (all[i]->present)
+            policy_namespace(e, str_z(all[i]->name), false, NULL, 0, &b);
+        else
+            ns_drop(e, all[i]);
     }
+    free(all);
     policy_batch_fini(&b);
 }
