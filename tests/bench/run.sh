@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 build=${1:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 davit=$build/davit
-ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
+ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler tests/bench/bench_policy >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
 dir=$(mktemp -d /tmp/davit-bench.XXXXXX)
 port=${BENCH_PORT:-$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 pid=
@@ -91,6 +91,9 @@ server_stop
 rm -rf "$dir"
 
 # ---- scheduler core ----
+"$build/tests/bench/bench_policy" >"$dir.figures" 2>&1
+report policy_compile_1000 "$(figure policy_compile_1000)" ms 500 less # over 10,000 pods
+report policy_pod_change "$(figure policy_pod_change)" us 100 less
 if [ -x "$build/tests/bench/bench_scheduler" ]; then
     "$build/tests/bench/bench_scheduler" >"$dir.figures" 2>&1
     report scheduler_plain "$(figure schedule_plain)" per_s 50000 more
