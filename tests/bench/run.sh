@@ -90,10 +90,12 @@ fi
 server_stop
 rm -rf "$dir"
 
-# ---- scheduler core ----
+# ---- policies ----
 "$build/tests/bench/bench_policy" >"$dir.figures" 2>&1
 report policy_compile_1000 "$(figure policy_compile_1000)" ms 500 less # over 10,000 pods
 report policy_pod_change "$(figure policy_pod_change)" us 100 less
+
+# ---- scheduler core ----
 if [ -x "$build/tests/bench/bench_scheduler" ]; then
     "$build/tests/bench/bench_scheduler" >"$dir.figures" 2>&1
     report scheduler_plain "$(figure schedule_plain)" per_s 50000 more
