@@ -455,10 +455,14 @@ static void test_identities_by_pages(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list_then_watch), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_relist),          cmocka_unit_test(test_server_set_back),
-        cmocka_unit_test(test_list_errors),     cmocka_unit_test(test_free_while_listing),
-        cmocka_unit_test(test_index_churn),     cmocka_unit_test(test_shorthands),
+        cmocka_unit_test(test_list_then_watch),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_relist),
+        cmocka_unit_test(test_server_set_back),
+        cmocka_unit_test(test_list_errors),
+        cmocka_unit_test(test_free_while_listing),
+        cmocka_unit_test(test_index_churn),
+        cmocka_unit_test(test_shorthands),
         cmocka_unit_test(test_identities_by_pages),
     };
 
