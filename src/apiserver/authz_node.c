@@ -131,6 +131,10 @@ static bool node_pods(struct apiserver *s, struct str node, const struct authz_a
         while (str_cut(&rest, ',', &term) || term.n)
             if (str_starts(term, want) && str_eq(str_trim(str_sub(term, want.n, term.n)), node))
                 return true;
+        /* Who enforces policies has to know the pods they speak of. */
+        if (!at->name.n && verb_in(at, "list watch") &&
+            store_count(s->store, KIND(NETWORK_POLICY)) > 0)
+            return true;
     }
     *ret_reason =
         STR("can only list/watch/get pods with spec.nodeName field selector of the node itself");
@@ -192,6 +196,8 @@ bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz
     if (str_is(at->group, "certificates.k8s.io"))
         return str_is(at->resource, "certificatesigningrequests") && !at->subresource.n &&
                verb_in(at, READ " create");
+    if (str_is(at->group, "networking.k8s.io"))
+        return str_is(at->resource, "networkpolicies") && verb_in(at, READ);
     if (str_is(at->group, "events.k8s.io"))
         return verb_in(at, "create update patch");
     if (str_is(at->group, "authentication.k8s.io"))

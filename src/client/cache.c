@@ -52,6 +52,7 @@ struct client_cache {
     struct cache_store store;
     struct handlers change, synced;
     struct list_call *listing; /* under way */
+    bool identities_only;
     struct client_watch *watch;
     struct rt_timer timer;
     rev_t rev;
@@ -67,6 +68,7 @@ struct client_cache {
 };
 
 static void list_start(struct client_cache *c);
+static void list_send(struct client_cache *c);
 static void watch_start(struct client_cache *c);
 
 static char *dup_or_null(struct str s)
@@ -93,11 +95,22 @@ static void tell(struct client_cache *c, struct object *old, struct object *new)
         c->change.v[i].change(c->change.v[i].arg, old, new);
 }
 
+/* What is kept of o. */
+static struct object *keep(const struct client_cache *c, struct object *o)
+{
+    static const struct schema_kind identity = {.desc = &api_partial_object_metadata_desc};
+    const struct api_object_meta *m = object_meta(o);
+    struct api_partial_object_metadata id = {
+        .metadata = {.namespace = m->namespace, .name = m->name, .uid = m->uid}};
+
+    return c->identities_only ? object_new(&identity, &id, o->rev) : object_ref(o);
+}
+
 /* A list says how things are (also after the server was set back); an event may be old news. */
 static void object_set(struct client_cache *c, struct object *o, bool listed)
 {
     struct cache_entry *e = cache_store_find(&c->store, object_ns(o), object_name(o));
-    struct object *old = NULL;
+    struct object *old = NULL, *kept;
 
     if (e && o->rev && (listed ? cache_entry_rev(e) == o->rev : cache_entry_rev(e) >= o->rev)) {
         e->mark = c->store.mark;
@@ -105,7 +118,9 @@ static void object_set(struct client_cache *c, struct object *o, bool listed)
     }
     if (e && c->change.n)
         old = object_ref(lend(c, e));
-    cache_store_set(&c->store, o);
+    kept = keep(c, o);
+    cache_store_set(&c->store, kept);
+    (void)object_unref(kept);
     e = cache_store_find(&c->store, object_ns(o), object_name(o));
     e->mark = c->store.mark;
     tell(c, old, o);
@@ -230,6 +245,7 @@ static void list_dropped(void *arg)
     free(call);
 }
 
+/* One page; list_done asks for the next. */
 static void list_send(struct client_cache *c)
 {
     struct client_request req = {.verb = CLIENT_LIST,
@@ -249,6 +265,7 @@ static void list_send(struct client_cache *c)
 static void list_start(struct client_cache *c)
 {
     sm_move(&c->state, CACHE_LISTING);
+    free(TAKE_PTR(c->continue_));
     c->stats.lists++;
     list_send(c);
 }
@@ -325,6 +342,7 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->ns = dup_or_null(opts->ns);
     c->label_selector = dup_or_null(opts->label_selector);
     c->field_selector = dup_or_null(opts->field_selector);
+    c->identities_only = opts->identities_only;
     sm_init(&c->state, cache_states, _CACHE_STATE_MAX, CACHE_IDLE, "cache", opts->kind->id);
     rt_timer_init(&c->timer, client->rt, wait_over, c);
     rt_task_init(&c->settle, client->rt, settle, c);

@@ -18,7 +18,11 @@ struct client_cache_opts {
     /* Packed only; may be NULL: empties fields nobody here reads. msg is a copy of the outermost
      * struct, what it points to is frozen; the arena lasts long enough. */
     void (*trim)(void *msg, struct arena *a);
-    uint32_t page; /* lists are fetched so many at a time; 0: whole */
+    /* For whoever keeps what it needs itself, of many objects: the cache keeps namespace, name, uid
+     * and revision alone. Handlers get new objects whole; of old ones, of those iterated, got and
+     * indexed only object_meta may be used. */
+    bool identities_only;
+    uint32_t page; /* list so many at a time; 0: all at once. Bounds the memory of a list */
 };
 
 /* old NULL: added; new NULL: deleted; both: changed (also after a relist found a difference). Both

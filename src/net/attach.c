@@ -24,7 +24,7 @@ static int exists_ok(int r)
     return r == -EEXIST ? 0 : r;
 }
 
-static void mac_of(uint32_t ip, uint8_t mac[6])
+void mac_of(uint32_t ip, uint8_t mac[6])
 {
     /* Locally administered, derived from the address: stable over every repair. */
     const uint8_t m[6] = {
@@ -164,20 +164,25 @@ static int make_pair(const struct net *n, struct nl *nl, const char *name, uint3
     return r < 0 ? r : nl_link_get(nl, name, ret);
 }
 
-static int host_side(const struct net *n, struct nl *nl, const struct nl_link *link, uint32_t ip)
+static int host_side(const struct net *n, struct nl *nl, const struct nl_link *link, uint32_t ip,
+                     bool fresh)
 {
     uint8_t mac[6];
     struct ip_addr addr = ip4_from_number(ip);
     mac_of(ip, mac);
-    int r = nl_link_set(nl, link->index,
+    /* Packets to the address that came before it was anybody's wait for somebody to answer for it:
+     * they have passed the rules of nobody, so they must not reach the pod. */
+    if (fresh)
+        (void)!nl_neigh_del(nl, n->bridge_index, &addr, NULL, false);
+    int r = nl_neigh_set(nl, n->bridge_index, &addr, mac, false);
+    if (r == 0)
+        r = nl_link_set(nl, link->index,
                         &(struct nl_link_change){.up = true, .master_index = n->bridge_index});
     /* With br_netfilter a packet to a Service may be bridged straight back to its pod: hairpin. */
     if (r == 0)
         r = nl_link_set_port(
             nl, link->index,
             &(struct nl_port){.hairpin = 1, .isolated = -1, .learning = -1, .flood = -1});
-    if (r == 0)
-        r = nl_neigh_set(nl, n->bridge_index, &addr, mac, false);
     return r;
 }
 
@@ -195,13 +200,14 @@ int attach_pod(const struct net *n, struct str uid, uint32_t ip, const char *net
     if (r < 0)
         return fail(err, r, "netlink");
     veth_name(&n->config, uid, name);
+    bool fresh = nl_link_get(nl, name, &link) == -ENODEV;
     r = make_pair(n, nl, name, ip, ns, &link);
     if (r < 0)
         return fail(err, r, "making the pod's link");
     r = pod_side(n, ip, ns);
     if (r < 0)
         return fail(err, r, "configuring the pod's end of the link");
-    r = host_side(n, nl, &link, ip);
+    r = host_side(n, nl, &link, ip, fresh);
     return r < 0 ? fail(err, r, "configuring the host's end of the link") : 0;
 }
 

@@ -93,6 +93,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
         .dns_address = n->dns_address,
         .gateway = n->gateway,
     });
+    n->policy = policy_new(n);
     *ret = n;
     return 0;
 }
@@ -104,6 +105,7 @@ struct net *net_free(struct net *n)
     ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
     peers_free(n->peers);
     dns_free(n->dns);
+    policy_free(n->policy);
     nl_close(n->nl);
     nl_close(n->nft_nl);
     nft_free(n->nft);
@@ -215,13 +217,16 @@ int net_start(struct net *n, struct error *err)
     if (r < 0)
         return r;
     r = services_start(n, err);
+    if (r == 0)
+        policy_start(n->policy);
     n->started = r == 0;
     return r;
 }
 
 void net_stopped_check(struct net *n)
 {
-    if (n->stopping && !n->busy && n->ops.n == 0 && !rt_task_pending(&n->say_stopped))
+    if (n->stopping && !n->busy && !policy_busy(n->policy) && n->ops.n == 0 &&
+        !rt_task_pending(&n->say_stopped))
         rt_task_schedule(&n->say_stopped);
 }
 
@@ -241,6 +246,7 @@ void net_stop(struct net *n, void (*stopped)(void *arg), void *arg)
     n->peers = peers_free(n->peers);
     if (n->started)
         services_stop(n);
+    policy_stop(n->policy);
     net_stopped_check(n);
 }
 
@@ -269,7 +275,8 @@ bool net_rules_settled(const struct net *n)
     bool synced = !n->services || (client_cache_synced(n->services) &&
                                    client_cache_synced(n->slices) && client_cache_synced(n->nodes));
     return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
-           !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n;
+           !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n &&
+           policy_settled(n->policy);
 }
 
 void net_dump(const struct net *n, struct buf *out)
@@ -292,4 +299,5 @@ void net_dump(const struct net *n, struct buf *out)
                    (unsigned long long)s.failed);
     }
     net_rules_dump(n->rules, out);
+    policy_watch_dump(n->policy, out);
 }

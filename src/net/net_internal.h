@@ -8,6 +8,7 @@
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/peers.h"
+#include "net/policy/watch.h"
 #include "net/rules.h"
 #include "rt/rt.h"
 #include "sys/netlink.h"
@@ -68,6 +69,8 @@ struct net {
 
     struct health *health; /* owned; health.c */
 
+    struct net_policy *policy; /* owned; policy/watch.h */
+
     struct map ops; /* uid -> struct pod_op under way (ops.c) */
 
     struct rt_task say_stopped;
@@ -98,6 +101,7 @@ int bridge_make(struct net *n, struct error *err) MUST_CHECK;
 int attach_pod(const struct net *n, struct str uid, uint32_t ip, const char *netns_path,
                struct error *err) MUST_CHECK;
 int detach_pod(const struct net *n, struct str uid, uint32_t ip, struct error *err) MUST_CHECK;
+void mac_of(uint32_t ip, uint8_t mac[6]); /* of a pod, and of the bridge, by their addresses */
 void veth_name(const struct net_config *c, struct str uid, char out[static LINK_NAME_MAX]);
 
 /* ---- services.c ---- */

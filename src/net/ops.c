@@ -88,11 +88,24 @@ static void op_work_done(void *arg)
         services_pod_changed(op->n, uid, op->ip, op->ports, op->n_ports);
     } else if (op->r == 0) {
         services_pod_changed(op->n, uid, 0, NULL, 0);
+        policy_detached(op->n->policy, uid, op->ip);
         /* Last: as long as the lease is there, a detach that was cut short is found and repeated.
          */
         pool_release(&op->n->pool, uid);
     }
     op_end(op);
+}
+
+/* The kernel has the pod's rules: its link may come up. */
+static void op_gate_passed(void *arg, int r, const struct error *err)
+{
+    struct pod_op *op = arg;
+    if (r < 0) {
+        error_copy(&op->err, err);
+        op_fail_later(op, r);
+        return;
+    }
+    rt_work(op->n->rt, &op->work, RT_WORK_SHORT, op_work, op_work_done, op);
 }
 
 static void op_start(struct pod_op *op)
@@ -116,6 +129,8 @@ static void op_start(struct pod_op *op)
         }
     }
     op->ip = l ? l->ip : 0;
+    if (op->netns_path && !policy_gate(n->policy, str_z(op->uid), op->ip, op_gate_passed, op))
+        return;
     rt_work(n->rt, &op->work, RT_WORK_SHORT, op_work, op_work_done, op);
 }
 

@@ -45,15 +45,24 @@ static int purge_links(struct nl *nl, const char *bridge)
     return r < 0 ? r : nl_link_del(nl, link.index);
 }
 
-static int purge_table(const char *table, struct error *err)
+static int purge_table(const char *family, const char *table, struct error *err)
 {
     struct nft *nft = nft_new();
     /* Adding first makes deleting what is not there no error. */
-    char *commands = xasprintf("add table ip %s\ndelete table ip %s\n", table, table);
+    char *commands =
+        xasprintf("add table %s %s\ndelete table %s %s\n", family, table, family, table);
     int r = nft_run(nft, commands, err);
     free(commands);
     nft_free(nft);
     return r;
+}
+
+/* The kernel may know no tables of family bridge: then there is none. */
+static void purge_bridge_table(const char *table)
+{
+    struct error err = {0};
+    (void)!purge_table("bridge", table, &err);
+    error_fini(&err);
 }
 
 /* The last instance of this host puts the host's settings back. */
@@ -76,12 +85,16 @@ static int purge_host(struct error *err, const char *name)
 
 int net_purge(const char *data_dir, struct error *err)
 {
-    char id[9], name[16];
+    char id[9], name[16], policy[32];
     int r = config_id(data_dir, id);
     if (r < 0)
         return r == -ENOENT ? 0 : error_errno(err, -r, "net: %s", data_dir);
     snprintf(name, sizeof(name), "davit-%s", id);
-    r = purge_table(name, err);
+    snprintf(policy, sizeof(policy), "%s-policy", name);
+    r = purge_table("ip", name, err);
+    if (r == 0)
+        r = purge_table("ip", policy, err);
+    purge_bridge_table(policy);
     if (r == 0)
         r = purge_host(err, name);
     if (r < 0)

@@ -1,4 +1,5 @@
-/* Cells of nodes, services and their endpoints. */
+/* Cells of nodes, services, their endpoints, and network policies. */
+#include "schema/select.h"
 #include "schema/table_int.h"
 
 #define LISTED_MAX 3 /* endpoints named before "+ N more..." */
@@ -212,4 +213,20 @@ TABLE_HOOK(csr_condition)
         buf_add_lit(text, "Pending");
     if (c->status.certificate.n)
         buf_add_lit(text, ",Issued");
+}
+
+/* ---- network policies ---- */
+
+TABLE_HOOK(networkpolicy_pod_selector)
+{
+    const struct api_network_policy *p = msg;
+    struct label_selector compiled = {0};
+    struct arena a = {0};
+
+    if (label_selector_compile(&a, &p->spec.pod_selector, &compiled, NULL) < 0)
+        buf_add_lit(text, "<error>");
+    else
+        buf_add_str(text, label_selector_print(&a, &compiled));
+    table_or_none(text);
+    arena_fini(&a);
 }

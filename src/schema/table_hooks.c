@@ -246,6 +246,7 @@ static const struct {
     {"job_completions", table_hook_job_completions},
     {"job_duration", table_hook_job_duration},
     {"job_status", table_hook_job_status},
+    {"networkpolicy_pod_selector", table_hook_networkpolicy_pod_selector},
     {"node_external_ip", table_hook_node_external_ip},
     {"node_internal_ip", table_hook_node_internal_ip},
     {"node_kernel", table_hook_node_kernel},

@@ -34,6 +34,7 @@ TABLE_HOOK(csr_duration);
 TABLE_HOOK(endpoints_addresses);
 TABLE_HOOK(endpointslice_endpoints);
 TABLE_HOOK(endpointslice_ports);
+TABLE_HOOK(networkpolicy_pod_selector);
 TABLE_HOOK(node_external_ip);
 TABLE_HOOK(node_internal_ip);
 TABLE_HOOK(node_kernel);

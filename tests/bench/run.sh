@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 build=${1:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 davit=$build/davit
-ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler tests/bench/bench_dns >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
+ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler tests/bench/bench_dns tests/bench/bench_services tests/bench/bench_policy >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
 dir=$(mktemp -d /tmp/davit-bench.XXXXXX)
 port=${BENCH_PORT:-$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 pid=
@@ -89,6 +89,11 @@ if [ "${BENCH:-}" != quick ]; then
 fi
 server_stop
 rm -rf "$dir"
+
+# ---- policies ----
+"$build/tests/bench/bench_policy" >"$dir.figures" 2>&1
+report policy_compile_1000 "$(figure policy_compile_1000)" ms 500 less # over 10,000 pods
+report policy_pod_change "$(figure policy_pod_change)" us 100 less
 
 # ---- scheduler core ----
 if [ -x "$build/tests/bench/bench_scheduler" ]; then

@@ -144,6 +144,18 @@ static void nodes_are_restricted(void **state)
     q.field_selector = STR("spec.nodeName=n1");
     assert_int_equal(fx_call(f, &q), 0);
     assert_string_equal(fx_z(f, f->names), "mine");
+    /* All pods, once there are policies to enforce; but no single one of another node. */
+    struct client_request policies = {.verb = CLIENT_LIST, .kind = KIND_OF(NETWORK_POLICY)};
+    assert_int_equal(fx_call(f, &policies), 0);
+    assert_int_equal(fx_create(f, KIND_OF(NETWORK_POLICY), "default", "{metadata: {name: p}}"),
+                     -EPERM);
+    back(f, me);
+    assert_int_equal(fx_create(f, KIND_OF(NETWORK_POLICY), "default", "{metadata: {name: p}}"), 0);
+    me = become(f, "system:node:n1", "system:nodes");
+    q.field_selector = STR("status.phase!=Failed");
+    assert_int_equal(fx_call(f, &q), 0);
+    assert_string_equal(fx_z(f, f->names), "mine,other");
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "other"), -EPERM);
     assert_int_equal(fx_create(f, KIND_OF(LEASE), "kube-node-lease", "{metadata: {name: n1}}"), 0);
     assert_int_equal(fx_create(f, KIND_OF(LEASE), "kube-node-lease", "{metadata: {name: n2}}"),
                      -EPERM);

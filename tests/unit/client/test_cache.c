@@ -430,6 +430,75 @@ static void test_pages_and_trimming(void **state)
     rt_free(f.base.rt);
 }
 
+/* Pages of one list, then what is kept: who an object is, and no more. */
+static void on_identity(void *arg, struct object *old, struct object *new)
+{
+    struct fx *f = arg;
+
+    if (old && new)
+        assert_ptr_not_equal(old->kind, CM);
+    if (old)
+        assert_true(object_meta(old)->uid.n > 0);
+    buf_printf(&f->log, "%c%.*s=%.*s ",
+               !old   ? '+'
+               : !new ? '-'
+                      : '*',
+               STR_ARG(object_name(new ? new : old)), STR_ARG(new ? value(new) : STR("?")));
+}
+
+static struct object *cm_uid(const char *name, const char *value, rev_t rev)
+{
+    struct kv_str kv = {STR("key"), str_z(value)};
+    struct api_config_map m = {
+        .metadata = {.namespace = STR("a"), .name = str_z(name), .uid = str_z(name)},
+        .data = &kv,
+        .n_data = 1};
+
+    return object_new(CM, &m, rev);
+}
+
+static void answer_page_fx(struct fx *f, rev_t rev, struct object *o, const char *next)
+{
+    struct client_reply reply = {.items = &o, .n_items = 1, .rev = rev, .continue_ = str_z(next)};
+    client_done_fn done = f->fake.list_done;
+
+    assert_non_null(done);
+    f->fake.list_done = NULL;
+    done(f->fake.list_arg, &reply);
+    (void)object_unref(o);
+}
+
+static void test_identities_by_pages(void **state)
+{
+    struct fx f = {.fake = {.base = {.ops = &fake_ops}}};
+    struct client_cache_opts opts = {.kind = CM, .identities_only = true, .page = 1};
+
+    f.fake.base.rt = rt_sim_new(3, 0);
+    f.cache = client_cache_new(&f.fake.base, &opts);
+    client_cache_on_change(f.cache, on_identity, &f);
+    client_cache_start(f.cache);
+    assert_int_equal(f.fake.last.limit, 1);
+    answer_page_fx(&f, 10, cm_uid("x", "1", 5), "more");
+    assert_false(client_cache_synced(f.cache));
+    assert_null(f.fake.fn);
+    answer_page_fx(&f, 12, cm_uid("y", "2", 6), NULL);
+    assert_true(client_cache_synced(f.cache));
+    assert_int_equal(f.fake.from, 10); /* changes between the pages are told again */
+    assert_log(&f, "+x=1 +y=2 ");
+    assert_int_equal(client_cache_count(f.cache), 2);
+    event(&f, CLIENT_EVENT_MODIFIED, cm_uid("x", "3", 13));
+    event(&f, CLIENT_EVENT_DELETED, cm_uid("y", "2", 14));
+    assert_log(&f, "*x=3 -y=? ");
+    /* Gone while we were away: what was kept is all there is to tell. */
+    break_watch(&f, REASON_EXPIRED);
+    while (!f.fake.list_done)
+        assert_true(rt_sim_step(f.fake.base.rt));
+    answer_page_fx(&f, 20, cm_uid("z", "4", 19), NULL);
+    assert_log(&f, "+z=4 -x=? ");
+    assert_int_equal(object_meta(client_cache_get(f.cache, STR("a"), STR("z")))->uid.n, 1);
+    fx_fini(&f);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -442,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_index_churn),
         cmocka_unit_test(test_shorthands),
         cmocka_unit_test(test_pages_and_trimming),
+        cmocka_unit_test(test_identities_by_pages),
     };
 
     int failed = cmocka_run_group_tests_name("client/cache", tests, NULL, NULL);

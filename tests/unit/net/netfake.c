@@ -16,7 +16,8 @@ static struct fake_list *list_of(struct fake *f, const struct schema_kind *k)
 {
     return k == schema_kinds[KIND_SERVICE] ? &f->services
            : k == schema_kinds[KIND_NODE]  ? &f->nodes
-                                           : &f->slices;
+           : k == schema_kinds[KIND_ENDPOINT_SLICE] ? &f->slices
+                                                    : &f->none;
 }
 
 static void answer(void *arg)

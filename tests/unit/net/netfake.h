@@ -14,7 +14,7 @@ struct fake_list {
 
 struct fake {
     struct client base; /* {&fake_ops, rt} */
-    struct fake_list services, slices, nodes;
+    struct fake_list services, slices, nodes, none;
     rev_t rev;
 };
 

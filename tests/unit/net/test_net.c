@@ -628,10 +628,10 @@ static void test_matching(void **state)
     char *out = NULL;
     assert_int_equal(nft_run(nft, command, NULL), 0);
     free(command);
-    assert_true(refused(NULL, "10.96.0.10", 80) < 0);
+    assert_true(refused(NULL, "10.96.0.110", 80) < 0);
     stop();
     start();
-    assert_int_equal(who(NULL, "10.96.0.10", 80, 40), 7);
+    assert_int_equal(who(NULL, "10.96.0.110", 80, 40), 7);
     command = xasprintf("list table ip davit-%s", net_id(net));
     assert_int_equal(nft_query(nft, command, false, &out, NULL), 0);
     assert_null(strstr(out, "1.2.3.4"));

@@ -117,11 +117,25 @@ static void every_column_can_be_printed(void **state)
     arena_fini(&a);
 }
 
+static void network_policies(void **state)
+{
+    static const char *const rows[][2] = {
+        {"{" META ",\"spec\":{\"podSelector\":{}}}", "[\"x\",\"<none>\",\"30s\"]"},
+        {"{" META ",\"spec\":{\"podSelector\":{\"matchLabels\":{\"a\":\"b\"},"
+         "\"matchExpressions\":[{\"key\":\"c\",\"operator\":\"Exists\"}]}}}",
+         "[\"x\",\"a=b,c\",\"30s\"]"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cells_of(schema_kinds[KIND_NETWORK_POLICY], rows[i][0], rows[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pods),
         cmocka_unit_test(others),
+        cmocka_unit_test(network_policies),
         cmocka_unit_test(every_column_can_be_printed),
     };
 
