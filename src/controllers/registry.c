@@ -13,6 +13,8 @@ const struct controller_row *const controller_rows[] = {
     &node_lifecycle_row,
     &taint_eviction_row,
     &pod_gc_row,
+    &disruption_row,
+    &stale_disruption_row,
     &gc_row,
     NULL,
 };
