@@ -1,6 +1,7 @@
-/* Pods nobody else will ever take away: those of nodes that are gone, those deleted before they got
- * a node, and the oldest terminated ones when there are too many. One key, looked at every
- * pod_gc_period. */
+/* Pods nobody else will ever take away: those of nodes that are gone or declared out of service,
+ * those deleted before they got a node, and the oldest terminated ones when there are too many. One
+ * key, looked at every pod_gc_period; at once when a node is declared out of service. */
+#include "controllers/node_taints.h"
 #include "controllers/registry.h"
 
 #define QUARANTINE                                                                                 \
@@ -59,6 +60,31 @@ static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
     return now - m->since >= QUARANTINE;
 }
 
+/* A node that does not answer and that its keeper says is off: its pods run nowhere. */
+static bool is_out_of_service(struct object *node)
+{
+    const struct api_node *n = node ? OBJECT_MSG(node, api_node) : NULL;
+    bool tainted = false;
+    for (uint32_t i = 0; n && i < n->spec.n_taints; i++)
+        tainted |= str_is(n->spec.taints[i].key, TAINT_OUT_OF_SERVICE);
+    return tainted && strcmp(node_ready_text(n), "True") != 0;
+}
+
+static void map_node(struct controller *c, struct object *old, struct object *new)
+{
+    if (is_out_of_service(new) && !is_out_of_service(old))
+        controller_add(c, STR("all"));
+}
+
+static void map_pod(struct controller *c, struct object *old, struct object *new)
+{
+    const struct api_pod *p = new ? OBJECT_MSG(new, api_pod) : NULL;
+    if (p && p->metadata.deletion_timestamp.set && p->spec.node_name.n &&
+        !(old && object_meta(old)->deletion_timestamp.set) &&
+        is_out_of_service(controller_find(c, KIND_NODE, STR_NONE, p->spec.node_name)))
+        controller_add(c, STR("all"));
+}
+
 static int cmp_created(const void *a, const void *b)
 {
     const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
@@ -67,10 +93,15 @@ static int cmp_created(const void *a, const void *b)
     return p != q ? (p > q) - (p < q) : str_cmp(object_name(x), object_name(y));
 }
 
-static void mark_failed(struct reconcile *rc, const struct api_pod *p)
+static void mark_failed(struct reconcile *rc, const struct api_pod *p, bool orphan)
 {
     if (pod_is_terminated(p))
         return;
+    if (!orphan) {
+        controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
+                         STR("{\"status\":{\"phase\":\"Failed\"}}"), NULL, NULL);
+        return;
+    }
     controller_patch(
         rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
         STR("{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
@@ -111,7 +142,11 @@ static void reconcile(struct reconcile *rc)
         }
         (void)map_set(&seen, p->spec.node_name, o);
         if (is_gone(rc, st, p->spec.node_name)) {
-            mark_failed(rc, p);
+            mark_failed(rc, p, true);
+            controller_delete_now(rc, KIND_POD, &p->metadata, NULL, NULL);
+        } else if (p->metadata.deletion_timestamp.set &&
+                   is_out_of_service(reconcile_get(rc, KIND_NODE, STR_NONE, p->spec.node_name))) {
+            mark_failed(rc, p, false);
             controller_delete_now(rc, KIND_POD, &p->metadata, NULL, NULL);
         } else if (pod_is_terminated(p) && !p->metadata.deletion_timestamp.set) {
             done[n++] = reconcile_keep(rc, o);
@@ -129,7 +164,7 @@ static void reconcile(struct reconcile *rc)
 
 const struct controller_row pod_gc_row = {
     .name = "pod-garbage-collector",
-    .watches = {{KIND_POD, NULL}, {KIND_NODE, NULL}},
+    .watches = {{KIND_POD, map_pod}, {KIND_NODE, map_node}},
     .n_watches = 2,
     .init = init,
     .start = start,

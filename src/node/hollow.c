@@ -3,6 +3,7 @@
  * and never again, as a well-behaved agent does. */
 #include "node/hollow.h"
 
+#include "api/fence.h"
 #include "base/mem.h"
 #include "base/map.h"
 #include "client/cache.h"
@@ -17,6 +18,8 @@ struct hollow_node {
     bool registered, dead;
     bool lease_exists;
     nsec_t renewed_at; /* when the lease was last renewed; 0: never */
+    char *grace_text;  /* owned; the annotation of our lease, kept when it is replaced */
+    nsec_t grace;
 };
 
 struct hollow_pod { /* a pod whose start or end is on its way */
@@ -275,10 +278,27 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
 
 /* ---- nodes ---- */
 
-/* After a silence that others may have taken for death, the node speaks up for itself. */
-#define SILENCE (30 * NSEC_PER_SEC)
-
 static void status_write(struct hollow_node *n);
+
+static nsec_t lease_period(const struct hollow_node *n)
+{
+    return MIN(n->h->opts.lease_period, fence_lease_period(n->grace));
+}
+
+static void learn_grace(struct hollow_node *n, const struct object *lease)
+{
+    const struct str *text =
+        lease ? KV_GET(object_meta(lease), annotations, STR(FENCE_GRACE_ANNOTATION)) : NULL;
+    struct duration d;
+
+    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC || d.nsec == n->grace)
+        return;
+    free(n->grace_text);
+    n->grace_text = str_dup(*text);
+    n->grace = d.nsec;
+    if (!n->dead)
+        rt_timer_start(&n->lease_timer, lease_period(n));
+}
 
 static void lease_written(void *arg, const struct client_reply *reply)
 {
@@ -291,8 +311,9 @@ static void lease_written(void *arg, const struct client_reply *reply)
         n->lease_exists = true;
     if (reply->r < 0)
         return;
-    if (n->renewed_at && now - n->renewed_at > SILENCE)
-        status_write(n);
+    learn_grace(n, reply->object);
+    if (n->renewed_at && now - n->renewed_at > n->grace / 2)
+        status_write(n); /* others may have taken it for dead: it speaks up for itself */
     n->renewed_at = now;
 }
 
@@ -307,13 +328,19 @@ static void lease_renew(void *arg)
                  .renew_time = timestamp_of(rt_wall(n->h->client->rt))},
     };
 
+    struct kv_str grace = {STR(FENCE_GRACE_ANNOTATION), str_z(n->grace_text)};
+
     if (n->dead)
         return;
+    if (n->grace_text) {
+        lease.metadata.annotations = &grace;
+        lease.metadata.n_annotations = 1;
+    }
     if (n->lease_exists)
         client_update(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
     else
         client_create(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
-    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, n->h->opts.lease_period, 0.1));
+    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, lease_period(n), 0.1));
 }
 
 static void node_fill(struct hollow_node *n, struct api_node *node, struct arena *a)
@@ -423,6 +450,7 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
         struct hollow_node *n = &h->nodes[i];
         n->h = h;
         n->index = i;
+        n->grace = 40 * NSEC_PER_SEC;
         snprintf(n->name, sizeof(n->name), "%.40s-%u", h->opts.name_prefix, i);
         rt_timer_init(&n->lease_timer, c->rt, node_register, n);
         map_set(&h->nodes_by_name, str_z(n->name), n);
@@ -468,8 +496,10 @@ struct hollow *hollow_free(struct hollow *h)
     client_cache_free(h->pods);
     for (struct map_slot *s; (s = map_next(&h->pods_by_key, NULL));)
         pod_forget(s->value);
-    for (unsigned i = 0; i < h->opts.nodes; i++)
+    for (unsigned i = 0; i < h->opts.nodes; i++) {
         rt_timer_stop(&h->nodes[i].lease_timer);
+        free(h->nodes[i].grace_text);
+    }
     map_fini(&h->pods_by_key);
     map_fini(&h->nodes_by_name);
     free(h->nodes);

@@ -9,12 +9,12 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "api/fence.h"
 #include "base/mem.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define LEASE_PERIOD     (10 * NSEC_PER_SEC)
-#define LEASE_SECONDS    40
+#define GRACE_DEFAULT    (40 * NSEC_PER_SEC) /* until the lease says what the server gives */
 #define CHECK_PERIOD     (10 * NSEC_PER_SEC)
 #define REPORT_PERIOD    (300 * NSEC_PER_SEC)
 #define RETRY            (500 * NSEC_PER_MSEC)
@@ -23,7 +23,6 @@
 #define DISK_LOW_PERCENT 10
 #define PIDS_LOW_PERCENT 5
 #define LEASE_NS         "kube-node-lease"
-#define SILENCE          (20 * NSEC_PER_SEC) /* of our lease, after which the status is said anew */
 
 struct facts { /* what the pool job found */
     int64_t memory_available, pids_max, pids_used;
@@ -46,6 +45,7 @@ struct registration {
     char *uid;
     bool lease_exists;
     nsec_t renewed_at; /* when the lease was last renewed; 0: never */
+    nsec_t grace;      /* what the server gives us, as the lease says */
     char *machine_id, *system_uuid, *boot_id, *kernel, *os_image, *runtime_version;
 };
 
@@ -525,6 +525,17 @@ static void on_check(void *arg)
 
 /* ---- lease ---- */
 
+static void learn_grace(struct registration *r, const struct object *lease)
+{
+    const struct str *text =
+        lease ? KV_GET(object_meta(lease), annotations, STR(FENCE_GRACE_ANNOTATION)) : NULL;
+    struct duration d;
+    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC || d.nsec == r->grace)
+        return;
+    r->grace = d.nsec;
+    rt_timer_start(&r->lease, fence_lease_period(r->grace));
+}
+
 static void on_leased(void *arg, const struct client_reply *reply)
 {
     struct registration *r = arg;
@@ -540,8 +551,9 @@ static void on_leased(void *arg, const struct client_reply *reply)
         return;
     }
     nsec_t now = rt_now(r->node->rt);
+    learn_grace(r, reply->object);
     if (r->renewed_at &&
-        now - r->renewed_at > SILENCE) { /* meanwhile others may have called us Unknown */
+        now - r->renewed_at > r->grace / 2) { /* meanwhile others may have called us Unknown */
         free(TAKE_PTR(r->sent));
         report(r);
     }
@@ -552,7 +564,7 @@ static void on_lease(void *arg)
 {
     struct registration *r = arg;
     struct node *n = r->node;
-    rt_timer_start(&r->lease, LEASE_PERIOD);
+    rt_timer_start(&r->lease, fence_lease_period(r->grace));
     if (r->leasing || !r->registered)
         return;
     r->leasing = true;
@@ -562,7 +574,7 @@ static void on_lease(void *arg)
         struct buf b = {0};
         buf_printf(
             &b, "{\"spec\":{\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"",
-            n->name, LEASE_SECONDS);
+            n->name, (int)(r->grace / NSEC_PER_SEC));
         timestamp_print(now, true, &b);
         buf_add_lit(&b, "\"}}");
         client_patch(n->client, schema_kinds[KIND_LEASE], STR(LEASE_NS), str_z(n->name), STR_NONE,
@@ -581,7 +593,7 @@ static void on_lease(void *arg)
                      .n_owner_references = r->uid ? 1 : 0},
         .spec = {.holder_identity = str_z(n->name),
                  .has_lease_duration_seconds = true,
-                 .lease_duration_seconds = LEASE_SECONDS,
+                 .lease_duration_seconds = (int32_t)(r->grace / NSEC_PER_SEC),
                  .renew_time = now},
     };
     client_create(n->client, schema_kinds[KIND_LEASE], &lease, on_leased, r);
@@ -594,6 +606,7 @@ struct registration *registration_new(struct node *n)
     struct registration *r = NEW(struct registration);
     struct utsname u = {0};
     r->node = n;
+    r->grace = GRACE_DEFAULT;
     rt_timer_init(&r->check, n->rt, on_check, r);
     rt_timer_init(&r->lease, n->rt, on_lease, r);
     (void)uname(&u);
