@@ -15,6 +15,7 @@ const struct controller_row *const controller_rows[] = {
     &pod_gc_row,
     &disruption_row,
     &stale_disruption_row,
+    &fence_row,
     &gc_row,
     NULL,
 };

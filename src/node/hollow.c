@@ -1,46 +1,11 @@
 /* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share
  * one client, one cache of pods and one timer wheel. A pod's status is written once when it starts
  * and never again, as a well-behaved agent does. */
-#include "node/hollow.h"
+#include "node/hollow_int.h"
 
-#include "api/fence.h"
 #include "base/mem.h"
-#include "base/map.h"
-#include "client/cache.h"
 
 #include <stdio.h>
-
-struct hollow_node {
-    struct hollow *h;
-    struct rt_timer lease_timer;
-    char name[64];
-    unsigned index;
-    bool registered, dead;
-    bool lease_exists;
-    nsec_t renewed_at; /* when the lease was last renewed; 0: never */
-    char *grace_text;  /* owned; the annotation of our lease, kept when it is replaced */
-    nsec_t grace;
-};
-
-struct hollow_pod { /* a pod whose start or end is on its way */
-    struct hollow *h;
-    struct hollow_node *node;
-    struct rt_timer timer;
-    struct object *object; /* owned reference: the newest seen */
-    char *key;             /* owned; ns/name/uid */
-    bool running, started, writing, let_go;
-    bool over; /* phase Succeeded or Failed */
-};
-
-struct hollow {
-    struct client *client;     /* borrowed */
-    struct client_cache *pods; /* owned */
-    struct hollow_opts opts;
-    struct hollow_node *nodes; /* owned */
-    struct map nodes_by_name, pods_by_key;
-    unsigned registered, running;
-    uint32_t next_ip;
-};
 
 static struct hollow_node *pod_node(struct hollow *h, struct object *o)
 {
@@ -49,10 +14,22 @@ static struct hollow_node *pod_node(struct hollow *h, struct object *o)
 
 /* ---- pods ---- */
 
+void hollow_container(struct hollow_pod *p, bool runs)
+{
+    const struct hollow_opts *o = &p->h->opts;
+
+    if (p->running == runs)
+        return;
+    p->running = runs;
+    p->h->running = runs ? p->h->running + 1 : p->h->running - 1;
+    if (o->on_container)
+        o->on_container(o->arg, p->node->name, object_meta(p->object), runs);
+}
+
 static void pod_forget(struct hollow_pod *p)
 {
     rt_timer_stop(&p->timer);
-    p->h->running -= p->running;
+    hollow_container(p, false);
     map_remove(&p->h->pods_by_key, str_z(p->key));
     object_unref(p->object);
     free(p->key);
@@ -65,8 +42,6 @@ struct hollow_call {
     char *key; /* owned; the pod may be gone by then */
     bool is_delete;
 };
-
-static void pod_arm(struct hollow_pod *p);
 
 static void pod_written(void *arg, const struct client_reply *reply)
 {
@@ -81,7 +56,7 @@ static void pod_written(void *arg, const struct client_reply *reply)
         if (reply->r < 0 && reply->r != -ENOENT && !rt_timer_active(&p->timer))
             rt_timer_start(&p->timer, NSEC_PER_SEC);
         else
-            pod_arm(p);
+            hollow_pod_arm(p);
     }
     free(call->key);
     free(call);
@@ -119,6 +94,7 @@ static void pod_delete(struct hollow_pod *p)
         .has_grace_period = true,
     };
 
+    hollow_container(p, false);
     struct hollow_call *call = pod_call(p);
     call->is_delete = true;
     client_call(p->h->client, &req, pod_written, call);
@@ -196,8 +172,7 @@ static void pod_run(struct hollow_pod *p)
     pod->metadata.resource_version = STR_NONE;
     client_update_status(h->client, schema_kinds[KIND_POD], pod, pod_written, pod_call(p));
     arena_fini(&a);
-    h->running += !p->running;
-    p->running = true;
+    hollow_container(p, !p->over);
 }
 
 static void pod_due(void *arg)
@@ -208,13 +183,13 @@ static void pod_due(void *arg)
         return;
     if (object_meta(p->object)->deletion_timestamp.set)
         pod_delete(p);
-    else if (!p->started) {
+    else if (!p->started && hollow_fence_allows(p)) {
         p->started = true;
         pod_run(p);
     }
 }
 
-static void pod_arm(struct hollow_pod *p)
+void hollow_pod_arm(struct hollow_pod *p)
 {
     nsec_t delay = p->h->opts.start_delay;
 
@@ -250,7 +225,9 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     buf_add_str(&key, object_meta(o)->uid);
     p = map_get(&h->pods_by_key, buf_str(&key));
     if (!new) {
-        if (p)
+        if (p && node->dead)
+            p->gone = true;
+        else if (p)
             pod_forget(p);
         buf_fini(&key);
         return;
@@ -268,11 +245,12 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     }
     object_unref(p->object);
     p->object = object_ref(new);
+    p->gone = false;
     if (p->started && !p->over && !p->writing &&
         str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") && !pod_says_ready(new) &&
         !pod_behaves(p, "never-ready"))
         p->started = false; /* taken away while the node was silent: said again */
-    pod_arm(p);
+    hollow_pod_arm(p);
     buf_fini(&key);
 }
 
@@ -300,6 +278,27 @@ static void learn_grace(struct hollow_node *n, const struct object *lease)
         rt_timer_start(&n->lease_timer, lease_period(n));
 }
 
+static void lease_known(struct hollow_node *n, const struct object *lease)
+{
+    if (!lease)
+        return;
+    n->lease_exists = true;
+    snprintf(n->rev_text, sizeof(n->rev_text), "%llu", (unsigned long long)lease->rev);
+    learn_grace(n, lease);
+}
+
+static void lease_read(void *arg, const struct client_reply *reply)
+{
+    struct hollow_node *n = arg;
+
+    n->leasing = false;
+    if (reply->r < 0)
+        return;
+    lease_known(n, reply->object);
+    if (!n->dead)
+        rt_timer_start(&n->lease_timer, 0);
+}
+
 static void lease_written(void *arg, const struct client_reply *reply)
 {
     struct hollow_node *n = arg;
@@ -309,9 +308,17 @@ static void lease_written(void *arg, const struct client_reply *reply)
         n->lease_exists = false;
     if (reply->r == 0 || reply->r == -EEXIST)
         n->lease_exists = true;
+    n->leasing = false;
+    if (reply->r == -ESTALE || reply->r == -EEXIST) { /* what is there is read, then replaced */
+        n->leasing = true;
+        client_get(n->h->client, schema_kinds[KIND_LEASE], STR("kube-node-lease"), str_z(n->name),
+                   lease_read, n);
+        return;
+    }
     if (reply->r < 0)
         return;
-    learn_grace(n, reply->object);
+    lease_known(n, reply->object);
+    hollow_fence_acked(n);
     if (n->renewed_at && now - n->renewed_at > n->grace / 2)
         status_write(n); /* others may have taken it for dead: it speaks up for itself */
     n->renewed_at = now;
@@ -328,19 +335,49 @@ static void lease_renew(void *arg)
                  .renew_time = timestamp_of(rt_wall(n->h->client->rt))},
     };
 
-    struct kv_str grace = {STR(FENCE_GRACE_ANNOTATION), str_z(n->grace_text)};
+    struct arena a = {0};
+    struct kv_str said[2];
 
     if (n->dead)
         return;
-    if (n->grace_text) {
-        lease.metadata.annotations = &grace;
-        lease.metadata.n_annotations = 1;
-    }
+    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, lease_period(n), 0.1));
+    if (n->leasing)
+        return;
+    n->leasing = true;
+    hollow_fence_sent(n);
+    lease.metadata.annotations = said;
+    if (n->h->opts.fence)
+        said[lease.metadata.n_annotations++] = (struct kv_str){
+            STR(FENCE_PROMISE_ANNOTATION), fence_promise_print(&a, &n->fence.promised)};
+    if (n->grace_text)
+        said[lease.metadata.n_annotations++] =
+            (struct kv_str){STR(FENCE_GRACE_ANNOTATION), str_z(n->grace_text)};
+    /* With the revision we know: a renewal that was late on its way replaces nothing newer. */
+    lease.metadata.resource_version = n->lease_exists ? str_z(n->rev_text) : STR_NONE;
     if (n->lease_exists)
         client_update(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
     else
         client_create(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
-    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, lease_period(n), 0.1));
+    arena_fini(&a);
+}
+
+static int cmp_key(const void *a, const void *b)
+{
+    return str_cmp(((const struct kv_str *)a)->key, ((const struct kv_str *)b)->key);
+}
+
+/* Adds those of the options to the n that are there; how many there are then. */
+static uint32_t node_labels(const struct hollow_opts *o, struct kv_str *v, uint32_t n, uint32_t max)
+{
+    struct str rest = str_z(o->labels), label, key;
+
+    while (rest.n && n < max) {
+        (void)str_cut(&rest, ',', &label);
+        (void)str_cut(&label, '=', &key);
+        v[n++] = (struct kv_str){key, label.p ? label : STR("")};
+    }
+    qsort(v, n, sizeof(*v), cmp_key);
+    return n;
 }
 
 static void node_fill(struct hollow_node *n, struct api_node *node, struct arena *a)
@@ -348,7 +385,7 @@ static void node_fill(struct hollow_node *n, struct api_node *node, struct arena
     const struct hollow_opts *o = &n->h->opts;
     struct timestamp now = timestamp_seconds(rt_wall(n->h->client->rt));
     struct kv_quantity *cap = ARENA_NEW_N(a, struct kv_quantity, 3);
-    struct kv_str *labels = ARENA_NEW_N(a, struct kv_str, 2);
+    struct kv_str *labels = ARENA_NEW_N(a, struct kv_str, 10);
     struct api_node_condition *ready = ARENA_NEW(a, struct api_node_condition);
     struct api_node_address *address = ARENA_NEW(a, struct api_node_address);
 
@@ -365,8 +402,8 @@ static void node_fill(struct hollow_node *n, struct api_node *node, struct arena
                                          .last_heartbeat_time = now,
                                          .last_transition_time = now};
     *address = (struct api_node_address){.type = STR("Hostname"), .address = str_z(n->name)};
-    node->metadata =
-        (struct api_object_meta){.name = str_z(n->name), .labels = labels, .n_labels = 2};
+    node->metadata = (struct api_object_meta){
+        .name = str_z(n->name), .labels = labels, .n_labels = node_labels(o, labels, 2, 10)};
     node->status.capacity = node->status.allocatable = cap;
     node->status.n_capacity = node->status.n_allocatable = 3;
     node->status.conditions = ready;
@@ -435,6 +472,7 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
 
     h->client = c;
     h->opts = *opts;
+    h->opts.labels = h->labels = opts->labels ? xstrdup(opts->labels) : NULL;
     if (!h->opts.name_prefix)
         h->opts.name_prefix = "hollow";
     if (!h->opts.lease_period)
@@ -451,6 +489,7 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
         n->h = h;
         n->index = i;
         n->grace = 40 * NSEC_PER_SEC;
+        hollow_fence_init(n);
         snprintf(n->name, sizeof(n->name), "%.40s-%u", h->opts.name_prefix, i);
         rt_timer_init(&n->lease_timer, c->rt, node_register, n);
         map_set(&h->nodes_by_name, str_z(n->name), n);
@@ -479,9 +518,16 @@ void hollow_set_dead(struct hollow *h, unsigned node, bool dead)
         return;
     }
     rt_timer_start(&n->lease_timer, 0);
+    for (struct map_slot *s = map_next(&h->pods_by_key, NULL); s;) {
+        struct hollow_pod *p = s->value;
+        bool gone = p->node == n && p->gone;
+        if (gone)
+            pod_forget(p); /* the table has changed: from the start */
+        s = map_next(&h->pods_by_key, gone ? NULL : s);
+    }
     for (struct map_slot *s = NULL; (s = map_next(&h->pods_by_key, s));)
         if (((struct hollow_pod *)s->value)->node == n)
-            pod_arm(s->value);
+            hollow_pod_arm(s->value);
 }
 
 unsigned hollow_running_pods(const struct hollow *h)
@@ -498,10 +544,12 @@ struct hollow *hollow_free(struct hollow *h)
         pod_forget(s->value);
     for (unsigned i = 0; i < h->opts.nodes; i++) {
         rt_timer_stop(&h->nodes[i].lease_timer);
+        rt_timer_stop(&h->nodes[i].fence.timer);
         free(h->nodes[i].grace_text);
     }
     map_fini(&h->pods_by_key);
     map_fini(&h->nodes_by_name);
+    free(h->labels);
     free(h->nodes);
     free(h);
     return NULL;
