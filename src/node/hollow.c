@@ -274,8 +274,10 @@ static void learn_grace(struct hollow_node *n, const struct object *lease)
     free(n->grace_text);
     n->grace_text = str_dup(*text);
     n->grace = d.nsec;
-    if (!n->dead)
-        rt_timer_start(&n->lease_timer, lease_period(n));
+    if (n->dead)
+        return;
+    rt_timer_start(&n->lease_timer, lease_period(n));
+    status_write(n); /* by that grace we may have been too slow, and count as lost */
 }
 
 static void lease_known(struct hollow_node *n, const struct object *lease)

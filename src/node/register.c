@@ -534,6 +534,8 @@ static void learn_grace(struct registration *r, const struct object *lease)
         return;
     r->grace = d.nsec;
     rt_timer_start(&r->lease, fence_lease_period(r->grace));
+    free(TAKE_PTR(r->sent)); /* by that grace we may have been too slow, and count as lost */
+    report(r);
 }
 
 static void on_leased(void *arg, const struct client_reply *reply)
