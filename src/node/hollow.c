@@ -36,6 +36,36 @@ static void pod_forget(struct hollow_pod *p)
     free(p);
 }
 
+/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the
+ * start). */
+static bool pod_behaves(const struct hollow_pod *p, const char *how)
+{
+    const struct api_object_meta *m = object_meta(p->object);
+    const struct str *v =
+        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
+                         : NULL;
+    return v && str_eqz(*v, how);
+}
+
+static bool pod_says_ready(const struct object *o)
+{
+    const struct api_pod_status *st = &OBJECT_MSG(o, api_pod)->status;
+
+    for (uint32_t i = 0; i < st->n_conditions; i++)
+        if (str_is(st->conditions[i].type, "Ready"))
+            return str_is(st->conditions[i].status, "True");
+    return false;
+}
+
+/* What it said was taken away while its node was silent: it says it again. */
+static void pod_say_again(struct hollow_pod *p)
+{
+    if (p->started && !p->over && !p->writing &&
+        str_is(OBJECT_MSG(p->object, api_pod)->status.phase, "Running") &&
+        !pod_says_ready(p->object) && !pod_behaves(p, "never-ready"))
+        p->started = false;
+}
+
 /* The answer of a write about a pod; a lost one is made up for by trying again. */
 struct hollow_call {
     struct hollow *h;
@@ -53,6 +83,8 @@ static void pod_written(void *arg, const struct client_reply *reply)
         p->let_go = call->is_delete && reply->r == 0;
         if (reply->r < 0 && reply->r != -ENOENT)
             p->started = p->over = false;
+        if (reply->r == 0 && reply->object && reply->object->rev < p->object->rev)
+            pod_say_again(p); /* somebody spoke after us, while we waited for the answer */
         if (reply->r < 0 && reply->r != -ENOENT && !rt_timer_active(&p->timer))
             rt_timer_start(&p->timer, NSEC_PER_SEC);
         else
@@ -69,17 +101,6 @@ static struct hollow_call *pod_call(struct hollow_pod *p)
     *call = (struct hollow_call){.h = p->h, .key = xstrdup(p->key)};
     p->writing = true;
     return call;
-}
-
-/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the
- * start). */
-static bool pod_behaves(const struct hollow_pod *p, const char *how)
-{
-    const struct api_object_meta *m = object_meta(p->object);
-    const struct str *v =
-        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
-                         : NULL;
-    return v && str_eqz(*v, how);
 }
 
 static void pod_delete(struct hollow_pod *p)
@@ -202,16 +223,6 @@ void hollow_pod_arm(struct hollow_pod *p)
     rt_timer_start(&p->timer, delay ? rt_jitter(p->h->client->rt, delay, 0.5) : 0);
 }
 
-static bool pod_says_ready(const struct object *o)
-{
-    const struct api_pod_status *st = &OBJECT_MSG(o, api_pod)->status;
-
-    for (uint32_t i = 0; i < st->n_conditions; i++)
-        if (str_is(st->conditions[i].type, "Ready"))
-            return str_is(st->conditions[i].status, "True");
-    return false;
-}
-
 static void pods_changed(void *arg, struct object *old, struct object *new)
 {
     struct hollow *h = arg;
@@ -246,10 +257,7 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     object_unref(p->object);
     p->object = object_ref(new);
     p->gone = false;
-    if (p->started && !p->over && !p->writing &&
-        str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") && !pod_says_ready(new) &&
-        !pod_behaves(p, "never-ready"))
-        p->started = false; /* taken away while the node was silent: said again */
+    pod_say_again(p);
     hollow_pod_arm(p);
     buf_fini(&key);
 }
