@@ -26,7 +26,7 @@
 
 struct agent_opts {
     const char *data_dir, *kubeconfig, *node_name, *node_ip, *log_level, *pod_cidr, *service_cidr,
-        *labels, *insecure;
+        *labels, *insecure, *fence;
     const char *server, *token;
     int64_t ready_fd, pods_max, api_port;
     bool stop_pods;
@@ -150,6 +150,17 @@ static int agent_open_parts(struct agent *a, struct error *err)
     return r < 0 ? r : net_start(a->net, err);
 }
 
+/* A server on this machine dies with it or comes back with it: there is nothing to be cut off from.
+ */
+static bool agent_fences(const struct agent *a)
+{
+    struct str host = str_z(a->kubeconfig.host);
+
+    if (strcmp(a->opts->fence, "auto") != 0)
+        return strcmp(a->opts->fence, "on") == 0;
+    return !str_starts(host, STR("127.")) && !str_is(host, "localhost") && !str_is(host, "::1");
+}
+
 static int agent_start(struct agent *a, struct error *err)
 {
     static const char *const api_clients[] = {"davit-apiserver-node-client"};
@@ -180,6 +191,7 @@ static int agent_start(struct agent *a, struct error *err)
         (void)str_cut(&rest, ',', &label);
         labels[n_labels++] = arena_cstr(&scratch, label);
     }
+    node.fence = agent_fences(a);
     node.labels = labels;
     node.n_labels = n_labels;
     node.client = a->client;
@@ -247,6 +259,7 @@ int main_agent(int argc, char **argv)
                            .log_level = "info",
                            .ready_fd = -1,
                            .pods_max = 250,
+                           .fence = "auto",
                            .api_port = 0};
     const struct cli_opt opts[] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
@@ -263,6 +276,9 @@ int main_agent(int argc, char **argv)
          65535},
         {"insecure-registry", "HOST:PORT", "may be spoken to without TLS (loopback always may)",
          CLI_STRING, &o.insecure},
+        {"fence", "on|off|auto",
+         "stop pods that are one of a kind when cut off (auto: unless the server is on loopback)",
+         CLI_STRING, &o.fence},
         {"stop-pods", NULL, "on SIGTERM stop the pods too", CLI_FLAG, &o.stop_pods},
         {"server", "URL", "join a cluster: not built yet", CLI_STRING, &o.server},
         {"token", "TEXT", "join a cluster: not built yet", CLI_STRING, &o.token},
@@ -285,6 +301,9 @@ int main_agent(int argc, char **argv)
                       "identity with --kubeconfig");
     if (r == 0 && log_level_parse(o.log_level) < 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
+    if (r == 0 && strcmp(o.fence, "on") != 0 && strcmp(o.fence, "off") != 0 &&
+        strcmp(o.fence, "auto") != 0)
+        r = error_set(&err, REASON_BAD_REQUEST, "--fence: on, off or auto, not \"%s\"", o.fence);
     if (r == 0 && geteuid() != 0)
         r = error_set(&err, REASON_FORBIDDEN, "running containers needs root");
     if (r != 0)

@@ -62,6 +62,7 @@ struct node {
     struct sources *sources;
     struct events *events;
     struct registration *reg;
+    struct fence *fence;
     struct node_api *api;
     struct rt_timer logs_timer, gc_timer;
     struct rt_work gc_work;
@@ -235,6 +236,9 @@ struct pod {
     bool terminating; /* containers are to be stopped for good */
     char *end_phase;  /* "Failed" or "Succeeded" once decided; owned */
     char *end_reason, *end_message;
+    /* fencing (fence.c) */
+    bool fence_marked, fence_busy;
+    uint64_t fence_epoch; /* in which the server said it may run; 0: not yet */
     int64_t grace_s; /* of the running termination */
     nsec_t grace_deadline;
     bool grace_set;

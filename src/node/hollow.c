@@ -268,7 +268,9 @@ static void status_write(struct hollow_node *n);
 
 static nsec_t lease_period(const struct hollow_node *n)
 {
-    return MIN(n->h->opts.lease_period, fence_lease_period(n->grace));
+    /* At first soon again: the server writes its grace on the lease once it has seen it. */
+    return n->grace_text ? MIN(n->h->opts.lease_period, fence_lease_period(n->grace))
+                         : MIN(n->h->opts.lease_period, NSEC_PER_SEC);
 }
 
 static void learn_grace(struct hollow_node *n, const struct object *lease)
@@ -277,10 +279,13 @@ static void learn_grace(struct hollow_node *n, const struct object *lease)
         lease ? KV_GET(object_meta(lease), annotations, STR(FENCE_GRACE_ANNOTATION)) : NULL;
     struct duration d;
 
-    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC || d.nsec == n->grace)
+    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC ||
+        (n->grace_text && d.nsec == n->grace))
         return;
     free(n->grace_text);
     n->grace_text = str_dup(*text);
+    if (d.nsec == n->grace)
+        return;
     n->grace = d.nsec;
     if (n->dead)
         return;

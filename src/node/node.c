@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 
 #define GC_PERIOD   (300 * NSEC_PER_SEC)
@@ -102,6 +103,8 @@ struct node *node_new(const struct node_opts *o, struct error *err)
         r = runtime_init(&n->runtime, n->rt, n->run_dir, n->opts.crun, n->opts.conmon, err);
     if (r == 0)
         r = sandbox_install_holder(n->holder_path, err);
+    if (r == 0)
+        r = fence_new(n, n->opts.fence, &n->fence, err);
     if (r < 0)
         return node_free(n);
     n->reg = registration_new(n);
@@ -124,6 +127,7 @@ struct node *node_free(struct node *n)
     n->sources = sources_free(n->sources);
     n->events = events_free(n->events);
     n->reg = registration_free(n->reg);
+    n->fence = fence_free(n->fence);
     runtime_fini(&n->runtime);
     map_fini(&n->pods);
     map_fini(&n->ctrs);

@@ -54,6 +54,7 @@ struct node_opts {
     size_t n_labels;
     const char *const *taints; /* "key=value:Effect" */
     size_t n_taints;
+    bool fence; /* stop pods that are one of a kind when cut off (docs/FENCING.md) */
     unsigned pods_max;      /* 0: 110 */
     uint64_t log_bytes_max; /* 0: 10 MiB: a container's log is rotated above it */
     unsigned log_files_max; /* 0: 5: kept per container, the current one included */

@@ -4,6 +4,7 @@
 #include "node/agent.h"
 
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
 
@@ -496,6 +497,7 @@ static void sync_done(struct pod *p)
 {
     if (!p->in_api) {
         sm_move(&p->sm, POD_REMOVING);
+        fence_forget(p);
         pod_remove_dir(p);
         return;
     }
@@ -547,6 +549,17 @@ static void stop_for_shutdown(struct pod *p)
     }
 }
 
+/* The node is cut off and the pod one of a kind: it ends before others may take it for gone. */
+static void stop_for_fence(struct pod *p)
+{
+    int64_t grace_s = fence_grace_s(p);
+    for (unsigned i = 0; i < p->n_ctrs; i++) {
+        if (ctr_state(p->ctrs[i]) == CTR_RUNNING)
+            ctr_stop(p->ctrs[i], grace_s, NULL, "Stopping container: the node is cut off", true);
+        ctr_stop_tick(p->ctrs[i]);
+    }
+}
+
 static void pod_sync(void *arg)
 {
     struct pod *p = arg;
@@ -576,6 +589,10 @@ static void pod_sync(void *arg)
         pod_setup_step(p);
         break;
     case POD_RUNNING:
+        if (!p->terminating && !fence_allows(p)) {
+            stop_for_fence(p);
+            break;
+        }
         sync_running(p);
         if (p->terminating) {
             sm_move(&p->sm, POD_STOPPING);
