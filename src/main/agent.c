@@ -29,6 +29,7 @@ struct agent_opts {
         *labels, *insecure, *fence;
     const char *server, *token;
     int64_t ready_fd, pods_max, api_port;
+    nsec_t shutdown_grace, shutdown_grace_critical;
     bool stop_pods;
 };
 
@@ -79,6 +80,13 @@ static void agent_node_stopped(void *arg)
     net_stop(a->net, agent_net_stopped, a);
 }
 
+static void agent_pods_ended(void *arg)
+{
+    struct agent *a = arg;
+
+    node_stop(a->node, false, 0, agent_node_stopped, a);
+}
+
 static void agent_on_signal(void *arg, int signum)
 {
     struct agent *a = arg;
@@ -86,6 +94,12 @@ static void agent_on_signal(void *arg, int signum)
     if (a->stopping)
         return;
     a->stopping = true;
+    if (a->opts->shutdown_grace > 0) {
+        log_info("the machine goes down: pods are ended");
+        node_shutdown(a->node, a->opts->shutdown_grace, a->opts->shutdown_grace_critical,
+                      agent_pods_ended, a);
+        return;
+    }
     log_info(a->opts->stop_pods ? "stopping, with the pods" : "stopping; containers run on");
     node_stop(a->node, a->opts->stop_pods, STOP_GRACE_MAX_S, agent_node_stopped, a);
 }
@@ -280,6 +294,11 @@ int main_agent(int argc, char **argv)
          "stop pods that are one of a kind when cut off (auto: unless the server is on loopback)",
          CLI_STRING, &o.fence},
         {"stop-pods", NULL, "on SIGTERM stop the pods too", CLI_FLAG, &o.stop_pods},
+        {"shutdown-grace", "TIME",
+         "on SIGTERM fail the pods, within so long, as the machine goes down (0s: do not)",
+         CLI_DURATION, &o.shutdown_grace},
+        {"shutdown-grace-critical", "TIME", "part of it kept for critical pods, which end last",
+         CLI_DURATION, &o.shutdown_grace_critical},
         {"server", "URL", "join a cluster: not built yet", CLI_STRING, &o.server},
         {"token", "TEXT", "join a cluster: not built yet", CLI_STRING, &o.token},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
@@ -301,6 +320,9 @@ int main_agent(int argc, char **argv)
                       "identity with --kubeconfig");
     if (r == 0 && log_level_parse(o.log_level) < 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
+    if (r == 0 && o.shutdown_grace_critical > o.shutdown_grace)
+        r = error_set(&err, REASON_BAD_REQUEST,
+                      "--shutdown-grace-critical is a part of --shutdown-grace");
     if (r == 0 && strcmp(o.fence, "on") != 0 && strcmp(o.fence, "off") != 0 &&
         strcmp(o.fence, "auto") != 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--fence: on, off or auto, not \"%s\"", o.fence);

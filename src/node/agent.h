@@ -71,6 +71,12 @@ struct node {
     bool stopping, adopted, started;
     bool stop_pods;
     struct rt_timer stop_timer;
+    /* shutdown.c */
+    bool shutting_down;
+    nsec_t shutdown_ordinary_end, shutdown_end; /* of the grace of pods; of critical ones */
+    struct rt_timer shutdown_timer;
+    void (*on_shut_down)(void *arg);
+    void *shutdown_arg;
     nsec_t stop_deadline;
     void (*on_stopped)(void *arg);
     void *stop_arg;
@@ -413,7 +419,15 @@ struct registration *registration_new(struct node *n);
 struct registration *registration_free(struct registration *r);
 void registration_start(struct registration *r);
 void registration_stop(struct registration *r); /* no more heartbeats */
+void registration_report(struct registration *r); /* the status now, if it has changed */
 void node_read_machine(struct node *n);
+
+/* shutdown.c */
+#define NODE_SHUTDOWN_REASON  "Terminated"
+#define NODE_SHUTDOWN_MESSAGE "Pod was terminated in response to imminent node shutdown."
+void node_shutdown_tick(void *node);
+/* A grace period, cut to what is left for the pod. */
+int64_t node_shutdown_grace_s(const struct pod *p, int64_t grace_s);
 
 /* api.c */
 int node_api_start(struct node *n, struct error *err) MUST_CHECK;

@@ -93,6 +93,7 @@ struct node *node_new(const struct node_opts *o, struct error *err)
     n->host_ip = n->opts.n_addresses ? n->opts.addresses[0] : STR("");
     rt_timer_init(&n->gc_timer, n->rt, on_gc, n);
     rt_timer_init(&n->stop_timer, n->rt, on_stop_check, n);
+    rt_timer_init(&n->shutdown_timer, n->rt, node_shutdown_tick, n);
     n->sources = sources_new(n);
     n->events = events_new(n);
     node_read_machine(n);
@@ -119,6 +120,7 @@ struct node *node_free(struct node *n)
     logs_stop(n);
     rt_timer_stop(&n->gc_timer);
     rt_timer_stop(&n->stop_timer);
+    rt_timer_stop(&n->shutdown_timer);
     while (n->pods.n)
         pod_free(map_next(&n->pods, NULL)->value);
     client_cache_free(n->pods_cache);

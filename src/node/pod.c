@@ -135,9 +135,10 @@ int64_t pod_grace_s(const struct pod *p)
 {
     const struct api_pod *m = pod_msg(p);
     if (m->metadata.deletion_timestamp.set && m->metadata.has_deletion_grace_period_seconds)
-        return MAX(m->metadata.deletion_grace_period_seconds, 0);
-    return m->spec.has_termination_grace_period_seconds ? m->spec.termination_grace_period_seconds
-                                                        : GRACE_DEFAULT_S;
+        return node_shutdown_grace_s(p, MAX(m->metadata.deletion_grace_period_seconds, 0));
+    return node_shutdown_grace_s(p, m->spec.has_termination_grace_period_seconds
+                                        ? m->spec.termination_grace_period_seconds
+                                        : GRACE_DEFAULT_S);
 }
 
 /* ---- on disk ---- */
@@ -519,6 +520,14 @@ static void sync_new(struct pod *p)
     if (!p->in_api) {
         sm_move(&p->sm, POD_REMOVING);
         pod_remove_dir(p);
+    } else if (p->node->shutting_down && !over_in_api(p)) {
+        p->terminating = true;
+        set_text(&p->end_phase, "Failed");
+        set_text(&p->end_reason, "NodeShutdown");
+        set_text(&p->end_message, "Pod was rejected as the node is shutting down.");
+        sm_move(&p->sm, POD_DONE);
+        pod_status_dirty(p);
+        pod_kick(p);
     } else if (over_in_api(p) || pod_msg(p)->metadata.deletion_timestamp.set) {
         p->terminating = true;
         p->refused = over_in_api(p); /* what the API says of it stays */

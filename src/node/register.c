@@ -173,6 +173,8 @@ static bool write_conditions(struct registration *r, struct jw *w, bool heartbea
     bool ready = n->opts.net_ops && n->opts.net_ops->ready(n->opts.net, &why) != 0;
     if (!n->opts.net_ops)
         ready = true; /* only pods of the host's network are run here */
+    if (n->shutting_down)
+        ready = false;
     struct fs_path text = fs_path("container runtime network not ready: %.*s",
                                   (int)MIN(why.n, (size_t)800), why.p ? why.p : "");
     jw_key_open(w, "conditions", '[');
@@ -190,7 +192,10 @@ static bool write_conditions(struct registration *r, struct jw *w, bool heartbea
                          : "kubelet has sufficient PID available",
                     heartbeat);
     write_condition(r, w, COND_READY, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
-                    ready ? "kubelet is posting ready status" : text.s, heartbeat);
+                    ready              ? "kubelet is posting ready status"
+                    : n->shutting_down ? "node is shutting down"
+                                       : text.s,
+                    heartbeat);
     jw_close(w, ']');
     return ready;
 }
@@ -351,6 +356,11 @@ static void report(struct registration *r)
     client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR("status"),
                  CLIENT_PATCH_STRATEGIC, str_z(json), on_status, r);
     free(json);
+}
+
+void registration_report(struct registration *r)
+{
+    report(r);
 }
 
 /* ---- registration ---- */
