@@ -1,6 +1,7 @@
 /* Pods nobody else will ever take away: those of nodes that are gone or declared out of service,
  * those deleted before they got a node, and the oldest terminated ones when there are too many. One
  * key, looked at every pod_gc_period; at once when a node is declared out of service. */
+#include "api/fence.h"
 #include "controllers/node_taints.h"
 #include "controllers/registry.h"
 
@@ -42,9 +43,13 @@ static void fini(struct controller *c)
     controller_free_state(c);
 }
 
-/* True when a node has been missing for long enough. */
-static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
+/* True when the pod's node has been missing for long enough. One of a kind waits until a node that
+ * only lost its Node object has stopped it for certain. */
+static bool is_gone(struct reconcile *rc, struct state *st, const struct api_pod *p)
 {
+    struct str node = p->spec.node_name;
+    struct fence_promise promise = fence_promise_for(controller_opts(rc->controller)->node_grace);
+    nsec_t wait = fence_applies(p) ? MAX(QUARANTINE, fence_takeover_after(&promise)) : QUARANTINE;
     nsec_t now = rt_now(controller_rt(rc->controller));
     struct missing *m = map_get(&st->missing, node);
     if (reconcile_get(rc, KIND_NODE, STR_NONE, node)) {
@@ -57,7 +62,7 @@ static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
         *m = (struct missing){.name = str_dup(node), .since = now};
         (void)map_set(&st->missing, str_z(m->name), m);
     }
-    return now - m->since >= QUARANTINE;
+    return now - m->since >= wait;
 }
 
 /* A node that does not answer and that its keeper says is off: its pods run nowhere. */
@@ -141,7 +146,7 @@ static void reconcile(struct reconcile *rc)
             continue;
         }
         (void)map_set(&seen, p->spec.node_name, o);
-        if (is_gone(rc, st, p->spec.node_name)) {
+        if (is_gone(rc, st, p)) {
             mark_failed(rc, p, true);
             controller_delete_now(rc, KIND_POD, &p->metadata, NULL, NULL);
         } else if (p->metadata.deletion_timestamp.set &&
