@@ -10,8 +10,9 @@ static const struct {
     {"PIDPressure", "node.kubernetes.io/pid-pressure"},
     {"NetworkUnavailable", "node.kubernetes.io/network-unavailable"},
 };
-#define OTHERS_MAX (ARRAY_LEN(PRESSURES) + 5) /* not-ready, unreachable twice each, unschedulable  \
-                                               */
+#define OTHERS_MAX                                                                                 \
+    (ARRAY_LEN(PRESSURES) + 5) /* not-ready, unreachable twice each, unschedulable                 \
+                                */
 
 const struct api_node_condition *node_condition(const struct api_node *n, const char *type)
 {

@@ -245,7 +245,7 @@ struct pod {
     /* fencing (fence.c) */
     bool fence_marked, fence_busy;
     uint64_t fence_epoch; /* in which the server said it may run; 0: not yet */
-    int64_t grace_s; /* of the running termination */
+    int64_t grace_s;      /* of the running termination */
     nsec_t grace_deadline;
     bool grace_set;
     bool delete_sent;
@@ -418,7 +418,7 @@ void event_node(struct node *n, const char *type, const char *reason, const char
 struct registration *registration_new(struct node *n);
 struct registration *registration_free(struct registration *r);
 void registration_start(struct registration *r);
-void registration_stop(struct registration *r); /* no more heartbeats */
+void registration_stop(struct registration *r);   /* no more heartbeats */
 void registration_report(struct registration *r); /* the status now, if it has changed */
 void node_read_machine(struct node *n);
 

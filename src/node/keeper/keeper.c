@@ -74,6 +74,13 @@ static void add(struct path *p, const char *text)
     p->s[p->n] = 0;
 }
 
+/* Not by an initializer: that would be a memset of a library we do not have. */
+static void clear(struct path *p)
+{
+    p->n = 0;
+    p->s[0] = 0;
+}
+
 static void cut(struct path *p, ulong n)
 {
     p->n = n;
@@ -166,8 +173,9 @@ static const char *cgroup;
 
 static void kill_pod(struct path *unused, const char *uid, int depth)
 {
-    struct path p = {.n = 0};
+    struct path p;
     (void)unused;
+    clear(&p);
     add(&p, cgroup);
     add(&p, "/pod");
     add(&p, uid);
@@ -202,7 +210,9 @@ void keeper_main(long *stack);
 void keeper_main(long *stack)
 {
     char **argv = (char **)(stack + 1);
-    struct path deadline = {.n = 0}, pods = {.n = 0};
+    struct path deadline, pods;
+    clear(&deadline);
+    clear(&pods);
     if (stack[0] == 3) {
         ulong at;
         cgroup = argv[2];
