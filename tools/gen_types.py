@@ -364,8 +364,6 @@ class Generator:
                          % ", ".join(c_str(k) for k in p.list_map_keys))
         if p.patch_merge_key:
             parts.append(".merge_key = " + c_str(p.patch_merge_key))
-        if f.doc:
-            parts.append(".doc = " + c_str(f.doc))
         for k in ("min", "max"):
             if p.HasField(k):
                 parts.append(".%s = INT64_C(%d), .has_%s = true" % (k, getattr(p, k), k))
@@ -469,13 +467,19 @@ class Generator:
                                 (any(f.list or f.map for f in m.fields), "REPEATED")) if c]
         bodies.append("""const struct schema_desc %s_desc = {
     .name = %s, .group = %s, .version = %s, .api_version = %s,
-    .openapi = %s, .doc = %s,
+    .openapi = %s,
+    .docs = %s,
     .fields = %s_fields, .json = %s, .json_hash = %s_hash, .by_number = %s_numbers,
     .n_fields = %d, .n_json = %d, .hash_mask = %d, .max_number = %d, .size = sizeof(struct %s),
     .flags = %s,
 };""" % (m.c, c_str(m.name), c_str(m.group), c_str(m.version), c_str(m.api_version()), c_str(m.openapi),
-         c_str(m.doc), m.c, json, m.c, m.c, len(m.fields), len(flat), size - 1, top, m.c,
+         self.docs(m, flat), m.c, json, m.c, m.c, len(m.fields), len(flat), size - 1, top, m.c,
          " | ".join("SCHEMA_DESC_" + n for n in flags) or "0"))
+
+    @staticmethod
+    def docs(m, flat):
+        """the text of m, then those of its JSON fields, each closed by a NUL"""
+        return "\n        ".join(c_str(d or "")[:-1] + "\\0\"" for d in [m.doc] + [f.doc for f, _ in flat])
 
     @staticmethod
     def verb_bits(verbs):

@@ -3,6 +3,7 @@
 
 #include "api/check.h"
 #include "api/config.h"
+#include "api/csr.h"
 #include "api/disruption.h"
 #include "api/kv.h"
 #include "api/pod.h"
@@ -296,6 +297,7 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_EVENT] = &event_hooks,
     [KIND_POD_DISRUPTION_BUDGET] = &pod_disruption_budget_hooks,
     [KIND_PRIORITY_CLASS] = &priority_class_hooks,
+    [KIND_CERTIFICATE_SIGNING_REQUEST] = &csr_hooks,
     [KIND_ROLE] = &role_hooks,
     [KIND_CLUSTER_ROLE] = &cluster_role_hooks,
     [KIND_ROLE_BINDING] = &role_binding_hooks,

@@ -73,6 +73,8 @@ static const struct plugin plugins[] = {
     {"Priority", admit_priority, NULL, NULL},
     {"DefaultTolerationSeconds", admit_tolerations, NULL, NULL},
     {"RBACEscalation", NULL, rbac_validate, NULL},
+    {"NodeRange", NULL, admit_node_range, NULL},
+    {"CertificateRequests", admit_csr_mutate, admit_csr_validate, NULL},
 };
 
 int admit_mutate(struct api_call *c, void *msg, const struct object *old)

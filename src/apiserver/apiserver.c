@@ -6,7 +6,11 @@
 #include "apiserver/pod_index.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
+#include "client/kubeconfig.h"
 #include "rt/stream.h"
+#include "sys/fs.h"
+
+#include <fcntl.h>
 
 #define RENEW_PERIOD       (24 * 3600 * NSEC_PER_SEC)
 #define EVENT_SWEEP_PERIOD (60 * NSEC_PER_SEC)
@@ -157,8 +161,8 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     rt_timer_init(&s->event_timer, core, on_event_sweep, s);
     rt_timer_init(&s->renew_timer, core, on_renew, s);
     if (s->opts.pki_dir) {
-        int r = pki_open(s->opts.pki_dir, s->opts.sans, s->opts.n_sans, rt_wall(core) / 1000000,
-                         &s->pki, err);
+        int r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
+                         rt_wall(core) / 1000000, &s->pki, err);
         if (r < 0) {
             hubs_free(s->hubs);
             free_opts(s);
@@ -169,6 +173,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
+    s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
@@ -229,10 +234,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (!s)
         return NULL;
     ASSERT(list_empty(&s->watches));
-    while (!list_empty(
-        &s->calls)) { /* whoever waits for them is gone; the store will not call back any more */
+    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        if (c->dropped)
+            c->dropped(c);
     }
     s->front = front_free(s->front);
     rt_timer_stop(&s->bookmark_timer);
@@ -246,6 +253,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->rbac = rbac_free(s->rbac);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
+    s->ranges = ranges_free(s->ranges);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);
@@ -259,6 +267,21 @@ struct apiserver *apiserver_free(struct apiserver *s)
 static int need_pki(const struct apiserver *s, struct error *err)
 {
     return s->pki ? 0 : error_set(err, REASON_INTERNAL, "this API server has no keys");
+}
+
+int apiserver_sign(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
+                   struct error *err)
+{
+    struct apiserver *s = arg;
+    struct cert *cert;
+    int r = need_pki(s, err);
+    if (r == 0)
+        r = cert_issue(s->pki->ca, s->pki->ca_key, key, spec, err, &cert);
+    if (r < 0)
+        return r;
+    *ret_pem = cert_to_pem(cert);
+    cert_free(cert);
+    return 0;
 }
 
 int apiserver_issue_client_cert(struct apiserver *s, struct str user, const struct str *groups,
@@ -318,11 +341,19 @@ static int write_kubeconfig(struct apiserver *s, const char *user, struct str cn
     int r = apiserver_issue_client_cert(s, cn, &org, 1, &cert, &key, err);
     if (r < 0)
         return r;
-    char *text = pki_kubeconfig(s->pki, user, server_url, cert, key);
-    r = pki_write_file(path, str_z(text), 0600, err);
-    crypto_wipe(text, strlen(text));
+    struct buf text = {0};
+    kubeconfig_print(&(struct kubeconfig_text){.user = user,
+                                               .server_url = server_url,
+                                               .ca_pem = str_z(s->pki->ca_pem),
+                                               .cert_pem = str_z(cert),
+                                               .key_pem = str_z(key)},
+                     &text);
+    r = sys_put_file(AT_FDCWD, path, text.data, text.n, 0600);
+    if (r < 0)
+        (void)error_errno(err, r, "cannot write %s", path);
+    crypto_wipe(text.data, text.n);
     crypto_wipe(key, strlen(key));
-    free(text);
+    buf_fini(&text);
     free(cert);
     free(key);
     return r;

@@ -10,6 +10,7 @@
  * functions run on the core thread. */
 #pragma once
 
+#include "api/cluster.h"
 #include "base/error.h"
 #include "client/client.h"
 #include "rt/rt.h"
@@ -19,12 +20,16 @@ struct apiserver;
 
 /* All strings are copied. Zero means the default named behind. */
 struct apiserver_opts {
-    const char *pki_dir;     /* where keys and certificates live, made on first use; NULL: none (no
-                                front, no     tokens: simulator and unit tests) */
+    const char *pki_dir; /* where keys and certificates live, made on first use; NULL: none (no
+                            front, no     tokens: simulator and unit tests) */
+    bool pki_sync_later; /* keys made by apiserver_new are not flushed to the disk: the caller does
+                            it before anybody is served */
     const char *const *sans; /* more names and addresses for the serving certificate */
     size_t n_sans;
-    const char *service_cidr;            /* "10.96.0.0/16" */
-    uint16_t nodeport_min, nodeport_max; /* 30000, 32767 */
+    const char *service_cidr;             /* "10.96.0.0/16" */
+    const struct cluster_config *cluster; /* borrowed for good; written as a ConfigMap at the first
+                                             start. NULL: not (unit tests) */
+    uint16_t nodeport_min, nodeport_max;  /* 30000, 32767 */
     const char
         *advertise_address; /* what the `kubernetes` Service points at; NULL: the listen address
                                unless it is a loopback or any address, then no endpoints */
@@ -69,7 +74,7 @@ struct client *apiserver_client(struct apiserver *s, struct str user, const stru
 
 /* ---- credentials for others (need pki_dir) ---- */
 
-/* Writes a kubeconfig (0600, atomically) with an embedded client certificate.
+/* Writes a kubeconfig (0600, atomically, not flushed) with an embedded client certificate.
  * admin: O=system:masters; node: CN=system:node:NAME, O=system:nodes. server_url:
  * "https://127.0.0.1:6443". */
 int apiserver_write_admin_kubeconfig(struct apiserver *s, const char *path, const char *server_url,
@@ -85,6 +90,12 @@ int apiserver_issue_client_cert(struct apiserver *s, struct str user, const stru
 int apiserver_issue_node_serving_cert(struct apiserver *s, const char *node_name,
                                       const char *const *addresses, size_t n, char **ret_cert_pem,
                                       char **ret_key_pem, struct error *err) MUST_CHECK;
+/* Signs a public key with the cluster's authority (arg: the struct apiserver): what
+ * controllers_opts.sign wants. */
+struct pkey;
+struct cert_spec;
+int apiserver_sign(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
+                   struct error *err) MUST_CHECK;
 /* The cluster CA in PEM, borrowed; NULL without pki_dir. The root CA ConfigMap controller publishes
  * it. */
 const char *apiserver_ca_pem(const struct apiserver *s);

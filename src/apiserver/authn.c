@@ -1,6 +1,6 @@
-/* Who asks: the client certificate of the connection, else a service account token, else nobody.
- * Signatures are verified on the I/O thread and remembered by token; whether the account still
- * exists is asked on the core thread with every call (authz_call). */
+/* Who asks: the client certificate of the connection, else a service account or bootstrap token,
+ * else nobody. Signatures are verified on the I/O thread and remembered by token; whether the
+ * account still exists is asked on the core thread with every call (authz_call). */
 #include "apiserver/front_int.h"
 
 struct token_entry {
@@ -93,6 +93,8 @@ int authn_request(struct io *io, struct http_request *req, struct api_call *c)
         if (!str_cut(&token, ' ', &scheme) || !str_ieq(scheme, STR("bearer")))
             return -EACCES;
         token = str_trim(token);
+        if (token_bootstrap_parse(token, &c->arena, &c->user))
+            return 0;
         return token.n ? by_token(io, token, c) : -EACCES;
     }
     if ((tls && tls->peer) || io->front->server->opts.no_anonymous)

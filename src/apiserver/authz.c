@@ -1,6 +1,7 @@
 /* The chain of authorizers, in the order Kubernetes asks them: system:masters, the node authorizer,
  * RBAC; and impersonation, which is an authorization of its own and then a change of identity. */
 #include "apiserver/internal.h"
+#include "apiserver/token.h"
 
 bool user_in_group(const struct api_user *u, struct str group)
 {
@@ -117,6 +118,8 @@ int authz_call(struct api_call *c)
         if (r < 0)
             return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     }
+    if (c->user.bootstrap && token_bootstrap_check(c->server, &c->user, &c->arena) < 0)
+        return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     r = impersonate(c);
     if (r < 0)
         return r;

@@ -3,6 +3,7 @@
  * NodeRestriction's matter (admit_node.c). Kubernetes: KEP-279, plugin/pkg/auth/authorizer/node. */
 #include "apiserver/internal.h"
 #include "apiserver/pod_index.h"
+#include "api/cluster.h"
 
 bool authz_node_is(const struct api_user *u, struct str *ret_node)
 {
@@ -156,6 +157,9 @@ static bool node_core(struct apiserver *s, struct str node, const struct authz_a
         struct str name = at->name, want = STR("metadata.name=");
         if (!name.n && str_starts(at->field_selector, want)) /* list or watch of one by its name */
             name = str_sub(at->field_selector, want.n, at->field_selector.n);
+        if (!secret && str_is(at->ns, "kube-system") && str_is(name, CLUSTER_CONFIG_NAME) &&
+            verb_in(at, READ))
+            return true; /* address ranges and the like, the same for every node */
         if (verb_in(at, READ) &&
             node_needs(s, node, at->ns, name, secret ? NEED_SECRET : NEED_CONFIG_MAP))
             return true;
@@ -185,6 +189,9 @@ bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz
                (str_eq(at->name, node) || verb_in(at, "create"));
     if (str_is(at->group, "discovery.k8s.io"))
         return str_is(at->resource, "endpointslices") && verb_in(at, READ);
+    if (str_is(at->group, "certificates.k8s.io"))
+        return str_is(at->resource, "certificatesigningrequests") && !at->subresource.n &&
+               verb_in(at, READ " create");
     if (str_is(at->group, "events.k8s.io"))
         return verb_in(at, "create update patch");
     if (str_is(at->group, "authentication.k8s.io"))

@@ -5,6 +5,7 @@
 #include "apiserver/internal.h"
 
 #include "api/hooks.h"
+#include "api/kv.h"
 #include "base/log.h"
 
 #define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)
@@ -118,6 +119,19 @@ static void want_kubernetes_service(struct apiserver *s)
     want(s, KIND(SERVICE), &svc);
 }
 
+static void want_cluster_config(struct apiserver *s)
+{
+    struct arena a = {0};
+    struct api_config_map m;
+    if (!s->opts.cluster)
+        return;
+    cluster_config_print(s->opts.cluster, &a, &m);
+    if (s->pki)
+        kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), str_z(s->pki->ca_pem));
+    want(s, KIND(CONFIG_MAP), &m);
+    arena_fini(&a);
+}
+
 /* The endpoints follow the address served on, so they are written (again) by apiserver_listen. */
 void bootstrap_endpoints(struct apiserver *s)
 {
@@ -175,6 +189,7 @@ void bootstrap_start(struct apiserver *s)
                             "be moved to another "
                             "node if necessary.");
         want_kubernetes_service(s);
+        want_cluster_config(s);
     }
     if (--s->bootstrap_left == 0)
         rt_task_schedule(&s->ready_task);

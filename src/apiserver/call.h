@@ -43,6 +43,10 @@ struct api_user {
     struct api_token_bound {
         struct str ns, sa_name, sa_uid, pod_name, pod_uid, node_name, secret_name, secret_uid;
     } * token;
+    /* A bootstrap token: to be looked up before the user is who he says (token_bootstrap.c). */
+    struct api_bootstrap_token {
+        struct str id, secret;
+    } * bootstrap;
 };
 
 struct api_options {
@@ -90,6 +94,7 @@ struct api_call {
     struct str ns, name, subresource, path;
     struct str query; /* raw; API_CONNECT passes it on */
     struct api_user user;
+    struct str client_address; /* of a create of a CertificateSigningRequest; absent: in-process */
     struct str impersonate_user, impersonate_uid; /* absent: none */
     struct str *impersonate_groups;
     uint32_t n_impersonate_groups;
@@ -107,6 +112,8 @@ struct api_call {
 
     struct api_reply reply;
     void (*done)(struct api_call *c);
+    /* In place of done, when the server is freed under the call; NULL: nobody frees it then. */
+    void (*dropped)(struct api_call *c);
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;

@@ -252,6 +252,8 @@ void exchange_handle(struct http_request *req, void *arg)
     int r = negotiate(x);
     if (r >= 0 && authn_request(io, req, c) < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
+    if (found == ROUTE_OK && x->route.kind == KIND(CERTIFICATE_SIGNING_REQUEST))
+        c->client_address = arena_str(&c->arena, req->peer_addr);
     if (r >= 0 && found == ROUTE_BAD_PATH)
         r = call_error(c, REASON_BAD_REQUEST, "the path is not well formed");
     else if (r >= 0 && found == ROUTE_NOT_FOUND)

@@ -143,10 +143,17 @@ struct front *front_free(struct front *f)
 
 /* ---- start ---- */
 
+/* The authority's own certificate is shown too: a machine that joins knows its digest only. */
+static char *server_chain(const struct pki *p)
+{
+    return xasprintf("%s%s", p->server_cert_pem, p->ca_pem);
+}
+
 static int make_tls(struct front *f, struct error *err)
 {
     const struct pki *p = f->server->pki;
-    struct rt_tls_server_opts so = {.cert_pem = str_z(p->server_cert_pem),
+    CLEANUP(freep) char *chain = server_chain(p);
+    struct rt_tls_server_opts so = {.cert_pem = str_z(chain),
                                     .key_pem = str_z(p->server_key_pem),
                                     .client_ca_pem = str_z(p->ca_pem)};
     struct rt_tls_client_opts co = {.ca_pem = str_z(p->ca_pem),
@@ -233,8 +240,8 @@ void front_reload_certificates(struct front *f)
 {
     const struct pki *p = f->server->pki;
     struct error err = {0};
-    int r = rt_tls_server_reload(f->tls, str_z(p->server_cert_pem), str_z(p->server_key_pem),
-                                 STR_NONE, &err);
+    CLEANUP(freep) char *chain = server_chain(p);
+    int r = rt_tls_server_reload(f->tls, str_z(chain), str_z(p->server_key_pem), STR_NONE, &err);
     if (r >= 0)
         r = rt_tls_client_reload(f->node_tls, str_z(p->node_client_cert_pem),
                                  str_z(p->node_client_key_pem), &err);

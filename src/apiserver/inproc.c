@@ -22,6 +22,7 @@ struct inproc_call {
     struct inproc *owner; /* NULL: the client was freed meanwhile */
     struct api_call *call;
     client_done_fn done;
+    void (*dropped)(void *arg);
     void *arg;
     bool starting, finished;
 };
@@ -144,6 +145,15 @@ static void fill(struct api_call *c, const struct client_request *q)
     c->del.propagation = copy(c, q->propagation);
 }
 
+/* The server is freed: the store will never answer. */
+static void on_dropped(struct api_call *c)
+{
+    struct inproc_call *ic = c->arg;
+    if (ic->owner && ic->dropped)
+        ic->dropped(ic->arg);
+    call_free(ic);
+}
+
 static void inproc_call(struct client *client, const struct client_request *q, client_done_fn done,
                         void *arg)
 {
@@ -153,9 +163,11 @@ static void inproc_call(struct client *client, const struct client_request *q, c
     list_init(&ic->link);
     ic->owner = p;
     ic->done = done;
+    ic->dropped = q->dropped;
     ic->arg = arg;
     c->arg = ic;
     c->done = on_done;
+    c->dropped = on_dropped;
     c->user = p->user; /* borrowed: outlives its calls, see inproc_free */
     fill(c, q);
     ic->starting = true;
@@ -205,16 +217,26 @@ static void inproc_watch_stop(struct client *client, struct client_watch *cw)
     free(cw);
 }
 
+static void drop(struct inproc_call *ic)
+{
+    list_remove(&ic->link);
+    if (ic->dropped)
+        ic->dropped(ic->arg);
+}
+
 static void inproc_free(struct client *client)
 {
     struct inproc *p = CONTAINER_OF(client, struct inproc, client);
     while (!list_empty(&p->watches))
         inproc_watch_stop(client, LIST_FIRST(&p->watches, struct client_watch, link));
-    while (!list_empty(&p->answered))
-        call_free(LIST_FIRST(&p->answered, struct inproc_call, link));
+    while (!list_empty(&p->answered)) {
+        struct inproc_call *ic = LIST_FIRST(&p->answered, struct inproc_call, link);
+        drop(ic);
+        call_free(ic);
+    }
     while (!list_empty(&p->calls)) { /* their writes may still be under way: they end unheard */
         struct inproc_call *ic = LIST_FIRST(&p->calls, struct inproc_call, link);
-        list_remove(&ic->link);
+        drop(ic);
         ic->owner = NULL;
         ic->call->user = (struct api_user){.trusted = true};
     }

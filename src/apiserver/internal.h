@@ -9,6 +9,7 @@
 
 struct rbac;
 struct alloc;
+struct ranges;
 struct front;
 
 struct apiserver {
@@ -19,6 +20,7 @@ struct apiserver {
     struct rbac *rbac;          /* owned */
     struct pod_index *pods;     /* owned */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
+    struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct front *front;        /* owned; NULL: not listening */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
@@ -99,6 +101,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
 /* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
 int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
 bool kind_has_status(const struct schema_kind *k);
+/* The write is to the status alone: by `status`, or by a subresource that is a part of it. */
+bool call_is_status(const struct api_call *c);
 void make_uid(struct rt *rt, struct arena *a, struct str *ret);
 struct str make_name(struct api_call *c, struct str base); /* base and five random characters */
 void random_suffix(struct rt *rt, char *out, size_t n);
@@ -116,6 +120,8 @@ int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
 int admit_node_restriction(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;
+int admit_csr_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_csr_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 
 /* ---- authorization ---- */
 struct authz_attrs {
@@ -163,6 +169,11 @@ struct str alloc_first_ip(struct alloc *a); /* of the kubernetes Service; borrow
 /* The write of the call failed: gives back what it took. */
 void alloc_rollback(struct api_call *c, const struct api_service *svc,
                     const struct api_service *old);
+
+/* ---- ranges.c ---- */
+struct ranges *ranges_new(struct apiserver *s);
+struct ranges *ranges_free(struct ranges *r);
+int admit_node_range(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 
 /* ---- bootstrap.c, rbac_defaults.c ---- */
 void bootstrap_start(struct apiserver *s);

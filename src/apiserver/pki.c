@@ -6,7 +6,7 @@
 #include "apiserver/pki.h"
 
 #include "base/mem.h"
-#include "codec/base64.h"
+#include "sys/fs.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -24,79 +24,21 @@ static const char *const standard_names[] = {
 };
 static const char *const standard_ips[] = {"127.0.0.1", "::1", "10.96.0.1"};
 
-static char *pki_path(const struct pki *p, const char *name)
-{
-    return xasprintf("%s/%s", p->dir, name);
-}
-
 /* 1 read, 0 not there, <0 error. */
-static int read_file(const char *path, char **ret, struct error *err)
+static int read_file(const struct pki *p, const char *name, char **ret, struct error *err)
 {
-    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
+    int r = sys_read_file(p->dirfd, name, PKI_FILE_BYTES_MAX, ret, NULL);
+    if (r == -ENOENT)
         return 0;
-    if (fd < 0)
-        return error_errno(err, errno, "cannot open %s", path);
-    struct buf b = {.limit_bytes = PKI_FILE_BYTES_MAX};
-    for (;;) {
-        char *p = buf_reserve(&b, 4096);
-        ssize_t n = p ? read(fd, p, 4096) : -1;
-        if (n < 0) {
-            int e = p ? errno : EFBIG;
-            buf_fini(&b);
-            return error_errno(err, e, "cannot read %s", path);
-        }
-        if (n == 0)
-            break;
-        b.n += (size_t)n;
-    }
-    buf_add_char(&b, '\0');
-    *ret = buf_take(&b, NULL);
-    return 1;
-}
-
-static int sync_dir_of(const char *path)
-{
-    char *dir = xstrdup(path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        *(slash == dir ? slash + 1 : slash) = '\0';
-    CLEANUP(fd_closep) int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(dir);
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-int pki_write_file(const char *path, struct str content, mode_t mode, struct error *err)
-{
-    CLEANUP(freep) char *tmp = xasprintf("%s.tmp.%d", path, (int)getpid());
-    CLEANUP(fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    if (fd < 0)
-        return error_errno(err, errno, "cannot create %s", tmp);
-    size_t done = 0;
-    int e = fchmod(fd, mode) < 0 ? errno : 0;
-    while (!e && done < content.n) {
-        ssize_t n = write(fd, content.p + done, content.n - done);
-        if (n < 0 && errno != EINTR)
-            e = errno;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    if (!e && fsync(fd) < 0)
-        e = errno;
-    if (!e && rename(tmp, path) < 0)
-        e = errno;
-    if (e) {
-        (void)unlink(tmp);
-        return error_errno(err, e, "cannot write %s", path);
-    }
-    (void)sync_dir_of(path);
-    return 0;
+    return r < 0 ? error_errno(err, r, "cannot read %s/%s", p->dir, name) : 1;
 }
 
 static int store_file(const struct pki *p, const char *name, const char *text, mode_t mode,
                       struct error *err)
 {
-    CLEANUP(freep) char *path = pki_path(p, name);
-    return pki_write_file(path, str_z(text), mode, err);
+    int r = p->sync_later ? sys_put_file(p->dirfd, name, text, strlen(text), mode)
+                          : sys_write_file(p->dirfd, name, text, strlen(text), mode);
+    return r < 0 ? error_errno(err, r, "cannot write %s/%s", p->dir, name) : 0;
 }
 
 int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
@@ -119,15 +61,14 @@ int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert
 /* The key in file `name`, made when it is not there. */
 static int load_key(const struct pki *p, const char *name, struct pkey **ret, struct error *err)
 {
-    CLEANUP(freep) char *path = pki_path(p, name);
     CLEANUP(freep) char *text = NULL;
-    int r = read_file(path, &text, err);
+    int r = read_file(p, name, &text, err);
     if (r < 0)
         return r;
     if (r > 0) {
         r = pkey_from_pem(str_z(text), err, ret);
         if (r < 0)
-            error_prefix(err, "%s", path);
+            error_prefix(err, "%s/%s", p->dir, name);
         crypto_wipe(text, strlen(text));
         return r;
     }
@@ -135,7 +76,7 @@ static int load_key(const struct pki *p, const char *name, struct pkey **ret, st
     if (!key)
         return error_set(err, REASON_INTERNAL, "cannot make a key");
     char *pem = pkey_to_pem(key);
-    r = pki_write_file(path, str_z(pem), 0600, err);
+    r = store_file(p, name, pem, 0600, err);
     crypto_wipe(pem, strlen(pem));
     free(pem);
     if (r < 0)
@@ -147,29 +88,26 @@ static int load_key(const struct pki *p, const char *name, struct pkey **ret, st
 
 static int load_ca(struct pki *p, int64_t now_s, struct error *err)
 {
-    CLEANUP(freep) char *path = pki_path(p, "ca.crt");
     CLEANUP(freep) char *text = NULL;
-    int r = read_file(path, &text, err);
+    int r = read_file(p, "ca.crt", &text, err);
     if (r < 0)
         return r;
     bool have_cert = r > 0;
-    if (have_cert) { /* a certificate without its key must not get a new key */
-        CLEANUP(freep) char *key_path = pki_path(p, "ca.key");
-        if (access(key_path, F_OK) < 0)
-            return error_errno(err, errno, "%s is there, but its key %s is not", path, key_path);
-    }
+    /* a certificate without its key must not get a new key */
+    if (have_cert && faccessat(p->dirfd, "ca.key", F_OK, 0) < 0)
+        return error_errno(err, errno, "%s/ca.crt is there, but its key ca.key is not", p->dir);
     r = load_key(p, "ca.key", &p->ca_key, err);
     if (r < 0)
         return r;
     if (have_cert) {
         r = cert_from_pem(str_z(text), err, &p->ca);
         if (r < 0) {
-            error_prefix(err, "%s", path);
+            error_prefix(err, "%s/ca.crt", p->dir);
             return r;
         }
         if (!cert_key_matches(p->ca, p->ca_key))
-            return error_set(err, REASON_INTERNAL, "%s does not belong to the key in %s/ca.key",
-                             path, p->dir);
+            return error_set(err, REASON_INTERNAL, "%s/ca.crt does not belong to the key in ca.key",
+                             p->dir);
         p->ca_pem = TAKE_PTR(text);
         return 0;
     }
@@ -225,13 +163,11 @@ static int load_or_issue(struct pki *p, const char *name, struct cert_spec *spec
 {
     CLEANUP(freep) char *crt_name = xasprintf("%s.crt", name);
     CLEANUP(freep) char *key_name = xasprintf("%s.key", name);
-    CLEANUP(freep) char *crt_path = pki_path(p, crt_name);
-    CLEANUP(freep) char *key_path = pki_path(p, key_name);
     CLEANUP(freep) char *crt = NULL;
     CLEANUP(freep) char *key = NULL;
-    int r = read_file(crt_path, &crt, err);
+    int r = read_file(p, crt_name, &crt, err);
     if (r >= 0)
-        r = read_file(key_path, &key, err);
+        r = read_file(p, key_name, &key, err);
     if (r < 0)
         return r;
     if (crt && key) {
@@ -320,13 +256,18 @@ int pki_renew(struct pki *p, const char *const *sans, size_t n_sans, int64_t now
     return 0;
 }
 
-int pki_open(const char *dir, const char *const *sans, size_t n_sans, int64_t now_s,
-             struct pki **ret, struct error *err)
+int pki_open(const char *dir, bool sync_later, const char *const *sans, size_t n_sans,
+             int64_t now_s, struct pki **ret, struct error *err)
 {
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return error_errno(err, errno, "cannot make the directory %s", dir);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, errno, "cannot open the directory %s", dir);
     struct pki *p = NEW(struct pki);
     p->dir = xstrdup(dir);
+    p->dirfd = fd;
+    p->sync_later = sync_later;
     bool changed;
     int r = load_ca(p, now_s, err);
     if (r >= 0)
@@ -337,6 +278,7 @@ int pki_open(const char *dir, const char *const *sans, size_t n_sans, int64_t no
         pki_free(p);
         return r;
     }
+    p->sync_later = false; /* what is renewed later is on its own */
     *ret = p;
     return 0;
 }
@@ -360,25 +302,8 @@ struct pki *pki_free(struct pki *p)
     wipe_free(p->server_key_pem);
     free(p->node_client_cert_pem);
     wipe_free(p->node_client_key_pem);
+    fd_closep(&p->dirfd);
     free(p->dir);
     free(p);
     return NULL;
-}
-
-char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
-                     const char *cert_pem, const char *key_pem)
-{
-    struct buf b = {0};
-    buf_add_lit(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: davit\n  cluster:\n"
-                    "    certificate-authority-data: ");
-    base64_print(str_z(p->ca_pem), &b);
-    buf_printf(&b, "\n    server: %s\n", server_url);
-    buf_printf(&b, "users:\n- name: %s\n  user:\n    client-certificate-data: ", user);
-    base64_print(str_z(cert_pem), &b);
-    buf_add_lit(&b, "\n    client-key-data: ");
-    base64_print(str_z(key_pem), &b);
-    buf_printf(&b, "\ncontexts:\n- name: davit\n  context:\n    cluster: davit\n    user: %s\n",
-               user);
-    buf_add_lit(&b, "current-context: davit\n");
-    return buf_take(&b, NULL);
 }

@@ -19,15 +19,18 @@
 #define PKI_RENEW_DAYS 30
 
 struct pki {
-    char *dir;
+    char *dir;       /* for messages; the directory may be renamed meanwhile */
+    int dirfd;       /* owned */
+    bool sync_later; /* during pki_open */
     struct cert *ca;
     struct pkey *ca_key, *sa_key;
     char *ca_pem, *server_cert_pem, *server_key_pem, *node_client_cert_pem, *node_client_key_pem;
 };
 
-/* now_s: seconds since 1970. sans: names and literal addresses beyond the standard ones. */
-int pki_open(const char *dir, const char *const *sans, size_t n_sans, int64_t now_s,
-             struct pki **ret, struct error *err) MUST_CHECK;
+/* now_s: seconds since 1970. sans: names and literal addresses beyond the standard ones.
+ * sync_later: what this call makes is not flushed; the caller does that (sys_sync_dir). */
+int pki_open(const char *dir, bool sync_later, const char *const *sans, size_t n_sans,
+             int64_t now_s, struct pki **ret, struct error *err) MUST_CHECK;
 /* Renews what runs out. *ret_changed: serving or client certificate is a new one. */
 int pki_renew(struct pki *p, const char *const *sans, size_t n_sans, int64_t now_s,
               bool *ret_changed, struct error *err) MUST_CHECK;
@@ -36,9 +39,3 @@ struct pki *pki_free(struct pki *p); /* takes NULL; returns NULL */
 /* A certificate signed by the CA, with a fresh key. Malloc'ed PEM texts. */
 int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
               char **ret_key_pem, struct error *err) MUST_CHECK;
-
-/* File with content, 0600 (or `mode`), replaced atomically and synced. */
-int pki_write_file(const char *path, struct str content, mode_t mode, struct error *err) MUST_CHECK;
-/* A kubeconfig with everything embedded, as malloc'ed text. */
-char *pki_kubeconfig(const struct pki *p, const char *user, const char *server_url,
-                     const char *cert_pem, const char *key_pem);

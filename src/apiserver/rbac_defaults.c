@@ -6,6 +6,9 @@
  * Rows are text, "a,b" a list: a rule of one role each, gathered by the role's name. */
 #include "apiserver/internal.h"
 
+#include "api/cluster.h"
+#include "api/csr.h"
+
 #define RW  "create,delete,deletecollection,patch,update"
 #define RO  "get,list,watch"
 #define ALL RO "," RW
@@ -94,6 +97,21 @@ static const struct rule_row rules[] = {
     {"system:node-proxier", "", "services,endpoints,nodes", RO, NULL, NULL},
     {"system:node-proxier", "discovery.k8s.io", "endpointslices", RO, NULL, NULL},
     {"system:node-proxier", ",events.k8s.io", "events", "create,patch,update", NULL, NULL},
+    {"system:node-bootstrapper", "certificates.k8s.io", "certificatesigningrequests",
+     "create,get,list,watch", NULL, NULL},
+    {"davit:cluster-reader", "", "configmaps", "get,list,watch", NULL, CLUSTER_CONFIG_NAME},
+    {"system:certificates.k8s.io:certificatesigningrequests:nodeclient", "certificates.k8s.io",
+     "certificatesigningrequests/nodeclient", "create", NULL, NULL},
+    {"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "certificates.k8s.io",
+     "certificatesigningrequests/selfnodeclient", "create", NULL, NULL},
+    {"system:certificates.k8s.io:certificatesigningrequests:selfnodeserver", "certificates.k8s.io",
+     "certificatesigningrequests/selfnodeserver", "create", NULL, NULL},
+    {"system:certificates.k8s.io:kube-apiserver-client-approver", "certificates.k8s.io", "signers",
+     "approve", NULL, CSR_SIGNER_CLIENT},
+    {"system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", "certificates.k8s.io",
+     "signers", "approve", NULL, CSR_SIGNER_KUBELET},
+    {"system:certificates.k8s.io:kubelet-serving-approver", "certificates.k8s.io", "signers",
+     "approve", NULL, CSR_SIGNER_SERVING},
     {"system:node", "", "services,nodes,pods,namespaces,configmaps,secrets,serviceaccounts", "get",
      NULL, NULL},
 };
@@ -121,6 +139,14 @@ static const struct role_row roles[] = {
     {"system:kube-scheduler", NONE, NONE},
     {"system:node-proxier", NONE, NONE},
     {"system:node", NONE, NONE},
+    {"system:node-bootstrapper", NONE, NONE},
+    {"davit:cluster-reader", NONE, NONE},
+    {"system:certificates.k8s.io:certificatesigningrequests:nodeclient", NONE, NONE},
+    {"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NONE, NONE},
+    {"system:certificates.k8s.io:certificatesigningrequests:selfnodeserver", NONE, NONE},
+    {"system:certificates.k8s.io:kube-apiserver-client-approver", NONE, NONE},
+    {"system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", NONE, NONE},
+    {"system:certificates.k8s.io:kubelet-serving-approver", NONE, NONE},
 };
 
 struct binding_row {
@@ -138,6 +164,17 @@ static const struct binding_row bindings[] = {
      "Group/system:serviceaccounts"},
     {"system:kube-scheduler", "system:kube-scheduler", "User/system:kube-scheduler"},
     {"system:node-proxier", "system:node-proxier", "User/system:kube-proxy"},
+    /* machines that join by `davit token`, and the renewal of what they were given */
+    {"davit:node-bootstrapper", "system:node-bootstrapper",
+     "Group/system:bootstrappers:davit:nodes"},
+    {"davit:cluster-reader", "davit:cluster-reader", "Group/system:bootstrappers:davit:nodes"},
+    {"davit:node-autoapprove-bootstrap",
+     "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+     "Group/system:bootstrappers:davit:nodes"},
+    {"davit:node-autoapprove-renewal",
+     "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "Group/system:nodes"},
+    {"davit:node-autoapprove-serving",
+     "system:certificates.k8s.io:certificatesigningrequests:selfnodeserver", "Group/system:nodes"},
 };
 
 static struct str *split(struct arena *a, const char *text, uint32_t *ret_n)
@@ -188,6 +225,8 @@ static void fill_rules(struct arena *a, struct api_cluster_role *role, const cha
             r->api_groups = split(a, row->groups, &r->n_api_groups);
         if (row->resources)
             r->resources = split(a, row->resources, &r->n_resources);
+        if (row->names)
+            r->resource_names = split(a, row->names, &r->n_resource_names);
         if (row->paths)
             r->non_resource_urls = split(a, row->paths, &r->n_non_resource_urls);
     }

@@ -59,6 +59,11 @@ bool kind_has_status(const struct schema_kind *k)
     return schema_subresource_find(k, STR("status")) && top_field(k, "status");
 }
 
+bool call_is_status(const struct api_call *c)
+{
+    return str_is(c->subresource, "status") || str_is(c->subresource, "approval");
+}
+
 static size_t field_bytes(const struct schema_field *f)
 {
     return f->flags & SCHEMA_POINTER ? sizeof(void *) : f->elem_size;
@@ -194,7 +199,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     const struct api_hooks *h = api_hooks_find(c->kind);
     void *o =
         schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena), &c->arena);
-    bool status_only = str_is(c->subresource, "status");
+    bool status_only = call_is_status(c);
     int r = check_update_meta(c, m, object_meta(old), old->rev);
     if (r < 0)
         return r;
@@ -237,7 +242,7 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     const struct api_hooks *h = api_hooks_find(c->kind);
     struct error *err = &c->reply.err;
     const void *o = old ? schema_from_storage(c->kind, old->msg, &c->arena) : NULL;
-    bool status_only = str_is(c->subresource, "status");
+    bool status_only = call_is_status(c);
     api_validate_meta(c->kind, m, o, err);
     (void)!schema_validate(c->kind->desc, msg, o, err);
     if (status_only) {

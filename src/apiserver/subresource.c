@@ -187,7 +187,7 @@ int sub_finalize(struct api_call *c)
 
 bool subresource_is_special(const struct api_call *c)
 {
-    return c->subresource.n && !str_is(c->subresource, "status");
+    return c->subresource.n && !call_is_status(c);
 }
 
 int subresource_run(struct api_call *c)

@@ -23,5 +23,12 @@ struct token_claims {
 int token_verify(const struct pkey *key, struct str token, int64_t now_s, struct arena *a,
                  struct token_claims *ret, struct error *err) MUST_CHECK;
 bool token_has_audience(const struct token_claims *t, const struct str *audiences, size_t n);
+/* "ID.SECRET" of a machine that joins: gives ret the name and what token_bootstrap_check has to
+ * look at, no groups yet. False: it has another form. Any thread. */
+#define BOOTSTRAP_ID_CHARS     6
+#define BOOTSTRAP_SECRET_CHARS 16
+bool token_bootstrap_parse(struct str token, struct arena *a, struct api_user *ret);
+/* Core thread: 0 with the user's groups set, or -EACCES. */
+int token_bootstrap_check(struct apiserver *s, struct api_user *u, struct arena *a) MUST_CHECK;
 /* The identity the claims stand for. */
 void token_user(const struct token_claims *t, struct arena *a, struct api_user *ret);

@@ -159,7 +159,7 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     usec_t now = rt_wall(c->server->rt);
     if (!marked || !o->has_deletion_grace_period_seconds ||
         o->deletion_grace_period_seconds != grace) {
-        m->deletion_timestamp = timestamp_seconds(now + grace * 1000000);
+        m->deletion_timestamp = timestamp_seconds(now + usec_of_s(grace));
         m->has_deletion_grace_period_seconds = true;
         m->deletion_grace_period_seconds = grace;
         if (m->generation > 0)

@@ -22,6 +22,24 @@ typedef int64_t usec_t;
 /* A revision of the store; 0 is "none". */
 typedef uint64_t rev_t;
 
+/* Spans as users give them, of any size: cut to 146 years (in microseconds 73,000), so that a
+ * moment and a span still add up. */
+static inline nsec_t nsec_of_usec(usec_t us)
+{
+    usec_t max = INT64_MAX / 2 / NSEC_PER_USEC;
+    return (us > max ? max : us < -max ? -max : us) * NSEC_PER_USEC;
+}
+static inline nsec_t nsec_of_s(int64_t s)
+{
+    int64_t max = INT64_MAX / 2 / NSEC_PER_SEC;
+    return (s > max ? max : s < -max ? -max : s) * NSEC_PER_SEC;
+}
+static inline usec_t usec_of_s(int64_t s)
+{
+    int64_t max = INT64_MAX / 4 / 1000000;
+    return (s > max ? max : s < -max ? -max : s) * 1000000;
+}
+
 #define ARRAY_LEN(a)                  (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)                     ((a) < (b) ? (a) : (b))
 #define MAX(a, b)                     ((a) > (b) ? (a) : (b))

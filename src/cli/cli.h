@@ -22,6 +22,7 @@ int cli_up(int argc, char **argv);
 int cli_image(int argc, char **argv);
 int cli_hollow(int argc, char **argv);
 int cli_node(int argc, char **argv);
+int cli_token(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
 /* "davit VERB: message" on stderr, also the causes; releases err. Returns code. */

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "sys/fs.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -38,9 +39,14 @@ static bool dir_is_empty(const char *path)
         empty =
             strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
             strcmp(e->d_name, "lost+found") == 0 || strcmp(e->d_name, "davit.log") == 0 ||
-            strcmp(e->d_name, "instance.tmp") == 0; /* of one that was killed at its first start */
+            strncmp(e->d_name, "instance", 8) == 0; /* of one that was killed at its first start */
     closedir(d);
     return empty;
+}
+
+static const char *path_in(struct data_dir *d, const char *name)
+{
+    return arena_printf(&d->arena, "%s/%s", d->root, name).p;
 }
 
 static int instance_read(struct data_dir *d, const char *file)
@@ -54,6 +60,8 @@ static int instance_read(struct data_dir *d, const char *file)
     n = read(fd, text, sizeof(text));
     if (n < 0)
         return -errno;
+    if (n == 0 && access(path_in(d, "pki"), F_OK) < 0)
+        return -ENODATA; /* the machine stopped during the first start */
     if (n != 9 || text[8] != '\n' || strspn(text, "0123456789abcdef") != 8)
         return -EINVAL;
     memcpy(d->instance, text, 8);
@@ -61,26 +69,18 @@ static int instance_read(struct data_dir *d, const char *file)
     return 0;
 }
 
+/* Not flushed: when the machine stops now and it comes back empty, the keys are not there either
+ * (they are put in place much later, and durably), and it is made again. */
 static int instance_make(struct data_dir *d, const char *file)
 {
-    CLEANUP(freep) char *tmp = xasprintf("%s.tmp", file);
-    CLEANUP(fd_closep) int fd = -1;
+    char text[sizeof(d->instance) + 1];
     uint32_t id;
 
     if (getrandom(&id, sizeof(id), 0) != sizeof(id))
         return -EIO;
     snprintf(d->instance, sizeof(d->instance), "%08x", id);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    if (dprintf(fd, "%s\n", d->instance) != 9 || fsync(fd) < 0)
-        return -EIO;
-    return rename(tmp, file) < 0 ? -errno : 0;
-}
-
-static const char *path_in(struct data_dir *d, const char *name)
-{
-    return arena_printf(&d->arena, "%s/%s", d->root, name).p;
+    snprintf(text, sizeof(text), "%s\n", d->instance);
+    return sys_put_file(AT_FDCWD, file, text, strlen(text), 0600);
 }
 
 static int instance_open(struct data_dir *d, bool create, struct error *err)
@@ -90,10 +90,10 @@ static int instance_open(struct data_dir *d, bool create, struct error *err)
 
     if (r == 0)
         return 0;
-    if (r != -ENOENT)
+    if (r != -ENOENT && r != -ENODATA)
         return error_set(err, REASON_INTERNAL,
                          "%s is damaged: it should hold 8 hex digits; nothing was touched", file);
-    if (!dir_is_empty(d->root))
+    if (r == -ENOENT && !dir_is_empty(d->root))
         return error_set(err, REASON_BAD_REQUEST,
                          "%s holds files that are not davit's; choose another --data-dir", d->root);
     if (!create)
@@ -126,6 +126,7 @@ int data_dir_open(struct data_dir *d, const char *path, bool create, struct erro
     d->agent_kubeconfig = path_in(d, "agent.kubeconfig");
     d->agent_cert = path_in(d, "agent.crt");
     d->agent_key = path_in(d, "agent.key");
+    d->agent_join_key = path_in(d, "agent.join.key");
     d->store = path_in(d, "store");
     d->pki = path_in(d, "pki");
     d->images = path_in(d, "images");

@@ -3,6 +3,7 @@
  *   DIR/admin.kubeconfig   for the operator, 0600
  *   DIR/agent.kubeconfig   the local node's own identity, 0600
  *   DIR/agent.crt, .key    what the local node's own API shows to the server
+ *   DIR/agent.join.key     its key while it joins
  *   DIR/instance           made first: marks the directory as davit's; net and node name things by
  * its path DIR/store/             objects (LMDB) DIR/pki/               certificate authority, keys
  *   DIR/images/            image store
@@ -21,8 +22,8 @@
 struct data_dir {
     struct arena arena; /* owned; holds the texts */
     const char *root;   /* absolute */
-    const char *admin_kubeconfig, *agent_kubeconfig, *agent_cert, *agent_key, *store, *pki, *images,
-        *node, *net, *run, *log;
+    const char *admin_kubeconfig, *agent_kubeconfig, *agent_cert, *agent_key, *agent_join_key,
+        *store, *pki, *images, *node, *net, *run, *log;
     char instance[9]; /* 8 hex digits; the same as long as the directory lives */
 };
 

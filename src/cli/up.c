@@ -3,6 +3,7 @@
  * than threads, because each may be killed at any moment without taking the other along, and
  * because containers must not see the control plane's memory. The parent does nothing else, so it
  * has nothing to lose. */
+#include "api/cluster.h"
 #include "cli/cli.h"
 #include "cli/opts.h"
 #include "cli/paths.h"
@@ -31,7 +32,7 @@
 #define OWNER_WAIT                                                                                 \
     (15 * NSEC_PER_SEC) /* for what a killed `davit up` left: it is told to stop, and takes 5 s at \
                            most */
-#define PART_ARGS_MAX 24
+#define PART_ARGS_MAX 40
 #define READY_FD      3
 
 struct up;
@@ -323,15 +324,27 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
     return 0;
 }
 
+struct up_opts {
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level;
+    const char *cluster_cidr, *service_cidr, *network, *sans,
+        *node_grace; /* the server's; NULL: not said */
+    bool detach, stop_pods;
+};
+
 /* The API listens on loopback by default, where pods cannot reach it. They reach the bridge's own
  * address, so the server listens there too and the `kubernetes` Service points at it; the agent is
  * told the range it was chosen from. */
-static int up_add_network(struct up *up, const char *listen, const char *data_dir,
+static int up_add_network(struct up *up, const struct up_opts *o, const char *data_dir,
                           struct net **ret_net, struct error *err)
 {
-    const struct net_opts opts = {.rt = up->rt, .data_dir = data_dir, .node_name = "up"};
+    const struct net_opts opts = {
+        .rt = up->rt,
+        .data_dir = data_dir,
+        .node_name = "up",
+        .cluster_cidr = o->cluster_cidr ? o->cluster_cidr : cluster_default_pod_cidr(o->node_ip),
+    };
     struct rt_addr at;
-    int r = rt_addr_parse(str_z(listen), &at, err);
+    int r = rt_addr_parse(str_z(o->listen), &at, err);
 
     if (r < 0)
         return r;
@@ -347,10 +360,21 @@ static int up_add_network(struct up *up, const char *listen, const char *data_di
     return 0;
 }
 
-struct up_opts {
-    const char *data_dir, *listen, *node_name, *node_ip, *log_level;
-    bool detach, stop_pods;
-};
+/* What is said to the cluster as a whole goes to the server as it is. */
+static void up_add_settings(struct part *server, const struct up_opts *o)
+{
+    const char *const settings[][2] = {{"--cluster-cidr", o->cluster_cidr},
+                                       {"--service-cidr", o->service_cidr},
+                                       {"--network", o->network},
+                                       {"--tls-san", o->sans},
+                                       {"--node-grace", o->node_grace}};
+
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        if (settings[i][1]) {
+            part_arg(server, settings[i][0]);
+            part_arg(server, settings[i][1]);
+        }
+}
 
 static int up_run(const struct up_opts *o, const struct data_dir *dir, int notify_fd)
 {
@@ -377,7 +401,8 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     part_arg(server, "--listen");
     part_arg(server, o->listen);
     part_arg(server, "--local-node");
-    if (up_add_network(&up, o->listen, dir->root, &net, &err) < 0)
+    up_add_settings(server, o);
+    if (up_add_network(&up, o, dir->root, &net, &err) < 0)
         return cli_fail("up", &err, EXIT_FAILED);
     if (o->stop_pods)
         part_arg(agent, "--stop-pods");
@@ -410,6 +435,15 @@ int cli_up(int argc, char **argv)
         {"listen", "ADDR:PORT", "of the API (127.0.0.1:6443)", CLI_STRING, &o.listen},
         {"node-name", "NAME", "of this machine (its host name)", CLI_STRING, &o.node_name},
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
+        {"cluster-cidr", "CIDR", "addresses of pods (" CLUSTER_CIDR_DEFAULT ")", CLI_STRING,
+         &o.cluster_cidr},
+        {"service-cidr", "CIDR", "addresses of Services (" SERVICE_CIDR_DEFAULT ")", CLI_STRING,
+         &o.service_cidr},
+        {"network", "KIND", "between nodes: vxlan, routes or auto (vxlan)", CLI_STRING, &o.network},
+        {"tls-san", "NAME,...", "more names and addresses the API is reached by", CLI_STRING,
+         &o.sans},
+        {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_STRING,
+         &o.node_grace},
         {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG,
          &o.detach},
         {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running",

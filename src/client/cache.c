@@ -181,9 +181,19 @@ static void list_done(void *arg, const struct client_reply *reply)
     }
 }
 
+static void list_dropped(void *arg)
+{
+    struct list_call *call = arg;
+
+    if (call->cache)
+        call->cache->listing = NULL;
+    free(call);
+}
+
 static void list_start(struct client_cache *c)
 {
     struct client_request req = {.verb = CLIENT_LIST,
+                                 .dropped = list_dropped,
                                  .kind = c->kind,
                                  .ns = str_z(c->ns),
                                  .label_selector = str_z(c->label_selector),

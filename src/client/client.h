@@ -1,7 +1,7 @@
 /* One typed client for everything that talks to the API: controllers and scheduler (in-process
  * transport, implemented by src/apiserver), the agent, CLI and hollow nodes (network transport over
  * src/http). One loop's thread; each call answers exactly once, never from inside the call that
- * started it. */
+ * started it, unless the client is freed first: see client_request.dropped. */
 #pragma once
 
 #include "api/object.h"
@@ -49,6 +49,9 @@ struct client_request {
     bool has_grace_period;
     int64_t grace_period_s;
     struct str propagation; /* "Background", "Foreground", "Orphan"; absent: the kind's default */
+    /* Called with the call's arg in place of done when the client is freed before there is an
+     * answer; the client must not be used there. NULL: nothing is to be freed then. */
+    void (*dropped)(void *arg);
 };
 
 struct client_reply {

@@ -75,32 +75,31 @@ static int data_or_file(struct kubeconfig *k, const struct json *v, const char *
     return 0;
 }
 
-static int server_parse(struct kubeconfig *k, struct str url, struct error *err)
+int kubeconfig_set_server(struct kubeconfig *k, struct str url, struct error *err)
 {
     struct str rest = url, host;
     uint64_t port = 443;
     ssize_t colon;
 
     if (!str_starts(url, STR("https://")))
-        return error_set(err, REASON_BAD_REQUEST,
-                         "kubeconfig: server \"%.*s\" must be an https:// URL", STR_ARG(url));
+        return error_set(err, REASON_BAD_REQUEST, "server \"%.*s\" must be an https:// URL",
+                         STR_ARG(url));
     rest = str_sub(rest, 8, rest.n);
     (void)str_cut(&rest, '/', &host);
     if (rest.n)
-        return error_set(err, REASON_BAD_REQUEST, "kubeconfig: server \"%.*s\" must have no path",
+        return error_set(err, REASON_BAD_REQUEST, "server \"%.*s\" must have no path",
                          STR_ARG(url));
     colon = str_rfind(host, ':');
     if (colon >= 0 && !(host.n && host.p[host.n - 1] == ']')) {
         if (str_to_u64(str_sub(host, (size_t)colon + 1, host.n), &port) < 0 || port == 0 ||
             port > 65535)
-            return error_set(err, REASON_BAD_REQUEST, "kubeconfig: bad port in \"%.*s\"",
-                             STR_ARG(url));
+            return error_set(err, REASON_BAD_REQUEST, "bad port in \"%.*s\"", STR_ARG(url));
         host = str_sub(host, 0, (size_t)colon);
     }
     if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
         host = str_sub(host, 1, host.n - 1);
     if (!host.n)
-        return error_set(err, REASON_BAD_REQUEST, "kubeconfig: no host in \"%.*s\"", STR_ARG(url));
+        return error_set(err, REASON_BAD_REQUEST, "no host in \"%.*s\"", STR_ARG(url));
     k->host = arena_cstr(&k->arena, host);
     k->port = (uint16_t)port;
     return 0;
@@ -154,7 +153,7 @@ static int kubeconfig_read(struct kubeconfig *k, struct str text, const char *co
     k->server_name = json_get_str(cluster, STR("tls-server-name"));
     insecure = json_getz(cluster, "insecure-skip-tls-verify");
     k->insecure = json_is(insecure, JSON_BOOL) && insecure->b;
-    r = server_parse(k, json_get_str(cluster, STR("server")), err);
+    r = kubeconfig_set_server(k, json_get_str(cluster, STR("server")), err);
     if (r == 0)
         r = data_or_file(k, cluster, "certificate-authority", &k->ca_pem, err);
     return r < 0 ? r : user_read(k, user, err);
@@ -193,4 +192,20 @@ void kubeconfig_fini(struct kubeconfig *k)
 {
     arena_fini(&k->arena);
     *k = (struct kubeconfig){0};
+}
+
+void kubeconfig_print(const struct kubeconfig_text *t, struct buf *out)
+{
+    buf_add_lit(out, "apiVersion: v1\nkind: Config\nclusters:\n- name: davit\n  cluster:\n"
+                     "    certificate-authority-data: ");
+    base64_print(t->ca_pem, out);
+    buf_printf(out, "\n    server: %s\nusers:\n- name: %s\n  user:\n", t->server_url, t->user);
+    buf_add_lit(out, "    client-certificate-data: ");
+    base64_print(t->cert_pem, out);
+    buf_add_lit(out, "\n    client-key-data: ");
+    base64_print(t->key_pem, out);
+    buf_printf(out,
+               "\ncontexts:\n- name: davit\n  context:\n    cluster: davit\n    user: %s\n"
+               "current-context: davit\n",
+               t->user);
 }

@@ -15,6 +15,7 @@ struct net_call {
     const struct schema_kind *kind;
     const struct schema_desc *reply_desc;
     client_done_fn done;
+    void (*dropped)(void *arg);
     void *arg;
 };
 
@@ -143,6 +144,15 @@ static void body_print(struct buf *b, const struct client_request *req)
                            SCHEMA_ENCODE_TYPE_META, b);
 }
 
+static void details_read(const struct api_status_details *d, struct error *err)
+{
+    err->retry_after_s = d->retry_after_seconds;
+    for (uint32_t i = 0; i < d->n_causes; i++)
+        (void)error_cause(err, arena_cstr(&err->arena, d->causes[i].reason),
+                          arena_str(&err->arena, d->causes[i].field), "%.*s",
+                          STR_ARG(d->causes[i].message));
+}
+
 int net_status_read(int http_status, struct str body, struct error *err)
 {
     struct arena a = {0};
@@ -158,7 +168,7 @@ int net_status_read(int http_status, struct str body, struct error *err)
         reason = error_reason_parse(st.reason, st.code ? st.code : http_status);
         r = error_set(err, reason, "%.*s", STR_ARG(st.message));
         if (err && st.details)
-            err->retry_after_s = st.details->retry_after_seconds;
+            details_read(st.details, err);
     }
     arena_fini(&a);
     return r;
@@ -274,6 +284,7 @@ static void net_call(struct client *client, const struct client_request *req, cl
                               .kind = req->kind,
                               .reply_desc = req->reply_desc,
                               .done = done,
+                              .dropped = req->dropped,
                               .arg = arg};
     target_print(&target, req);
     body_print(&body, req);
@@ -298,6 +309,8 @@ static void net_client_free(struct client *client)
     LIST_FOR_EACH (call, &c->calls, node) {
         http_call_cancel(call->http);
         list_remove(&call->node);
+        if (call->dropped)
+            call->dropped(call->arg);
         free(call);
     }
     ASSERT(list_empty(&c->watches));
@@ -320,6 +333,7 @@ static int tls_make(const struct kubeconfig *k, bool http1, struct rt_tls_client
     static const char *const alpn[] = {"h2", "http/1.1", NULL}, *const alpn1[] = {"http/1.1", NULL};
     const struct rt_tls_client_opts opts = {
         .ca_pem = k->ca_pem,
+        .ca_spki_sha256 = k->ca_spki_sha256,
         .insecure = k->insecure,
         .cert_pem = k->cert_pem,
         .key_pem = k->key_pem,

@@ -80,6 +80,8 @@ int timestamp_parse(struct str s, struct timestamp *ret)
         return -EINVAL;
     int64_t t = days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec;
     t -= sign * (int64_t)(oh * 3600 + om * 60);
+    if (t < TIMESTAMP_SECONDS_MIN || t > TIMESTAMP_SECONDS_MAX) /* by its offset */
+        return -EINVAL;
     *ret = (struct timestamp){.usec = t * 1000000 + micros, .set = true};
     return 0;
 }
@@ -93,7 +95,7 @@ size_t timestamp_format(struct timestamp t, bool micro, char out[static TIMESTAM
         sec--;
     }
     /* Year 0001 to 9999: what the text form can carry. */
-    sec = CLAMP(sec, INT64_C(-62135596800), INT64_C(253402300799));
+    sec = CLAMP(sec, TIMESTAMP_SECONDS_MIN, TIMESTAMP_SECONDS_MAX);
     int64_t days = sec / 86400, rest = sec % 86400;
     if (rest < 0) {
         rest += 86400;

@@ -86,7 +86,9 @@ bool quantity_is_zero(const struct quantity *q);
 
 /* RFC 3339, any offset, year 0001..9999; parts below a microsecond are cut. */
 int timestamp_parse(struct str s, struct timestamp *ret) MUST_CHECK;
-#define TIMESTAMP_TEXT_MAX 36
+#define TIMESTAMP_TEXT_MAX    36
+#define TIMESTAMP_SECONDS_MIN INT64_C(-62135596800) /* 0001-01-01T00:00:00Z */
+#define TIMESTAMP_SECONDS_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 /* "2006-01-02T15:04:05Z", with micro "2006-01-02T15:04:05.000000Z"; "null" is the caller's matter.
  */
 size_t timestamp_format(struct timestamp t, bool micro, char out[static TIMESTAMP_TEXT_MAX]);

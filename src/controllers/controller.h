@@ -18,6 +18,8 @@
 #include "client/events.h"
 #include "client/shared.h"
 
+struct pkey;
+struct cert_spec;
 struct controllers; /* all of them, running */
 struct controller;  /* one */
 struct reconcile;   /* one run of one key */
@@ -33,6 +35,11 @@ struct controllers_opts {
     double unhealthy_zone_threshold;      /* 0.55 */
     int64_t large_cluster_size_threshold; /* 50; negative: 0 */
     int32_t terminated_pods_max;          /* terminated pods kept in the cluster; 12500 */
+    /* Signs with the cluster's authority; malloc'ed PEM. NULL: certificate requests are left alone.
+     */
+    int (*sign)(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
+                struct error *err);
+    void *sign_arg;
 };
 
 /* shared and its client are borrowed; shared is not yet started. */

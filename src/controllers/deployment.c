@@ -228,7 +228,7 @@ static void reconcile(struct reconcile *rc)
                                  .now = rc->now};
     deploy_plan(rc->arena, &in, &w->plan);
     if (w->plan.check_at)
-        reconcile_again(rc, MAX(w->plan.check_at - rc->now, 0) * NSEC_PER_USEC + NSEC_PER_MSEC);
+        reconcile_again(rc, nsec_of_usec(MAX(w->plan.check_at - rc->now, 0)) + NSEC_PER_MSEC);
     if (w->plan.rollback)
         controller_update(rc, KIND_DEPLOYMENT, w->plan.rollback, rolled_back, w);
     else

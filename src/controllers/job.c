@@ -159,7 +159,7 @@ static void reconcile(struct reconcile *rc)
     job_plan(rc->arena, &(struct job_in){.job = w->job, .pods = pods, .n_pods = n, .now = rc->now},
              &w->plan);
     if (w->plan.again_at)
-        reconcile_again(rc, MAX(w->plan.again_at - rc->now, 0) * NSEC_PER_USEC + NSEC_PER_MSEC);
+        reconcile_again(rc, nsec_of_usec(MAX(w->plan.again_at - rc->now, 0)) + NSEC_PER_MSEC);
     apply(rc, w);
 }
 

@@ -189,7 +189,7 @@ static bool past_deadline(struct jp *p)
 {
     if (!p->job->spec.has_active_deadline_seconds || !p->st->start_time.set || p->suspended)
         return false;
-    usec_t at = p->st->start_time.usec + (usec_t)p->job->spec.active_deadline_seconds * 1000000;
+    usec_t at = p->st->start_time.usec + usec_of_s(p->job->spec.active_deadline_seconds);
     if (p->in->now >= at)
         return true;
     again_at(p, at);

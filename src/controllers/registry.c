@@ -17,6 +17,8 @@ const struct controller_row *const controller_rows[] = {
     &stale_disruption_row,
     &fence_row,
     &gc_row,
+    &csr_row,
+    &token_cleaner_row,
     NULL,
 };
 

@@ -124,7 +124,7 @@ static void reconcile(struct reconcile *rc)
         pods[i] = OBJECT_MSG(objects[i], api_pod);
     replicaset_plan(rc->arena, w->rs, pods, n, rc->now, &w->plan);
     if (w->plan.next_available)
-        reconcile_again(rc, (w->plan.next_available - rc->now) * NSEC_PER_USEC + NSEC_PER_MSEC);
+        reconcile_again(rc, nsec_of_usec(w->plan.next_available - rc->now) + NSEC_PER_MSEC);
     apply(rc, w);
 }
 

@@ -27,7 +27,7 @@ static void reconcile(struct reconcile *rc)
         return;
     usec_t due = finished_at(j) + (usec_t)j->spec.ttl_seconds_after_finished * 1000000;
     if (due > rc->now)
-        reconcile_again(rc, (due - rc->now) * NSEC_PER_USEC + NSEC_PER_MSEC);
+        reconcile_again(rc, nsec_of_usec(due - rc->now) + NSEC_PER_MSEC);
     else
         controller_delete(rc, KIND_JOB, &j->metadata, "Foreground", NULL, NULL);
 }

@@ -13,6 +13,7 @@ static const struct cli_verb verbs[] = {
     {"down", "stop it, and take away all it made on this machine", main_down},
     {"server", "the control plane alone", main_server},
     {"agent", "one node alone", main_agent},
+    {"token", "let machines join: make, list and void tokens", cli_token},
     {"image", "load, list, pull and remove images", cli_image},
     {"node", "list, drain and remove machines", cli_node},
     {"hollow", "simulated nodes, for load tests", cli_hollow},

@@ -10,6 +10,8 @@ struct secret_seal {
     uint8_t key[SEAL_KEY_BYTES];
 };
 
-/* Reads DIR/secrets.key, or makes it (0600) when `dir` has none. s must outlive the store. */
-int secret_seal_open(struct secret_seal *s, const char *dir, struct error *err) MUST_CHECK;
+/* Reads DIR/secrets.key, or makes it (0600) when `dir` has none; with sync_later the caller flushes
+ * the directory before the first Secret is acknowledged. s must outlive the store. */
+int secret_seal_open(struct secret_seal *s, const char *dir, bool sync_later,
+                     struct error *err) MUST_CHECK;
 void secret_seal_fini(struct secret_seal *s); /* wipes the key */

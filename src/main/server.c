@@ -11,9 +11,12 @@
 #include "cli/paths.h"
 #include "cli/pidfile.h"
 #include "controllers/controller.h"
+#include "main/cluster.h"
 #include "main/creds.h"
+#include "main/keys.h"
 #include "main/memory.h"
 #include "main/seal.h"
+#include "rt/stream.h"
 #include "scheduler/scheduler.h"
 #include "store/store_lmdb.h"
 
@@ -25,8 +28,9 @@
 #define STOP_TIMEOUT_MS 5000 /* for calls under way; clients retry what is cut */
 
 struct server_opts {
-    const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *service_cidr;
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
     const char *eviction_rate, *secondary_rate, *zone_threshold;
+    struct cluster_wish cluster;
     nsec_t node_grace;
     int64_t large_cluster, not_ready_s, unreachable_s;
     int64_t ready_fd, io_threads;
@@ -37,7 +41,14 @@ struct server {
     const struct server_opts *opts;
     struct data_dir dir;
     struct rt *rt;
+    struct keys keys;
+    struct rt_work keys_work;
+    int keys_result;
+    struct error keys_err;
+    unsigned unsettled; /* of default objects and keys: what must be durable before we serve */
     struct secret_seal seal;
+    struct cluster_config cluster;
+    struct arena arena; /* texts of cluster and the like */
     struct store *store;
     struct apiserver *api;
     struct client *client;
@@ -105,12 +116,27 @@ static int server_write_creds(struct server *s, struct error *err)
     return creds_write(s->api, &o, err);
 }
 
-static void server_ready(void *arg)
+static void server_keys_settle(void *arg)
+{
+    struct server *s = arg;
+
+    s->keys_result = keys_settle(&s->keys, &s->keys_err);
+}
+
+/* Default objects or keys are durable; with the last of both we serve. Listening comes last:
+ * whoever gets through finds the default objects. */
+static void server_settled(void *arg)
 {
     struct server *s = arg;
     struct error err = {0};
 
-    /* Listening comes last: whoever gets through finds the default objects. */
+    if (--s->unsettled || s->stopping)
+        return;
+    if (s->keys_result < 0) {
+        s->exit_code = cli_fail("server", &s->keys_err, EXIT_FAILED);
+        server_on_signal(s, 0);
+        return;
+    }
     if (apiserver_listen(s->api, s->opts->listen, &err) < 0 || server_write_creds(s, &err) < 0) {
         s->exit_code = cli_fail("server", &err, EXIT_FAILED);
         server_on_signal(s, 0);
@@ -131,8 +157,10 @@ static void server_ready(void *arg)
 static int server_open_store(struct server *s, struct error *err)
 {
     struct store_lmdb_opts lmdb = {.dir = s->dir.store, .seal = &s->seal.seal};
-    int r = secret_seal_open(&s->seal, s->dir.pki, err);
+    int r = keys_open(&s->keys, &s->dir, err);
 
+    if (r == 0)
+        r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
     return r < 0 ? r : store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
 }
 
@@ -163,37 +191,78 @@ static int server_node_opts(const struct server_opts *o, struct controllers_opts
                : error_set(err, REASON_BAD_REQUEST, "--node-grace: at least 3s");
 }
 
+#define SANS_MAX 32
+
+/* What the serving certificate is good for: this machine's name and address, and what the user
+ * adds. */
+static size_t server_sans(struct server *s, const char *ret[SANS_MAX])
+{
+    struct str rest = str_z(s->opts->sans), one;
+    size_t n = 0;
+
+    ret[n++] = s->opts->node_name;
+    ret[n++] = s->opts->node_ip;
+    while (n < SANS_MAX && (str_cut(&rest, ',', &one) || one.n))
+        if (one.n)
+            ret[n++] = arena_cstr(&s->arena, one);
+    return n;
+}
+
+static bool listens_on_any(const char *listen)
+{
+    struct rt_addr at;
+
+    return rt_addr_parse(str_z(listen), &at, NULL) == 0 &&
+           (at.any || strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, "::") == 0);
+}
+
 static int server_start(struct server *s, struct error *err)
 {
-    const struct apiserver_opts api = {
-        .pki_dir = s->dir.pki,
-        .sans = &s->opts->node_name,
-        .n_sans = 1,
-        .service_cidr = s->opts->service_cidr,
-        .advertise_address = s->opts->advertise,
-        .io_threads = (unsigned)s->opts->io_threads,
+    const struct server_opts *o = s->opts;
+    const char *sans[SANS_MAX];
+    struct apiserver_opts api = {
+        .sans = sans,
+        .n_sans = server_sans(s, sans),
+        .cluster = &s->cluster,
+        .advertise_address = o->advertise                ? o->advertise
+                             : listens_on_any(o->listen) ? o->node_ip
+                                                         : NULL,
+        .io_threads = (unsigned)o->io_threads,
         .has_default_tolerations = true,
-        .not_ready_toleration_s = s->opts->not_ready_s,
-        .unreachable_toleration_s = s->opts->unreachable_s,
+        .not_ready_toleration_s = o->not_ready_s,
+        .unreachable_toleration_s = o->unreachable_s,
     };
-    struct controllers_opts controllers = {.node_grace = s->opts->node_grace};
-    int r = server_node_opts(s->opts, &controllers, err);
+    struct controllers_opts controllers = {.node_grace = o->node_grace};
+    int r = server_node_opts(o, &controllers, err);
 
     if (r == 0)
         r = server_open_store(s, err);
 
     if (r == 0)
-        r = apiserver_new(s->rt, s->store, &api, &s->api, err);
+        r = cluster_settle(s->store, &o->cluster, &s->arena, &s->cluster, err);
+    if (r < 0)
+        return r;
+    api.service_cidr = arena_cstr(&s->arena, s->cluster.service_cidr);
+    api.pki_dir = s->keys.dir;
+    api.pki_sync_later = keys_fresh(&s->keys);
+    r = apiserver_new(s->rt, s->store, &api, &s->api, err);
     if (r < 0)
         return r;
     controllers.root_ca_pem = apiserver_ca_pem(s->api);
+    controllers.sign = apiserver_sign;
+    controllers.sign_arg = s->api;
     s->client = apiserver_client(s->api, STR("system:kube-controller-manager"), NULL, 0, false);
     s->shared = client_shared_new(s->client);
     s->controllers = controllers_new(s->shared, &controllers);
     s->scheduler = scheduler_new(s->shared, NULL);
     s->term = rt_signal_new(s->rt, SIGTERM, server_on_signal, s);
     s->intr = rt_signal_new(s->rt, SIGINT, server_on_signal, s);
-    apiserver_on_ready(s->api, server_ready, s);
+    s->unsettled = 1;
+    apiserver_on_ready(s->api, server_settled, s);
+    if (keys_fresh(&s->keys)) {
+        s->unsettled++;
+        rt_work(s->rt, &s->keys_work, RT_WORK_SHORT, server_keys_settle, server_settled, s);
+    }
     return 0;
 }
 
@@ -235,6 +304,8 @@ static int server_run(const struct server_opts *o, struct error *err)
             rt_free(s.rt);
     }
     secret_seal_fini(&s.seal);
+    keys_fini(&s.keys);
+    arena_fini(&s.arena);
     fd_closep(&s.lock_fd);
     data_dir_fini(&s.dir);
     return r;
@@ -248,7 +319,6 @@ int main_server(int argc, char **argv)
                             .node_name = host,
                             .node_ip = ip,
                             .log_level = "info",
-                            .service_cidr = "10.96.0.0/16",
                             .node_grace = 40 * NSEC_PER_SEC,
                             .eviction_rate = "0.1",
                             .secondary_rate = "0.01",
@@ -269,8 +339,14 @@ int main_server(int argc, char **argv)
          &o.local_node},
         {"advertise-address", "ADDR", "where pods find the API, instead of the listen address",
          CLI_STRING, &o.advertise},
-        {"service-cidr", "CIDR", "addresses of Services (10.96.0.0/16)", CLI_STRING,
-         &o.service_cidr},
+        {"tls-san", "NAME,...", "more names and addresses the API is reached by", CLI_STRING,
+         &o.sans},
+        {"cluster-cidr", "CIDR", "addresses of pods (" CLUSTER_CIDR_DEFAULT ")", CLI_STRING,
+         &o.cluster.pod_cidr},
+        {"service-cidr", "CIDR", "addresses of Services (" SERVICE_CIDR_DEFAULT ")", CLI_STRING,
+         &o.cluster.service_cidr},
+        {"network", "KIND", "between nodes: vxlan, routes or auto (vxlan)", CLI_STRING,
+         &o.cluster.network},
         {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_DURATION,
          &o.node_grace},
         {"node-eviction-rate", "N", "lost nodes a second whose pods are evicted, in a zone (0.1)",
@@ -304,6 +380,7 @@ int main_server(int argc, char **argv)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
+    o.cluster.node_ip = o.node_ip;
     memory_limit_arenas((unsigned)o.io_threads +
                         2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));

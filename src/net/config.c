@@ -15,10 +15,7 @@
 #include "sys/fs.h"
 #include "sys/sysctls.h"
 
-/* Ranges are picked from 10.128.0.0/10 in steps of a /24: 16,384 of them, away from the ranges that
- * other orchestrators and home routers like. */
-#define PICK_BASE  0x0a800000u
-#define PICK_COUNT 16384u
+#define NODE_BITS 24 /* of the range of a node: 253 pods */
 
 int config_id(const char *data_dir, char ret[9])
 {
@@ -53,28 +50,73 @@ static bool overlaps(const struct taken *t, const struct ip_prefix *p)
     return false;
 }
 
-static int pick_range(const char *id, char out[IP_PREFIX_TEXT_MAX], struct error *err)
+/* Every /24 of the cluster's range is tried once, in an order of this instance's own, so that two
+ * nodes rarely want the same. `skip`: so many good ones are passed over. */
+int net_pick_range(const char *data_dir, const char *cluster_cidr, unsigned skip,
+                   char out[static IP_PREFIX_TEXT_MAX], struct error *err)
 {
+    char id[9];
     struct taken t = {0};
+    struct ip_prefix cluster;
     CLEANUP(nl_closep) struct nl *nl = NULL;
-    int r = nl_open(-1, &nl);
+    int r = ip_prefix_parse(str_z(cluster_cidr), &cluster);
+    if (r < 0 || cluster.addr.family != AF_INET || cluster.bits > NODE_BITS)
+        return error_set(err, REASON_BAD_REQUEST, "net: no node's range fits into %s",
+                         cluster_cidr);
+    r = config_id(data_dir, id);
+    if (r == 0)
+        r = nl_open(-1, &nl);
     if (r == 0)
         r = nl_addr_list(nl, AF_INET, note_address, &t);
     if (r < 0) {
         free(t.v);
         return error_errno(err, -r, "net: reading the host's addresses");
     }
+    uint32_t count = UINT32_C(1) << (NODE_BITS - cluster.bits);
+    uint32_t base =
+        ip4_number(&cluster.addr) & ~(uint32_t)((UINT64_C(1) << (32 - cluster.bits)) - 1);
     uint32_t start = (uint32_t)strtoul(id, NULL, 16);
     bool found = false;
-    for (uint32_t i = 0; i < PICK_COUNT && !found; i++) {
-        struct ip_prefix p = {.addr = ip4_from_number(PICK_BASE + ((start + i) % PICK_COUNT << 8)),
-                              .bits = 24};
-        found = !overlaps(&t, &p);
+    for (uint32_t i = 0; i < count && !found; i++) {
+        struct ip_prefix p = {.addr =
+                                  ip4_from_number(base + ((start + i) % count << (32 - NODE_BITS))),
+                              .bits = NODE_BITS};
+        found = !overlaps(&t, &p) && skip-- == 0;
         if (found)
             ip_prefix_format(&p, out);
     }
     free(t.v);
-    return found ? 0 : error_set(err, REASON_INTERNAL, "net: no free range in 10.128.0.0/10");
+    return found ? 0
+                 : error_set(err, REASON_INTERNAL, "net: no free range for this node in %s",
+                             cluster_cidr);
+}
+
+struct search {
+    struct taken taken;
+    int bridge_index; /* 0: none */
+};
+
+static void note_foreign(void *arg, int index, const struct ip_prefix *addr)
+{
+    struct search *s = arg;
+    if (index != s->bridge_index)
+        note_address(&s->taken, index, addr);
+}
+
+int net_range_in_use(const struct ip_prefix *range, const char *bridge)
+{
+    CLEANUP(nl_closep) struct nl *nl = NULL;
+    struct search s = {0};
+    struct nl_link link;
+    int r = nl_open(-1, &nl);
+    if (r == 0 && nl_link_get(nl, bridge, &link) == 0)
+        s.bridge_index = link.index;
+    if (r == 0)
+        r = nl_addr_list(nl, AF_INET, note_foreign, &s);
+    if (r == 0)
+        r = overlaps(&s.taken, range);
+    free(s.taken.v);
+    return r;
 }
 
 static int check_range(const char *text, struct ip_prefix *ret, struct error *err)
@@ -90,7 +132,8 @@ static int check_range(const char *text, struct ip_prefix *ret, struct error *er
     return 0;
 }
 
-int config_load(struct net *n, const char *data_dir, const char *pod_cidr, struct error *err)
+int config_load(struct net *n, const char *data_dir, const char *pod_cidr, const char *cluster_cidr,
+                struct error *err)
 {
     char *saved = NULL;
     int r = config_id(data_dir, n->config.id);
@@ -107,7 +150,7 @@ int config_load(struct net *n, const char *data_dir, const char *pod_cidr, struc
         snprintf(n->config.pod_cidr, sizeof(n->config.pod_cidr), "%.*s",
                  STR_ARG(str_trim(str_z(saved))));
     if (!n->config.pod_cidr[0]) {
-        r = pick_range(n->config.id, n->config.pod_cidr, err);
+        r = net_pick_range(data_dir, cluster_cidr, 0, n->config.pod_cidr, err);
         if (r < 0) {
             free(saved);
             return r;

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/cluster.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net_internal.h"
@@ -32,22 +33,28 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     n->client = o->client;
     n->dir = xasprintf("%s/net", o->data_dir);
     n->node_name = dup_or(o->node_name, "");
-    n->service_cidr = dup_or(o->service_cidr, "10.96.0.0/16");
+    n->cluster_cidr = dup_or(o->cluster_cidr, CLUSTER_CIDR_DEFAULT);
+    n->service_cidr = dup_or(o->service_cidr, SERVICE_CIDR_DEFAULT);
     n->cluster_domain = dup_or(o->cluster_domain, "cluster.local");
     n->dns_address = dup_or(o->dns_address, NULL);
     n->mtu = o->mtu;
+    n->network = o->network;
+    n->vni = o->vni;
+    bool bad_ip = o->node_ip &&
+                  (ip_parse(str_z(o->node_ip), &n->node_ip) < 0 || n->node_ip.family != AF_INET);
     n->dirfd = -1;
     int r = sys_mkdir_all(n->dir, 0700);
     if (r == 0)
         n->dirfd = open(n->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (n->dirfd < 0)
         r = error_errno(err, r < 0 ? -r : errno, "net: %s", n->dir);
+    if (r == 0 && bad_ip)
+        r = error_set(err, REASON_BAD_REQUEST, "net: \"%s\" is no IPv4 address of a node",
+                      o->node_ip);
     if (r == 0)
-        r = config_load(n, o->data_dir, o->pod_cidr, err);
-    if (r == 0) {
-        n->cluster_cidr = dup_or(o->cluster_cidr, n->config.pod_cidr);
         r = check_cidr("cluster range", n->cluster_cidr, err);
-    }
+    if (r == 0)
+        r = config_load(n, o->data_dir, o->pod_cidr, n->cluster_cidr, err);
     if (r == 0)
         r = check_cidr("service range", n->service_cidr, err);
     if (r == 0)
@@ -74,6 +81,7 @@ struct net *net_free(struct net *n)
     if (!n)
         return NULL;
     ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
+    peers_free(n->peers);
     nl_close(n->nl);
     nft_free(n->nft);
     net_rules_free(n->rules);
@@ -116,6 +124,36 @@ static unsigned default_mtu(struct net *n)
     return m.mtu >= 576 && m.mtu <= 9216 ? m.mtu : MTU_DEFAULT;
 }
 
+static int start_peers(struct net *n, struct error *err)
+{
+    const struct peers_opts o = {
+        .rt = n->rt,
+        .client = n->client,
+        .id = n->config.id,
+        .node_name = n->node_name,
+        .range = n->config.range,
+        .gateway = ip4_from_number(n->pool.gateway),
+        .node_ip = n->node_ip,
+        .network = n->network,
+        .vni = n->vni,
+        .mtu = n->mtu,
+    };
+    return n->client && n->node_ip.family ? peers_new(&o, &n->peers, err) : 0;
+}
+
+/* Somebody else took addresses of our range while we were away: pods would be cut off or
+ * impersonated. */
+static int check_range_free(const struct net *n, struct error *err)
+{
+    int r = net_range_in_use(&n->config.range, n->config.bridge);
+    if (r <= 0)
+        return r;
+    return error_set(err, REASON_CONFLICT,
+                     "net: an address of this host lies in the pods' range %s; if it is to stay, "
+                     "remove this node from the cluster and let it join anew",
+                     n->config.pod_cidr);
+}
+
 int net_start(struct net *n, struct error *err)
 {
     ASSERT(!n->started);
@@ -123,10 +161,16 @@ int net_start(struct net *n, struct error *err)
     if (r < 0)
         return error_errno(err, -r, "net: netlink");
     if (!n->mtu)
-        n->mtu = default_mtu(n);
-    r = host_sysctl_set("net/ipv4/ip_forward", "1", err);
+        n->mtu =
+            default_mtu(n) -
+            (n->node_ip.family && n->network != CLUSTER_NETWORK_ROUTES ? PEERS_VXLAN_OVERHEAD : 0);
+    r = check_range_free(n, err);
+    if (r == 0)
+        r = host_sysctl_set("net/ipv4/ip_forward", "1", err);
     if (r == 0)
         r = bridge_make(n, err);
+    if (r == 0)
+        r = start_peers(n, err);
     if (r < 0)
         return r;
     services_start(n);
@@ -153,6 +197,7 @@ void net_stop(struct net *n, void (*stopped)(void *arg), void *arg)
     n->stopped = stopped;
     n->stopped_arg = arg;
     rt_task_init(&n->say_stopped, n->rt, say_stopped, n);
+    n->peers = peers_free(n->peers);
     if (n->started)
         services_stop(n);
     net_stopped_check(n);
@@ -182,8 +227,8 @@ bool net_rules_settled(const struct net *n)
 {
     bool synced =
         !n->services || (client_cache_synced(n->services) && client_cache_synced(n->slices));
-    return n->started && n->table_made && synced && !n->busy && !n->full_needed &&
-           !n->batch.changes && !n->dirty.n;
+    return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
+           !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n;
 }
 
 void net_dump(const struct net *n, struct buf *out)
@@ -192,5 +237,7 @@ void net_dump(const struct net *n, struct buf *out)
         out, "net %s bridge %s range %s leases %zu transactions %llu failures %u dirty %zu%s\n",
         n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
         (unsigned long long)n->transactions, n->failures, n->dirty.n, n->busy ? " busy" : "");
+    if (n->peers)
+        peers_dump(n->peers, out);
     net_rules_dump(n->rules, out);
 }

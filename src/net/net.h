@@ -14,6 +14,7 @@
  * before it is changed, and put back when the last instance is purged. */
 #pragma once
 
+#include "api/cluster.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "node/net_ops.h"
@@ -31,12 +32,18 @@ struct net_opts {
     const char *node_name; /* copied; for traffic policies "Local" */
     const char
         *pod_cidr; /* IPv4 range of this node, /16../29; NULL: what was used before, else a /24 of
-                    * 10.128.0.0/10 chosen by the id that overlaps no address of the host */
-    const char *cluster_cidr;   /* of all pods of the cluster (never masqueraded); NULL: pod_cidr */
+                    * cluster_cidr chosen by the id that overlaps no address of the host */
+    const char
+        *cluster_cidr; /* of all pods of the cluster (never masqueraded); NULL: 10.128.0.0/10 */
     const char *service_cidr;   /* of ClusterIPs; NULL: 10.96.0.0/16 */
     const char *cluster_domain; /* NULL: cluster.local */
     const char *dns_address;    /* name server of pods; NULL: none */
-    unsigned mtu;               /* 0: that of the link of the default route, else 1500 */
+    unsigned mtu; /* 0: that of the link of the default route, else 1500, less what the
+                     way to other nodes adds */
+    /* Other nodes. node_ip NULL: there are none, and no way is made to them. */
+    const char *node_ip; /* of this node; copied */
+    enum cluster_network network;
+    uint32_t vni;
 };
 
 /* Reads or chooses the configuration; touches nothing of the host yet. */

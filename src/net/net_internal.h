@@ -5,6 +5,7 @@
 #include "net/flows.h"
 #include "net/lease.h"
 #include "net/net.h"
+#include "net/peers.h"
 #include "net/rules.h"
 #include "rt/rt.h"
 #include "sys/netlink.h"
@@ -27,6 +28,10 @@ struct net {
     char *node_name, *cluster_cidr, *service_cidr, *cluster_domain, *dns_address; /* owned */
     char gateway[IP_TEXT_MAX];
     unsigned mtu;
+    struct ip_addr node_ip; /* family 0: no other nodes */
+    enum cluster_network network;
+    uint32_t vni;
+    struct peers *peers; /* owned; NULL: none */
     struct net_config config;
     struct pool pool;
     struct nl *nl; /* owned; host namespace */
@@ -64,8 +69,14 @@ struct net {
 void net_stopped_check(struct net *n); /* whether net_stop is through */
 
 /* ---- config.c ---- */
-int config_load(struct net *n, const char *data_dir, const char *pod_cidr,
+int config_load(struct net *n, const char *data_dir, const char *pod_cidr, const char *cluster_cidr,
                 struct error *err) MUST_CHECK;
+/* A /24 of the cluster's range that no address of this host overlaps: the first, or after passing
+ * over `skip` of them, in an order of this data directory's own. */
+int net_pick_range(const char *data_dir, const char *cluster_cidr, unsigned skip,
+                   char out[static IP_PREFIX_TEXT_MAX], struct error *err) MUST_CHECK;
+/* 1: `range` overlaps an address of this host that is not on `bridge`; 0: it does not. */
+int net_range_in_use(const struct ip_prefix *range, const char *bridge) MUST_CHECK;
 int config_id(const char *data_dir, char ret[9]) MUST_CHECK; /* -ENOENT: no such directory */
 /* Sets a sysctl of the host, noting what it was first (once for all instances). */
 int host_sysctl_set(const char *name, const char *value, struct error *err) MUST_CHECK;

@@ -63,6 +63,8 @@ static int purge_host(struct error *err, const char *name)
     unsigned others = 0;
     int r = nl_open(-1, &nl);
     if (r == 0)
+        r = peers_purge(nl, name + strlen("davit-"));
+    if (r == 0)
         r = purge_links(nl, name);
     if (r < 0)
         return error_errno(err, -r, "net: removing the links of %s", name);
@@ -85,6 +87,7 @@ int net_purge(const char *data_dir, struct error *err)
     if (r < 0)
         return r;
     CLEANUP(fd_closep) int dir = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    r = dir < 0 ? -errno : sys_remove_tree(dir, "net");
+    /* The range stays the node's as long as the cluster has it. */
+    r = dir < 0 ? -errno : sys_remove_tree(dir, "net/leases");
     return r < 0 ? error_errno(err, -r, "net: %s/net", data_dir) : 0;
 }

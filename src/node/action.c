@@ -376,7 +376,7 @@ struct action *action_start(struct ctr *c, const struct action_opts *o, action_f
     } else if (o->grpc) {
         start_grpc(a, o->grpc, net);
     } else if (o->sleep) {
-        nsec_t span = MAX(o->sleep->seconds, 0) * NSEC_PER_SEC;
+        nsec_t span = nsec_of_s(MAX(o->sleep->seconds, 0));
         a->sleeping = true;
         rt_timer_start(&a->timeout, timeout > 0 ? MIN(timeout, span) : span);
     } else {

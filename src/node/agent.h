@@ -109,7 +109,7 @@ enum ctr_state {
     CTR_PULLING,   /* image_ensure is under way */
     CTR_PREPARING, /* pool: root file system, mounts, config.json */
     CTR_CREATING,  /* conmon and crun create */
-    CTR_STARTING,  /* crun start */
+    CTR_STARTING,  /* its program is let go */
     CTR_RUNNING,
     CTR_STOPPING, /* preStop, SIGTERM, SIGKILL */
     CTR_EXITING,  /* ended; pool: what is left is read and cleaned away */

@@ -118,6 +118,13 @@ static int set_v1(const struct cgroups *c, const char *path, const char *control
     return r == -ENOENT ? 0 : r; /* a kernel without that controller cannot limit it */
 }
 
+static int set_v2(const char *dir, const char *file, const char *value)
+{
+    if (!fs_exists(fs_path("%s/%s", dir, file).s))
+        return 0; /* as above */
+    return write_file(dir, file, value);
+}
+
 static int update_v2(const struct cgroups *c, const char *path, const struct cgroup_limits *l)
 {
     struct fs_path d = dir_of(c, 0, path);
@@ -126,22 +133,22 @@ static int update_v2(const struct cgroups *c, const char *path, const struct cgr
     if (l->cpu_shares > 0) {
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)cgroup_weight_of_shares((uint64_t)l->cpu_shares));
-        r = write_file(d.s, "cpu.weight", text);
+        r = set_v2(d.s, "cpu.weight", text);
     }
     if (l->cpu_quota_us > 0) {
         snprintf(text, sizeof(text), "%lld %lld", (long long)l->cpu_quota_us,
                  (long long)l->cpu_period_us);
-        if ((one = write_file(d.s, "cpu.max", text)) < 0)
+        if ((one = set_v2(d.s, "cpu.max", text)) < 0)
             r = one;
     }
     if (l->memory_bytes > 0) {
         snprintf(text, sizeof(text), "%lld", (long long)l->memory_bytes);
-        if ((one = write_file(d.s, "memory.max", text)) < 0)
+        if ((one = set_v2(d.s, "memory.max", text)) < 0)
             r = one;
     }
     if (l->pids > 0) {
         snprintf(text, sizeof(text), "%lld", (long long)l->pids);
-        if ((one = write_file(d.s, "pids.max", text)) < 0)
+        if ((one = set_v2(d.s, "pids.max", text)) < 0)
             r = one;
     }
     return r;

@@ -523,14 +523,14 @@ void ctr_became_running(struct ctr *c, bool adopted)
     c->running_since = rt_now(c->pod->node->rt);
     if (adopted) { /* it has been running for longer: for the reset of back-off */
         usec_t ran = rt_wall(c->pod->node->rt) - c->rec.started;
-        c->running_since -= MAX(ran, 0) * NSEC_PER_USEC;
+        c->running_since -= nsec_of_usec(MAX(ran, 0));
         c->ready = c->rec.ready; /* holds until a probe says otherwise */
     }
     set_text(&c->rec.phase, "running");
     ctr_save(c);
     ctr_move(c, CTR_RUNNING);
     int code;
-    if (c->exit_known) { /* it was faster than crun start's answer */
+    if (c->exit_known) { /* it was faster than the answer */
         ctr_on_exit(c, c->exit_code);
         return;
     }

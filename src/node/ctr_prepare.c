@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "node/devices.h"
 #include "node/fsutil.h"
+#include "node/places.h"
 #include "node/seccomp.h"
 #include "node/spec.h"
 #include "sys/fs.h"
@@ -283,6 +284,15 @@ static int own_mounts(struct prepare *p)
 
 /* ---- on the pool: the rest ---- */
 
+static bool wants_token(const struct prepare *p)
+{
+    const struct api_container *c = p->container;
+    for (uint32_t i = 0; i < c->n_volume_mounts; i++)
+        if (str_is(c->volume_mounts[i].mount_path, "/var/run/secrets/kubernetes.io/serviceaccount"))
+            return true;
+    return false;
+}
+
 static int mount_rootfs(struct prepare *p)
 {
     static const char *const dirs[] = {"", "/upper", "/work", "/rootfs"};
@@ -293,8 +303,13 @@ static int mount_rootfs(struct prepare *p)
         return error_errno(&p->err, -r, "cannot make %s", p->bundle);
     struct fs_path rootfs = fs_path("%s/rootfs", p->bundle), upper = fs_path("%s/upper", p->bundle);
     struct fs_path work = fs_path("%s/work", p->bundle);
-    return sys_overlay_mount(rootfs.s, (const char *const *)p->image->layer_dirs,
-                             p->image->n_layers, upper.s, work.s, &p->err);
+    size_t n = p->image->n_layers;
+    const char *const *image = (const char *const *)p->image->layer_dirs;
+    struct fs_path places = places_layer(p->node_dir, image, n, wants_token(p));
+    const char **lower = arena_alloc(&p->arena, (n + 1) * sizeof(*lower));
+    lower[0] = places.s;
+    memcpy(lower + 1, image, n * sizeof(*lower));
+    return sys_overlay_mount(rootfs.s, lower, n + 1, upper.s, work.s, &p->err);
 }
 
 /* crun's cwd must exist; images often name one that only exists by convention. */

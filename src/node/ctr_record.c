@@ -1,10 +1,10 @@
-/* POD/c/NAME/record.json: what must be known of a container after our death. It is written before
- * each step it announces, so the next agent sees at most one step more than was done, never one
- * less:
+/* POD/c/NAME/record.json: what must be known of a container after our death (the form of the file
+ * is record.c's). It is written before each step it announces, so the next agent sees at most one
+ * step more than was done, never one less:
  *
  *   preparing  nothing runs; directories may be half made
  *   creating   conmon may be there, crun may have created; surely not started
- *   starting   crun start may have been asked for
+ *   starting   its program may have been let go
  *   running    started
  *   exited     ended and cleaned; `end` says how */
 #include "node/agent.h"
@@ -12,8 +12,7 @@
 #include "base/mem.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
-
-#define RECORD_BYTES_MAX (1 << 20)
+#include "node/record.h"
 
 static void write_end(struct jw *w, const char *key, const struct ctr_end *e)
 {
@@ -53,9 +52,10 @@ void ctr_save(struct ctr *c)
     write_end(&w, "end", &r->end);
     write_end(&w, "last", &r->last);
     jw_close(&w, '}');
-    int rc = fs_write_atomic(fs_path("%s/record.json", c->dir).s, buf_str(&b), 0600);
+    struct fs_path file = fs_path("%s/record.json", c->dir);
+    int rc = record_save(file.s, buf_str(&b));
     if (rc == -ENOENT && (rc = fs_mkdirs(c->dir, 0700)) == 0)
-        rc = fs_write_atomic(fs_path("%s/record.json", c->dir).s, buf_str(&b), 0600);
+        rc = record_save(file.s, buf_str(&b));
     if (rc < 0)
         log_error("pod %s/%s: cannot write the record of container %s: %s", c->pod->ns,
                   c->pod->name, c->name, strerror(-rc));
@@ -97,15 +97,9 @@ static void read_end(const struct json *v, struct ctr_end *e)
 
 int ctr_load(struct ctr *c)
 {
-    struct buf b = {0};
     struct arena a = {0};
-    struct error err = {0};
     struct json *v;
-    int r = fs_read(fs_path("%s/record.json", c->dir).s, RECORD_BYTES_MAX, &b);
-    if (r == 0)
-        r = json_parse(buf_str(&b), &a, NULL, &v, &err) < 0
-                ? -ENOENT
-                : 0; /* torn by a power cut: as if absent */
+    int r = record_load(fs_path("%s/record.json", c->dir).s, &a, &v);
     if (r == 0) {
         ctr_record_fini(&c->rec);
         c->rec = (struct ctr_record){
@@ -127,9 +121,7 @@ int ctr_load(struct ctr *c)
         read_end(json_getz(v, "end"), &c->rec.end);
         read_end(json_getz(v, "last"), &c->rec.last);
     }
-    error_fini(&err);
     arena_fini(&a);
-    buf_fini(&b);
     return r;
 }
 

@@ -135,7 +135,7 @@ void ctr_stop_tick(struct ctr *c)
 void ctr_stop(struct ctr *c, int64_t grace_s, const char *reason, const char *message,
               bool for_failure)
 {
-    nsec_t now = rt_now(c->pod->node->rt), deadline = now + MAX(grace_s, 0) * NSEC_PER_SEC;
+    nsec_t now = rt_now(c->pod->node->rt), deadline = now + nsec_of_s(MAX(grace_s, 0));
     if (ctr_state(c) == CTR_PULLING) {
         ctr_wait(c, c->why ? c->why : "ContainerCreating", NULL);
         return;
@@ -254,11 +254,12 @@ static void set_end(struct ctr *c, const struct cleanup *k)
 }
 
 /* The first restart is at once, then 10 s, 20 s ... 5 min; forgotten after ten minutes of running.
- */
+ * What never started has not run, though it has no time of start, or that of the attempt before. */
 static void set_backoff(struct ctr *c)
 {
     struct ctr_record *r = &c->rec;
-    if (r->end.finished - r->end.started >= (usec_t)BACKOFF_RESET_S * 1000000)
+    if (strcmp(r->end.reason, "StartError") != 0 && r->end.started &&
+        r->end.finished - r->end.started >= (usec_t)BACKOFF_RESET_S * 1000000)
         r->backoff_s = 0;
     c->not_before = r->backoff_s ? rt_now(c->pod->node->rt) + r->backoff_s * NSEC_PER_SEC : 0;
     r->backoff_s = r->backoff_s ? MIN(r->backoff_s * 2, BACKOFF_MAX_S) : BACKOFF_FIRST_S;

@@ -28,7 +28,8 @@
 #include "node/fsutil.h"
 #include "node/node.h"
 
-#define UNIFIED "/sys/fs/cgroup/unified"
+#define UNIFIED         "/sys/fs/cgroup/unified"
+#define MOUNT_NS_GET_ID _IOR(0xb7, 0x5, uint64_t) /* NS_GET_MNTNS_ID of Linux 6.11 */
 
 int host_cgroup_layout(enum cgroup_layout *ret, struct error *err)
 {
@@ -103,6 +104,44 @@ static int make_ns_dir(const char *data_dir, struct error *err)
     return r < 0 ? error_errno(err, -r, "cannot make %s", file.s) : 0;
 }
 
+static int mount_ns_id(uint64_t *ret)
+{
+    CLEANUP(fd_closep) int fd = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    return fd < 0 || ioctl(fd, MOUNT_NS_GET_ID, ret) < 0 ? -errno : 0;
+}
+
+/* Leaves for a mount namespace whose handle can be bound in the present one. The kernel allows that
+ * only where the bound one is younger, by its id; and from 6.18 on each CPU hands out ids from a
+ * block of its own, so that what is made later on another CPU can pass for older. (In the first
+ * namespace of the machine it cannot: that one has the smallest id of all.) The CPU that made the
+ * present one has larger ids to give. */
+static int leave_mount_ns(void)
+{
+    uint64_t from = 0, to = 0;
+    cpu_set_t allowed, one;
+    bool known = mount_ns_id(&from) == 0;
+    if (unshare(CLONE_NEWNS) < 0)
+        return -errno;
+    if (!known || mount_ns_id(&to) < 0 || to > from)
+        return 0;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+        return -errno;
+    int r = 0;
+    for (int cpu = 0; r == 0 && to < from && cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed))
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (sched_setaffinity(0, sizeof(one), &one) < 0 || unshare(CLONE_NEWNS) < 0)
+            r = -errno;
+        else
+            r = mount_ns_id(&to);
+    }
+    if (sched_setaffinity(0, sizeof(allowed), &allowed) < 0 && r == 0)
+        r = -errno;
+    return r;
+}
+
 static int hide_unified(struct error *err)
 {
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
@@ -144,8 +183,8 @@ int node_host_enter(const char *data_dir, struct error *err)
         _exit(keep_ns(file.s, parent) < 0 ? 2 : 0);
     }
     close(p[0]);
-    r = unshare(CLONE_NEWNS) < 0 ? error_errno(err, errno, "cannot make a mount namespace")
-                                 : hide_unified(err);
+    r = leave_mount_ns();
+    r = r < 0 ? error_errno(err, -r, "cannot make a mount namespace") : hide_unified(err);
     if (r == 0 && write(p[1], "x", 1) != 1)
         r = -errno;
     close(p[1]);

@@ -45,7 +45,7 @@ int64_t log_time_nsec(struct str time)
     if (timestamp_parse(time, &t) < 0)
         return -1;
     /* timestamp cuts to microseconds: take the rest from the text */
-    int64_t ns = t.usec * 1000;
+    int64_t ns = nsec_of_usec(t.usec);
     ssize_t dot = str_find(time, '.');
     if (dot > 0) {
         int digits = 0;

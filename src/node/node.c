@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "node/fence.h"
 #include "node/fsutil.h"
+#include "node/places.h"
 
 #define GC_PERIOD   (300 * NSEC_PER_SEC)
 #define GC_FIRST    (20 * NSEC_PER_SEC)
@@ -35,6 +36,7 @@ static void copy_opts(struct node *n, const struct node_opts *o)
     struct node_opts *c = &n->opts;
     c->data_dir = copy(n, o->data_dir);
     c->node_name = copy(n, o->node_name);
+    c->pod_cidr = copy(n, o->pod_cidr);
     for (size_t i = 0; i < o->n_addresses; i++)
         c->addresses[i] = arena_str(&n->strings, o->addresses[i]);
     c->api_listen_host = copy(n, o->api_listen_host);
@@ -67,7 +69,8 @@ static int make_dirs(struct node *n, struct error *err)
         if (r < 0)
             return error_errno(err, -r, "cannot make %s", dirs[i].path);
     }
-    return 0;
+    int r = places_make(n->dir);
+    return r < 0 ? error_errno(err, -r, "cannot make %s/places", n->dir) : 0;
 }
 
 static void on_gc(void *arg);
@@ -380,7 +383,7 @@ void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_st
 {
     n->stopping = true;
     n->stop_pods = stop_pods;
-    n->stop_deadline = rt_now(n->rt) + (grace_max_s > 0 ? grace_max_s : 30) * NSEC_PER_SEC;
+    n->stop_deadline = rt_now(n->rt) + nsec_of_s(grace_max_s > 0 ? grace_max_s : 30);
     n->on_stopped = on_stopped;
     n->stop_arg = arg;
     registration_stop(n->reg);

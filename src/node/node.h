@@ -40,6 +40,7 @@ struct node_opts {
     struct image_store *images;         /* borrowed */
     const struct node_net_ops *net_ops; /* borrowed; NULL: only hostNetwork pods can run */
     void *net;
+    const char *pod_cidr; /* addresses of its pods, said in the Node; NULL: not said */
 
     /* The node's API (logs, exec, attach, port-forward, stats). NULL tls: not served. The context
      * must demand a client certificate of the cluster's CA; api_client_names are the certificate

@@ -7,6 +7,7 @@
 #include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
+#include "node/record.h"
 
 #define DELETE_RETRY       (2 * NSEC_PER_SEC)
 #define GRACE_DEFAULT_S    30
@@ -172,7 +173,7 @@ void pod_save(struct pod *p)
     jw_key_z(&w, "reason", p->end_reason ? p->end_reason : "");
     jw_key_z(&w, "message", p->end_message ? p->end_message : "");
     jw_close(&w, '}');
-    int r = fs_write_atomic(fs_path("%s/sandbox.json", p->dir).s, buf_str(&b), 0600);
+    int r = record_save(fs_path("%s/sandbox.json", p->dir).s, buf_str(&b));
     if (r < 0)
         log_error("pod %s/%s: cannot write %s/sandbox.json: %s", p->ns, p->name, p->dir,
                   strerror(-r));
@@ -188,13 +189,9 @@ static void load_text(const struct json *v, const char *key, char **to)
 
 int pod_load_sandbox(struct pod *p)
 {
-    struct buf b = {0};
     struct arena a = {0};
-    struct error err = {0};
     struct json *v;
-    int r = fs_read(fs_path("%s/sandbox.json", p->dir).s, 65536, &b);
-    if (r == 0 && json_parse(buf_str(&b), &a, NULL, &v, &err) < 0)
-        r = -ENOENT;
+    int r = record_load(fs_path("%s/sandbox.json", p->dir).s, &a, &v);
     if (r == 0) {
         const struct json *m = json_getz(v, "startTime"), *ips = json_getz(v, "ips");
         p->start_time = json_is(m, JSON_INT) ? m->i : 0;
@@ -214,9 +211,7 @@ int pod_load_sandbox(struct pod *p)
         m = json_getz(v, "done");
         r = json_is(m, JSON_BOOL) && m->b;
     }
-    error_fini(&err);
     arena_fini(&a);
-    buf_fini(&b);
     return r;
 }
 
@@ -296,20 +291,20 @@ static void check_end(struct pod *p)
     }
     if (!m->spec.has_active_deadline_seconds || !p->start_time || p->terminating)
         return;
-    usec_t left = p->start_time + m->spec.active_deadline_seconds * 1000000 - rt_wall(p->node->rt);
+    usec_t left = p->start_time + usec_of_s(m->spec.active_deadline_seconds) - rt_wall(p->node->rt);
     if (left <= 0) {
         event_pod(p, EVENT_NORMAL, "DeadlineExceeded",
                   "Pod was active on the node longer than the specified deadline");
         pod_terminate(p, "Failed", "DeadlineExceeded",
                       "Pod was active on the node longer than the specified deadline");
     } else if (!rt_timer_active(&p->timer)) {
-        rt_timer_start(&p->timer, left * NSEC_PER_USEC);
+        rt_timer_start(&p->timer, nsec_of_usec(left));
     }
 }
 
 static void sync_stopping(struct pod *p)
 {
-    nsec_t now = rt_now(p->node->rt), deadline = now + pod_grace_s(p) * NSEC_PER_SEC;
+    nsec_t now = rt_now(p->node->rt), deadline = now + nsec_of_s(pod_grace_s(p));
     if (!p->grace_set || deadline < p->grace_deadline) {
         p->grace_set = true;
         p->grace_deadline = deadline;

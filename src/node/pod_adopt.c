@@ -3,12 +3,15 @@
  * each container:
  *
  *   record      found                     then
- *   preparing   -                         nothing ran: rubbish is removed, the attempt is made
- * again creating    anything                  not started: what conmon or crun still do is ended,
- * the attempt is made again starting    created                   start it (crun start on a started
- * one is refused, so never twice) starting,   running                   adopted running     stopped
- * or unknown        exited with the code of its exit file; without one 137, cause unknown exited -
- * exited
+ *   preparing   -                         nothing ran: rubbish goes, the attempt is made again
+ *   creating    anything                  not started: what conmon or crun still do is ended, the
+ *                                         attempt is made again
+ *   starting    created                   start it (of one that was let go already that is no
+ *                                         second start: see runtime.c)
+ *   starting,   running                   adopted
+ *   running     stopped or unknown        exited with the code of its exit file; without one 137,
+ *                                         cause unknown
+ *   exited      -                         exited
  */
 #include "node/agent.h"
 
@@ -47,9 +50,8 @@ struct adopt {
     unsigned n;
 };
 
-/* Processes of program (NULL: conmon and crun) whose command lines hold these words, arguments
- * being parted by 0: how many took the signal. */
-static int signal_strays(const char *program, struct str words, int signum)
+/* Kills what of conmon and crun has the id in its command line: how many. */
+static int kill_strays(struct str id)
 {
     int n = 0;
     DIR *d = opendir("/proc");
@@ -60,9 +62,8 @@ static int signal_strays(const char *program, struct str words, int signum)
         struct buf b = {0};
         if (fs_read(fs_path("/proc/%s/cmdline", e->d_name).s, 16384, &b) == 0) {
             struct str name = str_z(b.data);
-            bool ours = program ? str_ends(name, str_z(program))
-                                : str_ends(name, STR("conmon")) || str_ends(name, STR("crun"));
-            if (ours && str_search(buf_str(&b), words) >= 0 && kill((pid_t)pid, signum) == 0)
+            bool ours = str_ends(name, STR("conmon")) || str_ends(name, STR("crun"));
+            if (ours && str_search(buf_str(&b), id) >= 0 && kill((pid_t)pid, SIGKILL) == 0)
                 n++;
         }
         buf_fini(&b);
@@ -72,22 +73,9 @@ static int signal_strays(const char *program, struct str words, int signum)
     return n;
 }
 
-/* A `crun start` that our former self began may still be at work: what it does is to be seen before
- * anything is decided, else the second one fails and a container that runs is taken for one that
- * could not be started. */
-static void let_start_end(const struct adopt_ctr *a)
-{
-    char text[64];
-    int n = snprintf(text, sizeof(text), "start%c%s", 0, a->id);
-    struct str words = {text, (size_t)n};
-
-    for (int i = 0; i < STRAY_ROUNDS && signal_strays("crun", words, 0) > 0; i++)
-        usleep(10000);
-}
-
 static void undo(struct node *n, struct adopt_ctr *a)
 {
-    for (int i = 0; i < STRAY_ROUNDS && signal_strays(NULL, str_z(a->id), SIGKILL) > 0; i++)
+    for (int i = 0; i < STRAY_ROUNDS && kill_strays(str_z(a->id)) > 0; i++)
         usleep(10000);
     (void)!cgroup_destroy(&n->cgroups, a->cgroup);
     runtime_remove_state(n->runtime.root, n->runtime.exits_dir, n->runtime.sock_dir, a->id);
@@ -103,8 +91,6 @@ static void look_at(struct node *n, struct adopt_ctr *a)
     }
     if (strcmp(a->phase, "starting") != 0 && strcmp(a->phase, "running") != 0)
         return;
-    if (strcmp(a->phase, "starting") == 0)
-        let_start_end(a);
     char status[16];
     pid_t pid;
     int64_t conmon = 0;
@@ -143,7 +129,7 @@ static void adopt_one(struct ctr *c, const struct adopt_ctr *a)
     if (strcmp(a->phase, "exited") == 0) {
         usec_t ago = rt_wall(c->pod->node->rt) - r->end.finished;
         int64_t delay_s = r->backoff_s <= 10 ? 0 : r->backoff_s >= 300 ? 300 : r->backoff_s / 2;
-        nsec_t left = delay_s * NSEC_PER_SEC - ago * NSEC_PER_USEC;
+        nsec_t left = delay_s * NSEC_PER_SEC - nsec_of_usec(ago);
         c->not_before = left > 0 ? rt_now(c->pod->node->rt) + MIN(left, delay_s * NSEC_PER_SEC) : 0;
         ctr_move(c, CTR_EXITED);
         ctr_trash(c);

@@ -13,6 +13,7 @@
 #include "node/cgroup.h"
 #include "node/fence.h"
 #include "node/fsutil.h"
+#include "node/runtime.h"
 
 #define ROUNDS 50 /* of 20 ms */
 
@@ -58,6 +59,7 @@ static int purge_inside(const char *data_dir, const char *run_dir, bool remove_d
         &cg, "/davit"); /* the last instance takes the parent along; others keep it busy */
     if ((r = fs_umount_below(fs_path("%s/pods", node.s).s)) < 0 && first == 0)
         first = error_errno(err, -r, "cannot unmount %s/pods", node.s);
+    runtime_unbind(run_dir);
     if ((r = fs_rm_rf(run_dir)) < 0 && first == 0)
         first = error_errno(err, -r, "cannot remove %s", run_dir);
     (void)rmdir(HOST_RUN_ROOT);

@@ -15,10 +15,13 @@
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define GRACE_DEFAULT    (40 * NSEC_PER_SEC) /* until the lease says what the server gives */
-#define ASK_MAX          5
-#define ASK_PERIOD       (500 * NSEC_PER_MSEC)
-#define CHECK_PERIOD     (10 * NSEC_PER_SEC)
+#define GRACE_DEFAULT (40 * NSEC_PER_SEC) /* until the lease says what the server gives */
+#define ASK_MAX       5
+#define ASK_PERIOD    (500 * NSEC_PER_MSEC)
+#define CHECK_PERIOD  (10 * NSEC_PER_SEC)
+#define UNREADY_FIRST                                                                              \
+    (20 * NSEC_PER_MSEC) /* until the next look while we are not ready; doubles                    \
+                          */
 #define REPORT_PERIOD    (300 * NSEC_PER_SEC)
 #define RETRY            (500 * NSEC_PER_MSEC)
 #define IMAGES_MAX       50
@@ -38,11 +41,13 @@ struct registration {
     struct rt_timer check, lease;
     struct rt_work work;
     bool working, registered, patching, leasing, stopped, freed, ready_told;
-    unsigned calls; /* under way */
+    bool complained; /* about the server, which does not answer: once */
+    unsigned calls;  /* under way */
     struct facts facts, fresh;
     struct str cond_value[4];
     struct timestamp cond_time[4];
-    char *sent; /* status JSON without heartbeats, as acknowledged */
+    nsec_t unready_wait; /* 0: ready */
+    char *sent;          /* status JSON without heartbeats, as acknowledged */
     char *sending;
     nsec_t sent_at;
     char *uid;
@@ -442,6 +447,10 @@ static void create(struct registration *r)
     struct arena a = {0};
     struct api_node m = {.metadata = {.name = str_z(n->name)}};
     m.metadata.n_labels = labels_of(n, &a, &m.metadata.labels);
+    struct str range = str_z(n->opts.pod_cidr);
+    m.spec.pod_cidr = range;
+    m.spec.pod_cidrs = range.n ? &range : NULL;
+    m.spec.n_pod_cidrs = range.n > 0;
     m.spec.taints = ARENA_NEW_N(&a, struct api_taint, n->opts.n_taints + 1);
     for (size_t i = 0; i < n->opts.n_taints; i++) {
         struct str rest = str_z(n->opts.taints[i]), key, value = STR_NONE;
@@ -469,8 +478,10 @@ static void on_got(void *arg, const struct client_reply *reply)
         return;
     }
     if (reply->r < 0) {
-        if (reply->err)
-            log_debug("cannot look up node %s: %.*s", n->name, STR_ARG(reply->err->message));
+        if (reply->err && !r->complained)
+            log_warn("node %s is not registered yet, trying on: %.*s", n->name,
+                     STR_ARG(reply->err->message));
+        r->complained = true;
         rt_timer_start(&r->check, RETRY);
         return;
     }
@@ -478,7 +489,12 @@ static void on_got(void *arg, const struct client_reply *reply)
     struct kv_str *labels;
     uint32_t n_labels = labels_of(n, &a, &labels);
     const struct api_object_meta *meta = object_meta(reply->object);
-    bool differs = false;
+    const struct api_node_spec *spec = &OBJECT_MSG(reply->object, api_node)->spec;
+    struct str range = str_z(n->opts.pod_cidr);
+    bool tell_range = range.n && !spec->pod_cidr.n, differs = tell_range;
+    if (range.n && spec->pod_cidr.n && !str_eq(range, spec->pod_cidr))
+        log_warn("the Node says that its pods have addresses of %.*s; they have those of %.*s",
+                 STR_ARG(spec->pod_cidr), STR_ARG(range));
     for (uint32_t i = 0; i < n_labels; i++) {
         const struct str *v = KV_GET(meta, labels, labels[i].key);
         differs |= !v || !str_eq(*v, labels[i].value);
@@ -495,6 +511,14 @@ static void on_got(void *arg, const struct client_reply *reply)
             jw_key_str(&w, arena_cstr(&a, labels[i].key), labels[i].value);
         jw_close(&w, '}');
         jw_close(&w, '}');
+        if (tell_range) {
+            jw_key_open(&w, "spec", '{');
+            jw_key_str(&w, "podCIDR", range);
+            jw_key_open(&w, "podCIDRs", '[');
+            jw_str(&w, range);
+            jw_close(&w, ']');
+            jw_close(&w, '}');
+        }
         jw_close(&w, '}');
         r->calls++;
         client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR_NONE,
@@ -502,6 +526,20 @@ static void on_got(void *arg, const struct client_reply *reply)
         buf_fini(&b);
     }
     arena_fini(&a);
+}
+
+/* At a start the network is ready a moment after we are registered, and nobody should wait ten
+ * seconds for us to notice. */
+static nsec_t check_period(struct registration *r)
+{
+    const struct node_opts *o = &r->node->opts;
+    struct str why;
+    if (!o->net_ops || o->net_ops->ready(o->net, &why)) {
+        r->unready_wait = 0;
+        return CHECK_PERIOD;
+    }
+    r->unready_wait = CLAMP(r->unready_wait * 2, UNREADY_FIRST, CHECK_PERIOD);
+    return r->unready_wait;
 }
 
 static void gather_done(void *arg)
@@ -519,7 +557,7 @@ static void gather_done(void *arg)
     r->fresh = (struct facts){0};
     if (r->stopped)
         return;
-    rt_timer_start(&r->check, CHECK_PERIOD);
+    rt_timer_start(&r->check, check_period(r));
     if (r->registered) {
         report(r);
     } else {

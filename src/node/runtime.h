@@ -18,9 +18,14 @@
 #include "rt/process.h"
 #include "rt/rt.h"
 
+#define RUNTIME_BIN "bin"                           /* in the run directory */
+#define RUNTIME_ENV "_LIBCONTAINER_CLONED_BINARY=1" /* for all that executes crun */
+
+#define RUNTIME_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct runtime {
     struct rt *rt;       /* borrowed */
-    char *crun, *conmon; /* owned */
+    char *crun, *conmon; /* owned; crun is RUN/bin/crun, a read-only bind mount, where one can be */
     char *root;          /* owned; crun's state: RUN/crun */
     char *exits_dir;     /* owned; RUN/exits */
     char *sock_dir;      /* owned; RUN/s; conmon puts a link per container here */
@@ -33,7 +38,8 @@ struct runtime {
 /* run_dir is made when missing. Not started: no exits are reported until runtime_watch_exits. */
 int runtime_init(struct runtime *r, struct rt *rt, const char *run_dir, const char *crun,
                  const char *conmon, struct error *err) MUST_CHECK;
-void runtime_fini(struct runtime *r);
+void runtime_fini(struct runtime *r);     /* leaves the mount to the next agent */
+void runtime_unbind(const char *run_dir); /* the mount as well: for good */
 int runtime_watch_exits(struct runtime *r, void (*on_exit)(void *arg, struct str id, int code),
                         void *arg, struct error *err) MUST_CHECK;
 /* The exit code if the container has exited: 1 and *ret_code; 0 not (yet). */
@@ -53,6 +59,9 @@ void runtime_create(struct runtime *r, const struct runtime_create *opts, runtim
                     void *arg);
 
 typedef void (*runtime_done_fn)(void *arg, int r, const char *message);
+/* Lets the created container run its program. What happens to it afterwards (also that the program
+ * cannot be executed) is told by its end. Called again for one that was started, and whose fifo our
+ * death left, it answers 0 and starts nothing twice. */
 void runtime_start(struct runtime *r, const char *id, runtime_done_fn fn, void *arg);
 /* "created", "running", "stopped", or "" when crun does not know it; pid 0 when there is none.
  * Blocks for milliseconds: for adoption at start, on the pool. */

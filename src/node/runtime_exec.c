@@ -301,6 +301,7 @@ static int exec_spawn(struct runtime_exec *e, const struct runtime_exec_opts *o,
     struct fs_path root = fs_path("--root=%s", r->root), pid = fs_path("--pid-file=%s/pid", e->dir);
     struct fs_path sock = fs_path("%s/tty", e->dir),
                    console = fs_path("--console-socket=%s", sock.s);
+    const char *env[] = {RUNTIME_ENV, RUNTIME_PATH, NULL};
     const char *argv[16] = {r->crun,     root.s,         "--cgroup-manager=cgroupfs", "exec", pid.s,
                             "--process", o->process_json};
     size_t n = 7;
@@ -314,6 +315,7 @@ static int exec_spawn(struct runtime_exec *e, const struct runtime_exec_opts *o,
     argv[n++] = o->id;
     struct rt_process_opts opts = {
         .argv = argv,
+        .env = env,
         .new_session = true,
         .stdio = {o->tty || !o->stdin_open ? RT_STDIO_NULL : RT_STDIO_PIPE,
                   o->tty ? RT_STDIO_NULL : RT_STDIO_PIPE, RT_STDIO_PIPE},

@@ -90,11 +90,11 @@ static void on_answer(void *arg, const struct client_reply *reply)
         set_text(&k->error, NULL);
         usec_t now = rt_wall(t->rt);
         k->expires = r->status.expiration_timestamp.set ? r->status.expiration_timestamp.usec
-                                                        : now + k->lifetime_s * 1000000;
+                                                        : now + usec_of_s(k->lifetime_s);
         usec_t life = MAX(k->expires - now, (usec_t)10000000);
         /* a day at most, as kubelets do: keys of the signer may be rotated */
         life = MIN(life * 8 / 10, (usec_t)86400 * 1000000);
-        rt_timer_start(&k->timer, rt_jitter(t->rt, life * NSEC_PER_USEC, 0.05));
+        rt_timer_start(&k->timer, rt_jitter(t->rt, nsec_of_usec(life), 0.05));
     } else {
         char *text =
             reply->err ? str_dup(reply->err->message) : xstrdup("the server gave no token");

@@ -94,7 +94,6 @@ struct schema_rules {
     const struct schema_enum *enum_;
     const char *const *list_map_keys; /* NULL terminated; NULL: none */
     const char *merge_key;            /* strategic merge patch; NULL: none */
-    const char *doc;                  /* NULL: none */
     int64_t min, max;                 /* checked when min <= max and has_range */
     uint32_t max_items, max_len;      /* 0: none */
     uint8_t list_type, patch_strategy, format;
@@ -149,9 +148,12 @@ struct schema_desc {
     const char *name;  /* "Pod": also the kind of kinds */
     const char *group; /* "" for core */
     const char *version;
-    const char *api_version;           /* "v1", "apps/v1" */
-    const char *openapi;               /* "io.k8s.api.core.v1.Pod" */
-    const char *doc;                   /* NULL: none */
+    const char *api_version; /* "v1", "apps/v1" */
+    const char *openapi;     /* "io.k8s.api.core.v1.Pod" */
+    /* Its text for people, then those of the fields in json, in order; each is closed by a NUL and
+     * may be empty. One pointer for all, as each has to be relocated at start, in memory that is
+     * then no longer shared. */
+    const char *docs;
     const struct schema_field *fields; /* as declared; the protobuf view */
     const struct schema_field *json; /* inline messages flattened; the JSON view, in print order */
     const uint8_t *json_hash;        /* slot -> index into json + 1; open addressing; 0 empty */

@@ -107,15 +107,16 @@ static void list_facts_print(const struct schema_field *f, struct buf *b)
                    r->patch_strategy & SCHEMA_PATCH_RETAIN_KEYS ? ",retainKeys" : "");
 }
 
-static void field_print(const struct dialect *d, const struct schema_field *f, struct buf *b)
+static void field_print(const struct dialect *d, const struct schema_field *f, const char *doc,
+                        struct buf *b)
 {
     bool ref = f->type == SCHEMA_MSG || value_type_name(f->type);
 
     quoted(b, f->name);
     buf_add_lit(b, ":{");
-    if (f->rules->doc) {
+    if (doc[0]) {
         buf_add_lit(b, "\"description\":");
-        quoted(b, f->rules->doc);
+        quoted(b, doc);
         buf_add_char(b, ',');
     }
     if (f->flags & SCHEMA_LIST) {
@@ -163,12 +164,13 @@ static void type_print(const struct dialect *d, const struct schema_desc *desc, 
         "for.\",\"type\":\"string\"},"
         "\"kind\":{\"description\":\"What kind of object this is.\",\"type\":\"string\"}";
     bool kind = desc->flags & SCHEMA_DESC_KIND, first = true;
+    const char *doc = desc->docs;
 
     quoted(b, desc->openapi);
     buf_add_lit(b, ":{");
-    if (desc->doc) {
+    if (doc[0]) {
         buf_add_lit(b, "\"description\":");
-        quoted(b, desc->doc);
+        quoted(b, doc);
         buf_add_char(b, ',');
     }
     if (desc->flags & SCHEMA_DESC_AS_LIST) {
@@ -186,7 +188,8 @@ static void type_print(const struct dialect *d, const struct schema_desc *desc, 
         if (!first)
             buf_add_char(b, ',');
         first = false;
-        field_print(d, &desc->json[i], b);
+        doc += strlen(doc) + 1;
+        field_print(d, &desc->json[i], doc, b);
     }
     buf_add_char(b, '}');
     required_print(desc, b);

@@ -1,6 +1,10 @@
 /* JSON patch and JSON merge patch: both know nothing of types. */
 #include "schema/patch.h"
 
+#include "base/map.h"
+
+#define MERGE_MANY 16 /* members of a patch from which a map pays */
+
 struct patch_run {
     struct json **doc;
     struct arena *a;
@@ -283,12 +287,58 @@ int patch_json(struct json **doc, const struct json *ops, struct arena *a, struc
 
 /* ---- merge patch ---- */
 
+static struct json *merge(struct json *doc, struct json *patch, struct arena *a);
+
+/* An object of many members: found by a map, for a patch of a hundred thousand members would take
+ * minutes otherwise. */
+static void merge_many(struct json *doc, struct json *patch, struct arena *a)
+{
+    struct map at = {0};
+    struct json *all = doc->first, *next;
+    bool gone = false;
+    json_for_each(m, doc) map_set(&at, m->key, m);
+    json_for_each(c, patch)
+    {
+        struct json *old = map_get(&at, c->key);
+        if (c->type == JSON_NULL) {
+            gone |= map_remove(&at, c->key) != NULL;
+            continue;
+        }
+        struct json *value = merge(old, c, a);
+        if (old && value != old) { /* takes its place */
+            next = old->next;
+            *old = *value;
+            old->next = next;
+            old->key = c->key;
+        } else if (!old) {
+            value->key = c->key;
+            json_push(doc, value);
+            map_set(&at, value->key, value);
+        }
+    }
+    if (gone) {
+        all = doc->first;
+        doc->first = doc->last = NULL;
+        doc->n = 0;
+        for (; all; all = next) {
+            next = all->next;
+            if (map_get(&at, all->key) == all)
+                json_push(doc, all);
+        }
+    }
+    map_fini(&at);
+}
+
 static struct json *merge(struct json *doc, struct json *patch, struct arena *a)
 {
     if (patch->type != JSON_OBJ)
         return json_clone(patch, a);
     if (!json_is(doc, JSON_OBJ))
         doc = json_new_obj(a);
+    if (patch->n > MERGE_MANY) {
+        merge_many(doc, patch, a);
+        return doc;
+    }
     json_for_each(c, patch)
     {
         if (c->type == JSON_NULL)

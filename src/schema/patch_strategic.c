@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define STRATEGIC_WORK_MAX 100000000 /* comparisons, a fraction of a second of the core's time */
+
 struct strategic {
     struct arena *a;
     struct error *err;
@@ -336,6 +338,17 @@ static int merge_map(struct strategic *s, const struct schema_desc *desc, struct
     return retain ? retain_keys(s, doc, retain) : 0;
 }
 
+/* The most members or elements that one node of the tree has. */
+static uint64_t widest(const struct json *v)
+{
+    uint64_t n = 0;
+
+    if (v->type != JSON_OBJ && v->type != JSON_ARR)
+        return 0;
+    json_for_each(c, v) n = MAX(n, widest(c));
+    return MAX(n, v->n);
+}
+
 int patch_strategic(const struct schema_desc *desc, struct json **doc, struct json *patch,
                     struct arena *a, struct error *err)
 {
@@ -346,5 +359,11 @@ int patch_strategic(const struct schema_desc *desc, struct json **doc, struct js
                          json_type_name(patch));
     if (!json_is(*doc, JSON_OBJ))
         *doc = json_new_obj(a);
+    /* Each is looked for among all: what people write has hundreds. */
+    uint64_t n = widest(patch);
+    if (n * (n + widest(*doc)) > STRATEGIC_WORK_MAX)
+        return error_set(err, REASON_TOO_LARGE,
+                         "strategic merge patch: too many members or elements; a merge patch can "
+                         "have more");
     return merge_map(&s, desc, *doc, patch);
 }

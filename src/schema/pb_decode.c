@@ -61,12 +61,12 @@ static int read_small(struct str bytes, uint64_t num[3], struct str text[4])
 static int decode_time(const struct schema_field *f, const uint64_t num[3], struct timestamp *t)
 {
     int64_t sec = (int64_t)num[1], nanos = (int64_t)num[2];
-    if (sec > INT64_C(253402300799) || sec < INT64_C(-62135596800) || nanos < 0 ||
+    if (sec > TIMESTAMP_SECONDS_MAX || sec < TIMESTAMP_SECONDS_MIN || nanos < 0 ||
         nanos > 999999999)
         return -EINVAL;
     *t = (struct timestamp){.usec = sec * 1000000 + nanos / 1000, .set = true};
     /* Go's zero time, and seconds only where the text form has no more. */
-    if (sec == INT64_C(-62135596800) && nanos == 0)
+    if (sec == TIMESTAMP_SECONDS_MIN && nanos == 0)
         *t = (struct timestamp){0};
     if (f->type == SCHEMA_TIME && t->set)
         *t = timestamp_seconds(t->usec);

@@ -17,6 +17,8 @@ static void put_time(uint32_t number, const struct timestamp *t, struct buf *b)
         us += 1000000;
         sec--;
     }
+    /* What we write we must be able to read again, here as in the text form. */
+    sec = CLAMP(sec, TIMESTAMP_SECONDS_MIN, TIMESTAMP_SECONDS_MAX);
     size_t m = pb_begin(b, number);
     if (t->set) {
         /* Zeros too: an empty message is the zero time of Go, not 1970. */

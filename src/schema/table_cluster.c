@@ -181,3 +181,35 @@ TABLE_HOOK(endpointslice_ports)
     if (!text->n)
         buf_add_lit(text, "<unset>");
 }
+
+/* ---- certificate requests ---- */
+
+TABLE_HOOK(csr_duration)
+{
+    const struct api_certificate_signing_request *c = msg;
+    char out[DURATION_TEXT_MAX];
+
+    if (!c->spec.has_expiration_seconds) {
+        buf_add_lit(text, "<none>");
+        return;
+    }
+    duration_human((int64_t)c->spec.expiration_seconds * NSEC_PER_SEC, out);
+    buf_add_str(text, str_z(out));
+}
+
+TABLE_HOOK(csr_condition)
+{
+    const struct api_certificate_signing_request *c = msg;
+    static const char *const words[] = {"Approved", "Denied", "Failed"};
+
+    for (size_t k = 0; k < ARRAY_LEN(words); k++)
+        for (uint32_t i = 0; i < c->status.n_conditions; i++)
+            if (str_eqz(c->status.conditions[i].type, words[k])) {
+                buf_printf(text, "%s%s", text->n ? "," : "", words[k]);
+                break;
+            }
+    if (!text->n)
+        buf_add_lit(text, "Pending");
+    if (c->status.certificate.n)
+        buf_add_lit(text, ",Issued");
+}

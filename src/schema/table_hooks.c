@@ -13,7 +13,7 @@ void table_age_print(struct timestamp since, usec_t now, struct buf *text)
         buf_add_lit(text, "<unknown>");
         return;
     }
-    duration_human((now - since.usec) * 1000, out);
+    duration_human(nsec_of_usec(now - since.usec), out);
     buf_add_str(text, str_z(out));
 }
 
@@ -251,6 +251,8 @@ static const struct {
     {"containers", table_hook_containers},
     {"controllerrevision_controller", hook_controllerrevision_controller},
     {"created_at", hook_created_at},
+    {"csr_condition", table_hook_csr_condition},
+    {"csr_duration", table_hook_csr_duration},
     {"data_count", hook_data_count},
     {"deployment_ready", table_hook_deployment_ready},
     {"endpoints_addresses", table_hook_endpoints_addresses},

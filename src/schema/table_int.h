@@ -29,6 +29,8 @@ TABLE_HOOK(job_status);
 TABLE_HOOK(selector);
 TABLE_HOOK(template_labels);
 /* table_cluster.c */
+TABLE_HOOK(csr_condition);
+TABLE_HOOK(csr_duration);
 TABLE_HOOK(endpoints_addresses);
 TABLE_HOOK(endpointslice_endpoints);
 TABLE_HOOK(endpointslice_ports);

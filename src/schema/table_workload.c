@@ -119,6 +119,6 @@ TABLE_HOOK(job_duration)
 
     if (!j->status.start_time.set)
         return;
-    duration_human((end - j->status.start_time.usec) * 1000, out);
+    duration_human(nsec_of_usec(end - j->status.start_time.usec), out);
     buf_add_str(text, str_z(out));
 }

@@ -408,6 +408,15 @@ void store_close(struct store *s, void (*done)(void *arg), void *arg)
         rt_task_schedule(&s->close_task);
 }
 
+void store_forget_writes(struct store *s)
+{
+    ASSERT(!s->in_callbacks);
+    for (struct write *w = s->queue.head; w; w = w->next)
+        w->done = NULL;
+    for (struct write *w = s->flight.head; w; w = w->next)
+        w->done = NULL;
+}
+
 void store_abandon(struct store *s)
 {
     struct write_list all;

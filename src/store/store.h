@@ -40,6 +40,10 @@ int store_open(struct rt *rt, struct store_backend *backend, const struct store_
  * runs then. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
 
+/* Whoever waits for writes under way is going: none of them is answered any more. They are written
+ * all the same. Not from inside a callback of the store. */
+void store_forget_writes(struct store *s);
+
 /* Frees the store at once, as if the process had died: no callback comes any more, writes under way
  * may or may not be found later. For crashes in the simulator; not from inside a callback of the
  * store. */

@@ -34,5 +34,9 @@ int sys_mkdir_all(const char *path, mode_t mode) MUST_CHECK;
 /* Atomic, durable replacement of dir/name: temporary file, fsync, rename, fsync of the directory.
  */
 int sys_write_file(int dirfd, const char *name, const void *data, size_t n, mode_t mode) MUST_CHECK;
+/* The same without the flushes: for what can be made again after a crash of the machine. */
+int sys_put_file(int dirfd, const char *name, const void *data, size_t n, mode_t mode) MUST_CHECK;
+/* Flushes every file of a directory (not of those below it) and the directory itself. */
+int sys_sync_dir(int dirfd) MUST_CHECK;
 /* Whole small file, NUL terminated, heap. -EFBIG above max. */
 int sys_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_n) MUST_CHECK;

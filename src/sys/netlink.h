@@ -67,11 +67,17 @@ struct nl_route {
     struct ip_addr via, src; /* family 0: none */
     int index;               /* output link; 0: none */
     uint32_t metric;         /* 0: the kernel's */
+    uint8_t protocol;        /* RTPROT_*; 0: RTPROT_STATIC */
     bool link_scope, onlink;
 };
 int nl_route_add(struct nl *nl, const struct nl_route *r) MUST_CHECK; /* -EEXIST */
 int nl_route_replace(struct nl *nl, const struct nl_route *r) MUST_CHECK;
 int nl_route_del(struct nl *nl, const struct nl_route *r) MUST_CHECK; /* -ESRCH */
+typedef void (*nl_route_fn)(void *arg, const struct nl_route *r);
+/* Unicast routes of the main table. */
+int nl_route_list(struct nl *nl, int family, nl_route_fn fn, void *arg) MUST_CHECK;
+/* How the kernel would send to dst: output link, source, and via (family 0: dst is on the link). */
+int nl_route_get(struct nl *nl, const struct ip_addr *dst, struct nl_route *ret) MUST_CHECK;
 /* The output link and source address the kernel would use towards dst. */
 int nl_route_lookup(struct nl *nl, const struct ip_addr *dst, int *ret_index,
                     struct ip_addr *ret_src) MUST_CHECK;

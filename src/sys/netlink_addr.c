@@ -83,7 +83,7 @@ static int route_request(struct nl *nl, uint16_t type, uint16_t flags, const str
     rtm->rtm_dst_len = r->dst.bits;
     rtm->rtm_table = RT_TABLE_MAIN;
     if (type == RTM_NEWROUTE) {
-        rtm->rtm_protocol = RTPROT_STATIC;
+        rtm->rtm_protocol = r->protocol ? r->protocol : RTPROT_STATIC;
         rtm->rtm_type = RTN_UNICAST;
         rtm->rtm_scope = r->link_scope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
         rtm->rtm_flags = r->onlink ? RTNH_F_ONLINK : 0;
@@ -118,47 +118,107 @@ int nl_route_del(struct nl *nl, const struct nl_route *r)
     return route_request(nl, RTM_DELROUTE, 0, r);
 }
 
-struct lookup {
-    int index;
-    struct ip_addr src;
-};
-
-static int lookup_cb(const struct nlmsghdr *h, void *arg)
+static void put_addr(struct ip_addr *ret, uint8_t family, const struct nlattr *a)
 {
-    struct lookup *l = arg;
-    if (h->nlmsg_type != RTM_NEWROUTE)
-        return MNL_CB_OK;
+    if (mnl_attr_get_payload_len(a) > sizeof(ret->b))
+        return;
+    ret->family = family;
+    memcpy(ret->b, mnl_attr_get_payload(a), mnl_attr_get_payload_len(a));
+}
+
+static void route_read(const struct nlmsghdr *h, struct nl_route *ret)
+{
     const struct rtmsg *rtm = mnl_nlmsg_get_payload(h);
     const struct nlattr *a;
+    *ret = (struct nl_route){.dst = {.addr.family = rtm->rtm_family, .bits = rtm->rtm_dst_len},
+                             .protocol = rtm->rtm_protocol,
+                             .link_scope = rtm->rtm_scope == RT_SCOPE_LINK,
+                             .onlink = (rtm->rtm_flags & RTNH_F_ONLINK) != 0};
     mnl_attr_for_each(a, h, sizeof(*rtm))
     {
-        if (mnl_attr_get_type(a) == RTA_OIF) {
-            l->index = (int)mnl_attr_get_u32(a);
-        } else if (mnl_attr_get_type(a) == RTA_PREFSRC && mnl_attr_get_payload_len(a) <= 16) {
-            l->src.family = rtm->rtm_family;
-            memcpy(l->src.b, mnl_attr_get_payload(a), mnl_attr_get_payload_len(a));
+        switch (mnl_attr_get_type(a)) {
+        case RTA_OIF:
+            ret->index = (int)mnl_attr_get_u32(a);
+            break;
+        case RTA_PRIORITY:
+            ret->metric = mnl_attr_get_u32(a);
+            break;
+        case RTA_DST:
+            put_addr(&ret->dst.addr, rtm->rtm_family, a);
+            break;
+        case RTA_GATEWAY:
+            put_addr(&ret->via, rtm->rtm_family, a);
+            break;
+        case RTA_PREFSRC:
+            put_addr(&ret->src, rtm->rtm_family, a);
+            break;
+        default:
+            break;
         }
     }
+}
+
+struct route_walk {
+    nl_route_fn fn;
+    void *arg;
+};
+
+static int route_cb(const struct nlmsghdr *h, void *arg)
+{
+    const struct rtmsg *rtm = mnl_nlmsg_get_payload(h);
+    struct route_walk *w = arg;
+    struct nl_route r;
+    if (h->nlmsg_type != RTM_NEWROUTE || rtm->rtm_table != RT_TABLE_MAIN ||
+        rtm->rtm_type != RTN_UNICAST)
+        return MNL_CB_OK;
+    route_read(h, &r);
+    w->fn(w->arg, &r);
     return MNL_CB_OK;
 }
 
-int nl_route_lookup(struct nl *nl, const struct ip_addr *dst, int *ret_index,
-                    struct ip_addr *ret_src)
+int nl_route_list(struct nl *nl, int family, nl_route_fn fn, void *arg)
 {
     char buf[NL_MSG_BYTES];
-    struct lookup l = {0};
+    struct nlmsghdr *h = nl_msg(nl, buf, RTM_GETROUTE, NLM_F_DUMP);
+    struct rtmsg *rtm = mnl_nlmsg_put_extra_header(h, sizeof(*rtm));
+    rtm->rtm_family = (uint8_t)family;
+    return nl_talk(nl, h, route_cb, &(struct route_walk){fn, arg});
+}
+
+static int lookup_cb(const struct nlmsghdr *h, void *arg)
+{
+    if (h->nlmsg_type == RTM_NEWROUTE)
+        route_read(h, arg);
+    return MNL_CB_OK;
+}
+
+int nl_route_get(struct nl *nl, const struct ip_addr *dst, struct nl_route *ret)
+{
+    char buf[NL_MSG_BYTES];
+    struct nl_route found = {0};
     struct nlmsghdr *h = nl_msg(nl, buf, RTM_GETROUTE, 0);
     struct rtmsg *rtm = mnl_nlmsg_put_extra_header(h, sizeof(*rtm));
     rtm->rtm_family = dst->family;
     rtm->rtm_dst_len = (uint8_t)(ip_bytes(dst) * 8);
     nl_put_ip(h, RTA_DST, dst);
-    int r = nl_talk(nl, h, lookup_cb, &l);
+    int r = nl_talk(nl, h, lookup_cb, &found);
     if (r < 0)
         return r;
-    if (!l.index)
+    if (!found.index)
         return -ENETUNREACH;
-    *ret_index = l.index;
-    *ret_src = l.src;
+    *ret = found;
+    return 0;
+}
+
+int nl_route_lookup(struct nl *nl, const struct ip_addr *dst, int *ret_index,
+                    struct ip_addr *ret_src)
+{
+    struct nl_route r;
+    int e = nl_route_get(nl, dst, &r);
+    if (e < 0)
+        return e;
+    *ret_index = r.index;
+    *ret_src = r.src;
     return 0;
 }
 

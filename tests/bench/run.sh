@@ -38,22 +38,25 @@ api() { "$build/tests/bench/bench_api" "$dir/admin.kubeconfig" "$@" | tee "$dir.
 # ---- size and start-up ----
 cp "$davit" "$dir.stripped" && strip "$dir.stripped"
 report stripped_binary "$(awk -v b="$(stat -c %s "$dir.stripped")" 'BEGIN { printf "%.2f", b / 1048576 }')" MB 5 less
-server_start; server_stop          # makes the PKI
-best=999999
-for _ in 1 2 3 4 5; do
-    t=$(/usr/bin/python3 - "$davit" "$dir" "$port" <<'P'
-import subprocess, sys, time
-davit, d, port = sys.argv[1:]
-t = time.monotonic()
-p = subprocess.Popen([davit, "server", "--data-dir", d, "--listen", "127.0.0.1:" + port, "--log-level", "error"], stdout=subprocess.PIPE)
-p.stdout.readline()
-print(round((time.monotonic() - t) * 1000, 1))
-p.terminate(); p.wait()
+# starts MODE: the best of five; "first" on an empty directory (keys and store are made), "again" on the one that is there
+starts() {
+    /usr/bin/python3 - "$davit" "$dir" "$port" "$1" <<'P'
+import shutil, subprocess, sys, time
+davit, d, port, mode = sys.argv[1:]
+best = 1e9
+for _ in range(5):
+    if mode == "first":
+        shutil.rmtree(d, ignore_errors=True)
+    t = time.monotonic()
+    p = subprocess.Popen([davit, "server", "--data-dir", d, "--listen", "127.0.0.1:" + port, "--log-level", "error"], stdout=subprocess.PIPE)
+    p.stdout.readline()
+    best = min(best, (time.monotonic() - t) * 1000)
+    p.terminate(); p.wait()
+print(round(best, 1))
 P
-    )
-    best=$(awk -v a="$best" -v b="$t" 'BEGIN { print a < b ? a : b }')
-done
-report server_start "$best" ms 50 less
+}
+report server_first_start "$(starts first)" ms 50 less
+report server_start "$(starts again)" ms 50 less
 
 # ---- API server ----
 server_start

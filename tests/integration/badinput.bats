@@ -10,6 +10,16 @@ teardown_file() { davit_stop; }
     before=$(davit_pid_of server)
     /usr/bin/python3 "$ROOT/tests/integration/badinput.py" "$KUBECONFIG"
     equals "$before" davit_pid_of server
+    # and what it accepted it can read again
+    kill -9 "$before"
+    wait_for 30 sh -c "[ \"\$(cat $DAVIT_DIR/run/server.pid)\" != $before ]"
+    wait_for 30 kubectl get leases last first
+}
+
+@test "HTTP/2: floods and frames that make no sense" {
+    before=$(davit_pid_of server)
+    /usr/bin/python3 "$ROOT/tests/integration/badh2.py" "$KUBECONFIG" "$before"
+    equals "$before" davit_pid_of server
 }
 
 @test "a damaged or foreign data directory is refused and left alone" {

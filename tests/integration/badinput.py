@@ -7,10 +7,12 @@ import base64
 import json
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+import warnings
 
 import yaml
 
@@ -27,10 +29,10 @@ def connection(path):
         context.load_cert_chain(f.name)
     anonymous = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     host, port = cluster["server"].removeprefix("https://").split(":")
-    return host, int(port), context, anonymous
+    return host, int(port), context, anonymous, base64.b64decode(cluster["certificate-authority-data"]).decode()
 
 
-HOST, PORT, ADMIN, ANONYMOUS = connection(sys.argv[1])
+HOST, PORT, ADMIN, ANONYMOUS, CA = connection(sys.argv[1])
 
 
 def raw(data, context=ADMIN, timeout=20):
@@ -267,7 +269,163 @@ def conflicts():
     request("DELETE", CM + "/counter")
 
 
-for part in (bodies, rules, queries, credentials, wire, conflicts):
+def bombs():
+    """Small requests that want to become large."""
+    patch = lambda ops, kind="application/json-patch+json", name="bomb": request("PATCH", f"{CM}/{name}", json.dumps(ops).encode() if not isinstance(ops, bytes) else ops, {"Content-Type": kind})
+    expect("bomb's target", request("POST", CM, cm("bomb", data={"a": "b" * 1000})), 201)
+    double = [{"op": "copy", "from": "/metadata", "path": f"/metadata/x{i}"} for i in range(60)]
+    expect("JSON patch that doubles", patch(double), (400, 413, 422), None)
+    double = [{"op": "add", "path": "/metadata/annotations", "value": {}}] + [{"op": "copy", "from": "/data", "path": f"/data/x{i}"} for i in range(60)]
+    expect("JSON patch that doubles data", patch(double), (400, 413, 422), None)
+    expect("too many operations", patch([{"op": "test", "path": "/data/a", "value": "c"}] * 20000), (400, 413, 422), None)
+    grow = [{"op": "copy", "from": "/data/a", "path": f"/data/x{i}"} for i in range(9000)]
+    expect("JSON patch that grows beyond an object", patch(grow), (400, 413, 422), None)
+    for pointer in ("no-slash", "/data/~2", "/data/~", "/metadata/labels/-", "/" + "a/" * 50000):
+        expect(f"pointer {pointer[:20]}", patch([{"op": "replace", "path": pointer, "value": "x"}]), (400, 413, 422), None)
+    for op in ({"op": "fly", "path": "/data/a"}, {"op": "add", "path": "/data/b"}, {"op": "move", "path": "/data/a/b", "from": "/data/a"}, {"path": "/data"}, 7, None, [], {"op": ["add"], "path": {}}):
+        expect(f"operation {op}", patch([op]), (400, 422), None)
+    expect("JSON patch that is an object", patch(b'{"op":"add"}'), (400, 422), None)
+    for directive in ({"$patch": "explode"}, {"$retainKeys": 7}, {"$setElementOrder/finalizers": {"a": 1}}, {"metadata": {"$deleteFromPrimitiveList/finalizers": "x"}}, {"metadata": {"ownerReferences": [{"$patch": "delete"}]}}, {"metadata": {"ownerReferences": [{"$patch": 1, "uid": "x"}]}}, {"metadata": 7}, {"data": ["a"]}):
+        status, body = patch(directive, "application/strategic-merge-patch+json")
+        if status >= 500 or status == 0:
+            failures.append(f"directive {directive}: {status} {body}")
+    for kind in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
+        expect(f"{kind}, deep", patch(b'{"a":' * 100000 + b"1" + b"}" * 100000, kind), (400, 413), None)
+        expect(f"{kind}, null", patch(b"null", kind), (400, 422), None)
+        expect(f"{kind}, renames", patch({"metadata": {"name": "other"}}, kind), (400, 422), None)
+    expect("bomb's target lives", request("GET", CM + "/bomb"), 200)
+    expect("bomb's target goes", request("DELETE", CM + "/bomb"), 200)
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    line = raw(b"POST " + CM.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 160).split(b"\r\n")[0]
+    if line and b" 413 " not in line:
+        failures.append(f"10 MB in chunks: {line!r}")
+    expect("a length that is a lie", request("POST", CM, b"{}", {"Content-Length": str(1 << 62)}), 413, "RequestEntityTooLarge")
+    expect("a length that is none", request("POST", CM, b"{}", {"Content-Length": "-1"}), 400, None)
+    expect("compressed", request("POST", CM, b"\x1f\x8b\x08\0\0\0\0\0", {"Content-Encoding": "gzip"}), (400, 415), None)
+
+
+def spans():
+    """Seconds and times at the ends of what fits. All is accepted or refused, and can be read afterwards (badinput.bats starts the
+    server again over it)."""
+    most = (1 << 63) - 1
+    far = pod(nodeName="nowhere", terminationGracePeriodSeconds=most, tolerations=[{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": most}], containers=[{"name": "c", "image": "i"}])
+    for grace in (None, 10**12, most):
+        expect("far pod", request("POST", PODS, far), 201)
+        body = json.dumps({"gracePeriodSeconds": grace}).encode() if grace else b""
+        expect(f"delete, grace {grace}", request("DELETE", PODS + "/bad", body), 200)
+        status, got = request("GET", PODS + "/bad")
+        if got.get("metadata", {}).get("deletionTimestamp") != "9999-12-31T23:59:59Z":
+            failures.append(f"grace {grace}: deleted at {got.get('metadata', {}).get('deletionTimestamp')}")
+        if grace != most:
+            expect("at once", request("DELETE", PODS + "/bad", b'{"gracePeriodSeconds":0}'), 200)
+    expect("beyond an integer", request("DELETE", PODS + "/bad", b'{"gracePeriodSeconds":9223372036854775808}'), 400, "BadRequest")
+    expect("negative tolerance", request("DELETE", PODS + "/bad?gracePeriodSeconds=-9223372036854775808"), (200, 400, 422), None)
+    lease = lambda name, t: request("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases", json.dumps({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {"renewTime": t}}).encode())
+    expect("last moment", lease("last", "9999-12-31T23:59:59.999999Z"), 201)
+    expect("first moment", lease("first", "0001-01-01T00:00:01.000000Z"), 201)
+    expect("later by its offset", lease("later", "9999-12-31T23:59:59.000000-23:59"), 400, "BadRequest")
+    expect("earlier by its offset", lease("earlier", "0001-01-01T00:00:00.000000+23:59"), 400, "BadRequest")
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "far"}, "spec": {"activeDeadlineSeconds": most, "template": {"spec": {"restartPolicy": "Never", "nodeName": "nowhere", "containers": [{"name": "c", "image": "i"}]}}}}
+    expect("far job", request("POST", "/apis/batch/v1/namespaces/default/jobs", json.dumps(job).encode()), (201, 422), None)
+    for query in ("limit=99999999999999999999", "timeoutSeconds=-1", "timeoutSeconds=x", "resourceVersion=-1", "resourceVersion=99999999999999999999", "continue=" + "A" * 5000, "labelSelector=" + "a," * 20000 + "a", "labelSelector=" + "(" * 3000, "fieldSelector=metadata.name%3D" + "x" * 5000, "=&&=&%00=%ff", "watch=maybe"):
+        status, _ = request("GET", CM + "?" + query)
+        if status not in (200, 400, 414, 431):
+            failures.append(f"?{query[:40]}: {status}")
+    status, _ = request("GET", CM + "?watch=1&timeoutSeconds=1&resourceVersion=1")
+    if status not in (200, 410):
+        failures.append(f"a revision that is gone: {status}")
+
+
+def mutants():
+    """A good Pod in protobuf and JSON with bytes changed, cut, doubled: an answer each time, never 5xx."""
+    import random
+
+    dice = random.Random(int(time.time()))
+    seed = dice.randrange(1 << 32)
+    dice = random.Random(seed)
+    field = lambda n, b: bytes([n << 3 | 2, len(b)]) + b
+    spec = field(2, field(1, b"c") + field(2, b"image") + field(3, b"sh")) + field(3, b"Always")
+    body = field(1, field(1, b"mutant") + field(3, b"default")) + field(2, spec)
+    whole = b"k8s\0" + field(1, field(1, b"v1") + field(2, b"Pod")) + field(2, body)
+    goods = [("application/vnd.kubernetes.protobuf", whole), ("application/json", pod(containers=[{"name": "c", "image": "i", "env": [{"name": "A", "value": "b"}]}])), ("application/yaml", b"apiVersion: v1\nkind: Pod\nmetadata: {name: mutant}\nspec:\n  containers:\n  - {name: c, image: i}\n")]
+    expect("the protobuf seed", request("POST", PODS + "?dryRun=All", whole, {"Content-Type": goods[0][0]}), 201)
+    for i in range(300):
+        kind, good = goods[i % 3]
+        b = bytearray(good)
+        for _ in range(dice.randrange(1, 5)):
+            at = dice.randrange(len(b))
+            how = dice.randrange(4)
+            if how == 0:
+                b[at] = dice.randrange(256)
+            elif how == 1:
+                b[at] ^= 1 << dice.randrange(8)
+            elif how == 2:
+                b[at:at] = b[dice.randrange(len(b)) :][:20]
+            elif len(b) > 8:
+                del b[at : at + 5]
+        status, got = request("POST", PODS + "?dryRun=All", bytes(b), {"Content-Type": kind})
+        if status not in (201, 400, 403, 404, 409, 413, 415, 422):
+            failures.append(f"mutant {i} of seed {seed}: {status} {got} for {bytes(b)!r}")
+
+
+def forged():
+    """Credentials that look right and are not."""
+    status, got = request("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", b'{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":600}}')
+    if status != 201:
+        failures.append(f"no token to forge: {status} {got}")
+        return
+    token = got["status"]["token"]
+    head, claims, signature = token.split(".")
+    b64 = lambda b: base64.urlsafe_b64encode(b).decode().rstrip("=")
+    plain = lambda s: json.loads(base64.urlsafe_b64decode(s + "=" * (-len(s) % 4)))
+    who = lambda t: request("GET", CM, headers={"Authorization": "Bearer " + t}, context=ANONYMOUS)
+    expect("a good token", who(token), 403, "Forbidden", "system:serviceaccount:default:default")
+    admin = dict(plain(claims), sub="system:serviceaccount:kube-system:admin")
+    late = dict(plain(claims), exp=plain(claims)["exp"] + 10**6)
+    flipped = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    for what, t in [
+        ("another subject", f"{head}.{b64(json.dumps(admin).encode())}.{signature}"),
+        ("a later end", f"{head}.{b64(json.dumps(late).encode())}.{signature}"),
+        ("alg none", f"{b64(json.dumps(dict(plain(head), alg='none')).encode())}.{claims}."),
+        ("alg none, signed", f"{b64(json.dumps(dict(plain(head), alg='none')).encode())}.{claims}.{signature}"),
+        ("alg HS256", f"{b64(json.dumps(dict(plain(head), alg='HS256')).encode())}.{claims}.{signature}"),
+        ("no signature", f"{head}.{claims}."),
+        ("a zero signature", f"{head}.{claims}.{b64(bytes(len(flipped)))}"),
+        ("half a signature", f"{head}.{claims}.{signature[: len(signature) // 2]}"),
+        ("one bit", f"{head}.{claims}.{b64(bytes([flipped[0] ^ 1]) + flipped[1:])}"),
+        ("twice", token + "." + signature),
+        ("long", "a" * 30000),
+        ("with a space", token + " x"),
+    ]:
+        status, got = who(t)
+        if status not in (400, 401, 431) or (status == 401 and got.get("reason") != "Unauthorized"):
+            failures.append(f"forged token, {what}: {status} {got}")
+    expect("impersonation without the right", request("GET", CM, headers={"Authorization": "Bearer " + token, "Impersonate-User": "system:admin", "Impersonate-Group": "system:masters"}, context=ANONYMOUS), 403, "Forbidden")
+    with tempfile.TemporaryDirectory() as d:
+        # a certificate that says "masters" and was signed by nobody we know
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/O=system:masters/CN=kubernetes-admin", "-keyout", d + "/k", "-out", d + "/c"], check=True, capture_output=True)
+        context = ssl.create_default_context(cadata=CA)
+        context.load_cert_chain(d + "/c", d + "/k")
+        try:
+            status, got = request("GET", CM, context=context)
+        except ssl.SSLError:
+            status, got = 401, {}
+        if status not in (0, 401, 403):
+            failures.append(f"a forged certificate: {status} {got}")
+    warnings.simplefilter("ignore", DeprecationWarning)
+    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        try:
+            old.minimum_version = old.maximum_version = version
+            old.set_ciphers("ALL:@SECLEVEL=0")
+            old.wrap_socket(socket.create_connection((HOST, PORT), timeout=5)).close()
+            failures.append(f"{version.name} is spoken")
+        except OSError:
+            pass
+
+
+for part in (bodies, rules, queries, credentials, wire, conflicts, bombs, spans, mutants, forged):
     part()
 if request("GET", "/readyz")[0] != 200:
     failures.append("the server is not ready afterwards")

@@ -2,36 +2,46 @@
 # `davit down` leaves the machine as it was.
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
+load ../lib/hosts.bash
 
-# What a machine is made of, as far as davit touches it.
+teardown() { [ -z "${BED_DIR:-}" ] || hosts_fini; }
+
+# What a machine is made of, as far as davit touches it. On a host of its own, so that nothing else comes and goes.
 footprint() {
-    ip -br link | awk '{ print $1 }' | sort
-    ip -4 route
-    nft list tables 2>/dev/null
-    find /sys/fs/cgroup -maxdepth 3 -type d -name '*davit*' 2>/dev/null
-    grep -F -e "$1" -e davit-test /proc/self/mounts
-    ps -eo stat=,args= | grep '[c]onmon' | grep -v '^Z' # what has ended may wait for its parent
-    sysctl -n net.ipv4.ip_forward net.ipv4.conf.all.route_localnet
+    host_run h sh -c '
+        ip -br link | awk "{ print \$1 }" | sort
+        ip -4 route
+        nft list tables
+        find /sys/fs/cgroup -maxdepth 4 -type d -name "*davit*"
+        sort /proc/self/mounts
+        ps -eo args= | grep -e "[c]onmon" -e "[d]avit"
+        find /run /dev/shm
+        sysctl -n net.ipv4.ip_forward net.ipv4.conf.all.route_localnet' >"$BATS_TEST_TMPDIR/$1" || true
 }
 
 @test "down removes every container, mount, interface, table and cgroup" {
-    footprint none >"$BATS_TEST_TMPDIR/before" || true
-    davit_start
-    load_image
-    kubectl apply -f "$ROOT/examples/web.yaml"
-    kubectl rollout status deploy/web --timeout=60s
-    footprint "$DAVIT_DIR" >"$BATS_TEST_TMPDIR/during" || true
+    hosts_init
+    host_add h
+    up() { host_run h "$DAVIT" up --detach; }
+    host_kubectl() { host_run h env KUBECONFIG=/var/lib/davit/admin.kubeconfig kubectl "$@"; }
+    footprint before
+    up
+    cluster_image h
+    host_kubectl apply -f "$ROOT/examples/web.yaml"
+    host_kubectl rollout status deploy/web --timeout=60s
+    footprint during
     run ! cmp -s "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/during"
-    "$DAVIT" down --data-dir "$DAVIT_DIR"
-    wait "$DAVIT_PID" || true
-    footprint "$DAVIT_DIR" >"$BATS_TEST_TMPDIR/after" || true
+    host_run h "$DAVIT" down
+    footprint after
     diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
     # down twice is fine
-    "$DAVIT" down --data-dir "$DAVIT_DIR"
+    host_run h "$DAVIT" down
     # and what was declared comes back
-    davit_up
-    wait_for 60 kubectl rollout status deploy/web --timeout=60s
-    davit_stop
+    up
+    wait_for 60 host_kubectl rollout status deploy/web --timeout=60s
+    host_run h "$DAVIT" down
+    footprint again
+    diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/again"
 }
 
 @test "down on what is not there says so and does nothing" {

@@ -86,3 +86,24 @@ kill_one() { # server | agent: kills it when it runs just now
     [ "$(wc -l <"$BATS_TEST_TMPDIR/log")" -gt 20 ]
     kubectl delete pod lasting --now
 }
+
+@test "a first start that a power cut ended is begun anew" {
+    dir=$(mktemp -d /tmp/davit-test.XXXXXX)
+    mkdir "$dir/pki.new" # half of the keys, and an empty file where the name should be
+    : >"$dir/pki.new/ca.crt"
+    : >"$dir/instance"
+    "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
+    pid=$!
+    wait_for 20 grep -q '^ready' "$dir.out"
+    [ -s "$dir/pki/ca.crt" ] && [ -s "$dir/pki/secrets.key" ] && [ ! -e "$dir/pki.new" ]
+    KUBECONFIG=$dir/admin.kubeconfig kubectl get --raw /readyz
+    kill "$pid"
+    wait "$pid"
+    # keys that are there are never made anew: what is damaged stops the start and is left alone
+    : >"$dir/pki/ca.key"
+    run "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0
+    [ "$status" = 1 ]
+    [[ "$output" == *ca.key* ]]
+    [ -f "$dir/pki/ca.key" ] && [ ! -s "$dir/pki/ca.key" ]
+    rm -rf "$dir" "$dir".*
+}

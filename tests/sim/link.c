@@ -21,6 +21,7 @@ struct link_call {
     struct arena arena;
     struct client_request req;
     client_done_fn done;
+    void (*dropped)(void *arg);
     void *arg;
     struct rt_timer timer;
     bool at_server; /* the inner client has it */
@@ -145,6 +146,8 @@ static void link_call(struct client *c, const struct client_request *req, client
     k->done = done;
     k->arg = arg;
     k->req = *req;
+    k->dropped = req->dropped;
+    k->req.dropped = NULL; /* a call at a server that dies is lost: link_set_inner */
     struct str *const texts[] = {&k->req.ns,
                                  &k->req.name,
                                  &k->req.subresource,
@@ -338,8 +341,12 @@ static void link_free(struct client *c)
         link_watch_stop(c, LIST_FIRST(&l->watches, struct client_watch, node));
     if (l->inner)
         client_free(l->inner);
-    while (!list_empty(&l->calls))
-        call_free(LIST_FIRST(&l->calls, struct link_call, node));
+    while (!list_empty(&l->calls)) {
+        struct link_call *k = LIST_FIRST(&l->calls, struct link_call, node);
+        if (k->dropped)
+            k->dropped(k->arg);
+        call_free(k);
+    }
     free(l);
 }
 

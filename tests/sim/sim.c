@@ -10,19 +10,6 @@
 #include "base/log.h"
 #include "scenarios.h"
 
-/* A server that dies frees nothing that only an answer of its store would have freed; all other
- * leaks count. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_options(void);
-const char *__lsan_default_options(void)
-{
-    return "print_suppressions=0";
-}
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:inproc_call\nleak:list_start\nleak:api_call_start\n";
-}
-
 struct args {
     uint64_t seed;
     unsigned steps, fresh, seeds;

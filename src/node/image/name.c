@@ -161,9 +161,9 @@ int image_name_parse(struct str ref, struct image_name *ret, struct error *err)
         return bad(err, ref,
                    "the repository must be lower-case letters, digits, '.', '_', '-', parts joined "
                    "by '/'");
-    if (domain.n + 1 + rest.n > NAME_MAX_BYTES)
-        return bad(err, ref, "it is longer than 255 characters");
     const char *library = hub && str_find(rest, '/') < 0 ? "library/" : "";
+    if (domain.n + 1 + strlen(library) + rest.n > NAME_MAX_BYTES)
+        return bad(err, ref, "it is longer than 255 characters");
     if (!tag.p && !digest.p)
         tag = STR("latest");
     size_t path_at = domain.n + 1, tag_at = path_at + strlen(library) + rest.n + 1,

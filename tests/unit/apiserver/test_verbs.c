@@ -479,6 +479,59 @@ static void watches_by_name_and_node(void **state)
     client_watch_stop(f->c, w4);
 }
 
+struct ends {
+    unsigned done, dropped;
+};
+
+static void ends_done(void *arg, const struct client_reply *reply)
+{
+    ((struct ends *)arg)->done++;
+}
+
+static void ends_dropped(void *arg)
+{
+    ((struct ends *)arg)->dropped++;
+}
+
+/* A client, a server, a store that go under their calls, as in a crash: each call ends once, and
+ * what it held is freed (the sanitizer says). */
+static void calls_dropped(void **state)
+{
+    struct fx *f = *state;
+    struct ends list = {0}, create = {0}, late = {0}, unheard = {0};
+    void *msg = fx_msg(f, &api_config_map_desc, "{metadata: {name: a, namespace: default}}");
+    struct client_request l = {
+        .verb = CLIENT_LIST, .kind = KIND_OF(CONFIG_MAP), .dropped = ends_dropped};
+    struct client_request c = {.verb = CLIENT_CREATE,
+                               .kind = KIND_OF(CONFIG_MAP),
+                               .ns = STR("default"),
+                               .body = msg,
+                               .dropped = ends_dropped};
+    struct client *other = apiserver_client(f->api, STR("x"), NULL, 0, false);
+    client_call(other, &l, ends_done, &list);    /* answered, but not told yet */
+    client_call(other, &c, ends_done, &create);  /* waits for the store */
+    client_call(other, &c, ends_done, &unheard); /* already exists */
+    ((struct api_object_meta *)msg)->name = STR("b");
+    client_call(f->c, &c, ends_done, &late);
+    client_free(other);
+    assert_int_equal(list.done, 0);
+    assert_int_equal(list.dropped, 1);
+    assert_int_equal(create.dropped, 1);
+    assert_int_equal(unheard.dropped, 1);
+    f->api = apiserver_free(f->api); /* at once: no stop, no answers */
+    assert_int_equal(late.done, 0);
+    assert_int_equal(late.dropped, 1);
+    assert_int_equal(create.done + list.done + unheard.done, 0);
+    store_abandon(f->store);
+    client_free(f->c);
+    assert_int_equal(late.dropped + list.dropped + create.dropped + unheard.dropped, 4);
+    struct error err = {0}; /* for the teardown */
+    assert_ok(store_open(f->rt, store_mem_new(NULL), NULL, &f->store, &err));
+    assert_ok(apiserver_new(f->rt, f->store, &(struct apiserver_opts){0}, &f->api, &err));
+    f->c = apiserver_client(f->api, STR("tester"), NULL, 0, false);
+    error_fini(&err);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
@@ -497,6 +550,7 @@ int main(void)
         T(dry_run_writes_nothing),
         T(watches),
         T(watches_by_name_and_node),
+        T(calls_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,6 +195,8 @@ static void bad_times_are_refused(void **state)
         "24-01-01T00:00:00Z",
         "-024-01-01T00:00:00Z",
         "2024-1-1T0:0:0Z",
+        "9999-12-31T23:59:59-00:01", /* in year 10000, by its offset */
+        "0001-01-01T00:00:00+00:01",
     };
     struct timestamp t;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

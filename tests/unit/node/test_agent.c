@@ -210,6 +210,21 @@ static void test_restart_and_backoff(void **state)
     assert_true(rt_run_until(w.rt, dir_gone, dir.s, 5 * NSEC_PER_SEC));
 }
 
+/* What cannot start backs off as what ends at once does; it once was tried anew without a pause. */
+static void test_start_error_backs_off(void **state)
+{
+    put_pod("p2e", "u2e",
+            "\"restartPolicy\":\"Always\",\"containers\":[{\"name\":\"c\",\"image\":"
+            "\"test/busybox:1\",\"command\":[\"/no/such/program\"]}]");
+    wait_for((struct want){.name = "p2e", .waiting = "CrashLoopBackOff", .restarts = 1});
+    const struct api_pod *p = pod("p2e");
+    assert_int_equal(p->status.container_statuses[0].restart_count, 1);
+    assert_true(
+        str_is(p->status.container_statuses[0].last_state.terminated->reason, "StartError"));
+    fake_api_delete_gracefully(w.api, "default", "p2e", 1);
+    wait_for((struct want){.name = "p2e", .gone = true});
+}
+
 static int pid_of(const char *uid)
 {
     int64_t pid = 0;
@@ -491,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_registers),
         cmocka_unit_test(test_runs_to_completion),
         cmocka_unit_test(test_restart_and_backoff),
+        cmocka_unit_test(test_start_error_backs_off),
         cmocka_unit_test(test_killed_container_is_replaced),
         cmocka_unit_test(test_adoption),
         cmocka_unit_test(test_init_and_volumes),

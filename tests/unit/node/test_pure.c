@@ -19,6 +19,8 @@
 #include "node/payload.h"
 #include "node/sandbox.h"
 #include "node/seccomp.h"
+#include "node/places.h"
+#include "node/record.h"
 #include "node/security.h"
 #include "node/spec.h"
 #include "schema/schema.h"
@@ -328,6 +330,94 @@ static void test_rm_rf(void **state)
     assert_int_equal(fs_write_atomic(keep.s, STR("yy"), 0600), 0);
     assert_int_equal(fs_read(keep.s, 1, &b), -EFBIG);
     buf_fini(&b);
+}
+
+/* What counts in a file of records: the last whole one, whatever our death or a full disk made of
+ * the end. */
+static void test_record(void **state)
+{
+    static const struct {
+        const char *text;
+        int n; /* -1: no record */
+    } rows[] = {
+        {"", -1},
+        {"\n", -1},
+        {"\n{\"n\":1}", 1},
+        {"{\"n\":2}", 2}, /* written whole, without a line feed in front */
+        {"\n{\"n\":1}\n{\"n\":2}", 2},
+        {"\n{\"n\":1}\n{\"n\":2", 1}, /* cut short */
+        {"\n{\"n\":1}\n", 1},
+        {"\n{\"n\":1}\n{\"n\":2\n{\"n\":3}", 3}, /* and gone on behind it */
+        {"{\"n\":1}\n7", 1},                     /* no object, no record */
+        {"\n{\"n\"", -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct json *v = NULL;
+        int r = record_parse(str_z(rows[i].text), &a, &v);
+        assert_int_equal(r, rows[i].n < 0 ? -ENOENT : 0);
+        if (r == 0)
+            assert_int_equal(json_getz(v, "n")->i, rows[i].n);
+        arena_fini(&a);
+    }
+}
+
+/* A record is kept in the same inode until the file has grown, and then still there. */
+static void test_record_file(void **state)
+{
+    struct fs_path file = fs_path("%s/record", dir);
+    struct stat first = {0}, st = {0};
+    off_t biggest = 0;
+    struct arena a = {0};
+    struct json *v;
+    assert_int_equal(record_load(file.s, &a, &v), -ENOENT);
+    for (int i = 0; i < 2000; i++) {
+        struct fs_path text = fs_path("{\"pad\":\"%0100d\",\"n\":%d}", 0, i);
+        assert_int_equal(record_save(file.s, str_z(text.s)), 0);
+        assert_int_equal(stat(file.s, i ? &st : &first), 0);
+        if (i == 1)
+            assert_int_equal(st.st_ino, first.st_ino);
+        biggest = MAX(biggest, st.st_size);
+        if (i % 100 == 99) {
+            arena_fini(&a);
+            a = (struct arena){0};
+            assert_int_equal(record_load(file.s, &a, &v), 0);
+            assert_int_equal(json_getz(v, "n")->i, i);
+        }
+    }
+    arena_fini(&a);
+    assert_in_range(biggest, 60000, 70000);
+    assert_int_equal(first.st_mode & 0777, 0600);
+}
+
+static void test_places(void **state)
+{
+    struct fs_path node = fs_path("%s/node", dir), linked = fs_path("%s/linked", dir),
+                   plain = fs_path("%s/plain", dir);
+    const char *const layers[] = {plain.s, linked.s}, *const covered[] = {linked.s, plain.s};
+    mode_t before = umask(077);
+    assert_int_equal(places_make(node.s), 0);
+    assert_int_equal(places_make(node.s), 0);
+    umask(before);
+    assert_int_equal(fs_mkdirs(fs_path("%s/var/run", plain.s).s, 0755), 0);
+    assert_int_equal(fs_mkdirs(fs_path("%s/var", linked.s).s, 0755), 0);
+    assert_int_equal(symlink("/run", fs_path("%s/var/run", linked.s).s), 0);
+    static const char token[] = "run/secrets/kubernetes.io/serviceaccount";
+    struct fs_path p = places_layer(node.s, layers, 2, false);
+    assert_true(fs_exists(fs_path("%s/etc/hosts", p.s).s));
+    assert_false(fs_exists(fs_path("%s/var", p.s).s));
+    assert_false(fs_exists(fs_path("%s/run", p.s).s));
+    p = places_layer(node.s, layers, 2, true); /* the upper of the two has the link */
+    assert_true(fs_exists(fs_path("%s/%s", p.s, token).s));
+    assert_false(fs_exists(fs_path("%s/var", p.s).s));
+    p = places_layer(node.s, covered, 2, true);
+    assert_true(fs_exists(fs_path("%s/var/%s", p.s, token).s));
+    assert_false(fs_exists(fs_path("%s/run", p.s).s));
+    struct stat st;
+    assert_int_equal(stat(fs_path("%s/var/run", p.s).s, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+    assert_int_equal(stat(fs_path("%s/etc/hosts", p.s).s, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0644);
 }
 
 /* ---- security ---- */
@@ -675,9 +765,11 @@ int main(void)
         cmocka_unit_test(test_env_errors), cmocka_unit_test(test_service_env),
         cmocka_unit_test(test_log_line),   cmocka_unit_test(test_log_tail),
         cmocka_unit_test(test_payload),    cmocka_unit_test(test_rm_rf),
-        cmocka_unit_test(test_caps),       cmocka_unit_test(test_users),
-        cmocka_unit_test(test_resources),  cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_seccomp),    cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_record),     cmocka_unit_test(test_record_file),
+        cmocka_unit_test(test_places),     cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_users),      cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_spec),       cmocka_unit_test(test_seccomp),
+        cmocka_unit_test(test_etc),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -182,13 +182,52 @@ static void copies_cannot_explode(void **state)
     arena_fini(&a);
 }
 
+/* A hundred thousand members take no hundred thousand times as long: minutes, before. */
+static void many_members(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct buf text = {0};
+    struct json *doc, *patch, *nulls;
+
+    buf_add_lit(&text, "{\"data\":{");
+    for (int i = 0; i < 100000; i++)
+        buf_printf(&text, "%s\"k%d\":\"v\"", i ? "," : "", i);
+    buf_add_lit(&text, "}}");
+    assert_ok(json_parse(STR("{\"data\":{\"a\":\"1\",\"k7\":\"old\",\"k7\":\"older\"}}"), &a, NULL,
+                         &doc, &err));
+    assert_ok(json_parse(buf_str(&text), &a, NULL, &patch, &err));
+    struct json *was = json_clone(doc, &a);
+    assert_ok(patch_merge(&doc, patch, &a, &err));
+    assert_ok(patch_merge(&doc, patch, &a, &err)); /* over itself */
+    const struct json *data = json_getz(doc, "data");
+    assert_int_equal(data->n, 100002);
+    assert_str(json_get_str(data, STR("k7")), "v");
+    assert_str(data->first->key, "a");
+    assert_str(data->last->key, "k99999");
+    assert_true(patch_strategic(&api_config_map_desc, &was, patch, &a, &err) < 0);
+    assert_int_equal(err.reason, REASON_TOO_LARGE);
+    /* and away again, but for one */
+    nulls = json_clone(patch, &a);
+    for (struct json *m = json_getz(nulls, "data")->first; m; m = m->next)
+        if (!str_is(m->key, "k8"))
+            m->type = JSON_NULL;
+    assert_ok(patch_merge(&doc, nulls, &a, &err));
+    data = json_getz(doc, "data");
+    assert_int_equal(data->n, 2);
+    assert_str(data->first->key, "a");
+    assert_str(data->last->key, "k8");
+    buf_fini(&text);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_patches),
-        cmocka_unit_test(merge_patches),
-        cmocka_unit_test(strategic_patches),
-        cmocka_unit_test(copies_cannot_explode),
+        cmocka_unit_test(json_patches),      cmocka_unit_test(merge_patches),
+        cmocka_unit_test(strategic_patches), cmocka_unit_test(copies_cannot_explode),
+        cmocka_unit_test(many_members),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
