@@ -4,6 +4,7 @@
 #include "api/check.h"
 #include "api/config.h"
 #include "api/csr.h"
+#include "api/disruption.h"
 #include "api/kv.h"
 #include "api/network_policy.h"
 #include "api/pod.h"
@@ -295,6 +296,7 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_LEASE] = &lease_hooks,
     [KIND_ENDPOINT_SLICE] = &endpoint_slice_hooks,
     [KIND_EVENT] = &event_hooks,
+    [KIND_POD_DISRUPTION_BUDGET] = &pod_disruption_budget_hooks,
     [KIND_PRIORITY_CLASS] = &priority_class_hooks,
     [KIND_CERTIFICATE_SIGNING_REQUEST] = &csr_hooks,
     [KIND_NETWORK_POLICY] = &network_policy_hooks,

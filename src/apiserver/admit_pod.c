@@ -223,6 +223,8 @@ int admit_tolerations(struct api_call *c, void *msg, const struct object *old)
     if (!is_new_pod(c, old))
         return 0;
     struct api_pod_spec *s = &p->spec;
+    const struct apiserver_opts *o = &c->server->opts;
+    const int64_t given[] = {o->not_ready_toleration_s, o->unreachable_toleration_s};
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         if (tolerates(s, keys[i]))
             continue;
@@ -230,11 +232,12 @@ int admit_tolerations(struct api_call *c, void *msg, const struct object *old)
             ARENA_NEW_N(&c->arena, struct api_toleration, s->n_tolerations + 1);
         if (s->n_tolerations)
             memcpy(t, s->tolerations, s->n_tolerations * sizeof(*t));
-        t[s->n_tolerations++] = (struct api_toleration){.key = keys[i],
-                                                        .operator= STR("Exists"),
-                                                        .effect = STR("NoExecute"),
-                                                        .has_toleration_seconds = true,
-                                                        .toleration_seconds = LOST_SECONDS};
+        t[s->n_tolerations++] = (struct api_toleration){
+            .key = keys[i],
+            .operator= STR("Exists"),
+            .effect = STR("NoExecute"),
+            .has_toleration_seconds = true,
+            .toleration_seconds = o->has_default_tolerations ? given[i] : LOST_SECONDS};
         s->tolerations = t;
     }
     return 0;

@@ -36,7 +36,10 @@ struct apiserver_opts {
     unsigned io_threads;    /* 1 */
     bool no_anonymous;      /* refuse requests without credentials, also health and version */
     int64_t event_ttl_s;    /* 3600 */
-    bool no_bootstrap;      /* write no default objects (unit tests) */
+    /* What DefaultTolerationSeconds gives; without has_default_tolerations 300 s each. */
+    bool has_default_tolerations;
+    int64_t not_ready_toleration_s, unreachable_toleration_s;
+    bool no_bootstrap; /* write no default objects (unit tests) */
 };
 
 /* Opens (or makes) the PKI, checks the serving certificate, and starts to write the default

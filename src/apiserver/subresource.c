@@ -1,4 +1,4 @@
-/* Subresources that are more than a part of the object: scale, binding, eviction, finalize. */
+/* Subresources that are more than a part of the object: scale, binding, finalize (eviction.c). */
 #include "apiserver/subresource.h"
 
 #include "api/kv.h"
@@ -155,38 +155,6 @@ int sub_binding(struct api_call *c)
     set_scheduled(c, p);
     (void)kind;
     r = call_put(c, p, old->rev);
-    c->reply.success_status = true;
-    c->reply.code = 201;
-    return r;
-}
-
-/* ---- eviction: a delete that asks first ---- */
-
-int sub_eviction(struct api_call *c)
-{
-    const struct api_eviction *e = c->body;
-    if (!e || c->body_desc != &api_eviction_desc)
-        return call_error(c, REASON_BAD_REQUEST, "an Eviction is expected in the request's body");
-    struct object *old = call_peek(c);
-    if (!old)
-        return call_not_found(c, c->kind, c->name);
-    if (e->delete_options) {
-        const struct api_delete_options *d = e->delete_options;
-        c->del.has_grace = d->has_grace_period_seconds;
-        c->del.grace_s = d->grace_period_seconds;
-        if (d->preconditions) {
-            c->del.uid = d->preconditions->uid.n ? d->preconditions->uid : STR_NONE;
-            c->del.rv = d->preconditions->resource_version;
-        }
-        c->opts.dry_run |= d->n_dry_run > 0;
-    }
-    if (c->del.uid.n && !str_eq(c->del.uid, object_meta(old)->uid))
-        return call_conflict(
-            c, c->name, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
-            STR_ARG(c->del.uid), STR_ARG(object_meta(old)->uid));
-    int r = admit_delete(c, old);
-    if (r >= 0)
-        r = delete_one(c, old, NULL, NULL);
     c->reply.success_status = true;
     c->reply.code = 201;
     return r;

@@ -8,7 +8,7 @@
 #define FINALIZER_ORPHAN     STR("orphan")
 #define FINALIZER_FOREGROUND STR("foregroundDeletion")
 
-static int check_preconditions(struct api_call *c, const struct object *old)
+int delete_check_preconditions(struct api_call *c, const struct object *old)
 {
     const struct api_object_meta *m = object_meta(old);
     rev_t rv;
@@ -178,7 +178,7 @@ int verb_delete(struct api_call *c)
         return call_not_found(c, c->kind, c->name);
     int r = check_policy(c);
     if (r >= 0)
-        r = check_preconditions(c, old);
+        r = delete_check_preconditions(c, old);
     if (r >= 0)
         r = admit_delete(c, old);
     if (r >= 0)

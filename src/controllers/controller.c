@@ -313,6 +313,18 @@ static void controller_setup(struct controllers *cs, struct controller *c,
         row->init(c);
 }
 
+static void default_rates(struct controllers_opts *o)
+{
+    if (o->node_eviction_rate == 0)
+        o->node_eviction_rate = 0.1;
+    if (o->secondary_node_eviction_rate == 0)
+        o->secondary_node_eviction_rate = 0.01;
+    if (o->unhealthy_zone_threshold == 0)
+        o->unhealthy_zone_threshold = 0.55;
+    if (o->large_cluster_size_threshold == 0)
+        o->large_cluster_size_threshold = 50;
+}
+
 struct controllers *controllers_new(struct client_shared *shared,
                                     const struct controllers_opts *opts)
 {
@@ -325,6 +337,7 @@ struct controllers *controllers_new(struct client_shared *shared,
     cs->opts.node_grace = opts->node_grace ? opts->node_grace : 40 * NSEC_PER_SEC;
     cs->opts.pod_gc_period = opts->pod_gc_period ? opts->pod_gc_period : 20 * NSEC_PER_SEC;
     cs->opts.terminated_pods_max = opts->terminated_pods_max ? opts->terminated_pods_max : 12500;
+    default_rates(&cs->opts);
     list_init(&cs->running);
     list_init(&cs->waiting);
     rt_task_init(&cs->check, cs->rt, check_waiting, cs);

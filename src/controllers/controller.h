@@ -29,7 +29,12 @@ struct controllers_opts {
     const char *root_ca_pem; /* for ConfigMap kube-root-ca.crt; NULL: not published */
     nsec_t node_grace;       /* a node whose lease is not renewed for so long is Unknown; 40 s */
     nsec_t pod_gc_period;    /* 20 s */
-    int32_t terminated_pods_max; /* terminated pods kept in the cluster; 12500 */
+    /* Nodes a second whose pods may be evicted, in a zone (node_zones.h). Negative: none. */
+    double node_eviction_rate;            /* 0.1 */
+    double secondary_node_eviction_rate;  /* 0.01; in a partial outage of a large zone */
+    double unhealthy_zone_threshold;      /* 0.55 */
+    int64_t large_cluster_size_threshold; /* 50; negative: 0 */
+    int32_t terminated_pods_max;          /* terminated pods kept in the cluster; 12500 */
     /* Signs with the cluster's authority; malloc'ed PEM. NULL: certificate requests are left alone.
      */
     int (*sign)(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,

@@ -1,42 +1,50 @@
 /* Nodes live by their leases. A node whose lease has not moved for node_grace gets its conditions
- * set to Unknown, its pods are marked not ready (so that Services leave them), and a taint that the
- * taint-eviction controller acts on. When the lease moves again the agent writes its conditions and
- * the taint goes.
+ * set to Unknown, its pods are marked not ready (so that Services leave them), and the taints that
+ * the taint-eviction controller acts on. When the lease moves again the agent writes its conditions
+ * and the taints go.
  *
  * What counts is when a change was seen here, on this process's monotonic clock: nobody's wall
- * clock has to be right, and after a restart every node gets a full grace period. */
-#include "base/buf.h"
+ * clock has to be right, and after a restart every node gets a full grace period. And what counts
+ * is seen against what else is heard: while no node at all is heard of for half a grace period, it
+ * is this server that is deaf (cut off, stopped, its machine asleep). Then nothing is taken from
+ * any node, and with the first sign of life all of them get a full grace period anew. Zones and
+ * rates are in node_zones.h. */
+#include "api/fence.h"
+#include "controllers/node_taints.h"
+#include "controllers/node_zones.h"
 #include "controllers/registry.h"
 
-#define LEASE_NS          "kube-node-lease"
-#define TAINT_NOT_READY   "node.kubernetes.io/not-ready"
-#define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
+#define LEASE_NS "kube-node-lease"
 
 struct seen {
     char *name;            /* owned */
     int64_t lease, status; /* what the lease and the Ready condition said last */
-    nsec_t at;             /* when one of them was last seen to change */
+    nsec_t at;             /* when one of them was last seen to change, or grace began anew */
 };
 struct state {
     struct map nodes; /* name -> struct seen */
     int by_node;
+    struct zones zones;
+    uint64_t epoch;    /* of zones, as all nodes were last told */
+    bool was_all_down; /* all zones */
+    nsec_t heard;      /* when any node was last heard of */
+    bool deaf;         /* a node was over its grace while nobody was heard */
 };
 
-static const struct {
-    const char *condition, *when, *taint;
-} PRESSURES[] = {
-    {"MemoryPressure", "True", "node.kubernetes.io/memory-pressure"},
-    {"DiskPressure", "True", "node.kubernetes.io/disk-pressure"},
-    {"PIDPressure", "True", "node.kubernetes.io/pid-pressure"},
-    {"NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"},
-};
-
-static const struct api_node_condition *condition(const struct api_node *n, const char *type)
+static void add_all(struct controller *c)
 {
-    for (uint32_t i = 0; i < n->status.n_conditions; i++)
-        if (str_eqz(n->status.conditions[i].type, type))
-            return &n->status.conditions[i];
-    return NULL;
+    struct client_cache_iter it;
+    client_cache_iter_init(&it, controller_cache(c, KIND_NODE), STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));)
+        controller_add_object(c, o);
+}
+
+static void grace_anew(struct controller *c)
+{
+    struct state *st = controller_state(c);
+    for (struct map_slot *s = NULL; (s = map_next(&st->nodes, s));)
+        ((struct seen *)s->value)->at = rt_now(controller_rt(c));
+    add_all(c);
 }
 
 /* Takes note of what lease and status say (0: nothing new is known); any change is a sign of life.
@@ -46,22 +54,30 @@ static struct seen *heard(struct controller *c, struct str name, int64_t lease, 
     struct state *st = controller_state(c);
     nsec_t now = rt_now(controller_rt(c));
     struct seen *s = map_get(&st->nodes, name);
+    bool sign = false;
     if (!s) {
         s = NEW(struct seen);
         *s = (struct seen){.name = str_dup(name), .at = now};
         (void)map_set(&st->nodes, str_z(s->name), s);
+    } else {
+        sign = (lease && lease != s->lease) || (status && status != s->status);
     }
-    if ((lease && lease != s->lease) || (status && status != s->status))
-        s->at = now;
     s->lease = lease ? lease : s->lease;
     s->status = status ? status : s->status;
+    if (!sign)
+        return s;
+    s->at = st->heard = now;
+    if (st->deaf) {
+        st->deaf = false;
+        grace_anew(c);
+    }
     return s;
 }
 
 /* What the agent itself last said in the node's status; 0 when the conditions are ours. */
 static int64_t status_heartbeat(const struct api_node *n)
 {
-    const struct api_node_condition *r = condition(n, "Ready");
+    const struct api_node_condition *r = node_condition(n, "Ready");
     return r && !str_is(r->status, "Unknown") ? r->last_heartbeat_time.usec : 0;
 }
 
@@ -81,28 +97,21 @@ static void map_lease(struct controller *c, struct object *old, struct object *n
     if (!node)
         return;
     (void)heard(c, object_name(new), OBJECT_MSG(new, api_lease)->spec.renew_time.usec, 0);
-    const struct api_node_condition *r = condition(OBJECT_MSG(node, api_node), "Ready");
-    if (!r || str_is(r->status, "Unknown"))
+    if (strcmp(node_ready_text(OBJECT_MSG(node, api_node)), "True") != 0 || !old)
         controller_add_name(c, STR_NONE, object_name(new));
 }
 
 static void init(struct controller *c)
 {
     struct state *st = NEW_STATE(struct state);
+    const struct controllers_opts *o = controller_opts(c);
     st->by_node = controller_index(c, KIND_POD, node_name_index);
+    st->zones.rates = (struct zone_rates){.normal = o->node_eviction_rate,
+                                          .secondary = o->secondary_node_eviction_rate,
+                                          .unhealthy = o->unhealthy_zone_threshold,
+                                          .large = o->large_cluster_size_threshold};
+    st->heard = rt_now(controller_rt(c));
     controller_set_state(c, st);
-}
-
-static void fini(struct controller *c)
-{
-    struct state *st = controller_state(c);
-    for (struct map_slot *s = NULL; (s = map_next(&st->nodes, s));) {
-        struct seen *n = s->value;
-        free(n->name);
-        free(n);
-    }
-    map_fini(&st->nodes);
-    controller_free_state(c);
 }
 
 static void forget(struct state *st, struct str name)
@@ -114,6 +123,16 @@ static void forget(struct state *st, struct str name)
     free(s);
 }
 
+static void fini(struct controller *c)
+{
+    struct state *st = controller_state(c);
+    for (struct map_slot *s; (s = map_next(&st->nodes, NULL));)
+        forget(st, s->key);
+    map_fini(&st->nodes);
+    zones_fini(&st->zones);
+    controller_free_state(c);
+}
+
 /* How long nothing has been heard of the node. */
 static nsec_t silence(struct reconcile *rc, const struct api_node *n)
 {
@@ -123,46 +142,59 @@ static nsec_t silence(struct reconcile *rc, const struct api_node *n)
     return rt_now(controller_rt(rc->controller)) - s->at;
 }
 
-/* ---- taints ---- */
-
-static bool wants_taint(struct api_taint *v, uint32_t *n, const char *key, const char *effect,
-                        bool want, struct timestamp now)
+/* Tells the node the grace it is given, by its lease: it renews often enough for it, and knows when
+ * others will take it for gone. */
+static void tell_grace(struct reconcile *rc)
 {
-    for (uint32_t i = 0; i < *n; i++) {
-        if (!str_eqz(v[i].key, key) || !str_eqz(v[i].effect, effect))
-            continue;
-        if (want)
-            return false;
-        v[i] = v[--*n];
-        return true;
-    }
-    if (want)
-        v[(*n)++] =
-            (struct api_taint){.key = str_z(key), .effect = str_z(effect), .time_added = now};
-    return want;
+    struct object *o = reconcile_get(rc, KIND_LEASE, STR(LEASE_NS), rc->name);
+    char text[DURATION_TEXT_MAX];
+    if (!o)
+        return;
+    duration_format(controller_opts(rc->controller)->node_grace, text);
+    if (str_eqz(meta_annotation(object_meta(o), STR(FENCE_GRACE_ANNOTATION)), text))
+        return;
+    controller_patch(rc, KIND_LEASE, object_meta(o), NULL, CLIENT_PATCH_MERGE,
+                     arena_printf(rc->arena,
+                                  "{\"metadata\":{\"annotations\":{\"" FENCE_GRACE_ANNOTATION
+                                  "\":\"%s\"}}}",
+                                  text),
+                     NULL, NULL);
 }
 
-/* Brings the taints in line with the conditions; true when they change. */
-static bool set_taints(struct arena *a, struct api_node *n, const char *ready, usec_t now)
+/* ---- zones ---- */
+
+static struct str zone_of(struct arena *a, const struct api_node *n)
 {
-    struct api_taint *v = ARENA_NEW_N(a, struct api_taint, n->spec.n_taints + 16);
-    struct timestamp t = timestamp_seconds(now);
-    bool unknown = strcmp(ready, "Unknown") == 0, not_ready = strcmp(ready, "False") == 0,
-         changed = false;
-    for (uint32_t i = 0; i < n->spec.n_taints; i++)
-        v[i] = n->spec.taints[i];
-    n->spec.taints = v;
-    uint32_t *k = &n->spec.n_taints;
-    changed |= wants_taint(v, k, TAINT_UNREACHABLE, "NoExecute", unknown, t);
-    changed |= wants_taint(v, k, TAINT_UNREACHABLE, "NoSchedule", unknown, t);
-    changed |= wants_taint(v, k, TAINT_NOT_READY, "NoExecute", not_ready, t);
-    changed |= wants_taint(v, k, TAINT_NOT_READY, "NoSchedule", not_ready, t);
-    for (size_t i = 0; i < ARRAY_LEN(PRESSURES); i++) {
-        const struct api_node_condition *c = condition(n, PRESSURES[i].condition);
-        bool bad = c && str_eqz(c->status, PRESSURES[i].when);
-        changed |= wants_taint(v, k, PRESSURES[i].taint, "NoSchedule", bad, t);
-    }
-    return changed;
+    struct str region = meta_label(&n->metadata, STR("topology.kubernetes.io/region")),
+               zone = meta_label(&n->metadata, STR("topology.kubernetes.io/zone"));
+    return arena_printf(a, "%.*s/%.*s", STR_ARG(region), STR_ARG(zone));
+}
+
+/* The node's health into the count; what that changes for all of them is told to all. */
+static struct str count_in(struct reconcile *rc, const struct api_node *n)
+{
+    struct state *st = controller_state(rc->controller);
+    nsec_t now = rt_now(controller_rt(rc->controller));
+    struct str zone = zone_of(rc->arena, n);
+    const char *ready = node_ready_text(n);
+    if (KV_GET(&n->metadata, labels, STR("node.kubernetes.io/exclude-disruption")))
+        zones_remove(&st->zones, n->metadata.name, now);
+    else
+        zones_set(&st->zones, n->metadata.name, zone,
+                  !ready[0]                     ? NODE_HEALTH_NEW
+                  : strcmp(ready, "True") == 0  ? NODE_HEALTH_READY
+                  : strcmp(ready, "False") == 0 ? NODE_HEALTH_NOT_READY
+                                                : NODE_HEALTH_UNKNOWN,
+                  now);
+    if (st->epoch == st->zones.epoch)
+        return zone;
+    st->epoch = st->zones.epoch;
+    if (st->was_all_down && !st->zones.all_down)
+        grace_anew(rc->controller);
+    else
+        add_all(rc->controller);
+    st->was_all_down = st->zones.all_down;
+    return zone;
 }
 
 /* ---- giving up ---- */
@@ -228,39 +260,59 @@ static void mark_pods_not_ready(struct reconcile *rc, struct str node)
     }
 }
 
-static bool status_written(struct reconcile *rc, void *arg, const struct client_reply *reply)
+/* May the pods of this node, which is not Ready, be evicted now? */
+static enum taint_eviction may_evict(struct reconcile *rc, const struct api_node *n,
+                                     struct str zone)
 {
-    struct api_node *n = arg;
-    if (reply->r < 0)
-        return reply->r == -ENOENT;
-    if (!set_taints(rc->arena, n, "Unknown", rc->now))
-        return true;
-    n->metadata.resource_version = STR_NONE;
-    controller_update(rc, KIND_NODE, n, NULL, NULL);
-    return true;
+    struct state *st = controller_state(rc->controller);
+    nsec_t wait;
+    if (st->zones.all_down)
+        return TAINT_EVICT_DROP;
+    if (node_has_taint(n, TAINT_UNREACHABLE, "NoExecute") ||
+        node_has_taint(n, TAINT_NOT_READY, "NoExecute"))
+        return TAINT_EVICT_KEEP;
+    if (zones_take(&st->zones, zone, rt_now(controller_rt(rc->controller)), &wait))
+        return TAINT_EVICT_SET;
+    if (wait)
+        reconcile_again(rc, wait + NSEC_PER_MSEC);
+    return TAINT_EVICT_KEEP;
+}
+
+static void write_taints(struct reconcile *rc, struct api_node *n, enum taint_eviction evict)
+{
+    if (node_taints_set(rc->arena, n, evict, rc->now))
+        controller_update(rc, KIND_NODE, n, NULL, NULL); /* overtaken: the key runs again */
 }
 
 static void give_up(struct reconcile *rc, struct api_node *n)
 {
-    bool changed = set_unknown(rc, n);
-    mark_pods_not_ready(rc, n->metadata.name);
-    if (!changed) {
-        if (set_taints(rc->arena, n, "Unknown", rc->now))
-            controller_update(rc, KIND_NODE, n, NULL, NULL);
-        return;
+    struct state *st = controller_state(rc->controller);
+    nsec_t grace = controller_opts(rc->controller)->node_grace;
+    if (set_unknown(rc, n)) {
+        event_record(controller_events(rc->controller), schema_kinds[KIND_NODE], &n->metadata,
+                     EVENT_NORMAL, "NodeNotReady", "Node %.*s status is now: NodeNotReady",
+                     STR_ARG(n->metadata.name));
+        controller_update_sub(rc, KIND_NODE, "status", n, NULL, NULL);
+        return; /* what is written brings the key back */
     }
-    event_record(controller_events(rc->controller), schema_kinds[KIND_NODE], &n->metadata,
-                 EVENT_NORMAL, "NodeNotReady", "Node %.*s status is now: NodeNotReady",
-                 STR_ARG(n->metadata.name));
-    controller_update_sub(rc, KIND_NODE, "status", n, status_written, n);
+    struct str zone = count_in(rc, n);
+    if (rt_now(controller_rt(rc->controller)) - st->heard >= grace / 2) {
+        st->deaf = true;
+        write_taints(rc, n, st->zones.all_down ? TAINT_EVICT_DROP : TAINT_EVICT_KEEP);
+        return; /* the next sign of life of any node adds all */
+    }
+    mark_pods_not_ready(rc, n->metadata.name);
+    write_taints(rc, n, may_evict(rc, n, zone));
 }
 
 static void reconcile(struct reconcile *rc)
 {
+    struct state *st = controller_state(rc->controller);
     struct object *o = reconcile_get(rc, KIND_NODE, STR_NONE, rc->name);
     nsec_t grace = controller_opts(rc->controller)->node_grace;
     if (!o) {
-        forget(controller_state(rc->controller), rc->name);
+        forget(st, rc->name);
+        zones_remove(&st->zones, rc->name, rt_now(controller_rt(rc->controller)));
         return;
     }
     struct api_node *n = ARENA_NEW(rc->arena, struct api_node);
@@ -270,16 +322,18 @@ static void reconcile(struct reconcile *rc)
         give_up(rc, n);
         return; /* the next sign of life adds the key */
     }
-    const struct api_node_condition *r = condition(n, "Ready");
-    const char *ready = !r || str_is(r->status, "False") ? "False"
-                        : str_is(r->status, "True")      ? "True"
-                                                         : "Unknown";
     reconcile_again(rc, grace - quiet + NSEC_PER_MSEC);
-    if (!set_taints(rc->arena, n, ready, rc->now))
+    tell_grace(rc);
+    struct str zone = count_in(rc, n);
+    const char *ready = node_ready_text(n);
+    if (strcmp(ready, "False") != 0) { /* Unknown: it may yet speak within its new grace */
+        write_taints(rc, n, st->zones.all_down ? TAINT_EVICT_DROP : TAINT_EVICT_KEEP);
         return;
-    if (strcmp(ready, "False") == 0) /* once: the agent lives, and has the last word on its pods */
-        mark_pods_not_ready(rc, n->metadata.name);
-    controller_update(rc, KIND_NODE, n, NULL, NULL);
+    }
+    if (!node_has_taint(n, TAINT_NOT_READY, "NoSchedule"))
+        mark_pods_not_ready(rc,
+                            n->metadata.name); /* once: the agent lives, and has the last word */
+    write_taints(rc, n, may_evict(rc, n, zone));
 }
 
 const struct controller_row node_lifecycle_row = {

@@ -1,6 +1,8 @@
-/* Pods nobody else will ever take away: those of nodes that are gone, those deleted before they got
- * a node, and the oldest terminated ones when there are too many. One key, looked at every
- * pod_gc_period. */
+/* Pods nobody else will ever take away: those of nodes that are gone or declared out of service,
+ * those deleted before they got a node, and the oldest terminated ones when there are too many. One
+ * key, looked at every pod_gc_period; at once when a node is declared out of service. */
+#include "api/fence.h"
+#include "controllers/node_taints.h"
 #include "controllers/registry.h"
 
 #define QUARANTINE                                                                                 \
@@ -41,9 +43,13 @@ static void fini(struct controller *c)
     controller_free_state(c);
 }
 
-/* True when a node has been missing for long enough. */
-static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
+/* True when the pod's node has been missing for long enough. One of a kind waits until a node that
+ * only lost its Node object has stopped it for certain. */
+static bool is_gone(struct reconcile *rc, struct state *st, const struct api_pod *p)
 {
+    struct str node = p->spec.node_name;
+    struct fence_promise promise = fence_promise_for(controller_opts(rc->controller)->node_grace);
+    nsec_t wait = fence_applies(p) ? MAX(QUARANTINE, fence_takeover_after(&promise)) : QUARANTINE;
     nsec_t now = rt_now(controller_rt(rc->controller));
     struct missing *m = map_get(&st->missing, node);
     if (reconcile_get(rc, KIND_NODE, STR_NONE, node)) {
@@ -56,7 +62,32 @@ static bool is_gone(struct reconcile *rc, struct state *st, struct str node)
         *m = (struct missing){.name = str_dup(node), .since = now};
         (void)map_set(&st->missing, str_z(m->name), m);
     }
-    return now - m->since >= QUARANTINE;
+    return now - m->since >= wait;
+}
+
+/* A node that does not answer and that its keeper says is off: its pods run nowhere. */
+static bool is_out_of_service(struct object *node)
+{
+    const struct api_node *n = node ? OBJECT_MSG(node, api_node) : NULL;
+    bool tainted = false;
+    for (uint32_t i = 0; n && i < n->spec.n_taints; i++)
+        tainted |= str_is(n->spec.taints[i].key, TAINT_OUT_OF_SERVICE);
+    return tainted && strcmp(node_ready_text(n), "True") != 0;
+}
+
+static void map_node(struct controller *c, struct object *old, struct object *new)
+{
+    if (is_out_of_service(new) && !is_out_of_service(old))
+        controller_add(c, STR("all"));
+}
+
+static void map_pod(struct controller *c, struct object *old, struct object *new)
+{
+    const struct api_pod *p = new ? OBJECT_MSG(new, api_pod) : NULL;
+    if (p && p->metadata.deletion_timestamp.set && p->spec.node_name.n &&
+        !(old && object_meta(old)->deletion_timestamp.set) &&
+        is_out_of_service(controller_find(c, KIND_NODE, STR_NONE, p->spec.node_name)))
+        controller_add(c, STR("all"));
 }
 
 static int cmp_created(const void *a, const void *b)
@@ -67,10 +98,15 @@ static int cmp_created(const void *a, const void *b)
     return p != q ? (p > q) - (p < q) : str_cmp(object_name(x), object_name(y));
 }
 
-static void mark_failed(struct reconcile *rc, const struct api_pod *p)
+static void mark_failed(struct reconcile *rc, const struct api_pod *p, bool orphan)
 {
     if (pod_is_terminated(p))
         return;
+    if (!orphan) {
+        controller_patch(rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
+                         STR("{\"status\":{\"phase\":\"Failed\"}}"), NULL, NULL);
+        return;
+    }
     controller_patch(
         rc, KIND_POD, &p->metadata, "status", CLIENT_PATCH_STRATEGIC,
         STR("{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
@@ -110,8 +146,12 @@ static void reconcile(struct reconcile *rc)
             continue;
         }
         (void)map_set(&seen, p->spec.node_name, o);
-        if (is_gone(rc, st, p->spec.node_name)) {
-            mark_failed(rc, p);
+        if (is_gone(rc, st, p)) {
+            mark_failed(rc, p, true);
+            controller_delete_now(rc, KIND_POD, &p->metadata, NULL, NULL);
+        } else if (p->metadata.deletion_timestamp.set &&
+                   is_out_of_service(reconcile_get(rc, KIND_NODE, STR_NONE, p->spec.node_name))) {
+            mark_failed(rc, p, false);
             controller_delete_now(rc, KIND_POD, &p->metadata, NULL, NULL);
         } else if (pod_is_terminated(p) && !p->metadata.deletion_timestamp.set) {
             done[n++] = reconcile_keep(rc, o);
@@ -129,7 +169,7 @@ static void reconcile(struct reconcile *rc)
 
 const struct controller_row pod_gc_row = {
     .name = "pod-garbage-collector",
-    .watches = {{KIND_POD, NULL}, {KIND_NODE, NULL}},
+    .watches = {{KIND_POD, map_pod}, {KIND_NODE, map_node}},
     .n_watches = 2,
     .init = init,
     .start = start,

@@ -1,24 +1,57 @@
 /* NoExecute taints: pods that do not tolerate one are deleted; those that tolerate it for a time,
- * when the shortest such time is over. */
+ * when the shortest such time is over. The time of a pod runs on this process's monotonic clock
+ * from when it was first seen under such taints: neither a clock that was set nor an outage of this
+ * server makes it shorter, and it begins anew when the taints come back. */
+#include "controllers/node_taints.h"
 #include "controllers/registry.h"
 
+struct marked { /* a pod whose time runs */
+    char *uid;  /* owned */
+    nsec_t since;
+};
 struct state {
     int by_node;
+    struct map marked; /* uid -> struct marked */
 };
+
+static bool has_no_execute(const struct object *o)
+{
+    const struct api_node *n = o ? OBJECT_MSG(o, api_node) : NULL;
+    for (uint32_t i = 0; n && i < n->spec.n_taints; i++)
+        if (str_is(n->spec.taints[i].effect, "NoExecute"))
+            return true;
+    return false;
+}
 
 static void map_node(struct controller *c, struct object *old, struct object *new)
 {
-    if (new &&OBJECT_MSG(new, api_node)->spec.n_taints > 0)
-        controller_add_object(c, new);
+    if (has_no_execute(old) || has_no_execute(new))
+        controller_map_self(c, old, new);
+}
+
+static void unmark(struct state *st, struct marked *m)
+{
+    (void)map_remove(&st->marked, str_z(m->uid));
+    free(m->uid);
+    free(m);
 }
 
 static void map_pod(struct controller *c, struct object *old, struct object *new)
 {
-    struct str node = new ? OBJECT_MSG(new, api_pod)->spec.node_name : STR_NONE;
-    struct object *o = str_empty(node) ? NULL : controller_find(c, KIND_NODE, STR_NONE, node);
-    if (o && OBJECT_MSG(o, api_node)->spec.n_taints > 0 &&
-        (!old || str_empty(OBJECT_MSG(old, api_pod)->spec.node_name)))
-        controller_add_object(c, o);
+    struct state *st = controller_state(c);
+    if (!new) {
+        struct marked *m = map_get(&st->marked, object_meta(old)->uid);
+        if (m)
+            unmark(st, m);
+        return;
+    }
+    const struct api_pod *p = OBJECT_MSG(new, api_pod), *q = old ? OBJECT_MSG(old, api_pod) : NULL;
+    if (str_empty(p->spec.node_name) ||
+        (q && str_eq(p->spec.node_name, q->spec.node_name) &&
+         p->spec.n_tolerations == q->spec.n_tolerations)) /* they can only be added */
+        return;
+    if (has_no_execute(controller_find(c, KIND_NODE, STR_NONE, p->spec.node_name)))
+        controller_add_name(c, STR_NONE, p->spec.node_name);
 }
 
 static void init(struct controller *c)
@@ -28,38 +61,36 @@ static void init(struct controller *c)
     controller_set_state(c, st);
 }
 
-static bool tolerates(const struct api_toleration *t, const struct api_taint *taint)
+static void fini(struct controller *c)
 {
-    bool exists = str_is(t->operator, "Exists");
-    if (!str_empty(t->effect) && !str_eq(t->effect, taint->effect))
-        return false;
-    if (str_empty(t->key))
-        return exists;
-    return str_eq(t->key, taint->key) && (exists || str_eq(t->value, taint->value));
+    struct state *st = controller_state(c);
+    for (struct map_slot *s; (s = map_next(&st->marked, NULL));)
+        unmark(st, s->value);
+    map_fini(&st->marked);
+    controller_free_state(c);
 }
 
-/* When the pod has to go: 0 never, else a wall-clock time (which may be past). */
-static usec_t evict_at(const struct api_pod *p, const struct api_node *n, usec_t now)
+#define FOR_EVER INT64_MAX
+
+/* Seconds the pod may stay, counted from when it was seen under the taints. */
+static int64_t may_stay_s(const struct api_pod *p, const struct api_node *n)
 {
-    usec_t at = 0;
+    int64_t shortest = FOR_EVER;
     for (uint32_t i = 0; i < n->spec.n_taints; i++) {
         const struct api_taint *taint = &n->spec.taints[i];
+        int64_t longest = 0;
         if (!str_is(taint->effect, "NoExecute"))
             continue;
-        int64_t longest = -1; /* -1: not tolerated; INT64_MAX: for ever */
         for (uint32_t j = 0; j < p->spec.n_tolerations; j++) {
             const struct api_toleration *t = &p->spec.tolerations[j];
-            if (tolerates(t, taint))
-                longest = MAX(longest, t->has_toleration_seconds ? MAX(t->toleration_seconds, 0)
-                                                                 : INT64_MAX);
+            if (taint_is_tolerated_by(t, taint))
+                longest =
+                    MAX(longest, t->has_toleration_seconds ? MAX(t->toleration_seconds, (int64_t)0)
+                                                           : FOR_EVER);
         }
-        if (longest == INT64_MAX)
-            continue;
-        usec_t from = taint->time_added.set ? taint->time_added.usec : now;
-        usec_t due = longest <= 0 ? 1 : from + usec_of_s(longest);
-        at = at == 0 ? due : MIN(at, due);
+        shortest = MIN(shortest, longest);
     }
-    return at;
+    return shortest;
 }
 
 static void evict(struct reconcile *rc, const struct api_pod *p)
@@ -80,6 +111,35 @@ static void evict(struct reconcile *rc, const struct api_pod *p)
     controller_delete(rc, KIND_POD, &p->metadata, NULL, NULL, NULL);
 }
 
+static void look_at(struct reconcile *rc, const struct api_pod *p, const struct api_node *n)
+{
+    struct state *st = controller_state(rc->controller);
+    struct marked *m = map_get(&st->marked, p->metadata.uid);
+    int64_t stay_s = may_stay_s(p, n);
+    nsec_t now = rt_now(controller_rt(rc->controller));
+    if (stay_s == FOR_EVER) {
+        if (m) {
+            event_record(controller_events(rc->controller), schema_kinds[KIND_POD], &p->metadata,
+                         EVENT_NORMAL, "TaintManagerEviction",
+                         "Cancelling deletion of Pod %.*s/%.*s", STR_ARG(p->metadata.namespace),
+                         STR_ARG(p->metadata.name));
+            unmark(st, m);
+        }
+        return;
+    }
+    if (!m) {
+        m = NEW(struct marked);
+        *m = (struct marked){.uid = str_dup(p->metadata.uid), .since = now};
+        (void)map_set(&st->marked, str_z(m->uid), m);
+    }
+    nsec_t left = m->since - now +
+                  (stay_s < INT64_MAX / NSEC_PER_SEC / 4 ? stay_s * NSEC_PER_SEC : INT64_MAX / 4);
+    if (left > 0)
+        reconcile_again(rc, left + NSEC_PER_MSEC);
+    else
+        evict(rc, p);
+}
+
 static void reconcile(struct reconcile *rc)
 {
     const struct state *st = controller_state(rc->controller);
@@ -91,13 +151,8 @@ static void reconcile(struct reconcile *rc)
                                  rc->name);
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_pod *p = OBJECT_MSG(o, api_pod);
-        if (p->metadata.deletion_timestamp.set)
-            continue;
-        usec_t at = evict_at(p, OBJECT_MSG(node, api_node), rc->now);
-        if (at > rc->now)
-            reconcile_again(rc, nsec_of_usec(at - rc->now) + NSEC_PER_MSEC);
-        else if (at > 0)
-            evict(rc, p);
+        if (!p->metadata.deletion_timestamp.set)
+            look_at(rc, p, OBJECT_MSG(node, api_node));
     }
 }
 
@@ -106,6 +161,6 @@ const struct controller_row taint_eviction_row = {
     .watches = {{KIND_NODE, map_node}, {KIND_POD, map_pod}},
     .n_watches = 2,
     .init = init,
-    .fini = controller_free_state,
+    .fini = fini,
     .reconcile = reconcile,
 };

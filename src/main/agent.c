@@ -14,6 +14,7 @@
 #include "cli/opts.h"
 #include "cli/paths.h"
 #include "cli/pidfile.h"
+#include "client/kubeconfig.h"
 #include "main/memory.h"
 #include "net/claim.h"
 #include "net/cluster.h"
@@ -33,9 +34,10 @@
 
 struct agent_opts {
     const char *data_dir, *kubeconfig, *node_name, *node_ip, *log_level, *pod_cidr, *labels,
-        *insecure, *resolv_conf;
+        *insecure, *resolv_conf, *fence;
     const char *server, *token;
     int64_t ready_fd, pods_max, api_port;
+    nsec_t shutdown_grace, shutdown_grace_critical;
     bool stop_pods;
 };
 
@@ -99,6 +101,13 @@ static void agent_node_stopped(void *arg)
     net_stop(a->net, agent_net_stopped, a);
 }
 
+static void agent_pods_ended(void *arg)
+{
+    struct agent *a = arg;
+
+    node_stop(a->node, false, 0, agent_node_stopped, a);
+}
+
 static void agent_on_signal(void *arg, int signum)
 {
     struct agent *a = arg;
@@ -108,6 +117,12 @@ static void agent_on_signal(void *arg, int signum)
     a->stopping = true;
     if (!a->node) { /* it was not a node yet */
         rt_stop(a->rt);
+        return;
+    }
+    if (a->opts->shutdown_grace > 0) {
+        log_info("the machine goes down: pods are ended");
+        node_shutdown(a->node, a->opts->shutdown_grace, a->opts->shutdown_grace_critical,
+                      agent_pods_ended, a);
         return;
     }
     log_info(a->opts->stop_pods ? "stopping, with the pods" : "stopping; containers run on");
@@ -142,6 +157,28 @@ static int agent_open_net(struct agent *a, const char *pod_cidr, struct error *e
     return r < 0 ? r : net_start(a->net, err);
 }
 
+/* A server on this machine dies with it or comes back with it: there is nothing to be cut off from.
+ */
+static bool agent_fences(const struct agent *a)
+{
+    const struct agent_opts *o = a->opts;
+    struct kubeconfig k = {0};
+    struct error err = {0};
+    bool local = false;
+
+    if (strcmp(o->fence, "auto") != 0)
+        return strcmp(o->fence, "on") == 0;
+    if (kubeconfig_load(o->kubeconfig ? o->kubeconfig : a->dir.agent_kubeconfig, NULL, &k, &err) ==
+        0) {
+        struct str host = str_z(k.host);
+        local = str_starts(host, STR("127.")) || str_is(host, "localhost") || str_is(host, "::1") ||
+                str_eqz(host, o->node_ip);
+        kubeconfig_fini(&k);
+    }
+    error_fini(&err);
+    return !local;
+}
+
 static int agent_open(struct agent *a, const char *pod_cidr, struct error *err)
 {
     static const char *const api_clients[] = {"davit-apiserver-node-client"};
@@ -174,6 +211,7 @@ static int agent_open(struct agent *a, const char *pod_cidr, struct error *err)
         .n_labels = n_labels,
         .resolv_conf = a->opts->resolv_conf,
         .pods_max = (unsigned)a->opts->pods_max,
+        .fence = agent_fences(a),
         .on_ready = agent_ready,
         .arg = a,
     };
@@ -314,6 +352,7 @@ int main_agent(int argc, char **argv)
                            .log_level = "info",
                            .ready_fd = -1,
                            .pods_max = 250,
+                           .fence = "auto",
                            .api_port = 0};
     const struct cli_opt opts[] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
@@ -330,7 +369,15 @@ int main_agent(int argc, char **argv)
          65535},
         {"insecure-registry", "HOST:PORT", "may be spoken to without TLS (loopback always may)",
          CLI_STRING, &o.insecure},
+        {"fence", "on|off|auto",
+         "stop pods that are one of a kind when cut off (auto: unless the server is on loopback)",
+         CLI_STRING, &o.fence},
         {"stop-pods", NULL, "on SIGTERM stop the pods too", CLI_FLAG, &o.stop_pods},
+        {"shutdown-grace", "TIME",
+         "on SIGTERM fail the pods, within so long, as the machine goes down (0s: do not)",
+         CLI_DURATION, &o.shutdown_grace},
+        {"shutdown-grace-critical", "TIME", "part of it kept for critical pods, which end last",
+         CLI_DURATION, &o.shutdown_grace_critical},
         {"server", "URL", "of the cluster to join, https://HOST:6443", CLI_STRING, &o.server},
         {"token", "TEXT", "that lets this machine in; `davit token create` on the server prints it",
          CLI_STRING, &o.token},
@@ -351,6 +398,12 @@ int main_agent(int argc, char **argv)
         r = error_set(&err, REASON_BAD_REQUEST, "--server and --token go together");
     if (r == 0 && log_level_parse(o.log_level) < 0)
         r = error_set(&err, REASON_BAD_REQUEST, "--log-level: unknown level \"%s\"", o.log_level);
+    if (r == 0 && o.shutdown_grace_critical > o.shutdown_grace)
+        r = error_set(&err, REASON_BAD_REQUEST,
+                      "--shutdown-grace-critical is a part of --shutdown-grace");
+    if (r == 0 && strcmp(o.fence, "on") != 0 && strcmp(o.fence, "off") != 0 &&
+        strcmp(o.fence, "auto") != 0)
+        r = error_set(&err, REASON_BAD_REQUEST, "--fence: on, off or auto, not \"%s\"", o.fence);
     if (r == 0 && geteuid() != 0)
         r = error_set(&err, REASON_FORBIDDEN, "running containers needs root");
     if (r != 0)

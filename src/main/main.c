@@ -15,6 +15,7 @@ static const struct cli_verb verbs[] = {
     {"agent", "one node alone", main_agent},
     {"token", "let machines join: make, list and void tokens", cli_token},
     {"image", "load, list, pull and remove images", cli_image},
+    {"node", "list, drain and remove machines", cli_node},
     {"hollow", "simulated nodes, for load tests", cli_hollow},
     {"version", "print the version", cli_version},
     {"help", "print this", verb_help},

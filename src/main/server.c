@@ -29,8 +29,10 @@
 
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
+    const char *eviction_rate, *secondary_rate, *zone_threshold;
     struct cluster_wish cluster;
     nsec_t node_grace;
+    int64_t large_cluster, not_ready_s, unreachable_s;
     int64_t ready_fd, io_threads;
     bool local_node;
 };
@@ -162,6 +164,33 @@ static int server_open_store(struct server *s, struct error *err)
     return r < 0 ? r : store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
 }
 
+/* How fast nodes that are lost lose their pods; zero is said to the controllers as "none". */
+static int server_node_opts(const struct server_opts *o, struct controllers_opts *ret,
+                            struct error *err)
+{
+    const struct {
+        const char *flag, *text;
+        double max, *to;
+    } rows[] = {
+        {"node-eviction-rate", o->eviction_rate, 1e6, &ret->node_eviction_rate},
+        {"secondary-node-eviction-rate", o->secondary_rate, 1e6,
+         &ret->secondary_node_eviction_rate},
+        {"unhealthy-zone-threshold", o->zone_threshold, 1, &ret->unhealthy_zone_threshold},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char *end = NULL;
+        double v = strtod(rows[i].text, &end);
+        if (!rows[i].text[0] || *end || !(v >= 0) || v > rows[i].max)
+            return error_set(err, REASON_BAD_REQUEST, "--%s: %s is no number from 0 to %g",
+                             rows[i].flag, rows[i].text, rows[i].max);
+        *rows[i].to = v > 0 ? v : -1;
+    }
+    ret->large_cluster_size_threshold = o->large_cluster > 0 ? o->large_cluster : -1;
+    return o->node_grace >= 3 * NSEC_PER_SEC
+               ? 0
+               : error_set(err, REASON_BAD_REQUEST, "--node-grace: at least 3s");
+}
+
 #define SANS_MAX 32
 
 /* What the serving certificate is good for: this machine's name and address, and what the user
@@ -199,9 +228,15 @@ static int server_start(struct server *s, struct error *err)
                              : listens_on_any(o->listen) ? o->node_ip
                                                          : NULL,
         .io_threads = (unsigned)o->io_threads,
+        .has_default_tolerations = true,
+        .not_ready_toleration_s = o->not_ready_s,
+        .unreachable_toleration_s = o->unreachable_s,
     };
     struct controllers_opts controllers = {.node_grace = o->node_grace};
-    int r = server_open_store(s, err);
+    int r = server_node_opts(o, &controllers, err);
+
+    if (r == 0)
+        r = server_open_store(s, err);
 
     if (r == 0)
         r = cluster_settle(s->store, &o->cluster, &s->arena, &s->cluster, err);
@@ -285,6 +320,12 @@ int main_server(int argc, char **argv)
                             .node_ip = ip,
                             .log_level = "info",
                             .node_grace = 40 * NSEC_PER_SEC,
+                            .eviction_rate = "0.1",
+                            .secondary_rate = "0.01",
+                            .zone_threshold = "0.55",
+                            .large_cluster = 50,
+                            .not_ready_s = 300,
+                            .unreachable_s = 300,
                             .ready_fd = -1,
                             .io_threads = 1};
     const struct cli_opt opts[] = {
@@ -308,6 +349,19 @@ int main_server(int argc, char **argv)
          &o.cluster.network},
         {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_DURATION,
          &o.node_grace},
+        {"node-eviction-rate", "N", "lost nodes a second whose pods are evicted, in a zone (0.1)",
+         CLI_STRING, &o.eviction_rate},
+        {"secondary-node-eviction-rate", "N", "the same in a partial outage of a large zone (0.01)",
+         CLI_STRING, &o.secondary_rate},
+        {"unhealthy-zone-threshold", "N", "part of a zone's nodes that makes an outage (0.55)",
+         CLI_STRING, &o.zone_threshold},
+        {"large-cluster-size-threshold", "N", "nodes above which a zone is large (50)", CLI_INT,
+         &o.large_cluster, 0, 1 << 30},
+        {"default-not-ready-toleration-seconds", "N",
+         "what pods get that do not say how long they stay on a node that is not ready (300)",
+         CLI_INT, &o.not_ready_s, 0, 1 << 30},
+        {"default-unreachable-toleration-seconds", "N", "the same on a node that is silent (300)",
+         CLI_INT, &o.unreachable_s, 0, 1 << 30},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},

@@ -62,6 +62,7 @@ struct node {
     struct sources *sources;
     struct events *events;
     struct registration *reg;
+    struct fence *fence;
     struct node_api *api;
     struct rt_timer logs_timer, gc_timer;
     struct rt_work gc_work;
@@ -70,6 +71,12 @@ struct node {
     bool stopping, adopted, started;
     bool stop_pods;
     struct rt_timer stop_timer;
+    /* shutdown.c */
+    bool shutting_down;
+    nsec_t shutdown_ordinary_end, shutdown_end; /* of the grace of pods; of critical ones */
+    struct rt_timer shutdown_timer;
+    void (*on_shut_down)(void *arg);
+    void *shutdown_arg;
     nsec_t stop_deadline;
     void (*on_stopped)(void *arg);
     void *stop_arg;
@@ -235,7 +242,10 @@ struct pod {
     bool terminating; /* containers are to be stopped for good */
     char *end_phase;  /* "Failed" or "Succeeded" once decided; owned */
     char *end_reason, *end_message;
-    int64_t grace_s; /* of the running termination */
+    /* fencing (fence.c) */
+    bool fence_marked, fence_busy;
+    uint64_t fence_epoch; /* in which the server said it may run; 0: not yet */
+    int64_t grace_s;      /* of the running termination */
     nsec_t grace_deadline;
     bool grace_set;
     bool delete_sent;
@@ -409,8 +419,16 @@ void event_node(struct node *n, const char *type, const char *reason, const char
 struct registration *registration_new(struct node *n);
 struct registration *registration_free(struct registration *r);
 void registration_start(struct registration *r);
-void registration_stop(struct registration *r); /* no more heartbeats */
+void registration_stop(struct registration *r);   /* no more heartbeats */
+void registration_report(struct registration *r); /* the status now, if it has changed */
 void node_read_machine(struct node *n);
+
+/* shutdown.c */
+#define NODE_SHUTDOWN_REASON  "Terminated"
+#define NODE_SHUTDOWN_MESSAGE "Pod was terminated in response to imminent node shutdown."
+void node_shutdown_tick(void *node);
+/* A grace period, cut to what is left for the pod. */
+int64_t node_shutdown_grace_s(const struct pod *p, int64_t grace_s);
 
 /* api.c */
 int node_api_start(struct node *n, struct error *err) MUST_CHECK;

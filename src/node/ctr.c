@@ -4,6 +4,7 @@
 #include "node/agent.h"
 
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/proc.h"
 #include "rt/crypto.h"
@@ -338,6 +339,10 @@ static void on_started(void *arg, int r, const char *message)
 
 static void start(struct ctr *c)
 {
+    if (!fence_allows(c->pod)) {
+        attempt_failed(c, "the node is cut off");
+        return;
+    }
     set_text(&c->rec.phase, "starting");
     c->rec.started = rt_wall(c->pod->node->rt);
     ctr_save(c);
@@ -377,6 +382,17 @@ static void on_created(void *arg, int r, pid_t pid, const char *message)
     start(c);
 }
 
+/* It did not come to be. */
+static void undo_attempt(struct ctr *c)
+{
+    c->rec.attempt--;
+    if (c->rec.attempt == 0 || c->rec.last.set) {
+        ctr_end_clear(&c->rec.end);
+        c->rec.end = c->rec.last;
+        c->rec.last = (struct ctr_end){0};
+    }
+}
+
 static void on_prepared(struct ctr *c, int r, const struct error *err)
 {
     nsec_t now = rt_now(c->pod->node->rt);
@@ -389,19 +405,19 @@ static void on_prepared(struct ctr *c, int r, const struct error *err)
         char *text = str_dup(err->message);
         if (r != -EAGAIN)
             event_ctr(c, EVENT_WARNING, "Failed", "Error: %s", text);
-        /* the attempt did not come to be */
-        c->rec.attempt--;
-        if (c->rec.attempt == 0 || c->rec.last.set) {
-            ctr_end_clear(&c->rec.end);
-            c->rec.end = c->rec.last;
-            c->rec.last = (struct ctr_end){0};
-        }
+        undo_attempt(c);
         ctr_wait(c, "CreateContainerConfigError", text);
         free(text);
         pod_kick(c->pod);
         return;
     }
     c->config_backoff = 0;
+    if (!fence_allows(c->pod)) {
+        undo_attempt(c);
+        ctr_wait(c, "ContainerCreating", NULL);
+        pod_kick(c->pod);
+        return;
+    }
     set_text(&c->rec.phase, "creating");
     ctr_save(c);
     ctr_move(c, CTR_CREATING);

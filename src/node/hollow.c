@@ -1,43 +1,11 @@
 /* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share
  * one client, one cache of pods and one timer wheel. A pod's status is written once when it starts
  * and never again, as a well-behaved agent does. */
-#include "node/hollow.h"
+#include "node/hollow_int.h"
 
 #include "base/mem.h"
-#include "base/map.h"
-#include "client/cache.h"
 
 #include <stdio.h>
-
-struct hollow_node {
-    struct hollow *h;
-    struct rt_timer lease_timer;
-    char name[64];
-    unsigned index;
-    bool registered, dead;
-    bool lease_exists;
-    nsec_t renewed_at; /* when the lease was last renewed; 0: never */
-};
-
-struct hollow_pod { /* a pod whose start or end is on its way */
-    struct hollow *h;
-    struct hollow_node *node;
-    struct rt_timer timer;
-    struct object *object; /* owned reference: the newest seen */
-    char *key;             /* owned; ns/name/uid */
-    bool running, started, writing, let_go;
-    bool over; /* phase Succeeded or Failed */
-};
-
-struct hollow {
-    struct client *client;     /* borrowed */
-    struct client_cache *pods; /* owned */
-    struct hollow_opts opts;
-    struct hollow_node *nodes; /* owned */
-    struct map nodes_by_name, pods_by_key;
-    unsigned registered, running;
-    uint32_t next_ip;
-};
 
 static struct hollow_node *pod_node(struct hollow *h, struct object *o)
 {
@@ -46,14 +14,56 @@ static struct hollow_node *pod_node(struct hollow *h, struct object *o)
 
 /* ---- pods ---- */
 
+void hollow_container(struct hollow_pod *p, bool runs)
+{
+    const struct hollow_opts *o = &p->h->opts;
+
+    if (p->running == runs)
+        return;
+    p->running = runs;
+    p->h->running = runs ? p->h->running + 1 : p->h->running - 1;
+    if (o->on_container)
+        o->on_container(o->arg, p->node->name, object_meta(p->object), runs);
+}
+
 static void pod_forget(struct hollow_pod *p)
 {
     rt_timer_stop(&p->timer);
-    p->h->running -= p->running;
+    hollow_container(p, false);
     map_remove(&p->h->pods_by_key, str_z(p->key));
     object_unref(p->object);
     free(p->key);
     free(p);
+}
+
+/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the
+ * start). */
+static bool pod_behaves(const struct hollow_pod *p, const char *how)
+{
+    const struct api_object_meta *m = object_meta(p->object);
+    const struct str *v =
+        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
+                         : NULL;
+    return v && str_eqz(*v, how);
+}
+
+static bool pod_says_ready(const struct object *o)
+{
+    const struct api_pod_status *st = &OBJECT_MSG(o, api_pod)->status;
+
+    for (uint32_t i = 0; i < st->n_conditions; i++)
+        if (str_is(st->conditions[i].type, "Ready"))
+            return str_is(st->conditions[i].status, "True");
+    return false;
+}
+
+/* What it said was taken away while its node was silent: it says it again. */
+static void pod_say_again(struct hollow_pod *p)
+{
+    if (p->started && !p->over && !p->writing &&
+        str_is(OBJECT_MSG(p->object, api_pod)->status.phase, "Running") &&
+        !pod_says_ready(p->object) && !pod_behaves(p, "never-ready"))
+        p->started = false;
 }
 
 /* The answer of a write about a pod; a lost one is made up for by trying again. */
@@ -62,8 +72,6 @@ struct hollow_call {
     char *key; /* owned; the pod may be gone by then */
     bool is_delete;
 };
-
-static void pod_arm(struct hollow_pod *p);
 
 static void pod_written(void *arg, const struct client_reply *reply)
 {
@@ -75,10 +83,12 @@ static void pod_written(void *arg, const struct client_reply *reply)
         p->let_go = call->is_delete && reply->r == 0;
         if (reply->r < 0 && reply->r != -ENOENT)
             p->started = p->over = false;
+        if (reply->r == 0 && reply->object && reply->object->rev < p->object->rev)
+            pod_say_again(p); /* somebody spoke after us, while we waited for the answer */
         if (reply->r < 0 && reply->r != -ENOENT && !rt_timer_active(&p->timer))
             rt_timer_start(&p->timer, NSEC_PER_SEC);
         else
-            pod_arm(p);
+            hollow_pod_arm(p);
     }
     free(call->key);
     free(call);
@@ -93,17 +103,6 @@ static struct hollow_call *pod_call(struct hollow_pod *p)
     return call;
 }
 
-/* What the annotation davit.dev/hollow asks for: "never-ready", "succeed" or "fail" (soon after the
- * start). */
-static bool pod_behaves(const struct hollow_pod *p, const char *how)
-{
-    const struct api_object_meta *m = object_meta(p->object);
-    const struct str *v =
-        m->n_annotations ? kv_str_get(m->annotations, m->n_annotations, STR("davit.dev/hollow"))
-                         : NULL;
-    return v && str_eqz(*v, how);
-}
-
 static void pod_delete(struct hollow_pod *p)
 {
     const struct api_object_meta *meta = object_meta(p->object);
@@ -116,6 +115,7 @@ static void pod_delete(struct hollow_pod *p)
         .has_grace_period = true,
     };
 
+    hollow_container(p, false);
     struct hollow_call *call = pod_call(p);
     call->is_delete = true;
     client_call(p->h->client, &req, pod_written, call);
@@ -193,8 +193,7 @@ static void pod_run(struct hollow_pod *p)
     pod->metadata.resource_version = STR_NONE;
     client_update_status(h->client, schema_kinds[KIND_POD], pod, pod_written, pod_call(p));
     arena_fini(&a);
-    h->running += !p->running;
-    p->running = true;
+    hollow_container(p, !p->over);
 }
 
 static void pod_due(void *arg)
@@ -205,13 +204,13 @@ static void pod_due(void *arg)
         return;
     if (object_meta(p->object)->deletion_timestamp.set)
         pod_delete(p);
-    else if (!p->started) {
+    else if (!p->started && hollow_fence_allows(p)) {
         p->started = true;
         pod_run(p);
     }
 }
 
-static void pod_arm(struct hollow_pod *p)
+void hollow_pod_arm(struct hollow_pod *p)
 {
     nsec_t delay = p->h->opts.start_delay;
 
@@ -222,16 +221,6 @@ static void pod_arm(struct hollow_pod *p)
     else if (p->started)
         return;
     rt_timer_start(&p->timer, delay ? rt_jitter(p->h->client->rt, delay, 0.5) : 0);
-}
-
-static bool pod_says_ready(const struct object *o)
-{
-    const struct api_pod_status *st = &OBJECT_MSG(o, api_pod)->status;
-
-    for (uint32_t i = 0; i < st->n_conditions; i++)
-        if (str_is(st->conditions[i].type, "Ready"))
-            return str_is(st->conditions[i].status, "True");
-    return false;
 }
 
 static void pods_changed(void *arg, struct object *old, struct object *new)
@@ -247,7 +236,9 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     buf_add_str(&key, object_meta(o)->uid);
     p = map_get(&h->pods_by_key, buf_str(&key));
     if (!new) {
-        if (p)
+        if (p && node->dead)
+            p->gone = true;
+        else if (p)
             pod_forget(p);
         buf_fini(&key);
         return;
@@ -265,20 +256,63 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
     }
     object_unref(p->object);
     p->object = object_ref(new);
-    if (p->started && !p->over && !p->writing &&
-        str_is(OBJECT_MSG(new, api_pod)->status.phase, "Running") && !pod_says_ready(new) &&
-        !pod_behaves(p, "never-ready"))
-        p->started = false; /* taken away while the node was silent: said again */
-    pod_arm(p);
+    p->gone = false;
+    pod_say_again(p);
+    hollow_pod_arm(p);
     buf_fini(&key);
 }
 
 /* ---- nodes ---- */
 
-/* After a silence that others may have taken for death, the node speaks up for itself. */
-#define SILENCE (30 * NSEC_PER_SEC)
-
 static void status_write(struct hollow_node *n);
+
+static nsec_t lease_period(const struct hollow_node *n)
+{
+    /* At first soon again: the server writes its grace on the lease once it has seen it. */
+    return n->grace_text ? MIN(n->h->opts.lease_period, fence_lease_period(n->grace))
+                         : MIN(n->h->opts.lease_period, NSEC_PER_SEC);
+}
+
+static void learn_grace(struct hollow_node *n, const struct object *lease)
+{
+    const struct str *text =
+        lease ? KV_GET(object_meta(lease), annotations, STR(FENCE_GRACE_ANNOTATION)) : NULL;
+    struct duration d;
+
+    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC ||
+        (n->grace_text && d.nsec == n->grace))
+        return;
+    free(n->grace_text);
+    n->grace_text = str_dup(*text);
+    if (d.nsec == n->grace)
+        return;
+    n->grace = d.nsec;
+    if (n->dead)
+        return;
+    rt_timer_start(&n->lease_timer, lease_period(n));
+    status_write(n); /* by that grace we may have been too slow, and count as lost */
+}
+
+static void lease_known(struct hollow_node *n, const struct object *lease)
+{
+    if (!lease)
+        return;
+    n->lease_exists = true;
+    snprintf(n->rev_text, sizeof(n->rev_text), "%llu", (unsigned long long)lease->rev);
+    learn_grace(n, lease);
+}
+
+static void lease_read(void *arg, const struct client_reply *reply)
+{
+    struct hollow_node *n = arg;
+
+    n->leasing = false;
+    if (reply->r < 0)
+        return;
+    lease_known(n, reply->object);
+    if (!n->dead)
+        rt_timer_start(&n->lease_timer, 0);
+}
 
 static void lease_written(void *arg, const struct client_reply *reply)
 {
@@ -289,10 +323,19 @@ static void lease_written(void *arg, const struct client_reply *reply)
         n->lease_exists = false;
     if (reply->r == 0 || reply->r == -EEXIST)
         n->lease_exists = true;
+    n->leasing = false;
+    if (reply->r == -ESTALE || reply->r == -EEXIST) { /* what is there is read, then replaced */
+        n->leasing = true;
+        client_get(n->h->client, schema_kinds[KIND_LEASE], STR("kube-node-lease"), str_z(n->name),
+                   lease_read, n);
+        return;
+    }
     if (reply->r < 0)
         return;
-    if (n->renewed_at && now - n->renewed_at > SILENCE)
-        status_write(n);
+    lease_known(n, reply->object);
+    hollow_fence_acked(n);
+    if (n->renewed_at && now - n->renewed_at > n->grace / 2)
+        status_write(n); /* others may have taken it for dead: it speaks up for itself */
     n->renewed_at = now;
 }
 
@@ -307,13 +350,49 @@ static void lease_renew(void *arg)
                  .renew_time = timestamp_of(rt_wall(n->h->client->rt))},
     };
 
+    struct arena a = {0};
+    struct kv_str said[2];
+
     if (n->dead)
         return;
+    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, lease_period(n), 0.1));
+    if (n->leasing)
+        return;
+    n->leasing = true;
+    hollow_fence_sent(n);
+    lease.metadata.annotations = said;
+    if (n->h->opts.fence)
+        said[lease.metadata.n_annotations++] = (struct kv_str){
+            STR(FENCE_PROMISE_ANNOTATION), fence_promise_print(&a, &n->fence.promised)};
+    if (n->grace_text)
+        said[lease.metadata.n_annotations++] =
+            (struct kv_str){STR(FENCE_GRACE_ANNOTATION), str_z(n->grace_text)};
+    /* With the revision we know: a renewal that was late on its way replaces nothing newer. */
+    lease.metadata.resource_version = n->lease_exists ? str_z(n->rev_text) : STR_NONE;
     if (n->lease_exists)
         client_update(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
     else
         client_create(n->h->client, schema_kinds[KIND_LEASE], &lease, lease_written, n);
-    rt_timer_start(&n->lease_timer, rt_jitter(n->h->client->rt, n->h->opts.lease_period, 0.1));
+    arena_fini(&a);
+}
+
+static int cmp_key(const void *a, const void *b)
+{
+    return str_cmp(((const struct kv_str *)a)->key, ((const struct kv_str *)b)->key);
+}
+
+/* Adds those of the options to the n that are there; how many there are then. */
+static uint32_t node_labels(const struct hollow_opts *o, struct kv_str *v, uint32_t n, uint32_t max)
+{
+    struct str rest = str_z(o->labels), label, key;
+
+    while (rest.n && n < max) {
+        (void)str_cut(&rest, ',', &label);
+        (void)str_cut(&label, '=', &key);
+        v[n++] = (struct kv_str){key, label.p ? label : STR("")};
+    }
+    qsort(v, n, sizeof(*v), cmp_key);
+    return n;
 }
 
 static void node_fill(struct hollow_node *n, struct api_node *node, struct arena *a)
@@ -321,7 +400,7 @@ static void node_fill(struct hollow_node *n, struct api_node *node, struct arena
     const struct hollow_opts *o = &n->h->opts;
     struct timestamp now = timestamp_seconds(rt_wall(n->h->client->rt));
     struct kv_quantity *cap = ARENA_NEW_N(a, struct kv_quantity, 3);
-    struct kv_str *labels = ARENA_NEW_N(a, struct kv_str, 2);
+    struct kv_str *labels = ARENA_NEW_N(a, struct kv_str, 10);
     struct api_node_condition *ready = ARENA_NEW(a, struct api_node_condition);
     struct api_node_address *address = ARENA_NEW(a, struct api_node_address);
 
@@ -338,8 +417,8 @@ static void node_fill(struct hollow_node *n, struct api_node *node, struct arena
                                          .last_heartbeat_time = now,
                                          .last_transition_time = now};
     *address = (struct api_node_address){.type = STR("Hostname"), .address = str_z(n->name)};
-    node->metadata =
-        (struct api_object_meta){.name = str_z(n->name), .labels = labels, .n_labels = 2};
+    node->metadata = (struct api_object_meta){
+        .name = str_z(n->name), .labels = labels, .n_labels = node_labels(o, labels, 2, 10)};
     node->status.capacity = node->status.allocatable = cap;
     node->status.n_capacity = node->status.n_allocatable = 3;
     node->status.conditions = ready;
@@ -408,6 +487,7 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
 
     h->client = c;
     h->opts = *opts;
+    h->opts.labels = h->labels = opts->labels ? xstrdup(opts->labels) : NULL;
     if (!h->opts.name_prefix)
         h->opts.name_prefix = "hollow";
     if (!h->opts.lease_period)
@@ -423,6 +503,8 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
         struct hollow_node *n = &h->nodes[i];
         n->h = h;
         n->index = i;
+        n->grace = 40 * NSEC_PER_SEC;
+        hollow_fence_init(n);
         snprintf(n->name, sizeof(n->name), "%.40s-%u", h->opts.name_prefix, i);
         rt_timer_init(&n->lease_timer, c->rt, node_register, n);
         map_set(&h->nodes_by_name, str_z(n->name), n);
@@ -451,9 +533,16 @@ void hollow_set_dead(struct hollow *h, unsigned node, bool dead)
         return;
     }
     rt_timer_start(&n->lease_timer, 0);
+    for (struct map_slot *s = map_next(&h->pods_by_key, NULL); s;) {
+        struct hollow_pod *p = s->value;
+        bool gone = p->node == n && p->gone;
+        if (gone)
+            pod_forget(p); /* the table has changed: from the start */
+        s = map_next(&h->pods_by_key, gone ? NULL : s);
+    }
     for (struct map_slot *s = NULL; (s = map_next(&h->pods_by_key, s));)
         if (((struct hollow_pod *)s->value)->node == n)
-            pod_arm(s->value);
+            hollow_pod_arm(s->value);
 }
 
 unsigned hollow_running_pods(const struct hollow *h)
@@ -468,10 +557,14 @@ struct hollow *hollow_free(struct hollow *h)
     client_cache_free(h->pods);
     for (struct map_slot *s; (s = map_next(&h->pods_by_key, NULL));)
         pod_forget(s->value);
-    for (unsigned i = 0; i < h->opts.nodes; i++)
+    for (unsigned i = 0; i < h->opts.nodes; i++) {
         rt_timer_stop(&h->nodes[i].lease_timer);
+        rt_timer_stop(&h->nodes[i].fence.timer);
+        free(h->nodes[i].grace_text);
+    }
     map_fini(&h->pods_by_key);
     map_fini(&h->nodes_by_name);
+    free(h->labels);
     free(h->nodes);
     free(h);
     return NULL;

@@ -16,13 +16,21 @@ struct hollow_opts {
     nsec_t lease_period;             /* 0: 10 s */
     int64_t cpu_milli, memory_bytes; /* capacity of each; 0: 4 cores, 16 GiB */
     unsigned pods_max;               /* 0: 110 */
-    void (*on_ready)(void *arg);     /* all nodes are registered; may be NULL */
+    /* Keep the promise of docs/FENCING.md: pods that are one of a kind stop when the node is cut
+     * off, also while it is dead (the keeper of a real node outlives its agent). */
+    bool fence;
+    double clock_rate;  /* how much faster than the server's this node's clock runs; 0.01: 1 % */
+    const char *labels; /* "K=V,...": of every node; NULL: none */
+    /* A pod's container starts or stops on a node; may be NULL. */
+    void (*on_container)(void *arg, const char *node, const struct api_object_meta *pod, bool runs);
+    void (*on_ready)(void *arg); /* all nodes are registered; may be NULL */
     void *arg;
 };
 
 struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts);
 void hollow_start(struct hollow *h);
-/* One node stops or resumes everything (leases, pods), as if it had lost power or its network. */
+/* One node's agent stops or resumes everything (leases, pods), as if it were killed; containers
+ * that run, run on. */
 void hollow_set_dead(struct hollow *h, unsigned node, bool dead);
 unsigned hollow_running_pods(const struct hollow *h);
 struct hollow *hollow_free(struct hollow *h); /* NULL */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/places.h"
 
@@ -96,6 +97,7 @@ struct node *node_new(const struct node_opts *o, struct error *err)
     n->host_ip = n->opts.n_addresses ? n->opts.addresses[0] : STR("");
     rt_timer_init(&n->gc_timer, n->rt, on_gc, n);
     rt_timer_init(&n->stop_timer, n->rt, on_stop_check, n);
+    rt_timer_init(&n->shutdown_timer, n->rt, node_shutdown_tick, n);
     n->sources = sources_new(n);
     n->events = events_new(n);
     node_read_machine(n);
@@ -106,6 +108,8 @@ struct node *node_new(const struct node_opts *o, struct error *err)
         r = runtime_init(&n->runtime, n->rt, n->run_dir, n->opts.crun, n->opts.conmon, err);
     if (r == 0)
         r = sandbox_install_holder(n->holder_path, err);
+    if (r == 0)
+        r = fence_new(n, n->opts.fence, &n->fence, err);
     if (r < 0)
         return node_free(n);
     n->reg = registration_new(n);
@@ -120,6 +124,7 @@ struct node *node_free(struct node *n)
     logs_stop(n);
     rt_timer_stop(&n->gc_timer);
     rt_timer_stop(&n->stop_timer);
+    rt_timer_stop(&n->shutdown_timer);
     while (n->pods.n)
         pod_free(map_next(&n->pods, NULL)->value);
     client_cache_free(n->pods_cache);
@@ -128,6 +133,7 @@ struct node *node_free(struct node *n)
     n->sources = sources_free(n->sources);
     n->events = events_free(n->events);
     n->reg = registration_free(n->reg);
+    n->fence = fence_free(n->fence);
     runtime_fini(&n->runtime);
     map_fini(&n->pods);
     map_fini(&n->ctrs);

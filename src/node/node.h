@@ -55,6 +55,7 @@ struct node_opts {
     size_t n_labels;
     const char *const *taints; /* "key=value:Effect" */
     size_t n_taints;
+    bool fence;             /* stop pods that are one of a kind when cut off (docs/FENCING.md) */
     unsigned pods_max;      /* 0: 110 */
     uint64_t log_bytes_max; /* 0: 10 MiB: a container's log is rotated above it */
     unsigned log_files_max; /* 0: 5: kept per container, the current one included */
@@ -79,6 +80,11 @@ void node_start(struct node *n);
  * 30). on_stopped once, from the loop. */
 void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_stopped)(void *arg),
                void *arg);
+/* The machine goes down: says that the node is not ready, fails its pods with their grace, critical
+ * ones (priority from 2000000000 on) last and within the last `critical` of `grace`, and tells the
+ * API. done once, from the loop; node_stop is still to be called. */
+void node_shutdown(struct node *n, nsec_t grace, nsec_t critical, void (*done)(void *arg),
+                   void *arg);
 struct node *
 node_free(struct node *n); /* after on_stopped or before node_start; takes NULL; returns NULL */
 

@@ -4,6 +4,7 @@
 #include "node/agent.h"
 
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
 #include "node/record.h"
@@ -136,9 +137,10 @@ int64_t pod_grace_s(const struct pod *p)
 {
     const struct api_pod *m = pod_msg(p);
     if (m->metadata.deletion_timestamp.set && m->metadata.has_deletion_grace_period_seconds)
-        return MAX(m->metadata.deletion_grace_period_seconds, 0);
-    return m->spec.has_termination_grace_period_seconds ? m->spec.termination_grace_period_seconds
-                                                        : GRACE_DEFAULT_S;
+        return node_shutdown_grace_s(p, MAX(m->metadata.deletion_grace_period_seconds, 0));
+    return node_shutdown_grace_s(p, m->spec.has_termination_grace_period_seconds
+                                        ? m->spec.termination_grace_period_seconds
+                                        : GRACE_DEFAULT_S);
 }
 
 /* ---- on disk ---- */
@@ -492,6 +494,7 @@ static void sync_done(struct pod *p)
 {
     if (!p->in_api) {
         sm_move(&p->sm, POD_REMOVING);
+        fence_forget(p);
         pod_remove_dir(p);
         return;
     }
@@ -513,6 +516,14 @@ static void sync_new(struct pod *p)
     if (!p->in_api) {
         sm_move(&p->sm, POD_REMOVING);
         pod_remove_dir(p);
+    } else if (p->node->shutting_down && !over_in_api(p)) {
+        p->terminating = true;
+        set_text(&p->end_phase, "Failed");
+        set_text(&p->end_reason, "NodeShutdown");
+        set_text(&p->end_message, "Pod was rejected as the node is shutting down.");
+        sm_move(&p->sm, POD_DONE);
+        pod_status_dirty(p);
+        pod_kick(p);
     } else if (over_in_api(p) || pod_msg(p)->metadata.deletion_timestamp.set) {
         p->terminating = true;
         p->refused = over_in_api(p); /* what the API says of it stays */
@@ -539,6 +550,17 @@ static void stop_for_shutdown(struct pod *p)
     for (unsigned i = 0; i < p->n_ctrs; i++) {
         if (ctr_state(p->ctrs[i]) == CTR_RUNNING)
             ctr_stop(p->ctrs[i], grace_s, NULL, "Stopping container: the node shuts down", false);
+        ctr_stop_tick(p->ctrs[i]);
+    }
+}
+
+/* The node is cut off and the pod one of a kind: it ends before others may take it for gone. */
+static void stop_for_fence(struct pod *p)
+{
+    int64_t grace_s = fence_grace_s(p);
+    for (unsigned i = 0; i < p->n_ctrs; i++) {
+        if (ctr_state(p->ctrs[i]) == CTR_RUNNING)
+            ctr_stop(p->ctrs[i], grace_s, NULL, "Stopping container: the node is cut off", true);
         ctr_stop_tick(p->ctrs[i]);
     }
 }
@@ -572,6 +594,10 @@ static void pod_sync(void *arg)
         pod_setup_step(p);
         break;
     case POD_RUNNING:
+        if (!p->terminating && !fence_allows(p)) {
+            stop_for_fence(p);
+            break;
+        }
         sync_running(p);
         if (p->terminating) {
             sm_move(&p->sm, POD_STOPPING);

@@ -263,6 +263,11 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
                   ready ? STR("the status of pod readiness gates is not \"True\"") : message);
     add_condition(p, s, "ContainersReady", ready, reason, message);
     add_condition(p, s, "PodScheduled", true, STR_NONE, STR_NONE);
+    if (!p->end_reason || strcmp(p->end_reason, NODE_SHUTDOWN_REASON) != 0)
+        return;
+    add_condition(p, s, "DisruptionTarget", true, STR_NONE, STR_NONE);
+    s->conditions[s->n_conditions - 1].reason = STR("TerminationByKubelet");
+    s->conditions[s->n_conditions - 1].message = STR(NODE_SHUTDOWN_MESSAGE);
 }
 
 void pod_status_build(struct pod *p, struct arena *a, struct api_pod_status *s)

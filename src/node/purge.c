@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "node/cgroup.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/runtime.h"
 
@@ -51,6 +52,7 @@ static int purge_inside(const char *data_dir, const char *run_dir, bool remove_d
     /* conmon first, so that none of them notes an end nobody asks for */
     for (int i = 0; i < ROUNDS && kill_monitors(run_dir) > 0; i++)
         usleep(20000);
+    fence_purge(node.s);
     if ((r = cgroup_destroy(&cg, cg.parent)) < 0)
         first = error_errno(err, -r, "cannot remove cgroup %s", cg.parent);
     (void)!cgroup_remove(

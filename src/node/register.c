@@ -9,12 +9,15 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "api/fence.h"
 #include "base/mem.h"
+#include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/jw.h"
 
-#define LEASE_PERIOD  (10 * NSEC_PER_SEC)
-#define LEASE_SECONDS 40
+#define GRACE_DEFAULT (40 * NSEC_PER_SEC) /* until the lease says what the server gives */
+#define ASK_MAX       5
+#define ASK_PERIOD    (500 * NSEC_PER_MSEC)
 #define CHECK_PERIOD  (10 * NSEC_PER_SEC)
 #define UNREADY_FIRST                                                                              \
     (20 * NSEC_PER_MSEC) /* until the next look while we are not ready; doubles                    \
@@ -26,7 +29,6 @@
 #define DISK_LOW_PERCENT 10
 #define PIDS_LOW_PERCENT 5
 #define LEASE_NS         "kube-node-lease"
-#define SILENCE          (20 * NSEC_PER_SEC) /* of our lease, after which the status is said anew */
 
 struct facts { /* what the pool job found */
     int64_t memory_available, pids_max, pids_used;
@@ -50,7 +52,10 @@ struct registration {
     nsec_t sent_at;
     char *uid;
     bool lease_exists;
-    nsec_t renewed_at; /* when the lease was last renewed; 0: never */
+    char lease_rev[24]; /* resourceVersion, as last answered; "": not known */
+    nsec_t renewed_at;  /* when the lease was last renewed; 0: never */
+    nsec_t grace;       /* what the server gives us, as the lease says */
+    unsigned asked;     /* renewals sent before the lease said so */
     char *machine_id, *system_uuid, *boot_id, *kernel, *os_image, *runtime_version;
 };
 
@@ -173,6 +178,8 @@ static bool write_conditions(struct registration *r, struct jw *w, bool heartbea
     bool ready = n->opts.net_ops && n->opts.net_ops->ready(n->opts.net, &why) != 0;
     if (!n->opts.net_ops)
         ready = true; /* only pods of the host's network are run here */
+    if (n->shutting_down)
+        ready = false;
     struct fs_path text = fs_path("container runtime network not ready: %.*s",
                                   (int)MIN(why.n, (size_t)800), why.p ? why.p : "");
     jw_key_open(w, "conditions", '[');
@@ -190,7 +197,10 @@ static bool write_conditions(struct registration *r, struct jw *w, bool heartbea
                          : "kubelet has sufficient PID available",
                     heartbeat);
     write_condition(r, w, COND_READY, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
-                    ready ? "kubelet is posting ready status" : text.s, heartbeat);
+                    ready              ? "kubelet is posting ready status"
+                    : n->shutting_down ? "node is shutting down"
+                                       : text.s,
+                    heartbeat);
     jw_close(w, ']');
     return ready;
 }
@@ -351,6 +361,11 @@ static void report(struct registration *r)
     client_patch(n->client, schema_kinds[KIND_NODE], STR_NONE, str_z(n->name), STR("status"),
                  CLIENT_PATCH_STRATEGIC, str_z(json), on_status, r);
     free(json);
+}
+
+void registration_report(struct registration *r)
+{
+    report(r);
 }
 
 /* ---- registration ---- */
@@ -563,44 +578,106 @@ static void on_check(void *arg)
 
 /* ---- lease ---- */
 
+static void learn_grace(struct registration *r, const struct object *lease)
+{
+    const struct str *text =
+        lease ? KV_GET(object_meta(lease), annotations, STR(FENCE_GRACE_ANNOTATION)) : NULL;
+    struct duration d;
+    if (!text || duration_parse(*text, &d) < 0 || d.nsec < NSEC_PER_SEC)
+        return;
+    r->asked = ASK_MAX;
+    if (d.nsec == r->grace)
+        return;
+    r->grace = d.nsec;
+    rt_timer_start(&r->lease, fence_lease_period(r->grace));
+    free(TAKE_PTR(r->sent)); /* by that grace we may have been too slow, and count as lost */
+    report(r);
+}
+
+/* A renewal names the revision it renews: one that was late on its way replaces nothing newer. */
+static void lease_known(struct registration *r, const struct object *lease)
+{
+    if (!lease)
+        return;
+    r->lease_exists = true;
+    snprintf(r->lease_rev, sizeof(r->lease_rev), "%llu", (unsigned long long)lease->rev);
+}
+
+static void on_lease_read(void *arg, const struct client_reply *reply)
+{
+    struct registration *r = arg;
+    r->leasing = false;
+    if (!call_ended(r))
+        return;
+    if (reply->r == 0)
+        lease_known(r, reply->object);
+    else if (reply->r == -ENOENT)
+        r->lease_exists = false;
+    rt_timer_start(&r->lease, reply->r == 0 || reply->r == -ENOENT ? 0 : RETRY);
+}
+
 static void on_leased(void *arg, const struct client_reply *reply)
 {
     struct registration *r = arg;
     r->leasing = false;
     if (!call_ended(r))
         return;
-    if (reply->r == -ENOENT || reply->r == -EEXIST)
-        r->lease_exists = reply->r == -EEXIST;
-    else if (reply->r == 0)
-        r->lease_exists = true;
+    if (reply->r == -ENOENT)
+        r->lease_exists = false;
+    if (reply->r == -EEXIST || reply->r == -ESTALE) { /* read, then renew that */
+        r->leasing = true;
+        r->calls++;
+        client_get(r->node->client, schema_kinds[KIND_LEASE], STR(LEASE_NS), str_z(r->node->name),
+                   on_lease_read, r);
+        return;
+    }
     if (reply->r < 0) {
         rt_timer_start(&r->lease, RETRY);
         return;
     }
+    lease_known(r, reply->object);
+    fence_acked(r->node->fence);
     nsec_t now = rt_now(r->node->rt);
+    learn_grace(r, reply->object);
     if (r->renewed_at &&
-        now - r->renewed_at > SILENCE) { /* meanwhile others may have called us Unknown */
+        now - r->renewed_at > r->grace / 2) { /* meanwhile others may have called us Unknown */
         free(TAKE_PTR(r->sent));
         report(r);
     }
     r->renewed_at = now;
 }
 
+/* At first, some in quick succession: the server writes the grace on the lease once it has seen it,
+ * and it may be short. */
+static nsec_t next_renewal(struct registration *r)
+{
+    if (r->asked >= ASK_MAX)
+        return fence_lease_period(r->grace);
+    r->asked++;
+    return ASK_PERIOD;
+}
+
 static void on_lease(void *arg)
 {
     struct registration *r = arg;
     struct node *n = r->node;
-    rt_timer_start(&r->lease, LEASE_PERIOD);
+    rt_timer_start(&r->lease, next_renewal(r));
     if (r->leasing || !r->registered)
         return;
     r->leasing = true;
     r->calls++;
     struct timestamp now = timestamp_of(rt_wall(n->rt));
+    struct str promise = fence_sent(n->fence, r->grace);
     if (r->lease_exists) {
         struct buf b = {0};
+        buf_printf(&b,
+                   "{\"metadata\":{\"resourceVersion\":\"%s\",\"annotations\":{"
+                   "\"" FENCE_PROMISE_ANNOTATION "\":%s%.*s%s}},",
+                   r->lease_rev, promise.n ? "\"" : "null", STR_ARG(promise),
+                   promise.n ? "\"" : "");
         buf_printf(
-            &b, "{\"spec\":{\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"",
-            n->name, LEASE_SECONDS);
+            &b, "\"spec\":{\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"",
+            n->name, (int)(r->grace / NSEC_PER_SEC));
         timestamp_print(now, true, &b);
         buf_add_lit(&b, "\"}}");
         client_patch(n->client, schema_kinds[KIND_LEASE], STR(LEASE_NS), str_z(n->name), STR_NONE,
@@ -608,6 +685,7 @@ static void on_lease(void *arg)
         buf_fini(&b);
         return;
     }
+    struct kv_str said = {STR(FENCE_PROMISE_ANNOTATION), promise};
     struct api_owner_reference owner = {.api_version = STR("v1"),
                                         .kind = STR("Node"),
                                         .name = str_z(n->name),
@@ -615,11 +693,13 @@ static void on_lease(void *arg)
     struct api_lease lease = {
         .metadata = {.name = str_z(n->name),
                      .namespace = STR(LEASE_NS),
+                     .annotations = promise.n ? &said : NULL,
+                     .n_annotations = promise.n ? 1 : 0,
                      .owner_references = r->uid ? &owner : NULL,
                      .n_owner_references = r->uid ? 1 : 0},
         .spec = {.holder_identity = str_z(n->name),
                  .has_lease_duration_seconds = true,
-                 .lease_duration_seconds = LEASE_SECONDS,
+                 .lease_duration_seconds = (int32_t)(r->grace / NSEC_PER_SEC),
                  .renew_time = now},
     };
     client_create(n->client, schema_kinds[KIND_LEASE], &lease, on_leased, r);
@@ -632,6 +712,7 @@ struct registration *registration_new(struct node *n)
     struct registration *r = NEW(struct registration);
     struct utsname u = {0};
     r->node = n;
+    r->grace = GRACE_DEFAULT;
     rt_timer_init(&r->check, n->rt, on_check, r);
     rt_timer_init(&r->lease, n->rt, on_lease, r);
     (void)uname(&u);

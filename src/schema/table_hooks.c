@@ -55,6 +55,28 @@ static void hook_serviceaccount_secrets(const struct schema_kind *kind, const vo
     buf_add_i64(text, ((const struct api_service_account *)msg)->n_secrets);
 }
 
+static void amount_print(const struct int_or_str *v, struct buf *text)
+{
+    if (v->type == INT_OR_STR_INT)
+        buf_add_i64(text, v->i);
+    else if (v->type == INT_OR_STR_STR)
+        buf_add_str(text, v->s);
+    else
+        buf_add_lit(text, "N/A");
+}
+
+static void hook_pdb_min_available(const struct schema_kind *kind, const void *msg, usec_t now,
+                                   struct buf *text)
+{
+    amount_print(&((const struct api_pod_disruption_budget *)msg)->spec.min_available, text);
+}
+
+static void hook_pdb_max_unavailable(const struct schema_kind *kind, const void *msg, usec_t now,
+                                     struct buf *text)
+{
+    amount_print(&((const struct api_pod_disruption_budget *)msg)->spec.max_unavailable, text);
+}
+
 /* RoleBinding and ClusterRoleBinding have the same shape. */
 static_assert(offsetof(struct api_role_binding, subjects) ==
                   offsetof(struct api_cluster_role_binding, subjects),
@@ -254,6 +276,8 @@ static const struct {
     {"node_roles", table_hook_node_roles},
     {"node_runtime", table_hook_node_runtime},
     {"node_status", table_hook_node_status},
+    {"pdb_max_unavailable", hook_pdb_max_unavailable},
+    {"pdb_min_available", hook_pdb_min_available},
     {"pod_ip", table_hook_pod_ip},
     {"pod_node", table_hook_pod_node},
     {"pod_nominated_node", table_hook_pod_nominated_node},

@@ -13,6 +13,7 @@ struct checker {
     struct map objects;      /* "KIND/ns/name" -> struct known */
     struct map acknowledged; /* same keys -> struct ack */
     struct map bound;        /* pod uid -> node name (owned) */
+    struct map running;      /* "ns/name" -> struct run */
     rev_t rev;
     bool attached;
     char *app;
@@ -20,6 +21,9 @@ struct checker {
     uint64_t events;
 };
 
+struct run { /* of an identity */
+    char *key, *node, *uid;
+};
 struct known {
     char *key;
     struct object *object;
@@ -253,6 +257,39 @@ static void ack_free(struct ack *a)
     free(a);
 }
 
+static void run_free(struct checker *c, struct run *r)
+{
+    (void)map_remove(&c->running, str_z(r->key));
+    free(r->key);
+    free(r->node);
+    free(r->uid);
+    free(r);
+}
+
+void checker_container(struct checker *c, const char *node, const struct api_object_meta *pod,
+                       bool runs)
+{
+    char *key = xasprintf("%.*s/%.*s", STR_ARG(pod->namespace), STR_ARG(pod->name));
+    struct run *r = map_get(&c->running, str_z(key));
+    if (!runs) {
+        WORLD_CHECK(c->world, r && strcmp(r->node, node) == 0,
+                    "%s stops on %s where it did not run", key, node);
+        run_free(c, r);
+        free(key);
+        return;
+    }
+    WORLD_CHECK(c->world, !r, "%s starts on %s (%.*s) while it runs on %s (%s)", key, node,
+                STR_ARG(pod->uid), r->node, r->uid);
+    r = NEW(struct run);
+    *r = (struct run){key, xstrdup(node), str_dup(pod->uid)};
+    (void)map_set(&c->running, str_z(key), r);
+}
+
+unsigned checker_running(struct checker *c)
+{
+    return (unsigned)c->running.n;
+}
+
 struct checker *checker_free(struct checker *c)
 {
     for (struct map_slot *s = NULL; (s = map_next(&c->objects, s));)
@@ -261,6 +298,9 @@ struct checker *checker_free(struct checker *c)
         ack_free(s->value);
     for (struct map_slot *s = NULL; (s = map_next(&c->bound, s));)
         free((char *)(uintptr_t)s->key.p);
+    for (struct map_slot *s; (s = map_next(&c->running, NULL));)
+        run_free(c, s->value);
+    map_fini(&c->running);
     map_fini(&c->objects);
     map_fini(&c->acknowledged);
     map_fini(&c->bound);

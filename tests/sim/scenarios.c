@@ -503,6 +503,13 @@ const struct scenario SCENARIOS[] = {
      run_balancer},
     {"jobs", "every pod is counted once", 3, 1 * S, run_jobs},
     {"garbage", "namespaces, owners, orphans", 3, 1 * S, run_garbage},
+    {"drain", "budgets hold while nodes are drained and the server crashes", 4, 1 * S, run_drain},
+    {"zone-outage", "the pods of a zone that is gone move, those of others stay", 9, 1 * S,
+     run_zone_outage, .zones = 3},
+    {"cut-off", "a server that hears of no node evicts nothing", 4, 1 * S, run_cut_off},
+    {"fence", "pods that are one of a kind move from a node that is cut off", 4, 1 * S, run_fence,
+     .skewed = true, .grace = 3 * S},
+    {"fence-chaos", "no identity ever runs twice", 5, 1 * S, run_fence_chaos, .skewed = true},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},
     {0},
 };

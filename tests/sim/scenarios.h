@@ -7,5 +7,15 @@ struct scenario {
     unsigned nodes;
     nsec_t start_delay;
     void (*run)(struct world *w, unsigned steps);
+    unsigned zones;
+    bool skewed;
+    nsec_t grace;
 };
 extern const struct scenario SCENARIOS[]; /* name NULL ends it */
+
+/* lifecycle.c */
+void run_drain(struct world *w, unsigned steps);
+void run_zone_outage(struct world *w, unsigned steps);
+void run_cut_off(struct world *w, unsigned steps);
+void run_fence(struct world *w, unsigned steps);
+void run_fence_chaos(struct world *w, unsigned steps);

@@ -1,8 +1,8 @@
-/* usage: sim [SCENARIO...] [--seed N] [--steps M] [--fresh K] [--twice] [--trace]
+/* usage: sim [SCENARIO...] [--seed N] [--steps M] [--fresh K] [--seeds K] [--twice] [--trace]
  *
  * Plays scenarios (default: all) on virtual time. --seed: replay; without it 1. --fresh K: besides,
- * K random seeds. --twice: plays each seed two times and compares the histories. Prints what it
- * plays before it plays it, so a crash names its seed. */
+ * K random seeds. --seeds: K seeds in a row from --seed on. --twice: plays each seed two times and
+ * compares the histories. Prints what it plays before it plays it, so a crash names its seed. */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 
 struct args {
     uint64_t seed;
-    unsigned steps, fresh;
+    unsigned steps, fresh, seeds;
     bool has_seed, twice, trace;
     const char *names[16];
     unsigned n_names;
@@ -26,8 +26,13 @@ static void trace_step(void *arg, nsec_t now, const char *kind, const char *call
 static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bool trace)
 {
     struct world w;
-    const struct world_opts opts = {
-        .seed = seed, .nodes = s->nodes, .start_delay = s->start_delay, .trace = trace};
+    const struct world_opts opts = {.seed = seed,
+                                    .nodes = s->nodes,
+                                    .start_delay = s->start_delay,
+                                    .trace = trace,
+                                    .zones = s->zones,
+                                    .skewed = s->skewed,
+                                    .grace = s->grace};
     world_init(&w, &opts);
     if (trace)
         rt_sim_trace(w.rt, trace_step, NULL);
@@ -74,6 +79,8 @@ static void parse(int argc, char **argv, struct args *a)
             a->steps = (unsigned)number(argv[++i]);
         else if (str_is(s, "--fresh"))
             a->fresh = (unsigned)number(argv[++i]);
+        else if (str_is(s, "--seeds"))
+            a->seeds = (unsigned)number(argv[++i]);
         else if (str_is(s, "--twice"))
             a->twice = true;
         else if (str_is(s, "--trace"))
@@ -104,6 +111,9 @@ int main(int argc, char **argv)
         any = true;
         if (!play_seed(s, a.seed, &a))
             return 1;
+        for (unsigned i = 1; i < a.seeds; i++)
+            if (!play_seed(s, a.seed + i, &a))
+                return 1;
         for (unsigned i = 0; i < a.fresh; i++)
             if (!play_seed(s, (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000 * 7 + i, &a))
                 return 1;

@@ -95,7 +95,8 @@ void world_boot(struct world *w)
         world_fail(w, "start the server: %.*s", STR_ARG(err.message));
     w->core_client = apiserver_client(w->api, STR("system:davit"), NULL, 0, false);
     w->shared = client_shared_new(w->core_client);
-    w->controllers = controllers_new(w->shared, &(struct controllers_opts){.root_ca_pem = "CA"});
+    w->controllers = controllers_new(
+        w->shared, &(struct controllers_opts){.root_ca_pem = "CA", .node_grace = w->opts.grace});
     w->scheduler = scheduler_new(w->shared, NULL);
     client_shared_start(w->shared);
     controllers_start(w->controllers);
@@ -126,6 +127,11 @@ void world_crash(struct world *w)
     w->store = NULL;
 }
 
+static void on_container(void *arg, const char *node, const struct api_object_meta *pod, bool runs)
+{
+    checker_container(((struct world *)arg)->checker, node, pod, runs);
+}
+
 void world_init(struct world *w, const struct world_opts *opts)
 {
     *w = (struct world){.opts = *opts, .random = opts->seed};
@@ -144,8 +150,18 @@ void world_init(struct world *w, const struct world_opts *opts)
     for (unsigned i = 0; i < opts->nodes; i++) {
         char *name = xasprintf("n%u", i);
         w->node_links[i] = link_new(w->rt, &w->faults, world_random(w));
+        char zone[64];
+        snprintf(zone, sizeof(zone), "topology.kubernetes.io/zone=z%u",
+                 opts->zones ? i % opts->zones : 0);
         const struct hollow_opts h = {
-            .name_prefix = name, .nodes = 1, .start_delay = opts->start_delay};
+            .name_prefix = name,
+            .nodes = 1,
+            .start_delay = opts->start_delay,
+            .fence = true,
+            .clock_rate = opts->skewed ? ((double)world_below(w, 2001) - 1000) / 100000 : 0,
+            .labels = opts->zones ? zone : NULL,
+            .on_container = on_container,
+            .arg = w};
         w->nodes[i] = hollow_new(w->node_links[i], &h);
         free(name);
     }
@@ -243,6 +259,24 @@ static void insist(struct world *w, const struct client_request *req)
             world_boot(w);
     }
     world_fail(w, "the user gives up");
+}
+
+int world_evict(struct world *w, const char *ns, const char *name)
+{
+    struct user_call u = {.world = w};
+    const struct api_eviction e = {.metadata = {.name = str_z(name), .namespace = str_z(ns)}};
+    const struct client_request req = {.verb = CLIENT_CREATE,
+                                       .kind = schema_kinds[KIND_POD],
+                                       .ns = str_z(ns),
+                                       .name = str_z(name),
+                                       .subresource = STR("eviction"),
+                                       .body_desc = &api_eviction_desc,
+                                       .body = &e,
+                                       .reply_desc = &api_status_desc};
+    client_call(w->user, &req, user_done, &u);
+    bool answered = rt_run_until(w->rt, user_is_done, &u, 120 * NSEC_PER_SEC);
+    WORLD_CHECK(w, answered, "an eviction is not answered at all");
+    return u.r;
 }
 
 void world_apply(struct world *w, enum kind_id kind, const char *text)

@@ -11,7 +11,7 @@
 #include "scheduler/scheduler.h"
 #include "store/store_mem.h"
 
-#define NODES_MAX 8
+#define NODES_MAX 12
 
 struct world;
 
@@ -20,6 +20,9 @@ struct world_opts {
     unsigned nodes;
     nsec_t start_delay; /* of pods */
     bool trace;
+    unsigned zones; /* nodes are spread over so many; 0: they have no zone */
+    bool skewed;    /* the nodes' clocks run at other rates than the server's, by up to 1 % */
+    nsec_t grace;   /* 0: the default */
 };
 
 struct world {
@@ -72,6 +75,8 @@ void world_merge(struct world *w, enum kind_id kind, const char *ns, const char 
                  const char *json);
 void world_delete(struct world *w, enum kind_id kind, const char *ns, const char *name,
                   const char *propagation);
+/* One attempt; what the server says: 0, -EBUSY (429), -ENOENT ..., -ECONNRESET. */
+int world_evict(struct world *w, const char *ns, const char *name);
 /* Durable state, or NULL (also while the server is down). */
 struct object *world_get(struct world *w, enum kind_id kind, const char *ns, const char *name);
 
@@ -86,6 +91,10 @@ void checker_acknowledged(struct checker *c,
 void checker_forget(struct checker *c, enum kind_id kind, const char *ns, const char *name);
 /* What must hold when all is quiet: caches equal the store, acknowledged writes are there. */
 void checker_quiet(struct checker *c);
+/* A container starts or stops on a node; one identity must never run twice. */
+void checker_container(struct checker *c, const char *node, const struct api_object_meta *pod,
+                       bool runs);
+unsigned checker_running(struct checker *c); /* identities */
 /* Bounds of a rollout, checked at every change of a pod: pods with label app=APP. max_total 0: off.
  */
 void checker_bounds(struct checker *c, const char *app, unsigned min_ready, unsigned max_total);
