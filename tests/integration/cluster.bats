@@ -115,3 +115,22 @@ Y
     ranges=$(kube get nodes -o jsonpath='{range .items[*]}{.spec.podCIDR}{"\n"}{end}' | sort -u | wc -l)
     [ "$ranges" = 13 ]
 }
+
+@test "certificates are renewed while the agent runs" {
+    host_clock_skew s 0 || skip "no libfaketime"
+    cert() { openssl x509 -noout -serial -enddate; }
+    client_cert() { sed -n 's/.*client-certificate-data: //p' "$(host_disk n1)/agent.kubeconfig" | base64 -d | cert; }
+    client=$(client_cert) serving=$(cert <"$(host_disk n1)/agent.crt")
+    # three hundred days later: more than two thirds of their year are over
+    for host in s n1; do host_clock_skew "$host" $((300 * 86400)); done
+    cluster_signal TERM s server
+    cluster_signal TERM n1 agent
+    server_start s
+    agent_start n1
+    wait_for 30 eval '[ "$(client_cert)" != "$client" ]'
+    wait_for 30 eval '[ "$(cert <"$(host_disk n1)/agent.crt")" != "$serving" ]'
+    # and used: logs come through the node's API, and the node goes on
+    kube logs on-n1
+    wait_for 30 grep -q "certificate was renewed" "$BED_DIR/log/n1.agent"
+    node_wait n1 True
+}
