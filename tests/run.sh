@@ -31,8 +31,8 @@ meson_tests() { # directory what [arguments]
     shift 2
     meson test -C "$dir" --num-processes "$jobs" --print-errorlogs "$@" >"$logs/meson" 2>&1
     local ok bad
-    ok=$(sed -n 's/^Ok: *//p' "$logs/meson")
-    bad=$(($(sed -n 's/^Fail: *//p' "$logs/meson") + $(sed -n 's/^Timeout: *//p' "$logs/meson")))
+    ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$logs/meson")
+    bad=$(($(sed -n 's/^Fail: *\([0-9]*\).*/\1/p' "$logs/meson") + $(sed -n 's/^Timeout: *\([0-9]*\).*/\1/p' "$logs/meson")))
     [ "${bad:-0}" -eq 0 ] && [ -n "$ok" ] || tail -n 60 "$logs/meson"
     [ -n "$ok" ] || bad=1
     count "${ok:-0}" "${bad:-0}" "$what"
