@@ -53,17 +53,24 @@ unit() {
     fi
 }
 
+# Runs one file; leaves "passed failed" in its result, so that several may run beside each other.
 bats_file() {
-    local file=$1 name tap
-    name=$(basename "$file" .bats)
+    local name tap
+    name=$(basename "$1" .bats)
     tap=$logs/$name.tap
-    timeout "${BATS_FILE_TIMEOUT:-900}" bats --tap ${BATS_FILTER:+-f "$BATS_FILTER"} "$file" >"$tap" 2>"$logs/$name.err" </dev/null
+    timeout "${BATS_FILE_TIMEOUT:-900}" bats --tap ${BATS_FILTER:+-f "$BATS_FILTER"} "$1" >"$tap" 2>"$logs/$name.err" </dev/null
     local r=$? ok bad
     ok=$(grep -c '^ok ' "$tap")
     bad=$(grep -c '^not ok ' "$tap")
     # a file that broke off has fewer lines than its plan
     [ "$r" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
-    [ "$bad" -eq 0 ] || { grep -v '^ok ' "$tap" | head -n 60; tail -n 10 "$logs/$name.err"; }
+    echo "$ok $bad" >"$logs/$name.result"
+}
+
+bats_result() {
+    local name=$1 ok bad
+    read -r ok bad <"$logs/$name.result"
+    [ "$bad" -eq 0 ] || { grep -v '^ok ' "$logs/$name.tap" | head -n 60; tail -n 10 "$logs/$name.err"; }
     count "$ok" "$bad" "$name"
 }
 
@@ -78,8 +85,21 @@ integration() {
     export DAVIT=$root/$build/davit
     (cd tests/integration && { [ -d node_modules/@kubernetes/client-node ] || npm ci --no-audit --no-fund >"$logs/npm" 2>&1; }) ||
         { tail -n 5 "$logs/npm"; count 0 1 "npm ci"; }
-    for file in tests/integration/*.bats; do
-        bats_file "$file"
+    # They wait more than they work, so as many run at a time as there are cores; told in order.
+    local file running=0 next=0 files=(tests/integration/*.bats)
+    for file in "${files[@]}"; do
+        bats_file "$file" &
+        running=$((running + 1))
+        [ "$running" -lt "$jobs" ] || { wait -n; running=$((running - 1)); }
+        while [ -e "$logs/$(basename "${files[next]}" .bats).result" ]; do
+            bats_result "$(basename "${files[next]}" .bats)"
+            next=$((next + 1))
+            [ "$next" -lt "${#files[@]}" ] || return
+        done
+    done
+    wait
+    for file in "${files[@]:next}"; do
+        bats_result "$(basename "$file" .bats)"
     done
 }
 
