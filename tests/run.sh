@@ -64,7 +64,7 @@ bats_file() {
     bad=$(grep -c '^not ok ' "$tap")
     # a file that broke off has fewer lines than its plan
     [ "$r" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
-    echo "$ok $bad" >"$logs/$name.result"
+    echo "$ok $bad" >"$logs/$name.new" && mv "$logs/$name.new" "$logs/$name.result"
 }
 
 bats_result() {
