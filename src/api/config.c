@@ -73,9 +73,8 @@ const struct api_hooks config_map_hooks = {.kind = KIND_CONFIG_MAP,
 static void secret_fill(void *msg, struct arena *a)
 {
     struct api_secret *s = msg;
-    for (uint32_t i = 0; i < s->n_string_data; i++)
-        kv_str_set(a, &s->data, &s->n_data, s->string_data[i].key,
-                   s->string_data[i].value.p ? s->string_data[i].value : STR(""));
+    if (s->n_string_data)
+        kv_str_merge(a, &s->data, &s->n_data, s->string_data, s->n_string_data);
     s->string_data = NULL; /* write-only */
     s->n_string_data = 0;
 }

@@ -3,6 +3,7 @@
 #include "api/csr.h"
 
 #include "api/check.h"
+#include "base/set.h"
 
 #define EXPIRATION_S_MIN   600
 #define SIGNER_NAME_MAX    571 /* a DNS subdomain, a slash, and a path of its own limits */
@@ -52,12 +53,13 @@ static void csr_validate(const void *msg, struct error *err)
     validate_signer(s->signer_name, err);
     if (!s->n_usages)
         check_required(err, STR("spec.usages"), "usages is required");
+    struct set usages = {0};
     for (uint32_t i = 0; i < s->n_usages; i++)
-        for (uint32_t k = 0; k < i; k++)
-            if (str_eq(s->usages[i], s->usages[k])) {
-                PATH(at, "spec.usages[%u]", i);
-                check_duplicate(err, at, s->usages[i]);
-            }
+        if (!set_add(&usages, s->usages[i])) {
+            PATH(at, "spec.usages[%u]", i);
+            check_duplicate(err, at, s->usages[i]);
+        }
+    set_fini(&usages);
     if (s->has_expiration_seconds && s->expiration_seconds < EXPIRATION_S_MIN)
         check_invalid_int(err, STR("spec.expirationSeconds"), s->expiration_seconds,
                           "may not specify a duration less than 600 seconds (10 minutes)");

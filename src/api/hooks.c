@@ -10,6 +10,7 @@
 #include "api/pod.h"
 #include "api/service.h"
 #include "api/workload.h"
+#include "base/set.h"
 #include "schema/schema.h"
 
 /* ---- Namespace ---- */
@@ -68,13 +69,19 @@ static void node_fill(void *msg, struct arena *a)
 static void node_validate(const void *msg, struct error *err)
 {
     const struct api_node *n = msg;
-    for (uint32_t i = 0; i < n->spec.n_taints; i++)
-        for (uint32_t k = 0; k < i; k++)
-            if (str_eq(n->spec.taints[i].key, n->spec.taints[k].key) &&
-                str_eq(n->spec.taints[i].effect, n->spec.taints[k].effect)) {
-                PATH(at, "spec.taints[%u]", i);
-                check_duplicate(err, at, n->spec.taints[i].key);
-            }
+    struct set taints = {0};
+    struct buf key = {0};
+    for (uint32_t i = 0; i < n->spec.n_taints; i++) {
+        const struct api_taint *t = &n->spec.taints[i];
+        buf_clear(&key);
+        buf_printf(&key, "%.*s:%.*s", STR_ARG(t->effect), STR_ARG(t->key));
+        if (set_add_copy(&taints, buf_str(&key)))
+            continue;
+        PATH(at, "spec.taints[%u]", i);
+        check_duplicate(err, at, t->key);
+    }
+    buf_fini(&key);
+    set_fini(&taints);
     for (uint32_t i = 0; i < n->spec.n_pod_cidrs; i++) {
         PATH(at, "spec.podCIDRs[%u]", i);
         check_format(err, at, SCHEMA_FORMAT_CIDR, n->spec.pod_cidrs[i]);

@@ -24,3 +24,23 @@ static inline void kv_str_set(struct arena *a, struct kv_str **v, uint32_t *n, s
     *n += !there;
     *v = w;
 }
+
+/* *v (of *n entries) with all of `in` set, in one pass over both: a new array. Absent values of
+ * `in` become empty texts. Keys and values are borrowed. */
+static inline void kv_str_merge(struct arena *a, struct kv_str **v, uint32_t *n,
+                                const struct kv_str *in, uint32_t n_in)
+{
+    struct kv_str *w = ARENA_NEW_N(a, struct kv_str, (size_t)*n + n_in);
+    uint32_t i = 0, k = 0, out = 0;
+    while (i < *n || k < n_in) {
+        int c = i == *n ? 1 : k == n_in ? -1 : str_cmp((*v)[i].key, in[k].key);
+        w[out] = c < 0 ? (*v)[i] : in[k];
+        if (c >= 0 && !w[out].value.p)
+            w[out].value = STR("");
+        out++;
+        i += c <= 0;
+        k += c >= 0;
+    }
+    *v = w;
+    *n = out;
+}

@@ -2,6 +2,7 @@
  * and finalizers, and what an update may not touch. */
 #include "api/check.h"
 #include "api/hooks.h"
+#include "base/set.h"
 
 #define ANNOTATIONS_BYTES_MAX ((size_t)256 << 10)
 
@@ -79,17 +80,17 @@ static void validate_finalizers(const struct api_object_meta *m, const struct ap
                       "finalizer orphan and foregroundDeletion cannot be both set");
     if (!old || !old->deletion_timestamp.set)
         return;
-    for (uint32_t i = 0; i < m->n_finalizers; i++) {
-        bool had = false;
-        for (uint32_t k = 0; k < old->n_finalizers; k++)
-            had |= str_eq(old->finalizers[k], m->finalizers[i]);
-        if (!had)
+    struct set had = {0};
+    for (uint32_t k = 0; k < old->n_finalizers; k++)
+        (void)set_add(&had, old->finalizers[k]);
+    for (uint32_t i = 0; i < m->n_finalizers; i++)
+        if (!set_has(&had, m->finalizers[i]))
             (void)error_cause(err, CAUSE_FORBIDDEN, STR("metadata.finalizers"),
                               "Forbidden: no new finalizers can be added if the object is being "
                               "deleted, found new "
                               "finalizers []string{\"%.*s\"}",
                               STR_ARG(m->finalizers[i]));
-    }
+    set_fini(&had);
 }
 
 void api_validate_meta(const struct schema_kind *k, const struct api_object_meta *m,

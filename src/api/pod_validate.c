@@ -4,6 +4,7 @@
 #include "api/check.h"
 #include "api/pod.h"
 
+#include "base/set.h"
 #include "schema/schema.h"
 
 /* A path that must stay below where it starts. */
@@ -78,18 +79,16 @@ static void validate_projected(const struct api_projected_volume_source *p, cons
     }
 }
 
-static void validate_volumes(const struct api_pod_spec *s, const char *path, struct error *err)
+static void validate_volumes(const struct api_pod_spec *s, const char *path, struct set *names,
+                             struct error *err)
 {
     for (uint32_t i = 0; i < s->n_volumes; i++) {
         const struct api_volume *v = &s->volumes[i];
         const struct api_volume_source *src = &v->volume_source;
         PATH(at, "%s.volumes[%u]", path, i);
         PATH(name, "%s.name", at.p);
-        for (uint32_t k = 0; k < i; k++)
-            if (v->name.n && str_eq(s->volumes[k].name, v->name)) {
-                check_duplicate(err, name, v->name);
-                break;
-            }
+        if (v->name.n && !set_add(names, v->name))
+            check_duplicate(err, name, v->name);
         if (volume_sources(src) > 1)
             check_forbidden(err, at, "may not specify more than 1 volume type");
         if (src->secret)
@@ -121,31 +120,21 @@ static void validate_volumes(const struct api_pod_spec *s, const char *path, str
     }
 }
 
-static bool has_volume(const struct api_pod_spec *s, struct str name)
-{
-    for (uint32_t i = 0; i < s->n_volumes; i++)
-        if (str_eq(s->volumes[i].name, name))
-            return true;
-    return false;
-}
-
 /* ---- containers ---- */
 
-static void validate_mounts(const struct api_pod_spec *s, const struct api_container *c,
+static void validate_mounts(const struct set *volumes, const struct api_container *c,
                             const char *path, struct error *err)
 {
+    struct set paths = {0};
     for (uint32_t i = 0; i < c->n_volume_mounts; i++) {
         const struct api_volume_mount *m = &c->volume_mounts[i];
         PATH(at, "%s.volumeMounts[%u]", path, i);
         PATH(name, "%s.name", at.p);
         PATH(mp, "%s.mountPath", at.p);
-        if (m->name.n && !has_volume(s, m->name))
+        if (m->name.n && !set_has(volumes, m->name))
             check_not_found(err, name, m->name);
-        for (uint32_t k = 0; k < i; k++)
-            if (m->mount_path.n && str_eq(c->volume_mounts[k].mount_path, m->mount_path)) {
-                check_invalid(err, mp, m->mount_path, "must be unique");
-                break;
-            }
+        if (m->mount_path.n && !set_add(&paths, m->mount_path))
+            check_invalid(err, mp, m->mount_path, "must be unique");
         if (m->sub_path.n) {
             PATH(q, "%s.subPath", at.p);
             check_local_path(err, q, m->sub_path);
@@ -156,6 +145,7 @@ static void validate_mounts(const struct api_pod_spec *s, const struct api_conta
                           "subPathExpr and subPath are mutually exclusive");
         }
     }
+    set_fini(&paths);
 }
 
 static void validate_env(const struct api_container *c, const char *path, struct error *err)
@@ -254,16 +244,16 @@ static void validate_handler(const struct api_lifecycle_handler *h, const char *
 
 static void validate_ports(const struct api_container *c, const char *path, struct error *err)
 {
+    struct set names = {0};
     for (uint32_t i = 0; i < c->n_ports; i++)
-        for (uint32_t k = 0; k < i; k++)
-            if (c->ports[i].name.n && str_eq(c->ports[i].name, c->ports[k].name)) {
-                PATH(at, "%s.ports[%u].name", path, i);
-                check_duplicate(err, at, c->ports[i].name);
-                break;
-            }
+        if (c->ports[i].name.n && !set_add(&names, c->ports[i].name)) {
+            PATH(at, "%s.ports[%u].name", path, i);
+            check_duplicate(err, at, c->ports[i].name);
+        }
+    set_fini(&names);
 }
 
-static void validate_container(const struct api_pod_spec *s, const struct api_container *c,
+static void validate_container(const struct set *volumes, const struct api_container *c,
                                const char *path, bool init, struct error *err)
 {
     PATH(image, "%s.image", path);
@@ -274,7 +264,7 @@ static void validate_container(const struct api_pod_spec *s, const struct api_co
         check_invalid(err, image, c->image, "must not have leading or trailing whitespace");
     validate_ports(c, path, err);
     validate_env(c, path, err);
-    validate_mounts(s, c, path, err);
+    validate_mounts(volumes, c, path, err);
     validate_resources(&c->resources, path, err);
     if (init && !sidecar) {
         const char *names[] = {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle"};
@@ -297,30 +287,29 @@ static void validate_container(const struct api_pod_spec *s, const struct api_co
     }
 }
 
-static void validate_containers(const struct api_pod_spec *s, const char *path, struct error *err)
+static void validate_containers(const struct api_pod_spec *s, const char *path,
+                                const struct set *volumes, struct error *err)
 {
+    struct set names = {0};
     uint32_t total = s->n_init_containers + s->n_containers;
     for (uint32_t i = 0; i < total; i++) {
         bool init = i < s->n_init_containers;
         uint32_t k = init ? i : i - s->n_init_containers;
         const struct api_container *c = init ? &s->init_containers[k] : &s->containers[k];
         PATH(at, "%s.%s[%u]", path, init ? "initContainers" : "containers", k);
-        for (uint32_t j = 0; j < i; j++) {
-            const struct api_container *d = j < s->n_init_containers
-                                                ? &s->init_containers[j]
-                                                : &s->containers[j - s->n_init_containers];
-            if (c->name.n && str_eq(c->name, d->name)) {
-                PATH(name, "%s.name", at.p);
-                check_duplicate(err, name, c->name);
-                break;
-            }
+        if (c->name.n && !set_add(&names, c->name)) {
+            PATH(name, "%s.name", at.p);
+            check_duplicate(err, name, c->name);
         }
-        validate_container(s, c, at.p, init, err);
+        validate_container(volumes, c, at.p, init, err);
     }
+    set_fini(&names);
 }
 
 static void validate_host_ports(const struct api_pod_spec *s, const char *path, struct error *err)
 {
+    struct set taken = {0}; /* port, protocol and address */
+    struct buf key = {0};
     for (uint32_t i = 0; i < s->n_containers; i++)
         for (uint32_t k = 0; k < s->containers[i].n_ports; k++) {
             const struct api_container_port *p = &s->containers[i].ports[k];
@@ -329,17 +318,18 @@ static void validate_host_ports(const struct api_pod_spec *s, const char *path, 
                 check_invalid_int(err, at, p->container_port,
                                   "must match `hostPort` when `hostNetwork` is true");
             }
-            for (uint32_t i2 = 0; p->host_port && i2 <= i; i2++)
-                for (uint32_t k2 = 0; k2 < (i2 == i ? k : s->containers[i2].n_ports); k2++) {
-                    const struct api_container_port *q = &s->containers[i2].ports[k2];
-                    if (q->host_port == p->host_port && str_eq(q->protocol, p->protocol) &&
-                        str_eq(q->host_ip, p->host_ip)) {
-                        PATH(at, "%s.containers[%u].ports[%u].hostPort", path, i, k);
-                        (void)error_cause(err, CAUSE_DUPLICATE, at, "Duplicate value: \"%d\"",
-                                          p->host_port);
-                    }
-                }
+            if (!p->host_port)
+                continue;
+            buf_clear(&key);
+            buf_printf(&key, "%d/%.*s/%.*s", p->host_port, STR_ARG(p->protocol),
+                       STR_ARG(p->host_ip));
+            if (set_add_copy(&taken, buf_str(&key)))
+                continue;
+            PATH(at, "%s.containers[%u].ports[%u].hostPort", path, i, k);
+            (void)error_cause(err, CAUSE_DUPLICATE, at, "Duplicate value: \"%d\"", p->host_port);
         }
+    buf_fini(&key);
+    set_fini(&taken);
 }
 
 static void validate_tolerations(const struct api_pod_spec *s, const char *path, struct error *err)
@@ -409,8 +399,10 @@ static void validate_dns(const struct api_pod_spec *s, const char *path, struct 
 
 void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct error *err)
 {
-    validate_volumes(s, path, err);
-    validate_containers(s, path, err);
+    struct set volumes = {0};
+    validate_volumes(s, path, &volumes, err);
+    validate_containers(s, path, &volumes, err);
+    set_fini(&volumes);
     validate_host_ports(s, path, err);
     validate_tolerations(s, path, err);
     PATH(selector, "%s.nodeSelector", path);
@@ -449,21 +441,30 @@ void pod_validate(const void *msg, struct error *err)
 
 /* ---- update ---- */
 
-/* Old tolerations must all be there still; new ones may be added. */
+/* What may not change of a toleration, as text. */
+static struct str toleration_text(const struct api_toleration *v, struct buf *b)
+{
+    struct api_toleration t = *v;
+    t.has_toleration_seconds = false;
+    t.toleration_seconds = 0;
+    buf_clear(b);
+    schema_encode_json(&api_toleration_desc, &t, 0, b);
+    return buf_str(b);
+}
+
+/* Old tolerations must all be there still; new ones may be added, and seconds may change. */
 static bool tolerations_kept(const struct api_pod_spec *s, const struct api_pod_spec *o)
 {
-    for (uint32_t i = 0; i < o->n_tolerations; i++) {
-        bool found = false;
-        for (uint32_t k = 0; k < s->n_tolerations && !found; k++) {
-            struct api_toleration t = s->tolerations[k]; /* seconds may change */
-            t.has_toleration_seconds = o->tolerations[i].has_toleration_seconds;
-            t.toleration_seconds = o->tolerations[i].toleration_seconds;
-            found = schema_equal(&api_toleration_desc, &t, &o->tolerations[i]);
-        }
-        if (!found)
-            return false;
-    }
-    return true;
+    struct set have = {0};
+    struct buf b = {0};
+    bool kept = true;
+    for (uint32_t i = 0; i < s->n_tolerations; i++)
+        (void)set_add_copy(&have, toleration_text(&s->tolerations[i], &b));
+    for (uint32_t i = 0; i < o->n_tolerations && kept; i++)
+        kept = set_has(&have, toleration_text(&o->tolerations[i], &b));
+    set_fini(&have);
+    buf_fini(&b);
+    return kept;
 }
 
 static bool containers_same_but_image(const struct api_container *a, uint32_t na,

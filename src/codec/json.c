@@ -4,6 +4,7 @@
  * object's members are a list: API objects have few members, and schema_decode_json walks them in
  * order. */
 #include "codec/json.h"
+#include "base/map.h"
 
 #include <math.h>
 #include <yyjson.h>
@@ -247,19 +248,29 @@ void json_push(struct json *parent, struct json *value)
 void json_set(struct json *obj, struct str key, struct json *value)
 {
     ASSERT(obj->type == JSON_OBJ);
+    struct json *prev = NULL;
+    bool set = false;
     value->key = key;
-    for (struct json **link = &obj->first, *prev = NULL; *link;
-         prev = *link, link = &(*link)->next) {
-        if (!str_eq((*link)->key, key))
+    for (struct json **link = &obj->first; *link;) {
+        if (!str_eq((*link)->key, key)) {
+            prev = *link;
+            link = &prev->next;
             continue;
-        value->next = (*link)->next;
-        *link = value;
-        if (!value->next)
-            obj->last = value;
-        (void)prev;
-        return;
+        }
+        struct json *next = (*link)->next;
+        if (set) { /* there twice: the last one counts, so none may be left */
+            *link = next;
+            obj->n--;
+            continue;
+        }
+        value->next = next;
+        *link = prev = value;
+        link = &value->next;
+        set = true;
     }
-    json_push(obj, value);
+    obj->last = prev;
+    if (!set)
+        json_push(obj, value);
 }
 
 void json_insert(struct json *arr, size_t i, struct json *value)
@@ -317,17 +328,31 @@ struct json *json_remove_at(struct json *arr, size_t i)
     return unlink_at(arr, link, prev);
 }
 
+#define MEMBERS_FEW 32 /* up to so many are looked at one by one */
+
+/* Member of b by name; a map is made of many when it is first needed. */
+static struct json *member(const struct json *b, struct str key, struct map *all)
+{
+    if (b->n <= MEMBERS_FEW)
+        return json_get(b, key);
+    if (!all->n)
+        json_for_each(c, b)(void) map_set(all, c->key, c);
+    return map_get(all, key);
+}
+
 static bool obj_equal(const struct json *a, const struct json *b)
 {
     const struct json *y = b->first;
-    for (const struct json *x = a->first; x; x = x->next) {
+    struct map all = {0};
+    bool equal = true;
+    for (const struct json *x = a->first; x && equal; x = x->next) {
         /* Mostly both are in the same order. */
-        const struct json *m = y && str_eq(x->key, y->key) ? y : json_get(b, x->key);
-        if (!m || !json_equal(x, m))
-            return false;
-        y = m->next;
+        const struct json *m = y && str_eq(x->key, y->key) ? y : member(b, x->key, &all);
+        equal = m && json_equal(x, m);
+        y = m ? m->next : NULL;
     }
-    return true;
+    map_fini(&all);
+    return equal;
 }
 
 bool json_equal(const struct json *a, const struct json *b)

@@ -11,15 +11,13 @@
 #define ANCHORS_MAX 1000
 
 struct anchor {
-    struct anchor *next;
-    struct str name;
-    struct json *node;
+    struct json *node; /* NULL: still being read */
 };
 
 struct reader {
     yaml_parser_t parser;
     struct arena *a;
-    struct anchor *anchors;
+    struct map anchors; /* name -> struct anchor; the last one of a name */
     unsigned n_anchors;
     size_t nodes;
     struct error *err;
@@ -157,25 +155,33 @@ static int depth_of(const struct json *v)
 {
     int deepest = 0;
     if (v->type == JSON_ARR || v->type == JSON_OBJ)
-        for (const struct json *c = v->first; c; c = c->next)
-            deepest = MAX(deepest, depth_of(c));
+        for (const struct json *c = v->first; c; c = c->next) {
+            int depth = depth_of(c); /* not within MAX, which would ask twice at every level */
+            deepest = MAX(deepest, depth);
+        }
     return deepest + 1;
 }
 
 static int alias(struct reader *r, const yaml_event_t *e, unsigned depth, struct json **ret)
 {
-    for (struct anchor *x = r->anchors; x; x = x->next) {
-        if (!str_eqz(x->name, (const char *)e->data.alias.anchor))
-            continue;
-        if (!x->node)
-            return fail(r, e, "an anchor refers to itself");
-        r->nodes += count_nodes(x->node, YAML_NODES_MAX);
-        if (r->nodes > YAML_NODES_MAX || depth + (unsigned)depth_of(x->node) > YAML_DEPTH_MAX)
-            return fail(r, e, "too many or too deep values behind aliases");
-        *ret = json_clone(x->node, r->a);
-        return 0;
-    }
-    return fail(r, e, "unknown alias");
+    struct anchor *x = map_get(&r->anchors, str_z((const char *)e->data.alias.anchor));
+    if (!x)
+        return fail(r, e, "unknown alias");
+    if (!x->node)
+        return fail(r, e, "an anchor refers to itself");
+    r->nodes += count_nodes(x->node, YAML_NODES_MAX);
+    if (r->nodes > YAML_NODES_MAX || depth + (unsigned)depth_of(x->node) > YAML_DEPTH_MAX)
+        return fail(r, e, "too many or too deep values behind aliases");
+    *ret = json_clone(x->node, r->a);
+    return 0;
+}
+
+static struct anchor *anchor_new(struct reader *r, const yaml_char_t *name, struct json *node)
+{
+    struct anchor *x = ARENA_NEW(r->a, struct anchor);
+    x->node = node;
+    (void)map_set(&r->anchors, arena_strz(r->a, (const char *)name), x);
+    return x;
 }
 
 static int node(struct reader *r, yaml_event_t *e, unsigned depth, struct json **ret);
@@ -215,16 +221,22 @@ static bool keys_add(struct keys *k, const struct json *obj, struct str key)
 }
 
 /* "<<": adds the members of one object or several that are not there yet. */
-static void merge_in(struct json *obj, const struct json *from, struct arena *a)
+static void merge_in(struct json *obj, const struct json *from, struct keys *keys, struct arena *a)
 {
     if (from->type == JSON_ARR) {
-        json_for_each(child, from) merge_in(obj, child, a);
+        json_for_each(child, from) merge_in(obj, child, keys, a);
         return;
     }
     if (from->type != JSON_OBJ)
         return;
-    json_for_each(child, from) if (!json_get(obj, child->key))
-        json_set(obj, child->key, json_clone(child, a));
+    json_for_each(child, from)
+    {
+        if (!keys_add(keys, obj, child->key))
+            continue;
+        struct json *v = json_clone(child, a);
+        v->key = child->key;
+        json_push(obj, v);
+    }
 }
 
 static int mapping_members(struct reader *r, unsigned depth, struct json *obj, struct keys *keys)
@@ -239,7 +251,7 @@ static int mapping_members(struct reader *r, unsigned depth, struct json *obj, s
         if (e.type == YAML_MAPPING_END_EVENT) {
             yaml_event_delete(&e);
             if (merge)
-                merge_in(obj, merge, r->a);
+                merge_in(obj, merge, keys, r->a);
             return 0;
         }
         if (e.type != YAML_SCALAR_EVENT) {
@@ -280,8 +292,7 @@ static int mapping(struct reader *r, unsigned depth, struct json *obj)
 static int collection(struct reader *r, yaml_event_t *e, unsigned depth, struct json **ret)
 {
     bool map = e->type == YAML_MAPPING_START_EVENT;
-    const char *anchor =
-        (const char *)(map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor);
+    const yaml_char_t *anchor = map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
     const char *tag = (const char *)(map ? e->data.mapping_start.tag : e->data.sequence_start.tag);
     struct anchor *x = NULL;
     if (depth >= YAML_DEPTH_MAX)
@@ -291,9 +302,7 @@ static int collection(struct reader *r, yaml_event_t *e, unsigned depth, struct 
     if (anchor) {
         if (++r->n_anchors > ANCHORS_MAX)
             return fail(r, e, "too many anchors");
-        x = ARENA_NEW(r->a, struct anchor);
-        *x = (struct anchor){.next = r->anchors, .name = arena_strz(r->a, anchor)};
-        r->anchors = x;
+        x = anchor_new(r, anchor, NULL);
     }
     *ret = map ? json_new_obj(r->a) : json_new_arr(r->a);
     int rc = map ? mapping(r, depth, *ret) : sequence(r, depth, *ret);
@@ -313,9 +322,7 @@ static int node(struct reader *r, yaml_event_t *e, unsigned depth, struct json *
     } else if (e->type == YAML_SCALAR_EVENT) {
         rc = scalar(r, e, ret);
         if (rc == 0 && e->data.scalar.anchor) {
-            struct anchor *x = ARENA_NEW(r->a, struct anchor);
-            *x = (struct anchor){r->anchors, arena_strz(r->a, (char *)e->data.scalar.anchor), *ret};
-            r->anchors = x;
+            (void)anchor_new(r, e->data.scalar.anchor, *ret);
             if (++r->n_anchors > ANCHORS_MAX)
                 rc = fail(r, e, "too many anchors");
         }
@@ -384,6 +391,7 @@ int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct jso
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)rest.p, rest.n);
     int rc = document(&r, &v, &end);
     yaml_parser_delete(&r.parser);
+    map_fini(&r.anchors);
     if (rc == 0)
         *offset = text.n;
     if (rc <= 0)

@@ -1,15 +1,17 @@
-/* JSON patch and JSON merge patch: both know nothing of types. */
+/* JSON patch and JSON merge patch: both know nothing of types. Members are found by an index, so a
+ * patch costs what it and the document weigh; elements of arrays are counted to, which has a limit.
+ */
 #include "schema/patch.h"
 
-#include "base/map.h"
-
-#define MERGE_MANY 16 /* members of a patch from which a map pays */
+#include "schema/patch_index.h"
 
 struct patch_run {
     struct json **doc;
     struct arena *a;
     struct error *err;
+    struct member_index members;
     uint32_t copied; /* nodes added by copy so far */
+    uint64_t steps;  /* see PATCH_STEPS_MAX */
 };
 
 static int unfit(struct patch_run *p, const char *what, struct str path)
@@ -19,6 +21,15 @@ static int unfit(struct patch_run *p, const char *what, struct str path)
         p->err, REASON_INVALID,
         "the server rejected our request due to an error in our request: %s at \"%.*s\"", what,
         STR_ARG(path));
+}
+
+static int take_steps(struct patch_run *p, uint64_t n)
+{
+    p->steps += n;
+    if (p->steps > PATCH_STEPS_MAX)
+        return error_set(p->err, REASON_TOO_LARGE,
+                         "JSON patch: too many operations on too long arrays");
+    return 0;
 }
 
 /* One token of a JSON pointer (RFC 6901) with ~0 and ~1 resolved. */
@@ -52,6 +63,21 @@ static ssize_t token_index(struct str t, const struct json *arr, bool append)
     return (ssize_t)i;
 }
 
+/* What token names in parent; NULL when nothing is there. */
+static int child_get(struct patch_run *p, struct json *parent, struct str token, struct json **ret)
+{
+    ssize_t i = parent->type == JSON_ARR ? token_index(token, parent, false) : -1;
+
+    *ret = NULL;
+    if (parent->type == JSON_OBJ)
+        *ret = member_get(&p->members, parent, token);
+    else if (i >= 0 && take_steps(p, (uint64_t)i) < 0)
+        return -EFBIG;
+    else if (i >= 0)
+        *ret = json_at(parent, (size_t)i);
+    return 0;
+}
+
 /* The parent of what path names, and the last token. An empty path: parent NULL. */
 static int path_walk(struct patch_run *p, struct str path, struct json **ret_parent,
                      struct str *ret_last)
@@ -69,14 +95,9 @@ static int path_walk(struct patch_run *p, struct str path, struct json **ret_par
     rest = str_sub(rest, 1, rest.n);
     while (str_cut(&rest, '/', &token)) {
         token = token_unescape(p, token);
-        if (v->type == JSON_OBJ) {
-            v = json_get(v, token);
-        } else if (v->type == JSON_ARR) {
-            ssize_t i = token_index(token, v, false);
-            v = i < 0 ? NULL : json_at(v, (size_t)i);
-        } else {
-            v = NULL;
-        }
+        int r = child_get(p, v, token, &v);
+        if (r < 0)
+            return r;
         if (!v)
             return unfit(p, "nothing is there", path);
     }
@@ -93,17 +114,39 @@ static int value_get(struct patch_run *p, struct str path, struct json **ret)
 
     if (r < 0)
         return r;
-    if (!parent) {
+    if (!parent)
         *ret = *p->doc;
-    } else if (parent->type == JSON_OBJ) {
-        *ret = json_get(parent, last);
-    } else if (parent->type == JSON_ARR) {
-        ssize_t i = token_index(last, parent, false);
-        *ret = i < 0 ? NULL : json_at(parent, (size_t)i);
-    } else {
-        *ret = NULL;
-    }
+    else if ((r = child_get(p, parent, last, ret)) < 0)
+        return r;
     return *ret ? 0 : unfit(p, "nothing is there", path);
+}
+
+static unsigned depth_of(struct patch_run *p, const struct json *v)
+{
+    unsigned deepest = 0;
+
+    p->steps++;
+    if (v->type == JSON_ARR || v->type == JSON_OBJ)
+        json_for_each(c, v)
+        {
+            unsigned depth = depth_of(p, c); /* not within MAX, which would ask twice */
+            deepest = MAX(deepest, depth);
+        }
+    return deepest + 1;
+}
+
+/* What goes into the document may not make it deeper than one that is read: everything that walks
+ * it relies on that. */
+static int check_depth(struct patch_run *p, struct str path, const struct json *value)
+{
+    size_t tokens = 0;
+
+    for (size_t i = 0; i < path.n; i++)
+        tokens += path.p[i] == '/';
+    if (tokens + depth_of(p, value) > JSON_DEPTH_MAX)
+        return error_set(p->err, REASON_BAD_REQUEST,
+                         "JSON patch: its result is nested deeper than %d levels", JSON_DEPTH_MAX);
+    return take_steps(p, 0);
 }
 
 static int value_add(struct patch_run *p, struct str path, struct json *value)
@@ -115,18 +158,24 @@ static int value_add(struct patch_run *p, struct str path, struct json *value)
 
     if (r < 0)
         return r;
+    r = check_depth(p, path, value);
+    if (r < 0)
+        return r;
     if (!parent) {
         *p->doc = value;
         return 0;
     }
     switch (parent->type) {
     case JSON_OBJ:
-        json_set(parent, last, value);
+        member_set(&p->members, parent, last, value);
         return 0;
     case JSON_ARR:
         i = token_index(last, parent, true);
         if (i < 0)
             return unfit(p, "no such index", path);
+        r = take_steps(p, i == (ssize_t)parent->n ? 0 : (uint64_t)i);
+        if (r < 0)
+            return r;
         json_insert(parent, (size_t)i, value);
         return 0;
     default:
@@ -145,9 +194,12 @@ static int value_remove(struct patch_run *p, struct str path, struct json **ret)
     if (!parent)
         return unfit(p, "the whole document cannot be removed", path);
     if (parent->type == JSON_OBJ) {
-        *ret = json_remove(parent, last);
+        *ret = member_remove(&p->members, parent, last);
     } else if (parent->type == JSON_ARR) {
         ssize_t i = token_index(last, parent, false);
+        r = take_steps(p, i < 0 ? 0 : (uint64_t)i);
+        if (r < 0)
+            return r;
         *ret = i < 0 ? NULL : json_remove_at(parent, (size_t)i);
     } else {
         *ret = NULL;
@@ -186,14 +238,19 @@ static int op_replace(struct patch_run *p, struct str path, struct str from, str
 
     if (r == 0)
         r = path_walk(p, path, &parent, &last);
+    if (r == 0)
+        r = check_depth(p, path, value);
     if (r < 0)
         return r;
     if (!parent) {
         *p->doc = value;
     } else if (parent->type == JSON_OBJ) {
-        json_set(parent, last, value);
+        member_set(&p->members, parent, last, value);
     } else {
         size_t i = (size_t)token_index(last, parent, false);
+        r = take_steps(p, 2 * (uint64_t)i);
+        if (r < 0)
+            return r;
         json_remove_at(parent, i);
         json_insert(parent, i, value);
     }
@@ -266,8 +323,9 @@ static int op_run(struct patch_run *p, const struct json *op, size_t index)
 
 int patch_json(struct json **doc, const struct json *ops, struct arena *a, struct error *err)
 {
-    struct patch_run p = {doc, a, err, 0};
+    struct patch_run p = {.doc = doc, .a = a, .err = err, .members = {.a = a}};
     size_t index = 0;
+    int r = 0;
 
     if (!json_is(ops, JSON_ARR))
         return error_set(err, REASON_BAD_REQUEST, "a JSON patch is an array of operations, not %s",
@@ -278,73 +336,28 @@ int patch_json(struct json **doc, const struct json *ops, struct arena *a, struc
                          ops->n);
     json_for_each(op, ops)
     {
-        int r = op_run(&p, op, index++);
+        r = op_run(&p, op, index++);
         if (r < 0)
-            return r;
+            break;
     }
-    return 0;
+    member_index_fini(&p.members);
+    return r;
 }
 
 /* ---- merge patch ---- */
 
-static struct json *merge(struct json *doc, struct json *patch, struct arena *a);
-
-/* An object of many members: found by a map, for a patch of a hundred thousand members would take
- * minutes otherwise. */
-static void merge_many(struct json *doc, struct json *patch, struct arena *a)
-{
-    struct map at = {0};
-    struct json *all = doc->first, *next;
-    bool gone = false;
-    json_for_each(m, doc) map_set(&at, m->key, m);
-    json_for_each(c, patch)
-    {
-        struct json *old = map_get(&at, c->key);
-        if (c->type == JSON_NULL) {
-            gone |= map_remove(&at, c->key) != NULL;
-            continue;
-        }
-        struct json *value = merge(old, c, a);
-        if (old && value != old) { /* takes its place */
-            next = old->next;
-            *old = *value;
-            old->next = next;
-            old->key = c->key;
-        } else if (!old) {
-            value->key = c->key;
-            json_push(doc, value);
-            map_set(&at, value->key, value);
-        }
-    }
-    if (gone) {
-        all = doc->first;
-        doc->first = doc->last = NULL;
-        doc->n = 0;
-        for (; all; all = next) {
-            next = all->next;
-            if (map_get(&at, all->key) == all)
-                json_push(doc, all);
-        }
-    }
-    map_fini(&at);
-}
-
-static struct json *merge(struct json *doc, struct json *patch, struct arena *a)
+static struct json *merge(struct member_index *x, struct json *doc, struct json *patch)
 {
     if (patch->type != JSON_OBJ)
-        return json_clone(patch, a);
+        return json_clone(patch, x->a);
     if (!json_is(doc, JSON_OBJ))
-        doc = json_new_obj(a);
-    if (patch->n > MERGE_MANY) {
-        merge_many(doc, patch, a);
-        return doc;
-    }
+        doc = json_new_obj(x->a);
     json_for_each(c, patch)
     {
         if (c->type == JSON_NULL)
-            json_remove(doc, c->key);
+            (void)member_remove(x, doc, c->key);
         else
-            json_set(doc, c->key, merge(json_get(doc, c->key), c, a));
+            member_set(x, doc, c->key, merge(x, member_get(x, doc, c->key), c));
     }
     return doc;
 }
@@ -354,6 +367,8 @@ int patch_merge(struct json **doc, struct json *patch, struct arena *a, struct e
     if (!json_is(patch, JSON_OBJ))
         return error_set(err, REASON_BAD_REQUEST, "a merge patch is an object, not %s",
                          json_type_name(patch));
-    *doc = merge(*doc, patch, a);
+    struct member_index x = {.a = a};
+    *doc = merge(&x, *doc, patch);
+    member_index_fini(&x);
     return 0;
 }

@@ -15,6 +15,9 @@
 #define PATCH_NODES_MAX                                                                            \
     ((uint32_t)1 << 20) /* values that copy operations may add: no patch doubles itself to death   \
                          */
+#define PATCH_STEPS_MAX                                                                            \
+    ((uint64_t)20000000) /* values a JSON patch may pass on its way to elements of arrays, and in  \
+                            moving trees: some 50 ms */
 
 /* RFC 6902: an array of operations. */
 int patch_json(struct json **doc, const struct json *ops, struct arena *a,

@@ -135,25 +135,20 @@ static int check_value(struct str key, struct str v, uint32_t i, struct error *e
                      STR_ARG(key), STR_ARG(v), fault);
 }
 
+static int cmp_value(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* Sorted, each once. */
 static void sort_values(struct str *v, uint32_t *n)
 {
     uint32_t out = 0;
-    for (uint32_t i = 0; i < *n; i++) {
-        struct str s = v[i];
-        uint32_t lo = 0, hi = out;
-        while (lo < hi) {
-            uint32_t mid = (lo + hi) / 2;
-            if (str_cmp(v[mid], s) < 0)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        if (lo < out && str_eq(v[lo], s))
-            continue;
-        memmove(v + lo + 1, v + lo, (out - lo) * sizeof(*v));
-        v[lo] = s;
-        out++;
-    }
+    if (*n > 1)
+        qsort(v, *n, sizeof(*v), cmp_value);
+    for (uint32_t i = 0; i < *n; i++)
+        if (out == 0 || !str_eq(v[out - 1], v[i]))
+            v[out++] = v[i];
     *n = out;
 }
 

@@ -2,6 +2,7 @@
  * of its field, in the words of a Kubernetes server; checking goes on behind a breach, so that a
  * person sees all at once. Subtrees without rules are never entered (SCHEMA_CHECKS). */
 #include "schema/internal.h"
+#include "base/set.h"
 
 #include <stdio.h>
 
@@ -145,43 +146,40 @@ static void check_value(struct checker *c, const struct schema_field *f, const v
     }
 }
 
-/* The string that tells the elements of a list apart: its map key or merge key. */
-static struct str elem_key(const struct schema_field *f, const void *elem, const char **ret_name)
+/* The string field that tells the elements of a list of messages apart: its map key or merge key.
+ * NULL: it has none. */
+static const struct schema_field *elem_key(const struct schema_field *f, const char *name)
 {
-    const char *name = f->rules->merge_key       ? f->rules->merge_key
-                       : f->rules->list_map_keys ? f->rules->list_map_keys[0]
-                                                 : NULL;
-    if (f->type == SCHEMA_STRING) {
-        *ret_name = NULL;
-        return *(const struct str *)elem;
-    }
-    const struct schema_field *k = name ? schema_field_find(f->msg, name, strlen(name)) : NULL;
-    *ret_name = name;
-    return k && k->type == SCHEMA_STRING && !(k->flags & (SCHEMA_LIST | SCHEMA_MAP))
-               ? *(const struct str *)schema_at(k, elem)
-               : STR_NONE;
+    const struct schema_field *k =
+        name && f->type == SCHEMA_MSG ? schema_field_find(f->msg, name, strlen(name)) : NULL;
+    return k && k->type == SCHEMA_STRING && !(k->flags & (SCHEMA_LIST | SCHEMA_MAP)) ? k : NULL;
 }
 
 static void check_unique(struct checker *c, const struct schema_field *f, const void *msg,
                          const struct schema_frame *at)
 {
-    const char *base = schema_elems(f, msg), *name;
-    uint32_t n =
-        MIN(schema_count(f, msg), 1000u); /* quadratic; longer lists are refused elsewhere */
-    for (uint32_t i = 1; i < n; i++) {
-        struct str key = elem_key(f, base + (size_t)i * f->elem_size, &name);
-        for (uint32_t j = 0; j < i && key.n; j++) {
-            if (!str_eq(key, elem_key(f, base + (size_t)j * f->elem_size, &name)))
-                continue;
-            struct schema_frame el = {.up = at, .index = i};
-            struct schema_frame member = {.up = &el, .name = str_z(name)};
-            struct buf b = {0};
-            json_print_str(key, &b);
-            cause(c, CAUSE_DUPLICATE, name ? &member : &el, "Duplicate value: %.*s", buf_str(&b));
-            buf_fini(&b);
-            break;
-        }
+    const char *elem = schema_elems(f, msg);
+    const char *name = f->type == SCHEMA_STRING  ? NULL
+                       : f->rules->merge_key     ? f->rules->merge_key
+                       : f->rules->list_map_keys ? f->rules->list_map_keys[0]
+                                                 : NULL;
+    const struct schema_field *k = elem_key(f, name);
+    uint32_t n = schema_count(f, msg);
+    struct set seen = {0};
+    if (!k && f->type != SCHEMA_STRING)
+        return;
+    for (uint32_t i = 0; i < n; i++, elem += f->elem_size) {
+        struct str key = *(const struct str *)(k ? schema_at(k, elem) : (const void *)elem);
+        if (!key.n || set_add(&seen, key))
+            continue;
+        struct schema_frame el = {.up = at, .index = i};
+        struct schema_frame member = {.up = &el, .name = str_z(name)};
+        struct buf b = {0};
+        json_print_str(key, &b);
+        cause(c, CAUSE_DUPLICATE, name ? &member : &el, "Duplicate value: %.*s", buf_str(&b));
+        buf_fini(&b);
     }
+    set_fini(&seen);
 }
 
 static void check_elems(struct checker *c, const struct schema_field *f, const void *msg,

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/set.h"
 #include "base/sm.h"
 
 #include <stdio.h>
@@ -149,6 +150,35 @@ struct number {
 static bool number_less(const struct heap_node *a, const struct heap_node *b)
 {
     return CONTAINER_OF(a, struct number, node)->v < CONTAINER_OF(b, struct number, node)->v;
+}
+
+static void sets_know_what_was_there(void **state)
+{
+    static char keys[3000][8];
+    struct set s = {0};
+    char copy[8];
+
+    assert_false(set_has(&s, STR("")));
+    for (int i = 0; i < 3000; i++) {
+        int n = snprintf(keys[i], sizeof(keys[i]), "%d", i);
+        assert_true(set_add(&s, (struct str){keys[i], (size_t)n}));
+        /* right behind the step from an array to a map as well */
+        assert_false(set_add(&s, STR("0")));
+        assert_false(set_add_copy(&s, (struct str){keys[i / 2], strlen(keys[i / 2])}));
+        assert_false(set_has(&s, STR("x")));
+    }
+    for (int i = 3000; i < 3100; i++) { /* keys that do not last */
+        int n = snprintf(copy, sizeof(copy), "%d", i);
+        assert_true(set_add_copy(&s, (struct str){copy, (size_t)n}));
+        memset(copy, '#', sizeof(copy));
+    }
+    assert_true(set_has(&s, STR("3050")));
+    assert_true(set_has(&s, STR("17")));
+    assert_true(set_add(&s, STR("")));
+    assert_false(set_add(&s, STR_NONE)); /* empty is empty */
+    set_fini(&s);
+    assert_false(set_has(&s, STR("17")));
+    set_fini(&s);
 }
 
 static void heap_gives_the_least(void **state)
@@ -311,6 +341,7 @@ int main(void)
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(strings_are_cut),
         cmocka_unit_test(map_agrees_with_an_array),
+        cmocka_unit_test(sets_know_what_was_there),
         cmocka_unit_test(heap_gives_the_least),
         cmocka_unit_test(list_survives_removal_in_a_walk),
         cmocka_unit_test(buffers_stop_at_their_limit),

@@ -115,6 +115,45 @@ static void alias_bombs_and_depth_are_bounded(void **state)
     arena_clear(&arena);
 }
 
+/* Neither depth behind an alias, nor many aliases, nor many merged members cost more than they
+ * weigh. */
+static void aliases_cost_what_they_weigh(void **state)
+{
+    struct json *v = NULL;
+    struct error err = {0};
+    struct buf b = {0};
+
+    buf_add_lit(&b, "a: &a ");
+    for (int i = 0; i < 90; i++)
+        buf_add_lit(&b, "[");
+    for (int i = 0; i < 90; i++)
+        buf_add_lit(&b, "]");
+    buf_add_lit(&b, "\nb: *a\n");
+    assert_ok(yaml_parse(buf_str(&b), &arena, &v, &err));
+    assert_true(json_equal(json_getz(v, "a"), json_getz(v, "b")));
+    buf_clear(&b);
+    for (int i = 0; i < 900; i++)
+        buf_printf(&b, "a%d: &a%d 1\n", i, i);
+    buf_add_lit(&b, "first: &again 1\nsecond: &again 2\nall: [");
+    for (int i = 0; i < 100000; i++)
+        buf_printf(&b, "%s*a0", i ? ", " : "");
+    buf_add_lit(&b, ", *again]\n");
+    assert_ok(yaml_parse(buf_str(&b), &arena, &v, &err));
+    assert_int_equal(json_getz(v, "all")->n, 100001);
+    assert_int_equal(json_getz(v, "all")->last->i, 2);
+    buf_clear(&b);
+    buf_add_lit(&b, "m: &m\n");
+    for (int i = 0; i < 50000; i++)
+        buf_printf(&b, "  k%d: 1\n", i);
+    buf_add_lit(&b, "o:\n  k7: 2\n  <<: *m\n");
+    assert_ok(yaml_parse(buf_str(&b), &arena, &v, &err));
+    assert_int_equal(json_getz(v, "o")->n, 50000);
+    assert_int_equal(json_getz(json_getz(v, "o"), "k7")->i, 2);
+    buf_fini(&b);
+    error_fini(&err);
+    arena_clear(&arena);
+}
+
 static void yaml_printed_reads_back(void **state)
 {
     static const char *const texts[] = {
@@ -262,6 +301,7 @@ int main(void)
         cmocka_unit_test(documents_come_one_by_one),
         cmocka_unit_test(bad_yaml_is_refused),
         cmocka_unit_test(alias_bombs_and_depth_are_bounded),
+        cmocka_unit_test(aliases_cost_what_they_weigh),
         cmocka_unit_test(yaml_printed_reads_back),
         cmocka_unit_test(texts_others_would_misread_are_quoted),
         cmocka_unit_test(base64_is_strict),

@@ -201,12 +201,12 @@ static void many_members(void **state)
     assert_ok(patch_merge(&doc, patch, &a, &err));
     assert_ok(patch_merge(&doc, patch, &a, &err)); /* over itself */
     const struct json *data = json_getz(doc, "data");
-    assert_int_equal(data->n, 100002);
+    assert_int_equal(data->n, 100001);
     assert_str(json_get_str(data, STR("k7")), "v");
     assert_str(data->first->key, "a");
     assert_str(data->last->key, "k99999");
-    assert_true(patch_strategic(&api_config_map_desc, &was, patch, &a, &err) < 0);
-    assert_int_equal(err.reason, REASON_TOO_LARGE);
+    assert_ok(patch_strategic(&api_config_map_desc, &was, patch, &a, &err));
+    assert_true(json_equal(was, doc));
     /* and away again, but for one */
     nulls = json_clone(patch, &a);
     for (struct json *m = json_getz(nulls, "data")->first; m; m = m->next)
@@ -222,12 +222,157 @@ static void many_members(void **state)
     arena_fini(&a);
 }
 
+static struct json *parsed(struct arena *a, struct buf *text)
+{
+    struct json *v = NULL;
+    assert_ok(json_parse(buf_str(text), a, NULL, &v, NULL));
+    buf_clear(text);
+    return v;
+}
+
+/* As many operations as there may be, all on members of one object. */
+static void many_operations(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct buf text = {0};
+    int n = PATCH_OPS_MAX / 5;
+
+    buf_add_lit(&text, "[");
+    for (int i = 0; i < n; i++)
+        buf_printf(&text,
+                   "%s{\"op\":\"copy\",\"from\":\"/v\",\"path\":\"/o/a%d\"},"
+                   "{\"op\":\"test\",\"path\":\"/o/a%d\",\"value\":1},"
+                   "{\"op\":\"replace\",\"path\":\"/o/a%d\",\"value\":%d},"
+                   "{\"op\":\"move\",\"from\":\"/o/a%d\",\"path\":\"/o/b%d\"},",
+                   "", i, i, i, i, i, i);
+    for (int i = 0; i < n - 1; i++) /* from both ends by turns, all but one */
+        buf_printf(&text, "%s{\"op\":\"remove\",\"path\":\"/o/b%d\"}", i ? "," : "",
+                   i % 2 ? n - 1 - i / 2 : i / 2);
+    buf_add_lit(&text, "]");
+    struct json *ops = parsed(&a, &text), *doc;
+    buf_add_lit(&text, "{\"v\":1,\"o\":{\"first\":0}}");
+    doc = parsed(&a, &text);
+    assert_ok(patch_json(&doc, ops, &a, &err));
+    const struct json *o = json_getz(doc, "o");
+    assert_int_equal(o->n, 2);
+    assert_str(o->first->key, "first");
+    assert_ptr_equal(o->first->next, o->last);
+    assert_int_equal(o->last->i, n / 2);
+    buf_fini(&text);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
+static void deep_copies(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct buf text = {0}, path = {0};
+    size_t depth = 1;
+
+    /* each copies the whole tree below its deepest member: twice as deep every time */
+    buf_add_lit(&text, "[");
+    for (int i = 0; i < 16; i++) {
+        for (; path.n < depth * 2;)
+            buf_add_lit(&path, "/x");
+        buf_printf(&text, "%s{\"op\":\"copy\",\"from\":\"/x\",\"path\":\"%.*s/x\"}", i ? "," : "",
+                   STR_ARG(buf_str(&path)));
+        depth *= 2;
+    }
+    buf_add_lit(&text, "]");
+    struct json *ops = parsed(&a, &text);
+    buf_add_lit(&text, "{\"x\":{}}");
+    struct json *doc = parsed(&a, &text);
+    assert_true(patch_json(&doc, ops, &a, &err) < 0);
+    assert_str(err.message, "JSON patch: its result is nested deeper than 200 levels");
+    buf_fini(&text);
+    buf_fini(&path);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
+/* Counting to elements of an array has a limit; adding to its end costs nothing. */
+static void long_arrays(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct buf text = {0};
+
+    buf_add_lit(&text, "[0");
+    for (int i = 1; i < 100000; i++)
+        buf_add_lit(&text, ",0");
+    buf_add_lit(&text, "]");
+    struct json *doc = parsed(&a, &text);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 5000; i++)
+            buf_printf(&text, "%s{\"op\":\"add\",\"path\":\"/%s\",\"value\":1}", i ? "," : "[",
+                       k ? "50000" : "-");
+        buf_add_lit(&text, "]");
+        int r = patch_json(&doc, parsed(&a, &text), &a, &err);
+        assert_int_equal(r < 0, k);
+    }
+    assert_int_equal(err.reason, REASON_TOO_LARGE);
+    buf_fini(&text);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
+/* Keyed lists and lists of strings of tens of thousands: changed, deleted, put in order. */
+static void many_elements(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct buf text = {0};
+    int n = 30000;
+
+    buf_add_lit(&text, "{\"metadata\":{\"finalizers\":[\"f0\"");
+    for (int i = 1; i < n; i++)
+        buf_printf(&text, ",\"f%d\"", i);
+    buf_add_lit(&text, "]},\"spec\":{\"containers\":[{\"name\":\"c0\"}");
+    for (int i = 1; i < n; i++)
+        buf_printf(&text, ",{\"name\":\"c%d\"}", i);
+    buf_add_lit(&text, "]}}");
+    struct json *doc = parsed(&a, &text);
+    buf_add_lit(&text, "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"f0\"");
+    for (int i = 2; i < n; i += 2)
+        buf_printf(&text, ",\"f%d\"", i);
+    buf_add_lit(&text, "],\"finalizers\":[\"g\"");
+    for (int i = 1; i < n; i += 2)
+        buf_printf(&text, ",\"f%d\"", i);
+    buf_add_lit(&text, "]},\"spec\":{\"containers\":[{\"name\":\"new\"}");
+    for (int i = 0; i < n; i++)
+        buf_printf(&text, ",{\"name\":\"c%d\",\"%s\":\"%s\"}", i, i % 2 ? "image" : "$patch",
+                   i % 2 ? "x" : "delete");
+    buf_add_lit(&text, "],\"$setElementOrder/containers\":[{\"name\":\"new\"}");
+    for (int i = n - 1; i > 0; i -= 2)
+        buf_printf(&text, ",{\"name\":\"c%d\"}", i);
+    buf_add_lit(&text, "]}}");
+    struct json *patch = parsed(&a, &text);
+    assert_ok(patch_strategic(&api_pod_desc, &doc, patch, &a, &err));
+    const struct json *f = json_getz(json_getz(doc, "metadata"), "finalizers");
+    const struct json *c = json_getz(json_getz(doc, "spec"), "containers");
+    assert_int_equal(f->n, n / 2 + 1);
+    assert_str(f->first->s, "f1");
+    assert_str(f->last->s, "g");
+    assert_int_equal(c->n, n / 2 + 1);
+    assert_str(json_get_str(c->first, STR("name")), "new");
+    assert_str(json_get_str(c->first->next, STR("name")), "c29999");
+    assert_str(json_get_str(c->last, STR("name")), "c1");
+    assert_str(json_get_str(c->last, STR("image")), "x");
+    buf_fini(&text);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_patches),      cmocka_unit_test(merge_patches),
         cmocka_unit_test(strategic_patches), cmocka_unit_test(copies_cannot_explode),
-        cmocka_unit_test(many_members),
+        cmocka_unit_test(many_members),      cmocka_unit_test(many_operations),
+        cmocka_unit_test(deep_copies),       cmocka_unit_test(long_arrays),
+        cmocka_unit_test(many_elements),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
