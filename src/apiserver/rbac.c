@@ -6,7 +6,10 @@
  * bindings there are. Aggregated ClusterRoles (admin, edit, view) are written anew when a role they
  * gather changes. */
 #include "apiserver/internal.h"
+#include "base/set.h"
 #include "schema/select.h"
+
+#define COVER_STEPS_MAX 5000000 /* names compared to see whether a user may grant a role */
 
 struct rbac {
     struct apiserver *server;
@@ -27,6 +30,7 @@ struct binding {
 struct entry {
     struct list in_subject, in_binding;
     struct subject *subject;
+    const struct binding *binding;
     struct str ns, role_kind, role_name, binding_name, text; /* one block behind the entry */
 };
 
@@ -100,8 +104,13 @@ static void binding_add(struct rbac *r, const struct api_object_meta *m,
                             STR_ARG(subjects[i].name));
         else
             continue;
+        struct subject *s = subject_get(r, key);
+        if (!list_empty(&s->entries) &&
+            CONTAINER_OF(s->entries.prev, struct entry, in_subject)->binding == b)
+            continue; /* named twice: it counts once */
         struct entry *e = entry_new(m->namespace, ref, m->name);
-        e->subject = subject_get(r, key);
+        e->subject = s;
+        e->binding = b;
         list_push_back(&e->subject->entries, &e->in_subject);
         list_push_back(&b->entries, &e->in_binding);
     }
@@ -155,6 +164,8 @@ static bool gather(struct rbac *r, const struct api_cluster_role *into, struct a
     struct store_iter it;
     struct api_policy_rule *rules = NULL;
     size_t n = 0, cap = 0;
+    struct set seen = {0};
+    struct buf text = {0};
     if (store_iter_init(&it, r->server->store, KIND(CLUSTER_ROLE), STR_NONE, 0, STR_NONE,
                         STR_NONE) < 0)
         return false;
@@ -163,16 +174,17 @@ static bool gather(struct rbac *r, const struct api_cluster_role *into, struct a
         if (str_eq(from->metadata.name, into->metadata.name) || !role_selected(a, into, from))
             continue;
         for (uint32_t i = 0; i < from->n_rules; i++) {
-            bool there = false;
-            for (size_t k = 0; k < n && !there; k++)
-                there = schema_equal(&api_policy_rule_desc, &rules[k], &from->rules[i]);
-            if (there)
+            buf_clear(&text);
+            schema_encode_json(&api_policy_rule_desc, &from->rules[i], 0, &text);
+            if (!set_add_copy(&seen, buf_str(&text)))
                 continue;
             ARRAY_RESERVE(rules, n, cap);
             rules[n++] = from->rules[i];
         }
     }
     store_iter_fini(&it);
+    set_fini(&seen);
+    buf_fini(&text);
     bool same = n == into->n_rules;
     for (size_t k = 0; k < n && same; k++)
         same = schema_equal(&api_policy_rule_desc, &rules[k], &into->rules[k]);
@@ -387,14 +399,64 @@ struct covers {
     const struct api_policy_rule *want;
     struct str verb, group, resource, name, path;
     bool yes;
+    uint64_t steps; /* names compared so far; beyond COVER_STEPS_MAX the answer is no */
 };
+
+static uint64_t rule_weight(const struct api_policy_rule *p)
+{
+    return 1 + (uint64_t)p->n_verbs + p->n_api_groups + p->n_resources + p->n_resource_names +
+           p->n_non_resource_urls;
+}
+
+/* All of want are in have, or have says "*". With sub, "*" + "/x" stands for any resource's x. */
+static bool all_listed(const struct str *have, uint32_t n_have, const struct str *want,
+                       uint32_t n_want, bool sub)
+{
+    struct set all = {0};
+    bool yes = true;
+    for (uint32_t i = 0; i < n_have; i++)
+        (void)set_add(&all, have[i]);
+    for (uint32_t i = 0; i < n_want && yes && !set_has(&all, STR("*")); i++) {
+        ssize_t slash = sub ? str_find(want[i], '/') : -1;
+        yes = set_has(&all, want[i]);
+        if (!yes && slash >= 0) {
+            struct buf any = {0};
+            buf_add_char(&any, '*');
+            buf_add_str(&any, str_sub(want[i], (size_t)slash, want[i].n));
+            yes = set_has(&all, buf_str(&any));
+            buf_fini(&any);
+        }
+    }
+    set_fini(&all);
+    return yes;
+}
+
+/* One rule covers the whole of another: the common case, and no need to take it apart. */
+static void rule_covers_whole(void *arg, const struct api_policy_rule *p)
+{
+    struct covers *c = arg;
+    const struct api_policy_rule *w = c->want;
+    if (c->yes || c->steps > COVER_STEPS_MAX || w->n_non_resource_urls)
+        return;
+    c->steps += rule_weight(p);
+    if (!p->n_verbs || !p->n_resources || !p->n_api_groups ||
+        (p->n_resource_names && !w->n_resource_names))
+        return;
+    c->steps += rule_weight(w);
+    c->yes = all_listed(p->verbs, p->n_verbs, w->verbs, w->n_verbs, false) &&
+             all_listed(p->api_groups, p->n_api_groups, w->api_groups, w->n_api_groups, false) &&
+             all_listed(p->resources, p->n_resources, w->resources, w->n_resources, true) &&
+             (!p->n_resource_names || all_listed(p->resource_names, p->n_resource_names,
+                                                 w->resource_names, w->n_resource_names, false));
+}
 
 static void rule_covers(void *arg, const struct api_policy_rule *p)
 {
     struct covers *c = arg;
     struct authz_attrs at = {.verb = c->verb, .group = c->group, .name = c->name, .path = c->path};
-    if (c->yes)
+    if (c->yes || c->steps > COVER_STEPS_MAX)
         return;
+    c->steps += rule_weight(p);
     struct str rest = c->resource;
     str_cut(&rest, '/', &at.resource);
     at.subresource = rest;
@@ -402,14 +464,23 @@ static void rule_covers(void *arg, const struct api_policy_rule *p)
     c->yes = rule_allows(p, &at);
 }
 
-static bool user_covers(struct api_call *c, struct str ns, const struct api_policy_rule *want)
+/* steps go on from rule to rule of one role. */
+static bool user_covers(struct api_call *c, struct str ns, const struct api_policy_rule *want,
+                        uint64_t *steps)
 {
     static const struct str any = {"", 0};
     uint32_t n_names = want->n_resource_names ? want->n_resource_names : 1;
+    struct covers whole = {.want = want, .steps = *steps};
+    rbac_rules(c->server->rbac, &c->user, ns, rule_covers_whole, &whole);
+    *steps = whole.steps;
+    if (whole.yes)
+        return true;
     for (uint32_t v = 0; v < want->n_verbs; v++) {
         for (uint32_t u = 0; u < want->n_non_resource_urls; u++) {
-            struct covers k = {.verb = want->verbs[v], .path = want->non_resource_urls[u]};
+            struct covers k = {
+                .verb = want->verbs[v], .path = want->non_resource_urls[u], .steps = *steps};
             rbac_rules(c->server->rbac, &c->user, ns, rule_covers, &k);
+            *steps = k.steps;
             if (!k.yes)
                 return false;
         }
@@ -420,8 +491,10 @@ static bool user_covers(struct api_call *c, struct str ns, const struct api_poli
                                        .group = want->api_groups[g],
                                        .resource = want->resources[r],
                                        .name =
-                                           want->n_resource_names ? want->resource_names[i] : any};
+                                           want->n_resource_names ? want->resource_names[i] : any,
+                                       .steps = *steps};
                     rbac_rules(c->server->rbac, &c->user, ns, rule_covers, &k);
+                    *steps = k.steps;
                     if (!k.yes)
                         return false;
                 }
@@ -474,9 +547,15 @@ int rbac_check_escalation(struct api_call *c, const void *msg, const struct obje
     (void)old;
     if (!binding && may(c, "escalate", c->kind->plural, m->name))
         return 0;
+    uint64_t steps = 0;
     for (uint32_t i = 0; i < rules.n; i++)
-        if (!user_covers(c, m->namespace, &rules.v[i])) {
+        if (!user_covers(c, m->namespace, &rules.v[i], &steps)) {
             struct buf b = {0};
+            if (steps > COVER_STEPS_MAX)
+                return call_forbidden(c, m->name,
+                                      "the rules are too many to be compared with those of user "
+                                      "\"%.*s\"; grant them in smaller roles",
+                                      STR_ARG(c->user.name));
             schema_encode_json(&api_policy_rule_desc, &rules.v[i], 0, &b);
             int r = call_forbidden(
                 c, m->name,

@@ -4,16 +4,19 @@
  * all. */
 #include "controllers/endpoints_plan.h"
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "codec/values.h"
 
 struct group {
     struct str family;
+    uint64_t hash; /* of the ports: groups are looked for once a pod */
     struct api_discovery_endpoint_port *ports;
     uint32_t n_ports;
     struct api_endpoint **v;
     bool *placed;
     uint32_t n, cap;
+    struct map by_address; /* address and uid -> its entry in v, while slices are planned */
 };
 
 struct planner {
@@ -50,22 +53,35 @@ bool endpoints_pod_changed(const struct api_pod *old, const struct api_pod *new)
     return false;
 }
 
-/* The port of the pod that a Service port leads to; 0: the pod has no such port. */
-static int32_t target_port(const struct api_service_port *sp, const struct api_pod *p)
+static struct str port_key(struct arena *a, struct str protocol, struct str name)
 {
-    struct str protocol = str_empty(sp->protocol) ? STR("TCP") : sp->protocol;
+    return arena_printf(a, "%.*s/%.*s", STR_ARG(str_empty(protocol) ? STR("TCP") : protocol),
+                        STR_ARG(name));
+}
+
+/* The pod's ports by protocol and name; the first of a name. */
+static void named_ports(struct arena *a, const struct api_pod *p, struct map *ret)
+{
+    for (uint32_t i = 0; i < p->spec.n_containers; i++)
+        for (uint32_t j = 0; j < p->spec.containers[i].n_ports; j++) {
+            struct api_container_port *cp = &p->spec.containers[i].ports[j];
+            struct str key = port_key(a, cp->protocol, cp->name);
+            if (!map_get(ret, key))
+                (void)map_set(ret, key, cp);
+        }
+}
+
+/* The port of the pod that a Service port leads to; 0: the pod has no such port. */
+static int32_t target_port(struct arena *a, const struct api_service_port *sp,
+                           const struct map *named)
+{
     if (sp->target_port.type == INT_OR_STR_INT && sp->target_port.i != 0)
         return sp->target_port.i;
     if (sp->target_port.type != INT_OR_STR_STR)
         return sp->port;
-    for (uint32_t i = 0; i < p->spec.n_containers; i++)
-        for (uint32_t j = 0; j < p->spec.containers[i].n_ports; j++) {
-            const struct api_container_port *cp = &p->spec.containers[i].ports[j];
-            struct str cproto = str_empty(cp->protocol) ? STR("TCP") : cp->protocol;
-            if (str_eq(cp->name, sp->target_port.s) && str_eq(cproto, protocol))
-                return cp->container_port;
-        }
-    return 0;
+    const struct api_container_port *cp =
+        map_get(named, port_key(a, sp->protocol, sp->target_port.s));
+    return cp ? cp->container_port : 0;
 }
 
 static struct api_discovery_endpoint_port *ports_of(struct arena *a, const struct api_service *svc,
@@ -73,10 +89,15 @@ static struct api_discovery_endpoint_port *ports_of(struct arena *a, const struc
 {
     struct api_discovery_endpoint_port *v =
         ARENA_NEW_N(a, struct api_discovery_endpoint_port, svc->spec.n_ports + 1);
+    struct map named = {0};
+    bool looked = false;
     uint32_t n = 0;
     for (uint32_t i = 0; i < svc->spec.n_ports; i++) {
         const struct api_service_port *sp = &svc->spec.ports[i];
-        int32_t port = target_port(sp, p);
+        if (sp->target_port.type == INT_OR_STR_STR && !looked)
+            named_ports(a, p, &named);
+        looked |= sp->target_port.type == INT_OR_STR_STR;
+        int32_t port = target_port(a, sp, &named);
         if (port == 0)
             continue;
         v[n++] = (struct api_discovery_endpoint_port){
@@ -87,8 +108,20 @@ static struct api_discovery_endpoint_port *ports_of(struct arena *a, const struc
             .app_protocol = sp->app_protocol,
         };
     }
+    map_fini(&named);
     *ret_n = n;
     return v;
+}
+
+static uint64_t ports_hash(const struct api_discovery_endpoint_port *v, uint32_t n)
+{
+    uint64_t h = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t one[] = {h, str_hash(v[i].name), str_hash(v[i].protocol),
+                                (uint64_t)v[i].port, str_hash(v[i].app_protocol)};
+        h = hash_bytes(one, sizeof(one));
+    }
+    return h;
 }
 
 static bool ports_equal(const struct api_discovery_endpoint_port *x, uint32_t nx,
@@ -106,12 +139,14 @@ static bool ports_equal(const struct api_discovery_endpoint_port *x, uint32_t nx
 static struct group *group_get(struct planner *p, struct str family,
                                struct api_discovery_endpoint_port *ports, uint32_t n_ports)
 {
+    uint64_t hash = ports_hash(ports, n_ports);
     for (uint32_t i = 0; i < p->n_groups; i++)
-        if (str_eq(p->groups[i].family, family) &&
+        if (p->groups[i].hash == hash && str_eq(p->groups[i].family, family) &&
             ports_equal(p->groups[i].ports, p->groups[i].n_ports, ports, n_ports))
             return &p->groups[i];
     struct group *g = &p->groups[p->n_groups++];
-    *g = (struct group){.family = family, .ports = ports, .n_ports = n_ports, .cap = p->in->n_pods};
+    *g = (struct group){
+        .family = family, .hash = hash, .ports = ports, .n_ports = n_ports, .cap = p->in->n_pods};
     g->v = ARENA_NEW_N(p->a, struct api_endpoint *, g->cap + 1);
     g->placed = ARENA_NEW_N(p->a, bool, g->cap + 1);
     return g;
@@ -221,10 +256,8 @@ static void add_pod(struct planner *p, const struct api_pod *pod, struct str zon
 static void put_labels(struct planner *p, struct api_object_meta *m)
 {
     const struct api_service *svc = p->in->svc;
-    struct kv_str *v = NULL;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < svc->metadata.n_labels; i++)
-        kv_put(p->a, &v, &n, svc->metadata.labels[i].key, svc->metadata.labels[i].value);
+    struct kv_str *v = svc->metadata.labels; /* kv_put makes copies */
+    uint32_t n = svc->metadata.n_labels;
     if (str_is(svc->spec.cluster_ip, "None"))
         kv_put(p->a, &v, &n, STR("service.kubernetes.io/headless"), STR(""));
     kv_put(p->a, &v, &n, STR(LABEL_SERVICE_NAME), svc->metadata.name);
@@ -273,14 +306,20 @@ static void change(struct planner *p, const struct api_endpoint_slice *old,
     p->out->slices[p->out->n_slices++] = (struct slice_change){old, new};
 }
 
-static ssize_t find_endpoint(const struct group *g, const struct api_endpoint *e)
+static struct str endpoint_key(struct arena *a, const struct api_endpoint *e)
 {
-    for (uint32_t i = 0; i < g->n; i++)
-        if (!g->placed[i] && e->n_addresses == 1 &&
-            str_eq(g->v[i]->addresses[0], e->addresses[0]) && e->target_ref &&
-            str_eq(g->v[i]->target_ref->uid, e->target_ref->uid))
-            return i;
-    return -1;
+    return arena_printf(a, "%.*s %.*s", STR_ARG(e->addresses[0]), STR_ARG(e->target_ref->uid));
+}
+
+static ssize_t find_endpoint(struct planner *p, struct group *g, const struct api_endpoint *e)
+{
+    if (e->n_addresses != 1 || !e->target_ref)
+        return -1;
+    if (!g->by_address.n)
+        for (uint32_t i = 0; i < g->n; i++)
+            (void)map_set(&g->by_address, endpoint_key(p->a, g->v[i]), &g->v[i]);
+    struct api_endpoint **at = map_get(&g->by_address, endpoint_key(p->a, e));
+    return at && !g->placed[at - g->v] ? at - g->v : -1;
 }
 
 /* An existing slice with what is still true of it, in place. */
@@ -294,7 +333,7 @@ static struct api_endpoint_slice *slice_kept(struct planner *p, struct group *g,
         ARENA_NEW_N(p->a, struct api_endpoint, MAX(old->n_endpoints, SLICE_ENDPOINTS_MAX));
     s->n_endpoints = 0;
     for (uint32_t i = 0; i < old->n_endpoints; i++) {
-        ssize_t at = find_endpoint(g, &old->endpoints[i]);
+        ssize_t at = find_endpoint(p, g, &old->endpoints[i]);
         if (at < 0)
             continue;
         g->placed[at] = true;
@@ -356,6 +395,7 @@ static void plan_group(struct planner *p, struct group *g, bool *used)
         used[i] = true;
         kept[i] = slice_kept(p, g, s);
     }
+    map_fini(&g->by_address);
     for (uint32_t i = 0; i < in->n_slices; i++)
         if (kept[i] && !schema_equal(&api_endpoint_slice_desc, kept[i], in->slices[i])) {
             fill_and_change(p, g, kept[i], in->slices[i]);
@@ -461,11 +501,8 @@ static void plan_endpoints(struct planner *p)
         *e = *p->in->endpoints;
     e->metadata.name = svc->metadata.name;
     e->metadata.namespace = svc->metadata.namespace;
-    e->metadata.labels = NULL;
-    e->metadata.n_labels = 0;
-    for (uint32_t i = 0; i < svc->metadata.n_labels; i++)
-        kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, svc->metadata.labels[i].key,
-               svc->metadata.labels[i].value);
+    e->metadata.labels = svc->metadata.labels; /* kv_put makes copies */
+    e->metadata.n_labels = svc->metadata.n_labels;
     kv_put(p->a, &e->metadata.labels, &e->metadata.n_labels, STR(LABEL_EP_MANAGER),
            STR(EP_MANAGER));
     if (str_is(svc->spec.cluster_ip, "None"))

@@ -3,6 +3,8 @@
  * pods, and is Complete or Failed when the last of them is gone and counted. */
 #include "controllers/job_plan.h"
 
+#include "base/set.h"
+
 struct jp {
     struct arena *a;
     const struct job_in *in;
@@ -16,6 +18,8 @@ struct jp {
     int32_t parallelism;
     int32_t succeeded, failed; /* with the uncounted ones */
     struct str fail_message;   /* a pod failure policy rule said FailJob */
+    struct map by_uid;         /* the Job's pods, while they are counted */
+    struct set uncounted;      /* uids of status.uncountedTerminatedPods */
     bool indexed, suspended;
 };
 
@@ -71,21 +75,16 @@ static bool has_finalizer(const struct api_pod *pod)
     return has_str(pod->metadata.finalizers, pod->metadata.n_finalizers, STR(JOB_FINALIZER));
 }
 
-static const struct api_pod *pod_by_uid(const struct jp *p, struct str uid)
-{
-    for (uint32_t i = 0; i < p->in->n_pods; i++)
-        if (str_eq(p->in->pods[i]->metadata.uid, uid))
-            return p->in->pods[i];
-    return NULL;
-}
-
-/* Step 3: uids whose pods have lost the finalizer are counted and forgotten. */
+/* Step 3: uids whose pods have lost the finalizer are counted and forgotten. A uid that is there
+ * twice (no controller writes such) counts once. */
 static void settle(struct jp *p, struct str **v, uint32_t *n, int32_t *counter)
 {
     struct str *keep = ARENA_NEW_N(p->a, struct str, *n + JOB_PODS_BURST + 1);
     uint32_t k = 0;
     for (uint32_t i = 0; i < *n; i++) {
-        const struct api_pod *pod = pod_by_uid(p, (*v)[i]);
+        const struct api_pod *pod = map_get(&p->by_uid, (*v)[i]);
+        if (!set_add(&p->uncounted, (*v)[i]))
+            continue;
         if (pod && has_finalizer(pod)) {
             keep[k++] = (*v)[i];
             p->out->unfinalize[p->out->n_unfinalize++] = pod;
@@ -111,8 +110,7 @@ static void count_ended(struct jp *p, struct api_uncounted_terminated_pods *u,
                         const struct api_pod *pod)
 {
     struct str message = STR_NONE;
-    if (has_str(u->succeeded, u->n_succeeded, pod->metadata.uid) ||
-        has_str(u->failed, u->n_failed, pod->metadata.uid))
+    if (set_has(&p->uncounted, pod->metadata.uid))
         return; /* step 2 is under way */
     if (p->n_uncounted_pods++ >= JOB_PODS_BURST)
         return;
@@ -141,6 +139,8 @@ static void count(struct jp *p)
     if (old->uncounted_terminated_pods)
         *u = *old->uncounted_terminated_pods;
     p->out->unfinalize = ARENA_NEW_N(p->a, const struct api_pod *, p->in->n_pods * 2 + 1);
+    for (uint32_t i = 0; i < p->in->n_pods; i++)
+        (void)map_set(&p->by_uid, p->in->pods[i]->metadata.uid, (void *)(uintptr_t)p->in->pods[i]);
     settle(p, &u->succeeded, &u->n_succeeded, &p->st->succeeded);
     settle(p, &u->failed, &u->n_failed, &p->st->failed);
     if (p->indexed)
@@ -163,6 +163,8 @@ static void count(struct jp *p)
     p->succeeded = p->st->succeeded + (p->indexed ? 0 : (int32_t)u->n_succeeded);
     p->failed = p->st->failed + (int32_t)u->n_failed;
     p->st->uncounted_terminated_pods = u;
+    map_fini(&p->by_uid);
+    set_fini(&p->uncounted);
 }
 
 /* ---- is it over? ---- */

@@ -49,10 +49,13 @@ bool job_is_finished(const struct api_job *job);
 /* ---- sets of indexes as text "0-3,5" (job_index.c) ---- */
 
 struct index_set {
-    uint8_t *bits; /* n bits, in an arena */
-    int32_t n;
+    struct arena *a; /* borrowed */
+    uint8_t *bits;   /* in the arena; cap bytes, as many as the highest index needs */
+    size_t cap;
+    int32_t n; /* indexes are below it */
 };
-/* Numbers beyond n, and text that is none, are ignored. */
+/* Numbers beyond n, text that is none, and what is not behind all before it are ignored: the text
+ * is ascending, as it is printed. */
 void index_set_parse(struct arena *a, struct str text, int32_t n, struct index_set *ret);
 struct str index_set_print(struct arena *a, const struct index_set *s);
 int32_t index_set_count(const struct index_set *s);

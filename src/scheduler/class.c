@@ -16,29 +16,71 @@
 #define WEIGHT_NODE_AFFINITY 2
 #define WEIGHT_TAINTS        3
 
-bool sched_tolerates(const struct api_toleration *v, uint32_t n, const struct api_taint *t)
+/* Tolerations are sorted by what they ask of a taint but its effect, and are there once: of one key
+ * with "Exists", of one key and value, there are as many as there are effects. */
+static struct str tolerated_value(const struct api_toleration *o)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const struct api_toleration *o = &v[i];
-        if (!str_empty(o->effect) && !str_eq(o->effect, t->effect))
-            continue;
-        bool exists = str_is(o->operator, "Exists");
-        if (str_empty(o->key)) {
-            if (exists)
-                return true;
-            continue;
-        }
-        if (str_eq(o->key, t->key) && (exists || str_eq(o->value, t->value)))
-            return true;
+    return str_is(o->operator, "Exists") ? STR_NONE : o->value;
+}
+
+static int cmp_asked(const struct api_toleration *x, const struct api_toleration *y)
+{
+    bool ex = str_is(x->operator, "Exists"), ey = str_is(y->operator, "Exists");
+    int c = str_cmp(x->key, y->key);
+    if (c == 0 && ex != ey)
+        c = ex ? -1 : 1;
+    return c ? c : str_cmp(tolerated_value(x), tolerated_value(y));
+}
+
+static int cmp_toleration(const void *a, const void *b)
+{
+    const struct api_toleration *x = a, *y = b;
+    int c = cmp_asked(x, y);
+    return c ? c : str_cmp(x->effect, y->effect);
+}
+
+static void sort_tolerations(struct sched_class *k)
+{
+    uint32_t n = 0;
+    qsort(k->tolerations, k->n_tolerations, sizeof(*k->tolerations), cmp_toleration);
+    for (uint32_t i = 0; i < k->n_tolerations; i++)
+        if (n == 0 || cmp_toleration(&k->tolerations[n - 1], &k->tolerations[i]) != 0)
+            k->tolerations[n++] = k->tolerations[i];
+    k->n_tolerations = n;
+}
+
+/* Some toleration that asks what `asked` does lets the effect pass. */
+static bool lets_pass(const struct sched_class *k, const struct api_toleration *asked,
+                      struct str effect)
+{
+    uint32_t lo = 0, hi = k->n_tolerations;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (cmp_asked(&k->tolerations[mid], asked) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
+    for (; lo < k->n_tolerations && cmp_asked(&k->tolerations[lo], asked) == 0; lo++)
+        if (str_empty(k->tolerations[lo].effect) || str_eq(k->tolerations[lo].effect, effect))
+            return true;
     return false;
+}
+
+static bool tolerates(const struct sched_class *k, const struct api_taint *t)
+{
+    const struct api_toleration all = {.operator= STR("Exists")};
+    const struct api_toleration key = {.operator= STR("Exists"), .key = t->key};
+    const struct api_toleration value = {.key = t->key, .value = t->value};
+    return lets_pass(k, &all, t->effect) ||
+           (!str_empty(t->key) &&
+            (lets_pass(k, &key, t->effect) || lets_pass(k, &value, t->effect)));
 }
 
 const struct api_taint *sched_class_taint(const struct sched_class *k, const struct sched_node *n)
 {
     for (uint32_t i = 0; i < n->n_taints; i++)
-        if (!str_is(n->taints[i].effect, "PreferNoSchedule") &&
-            !sched_tolerates(k->tolerations, k->n_tolerations, &n->taints[i]))
+        if (!str_is(n->taints[i].effect, "PreferNoSchedule") && !tolerates(k, &n->taints[i]))
             return &n->taints[i];
     return NULL;
 }
@@ -47,10 +89,7 @@ static bool names_hold(const struct sched_node_term *t, struct str name)
 {
     if (t->n_names == 0)
         return true;
-    bool found = false;
-    for (uint32_t i = 0; i < t->n_names && !found; i++)
-        found = str_eq(t->names[i], name);
-    return found != t->not_names;
+    return sched_has_str(t->names, t->n_names, name) != t->not_names;
 }
 
 static bool affinity_holds(const struct sched_class *k, const struct sched_node *n)
@@ -74,7 +113,7 @@ static enum sched_fail judge(const struct sched_class *k, const struct sched_nod
         .key = {"node.kubernetes.io/unschedulable", sizeof("node.kubernetes.io/unschedulable") - 1},
         .effect = {"NoSchedule", sizeof("NoSchedule") - 1},
     };
-    if (n->unschedulable && !sched_tolerates(k->tolerations, k->n_tolerations, &unschedulable))
+    if (n->unschedulable && !tolerates(k, &unschedulable))
         return SCHED_NO_UNSCHEDULABLE;
     if (!str_empty(k->node_name) && !str_eq(k->node_name, n->name))
         return SCHED_NO_NAME;
@@ -93,8 +132,7 @@ static void evaluate(struct sched_class *k, const struct sched_node *n)
         if (label_selector_match(&k->prefs[j].sel, n->labels, n->n_labels))
             k->raw_pref[i] += k->prefs[j].weight;
     for (uint32_t j = 0; j < n->n_taints; j++)
-        if (str_is(n->taints[j].effect, "PreferNoSchedule") &&
-            !sched_tolerates(k->tolerations, k->n_tolerations, &n->taints[j]))
+        if (str_is(n->taints[j].effect, "PreferNoSchedule") && !tolerates(k, &n->taints[j]))
             k->raw_taints[i]++;
 }
 
@@ -183,6 +221,7 @@ static void compile_term(struct arena *a, const struct api_node_selector_term *i
         t->names = ARENA_NEW_N(a, struct str, f->n_values);
         for (uint32_t j = 0; j < f->n_values; j++)
             t->names[t->n_names++] = arena_str(a, f->values[j]);
+        qsort(t->names, t->n_names, sizeof(*t->names), sched_cmp_str);
     }
 }
 
@@ -195,6 +234,7 @@ static void compile(struct sched_class *k, const struct api_pod_spec *spec)
     k->tolerations = ARENA_NEW_N(a, struct api_toleration, spec->n_tolerations + 1);
     for (uint32_t i = 0; i < spec->n_tolerations; i++)
         schema_clone_into(&api_toleration_desc, &spec->tolerations[i], &k->tolerations[i], a);
+    sort_tolerations(k);
     const struct api_node_affinity *na = spec->affinity ? spec->affinity->node_affinity : NULL;
     if (!na)
         return;

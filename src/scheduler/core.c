@@ -19,6 +19,7 @@ struct sched_core *sched_core_new(void)
     struct sched_core *c = NEW(struct sched_core);
     list_init(&c->class_lru);
     list_init(&c->term_list);
+    list_init(&c->topo_list);
     list_init(&c->pods);
     return c;
 }
@@ -41,6 +42,7 @@ struct sched_core *sched_core_free(struct sched_core *c)
     map_fini(&c->classes);
     map_fini(&c->labels);
     map_fini(&c->terms);
+    map_fini(&c->topos);
     free(c->cpu_free);
     free(c->mem_free);
     free(c->pods_free);
@@ -80,15 +82,19 @@ static bool fits_extras(const struct sched_node *n, const struct sched_pod *p)
     return true;
 }
 
+/* Both are sorted by port, protocol and address; none comes first and clashes with all. */
 static bool ports_clash(const struct sched_pod *a, const struct sched_pod *b)
 {
-    for (uint32_t i = 0; i < a->n_ports; i++)
-        for (uint32_t j = 0; j < b->n_ports; j++) {
-            const struct sched_port *x = &a->ports[i], *y = &b->ports[j];
-            if (x->port == y->port && str_eq(x->protocol, y->protocol) &&
-                (str_empty(x->ip) || str_empty(y->ip) || str_eq(x->ip, y->ip)))
-                return true;
-        }
+    for (uint32_t i = 0, j = 0; i < a->n_ports && j < b->n_ports;) {
+        const struct sched_port *x = &a->ports[i], *y = &b->ports[j];
+        int c = sched_port_cmp(x, y);
+        if (c == 0 && (str_empty(x->ip) || str_empty(y->ip) || str_eq(x->ip, y->ip)))
+            return true;
+        if (c == 0)
+            c = str_cmp(x->ip, y->ip);
+        i += c < 0;
+        j += c > 0;
+    }
     return false;
 }
 

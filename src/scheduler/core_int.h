@@ -36,6 +36,12 @@ struct sched_port {
     int32_t port;
 };
 
+/* By port and protocol, not by address. */
+static inline int sched_port_cmp(const struct sched_port *x, const struct sched_port *y)
+{
+    return x->port != y->port ? (x->port < y->port ? -1 : 1) : str_cmp(x->protocol, y->protocol);
+}
+
 struct sched_node {
     struct str name; /* owned */
     uint32_t slot;
@@ -56,7 +62,8 @@ struct sched_node {
 
 /* Values of one label key over the nodes: the domains of a topology. */
 struct sched_topo {
-    struct sched_topo *next;
+    struct list node;      /* in sched_core.topo_list */
+    uint32_t refs;         /* terms that have it */
     struct str key;        /* owned */
     struct map domains;    /* value -> domain number as pointer */
     uint32_t n_domains;    /* numbers 1..n_domains */
@@ -68,12 +75,13 @@ struct sched_topo {
 struct sched_term {
     struct list node; /* all terms */
     uint32_t refs;    /* pods that have it */
+    bool dead;        /* being freed */
     uint64_t seq;     /* order of making */
     struct str key;   /* owned; canonical text, key of the map */
     struct arena arena;
     struct sched_topo *topo;
     struct label_selector pods;
-    struct str *namespaces;
+    struct str *namespaces; /* sorted */
     uint32_t n_namespaces;
     bool has_ns_selector;
     struct label_selector ns_selector;
@@ -102,7 +110,7 @@ struct sched_pref { /* preferred node affinity */
 };
 struct sched_node_term {
     struct label_selector sel;
-    struct str *names; /* matchFields metadata.name */
+    struct str *names; /* matchFields metadata.name, sorted */
     uint32_t n_names;
     bool not_names;
     bool never; /* an empty term matches nothing */
@@ -120,7 +128,7 @@ struct sched_class {
     uint32_t n_required;
     struct sched_pref *prefs;
     uint32_t n_prefs;
-    struct api_toleration *tolerations;
+    struct api_toleration *tolerations; /* sorted by key, operator and value; each once */
     uint32_t n_tolerations;
     struct str node_name;
     uint64_t gen;
@@ -159,7 +167,7 @@ struct sched_pod {
     int64_t cpu, mem, cpu_nz, mem_nz;
     struct sched_amount *extra;
     uint32_t n_extra;
-    struct sched_port *ports;
+    struct sched_port *ports; /* sorted by port and protocol */
     uint32_t n_ports;
     struct sched_use_term *uses;
     uint32_t n_uses;
@@ -184,8 +192,9 @@ struct sched_core {
     struct list term_list; /* in order of seq */
     uint32_t n_idle_terms;
     uint64_t term_seq, ns_gen;
-    uint64_t n_anti; /* sum of total_anti: nothing to check while 0 */
-    struct sched_topo *topos;
+    uint64_t n_anti;  /* sum of total_anti: nothing to check while 0 */
+    struct map topos; /* key -> struct sched_topo, those some term has */
+    struct list topo_list;
     struct map namespaces;
     struct list pods;
     int32_t *scratch; /* by slot or domain */
@@ -206,7 +215,16 @@ void sched_class_refresh(struct sched_core *c, struct sched_class *k);
 void sched_class_free_all(struct sched_core *c);
 /* The first NoSchedule or NoExecute taint of n that k does not tolerate, or NULL. */
 const struct api_taint *sched_class_taint(const struct sched_class *k, const struct sched_node *n);
-bool sched_tolerates(const struct api_toleration *v, uint32_t n, const struct api_taint *t);
+
+/* Sorted texts, for lists that are searched for every node or every set of labels. */
+static inline int sched_cmp_str(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+static inline bool sched_has_str(const struct str *v, uint32_t n, struct str s)
+{
+    return n && bsearch(&s, v, n, sizeof(*v), sched_cmp_str) != NULL;
+}
 
 /* terms.c */
 struct sched_labels *sched_labels_get(struct sched_core *c, struct str ns, const struct kv_str *v,

@@ -37,7 +37,8 @@ static void grow(struct sched_core *c)
         c->pods_free[i] = -1;
         c->nodes[i] = NULL;
     }
-    for (struct sched_topo *t = c->topos; t; t = t->next) {
+    struct sched_topo *t;
+    LIST_FOR_EACH (t, &c->topo_list, node) {
         t->node_domain = xrealloc(t->node_domain, cap * sizeof(uint32_t));
         memset(t->node_domain + n, 0, (cap - n) * sizeof(uint32_t));
     }
@@ -210,7 +211,8 @@ static void node_free(struct sched_core *c, struct sched_node *n)
     (void)map_remove(&c->by_name, n->name);
     c->nodes[n->slot] = NULL;
     c->pods_free[n->slot] = -1;
-    for (struct sched_topo *t = c->topos; t; t = t->next)
+    struct sched_topo *t;
+    LIST_FOR_EACH (t, &c->topo_list, node)
         t->node_domain[n->slot] = 0;
     while (c->n_slots > 0 && !c->nodes[c->n_slots - 1])
         c->n_slots--;

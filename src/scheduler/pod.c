@@ -108,6 +108,13 @@ static void sum_requests(const struct api_pod_spec *spec, struct sums *ret)
     add(ret, &overhead);
 }
 
+static int cmp_port(const void *a, const void *b)
+{
+    const struct sched_port *x = a, *y = b;
+    int c = sched_port_cmp(x, y);
+    return c ? c : str_cmp(x->ip, y->ip);
+}
+
 static void collect_ports(struct sched_pod *p, const struct api_pod_spec *spec)
 {
     uint32_t n = 0;
@@ -127,6 +134,7 @@ static void collect_ports(struct sched_pod *p, const struct api_pod_spec *spec)
                 str_empty(in->protocol) ? STR("TCP") : arena_str(&p->arena, in->protocol);
             out->port = in->host_port;
         }
+    qsort(p->ports, p->n_ports, sizeof(*p->ports), cmp_port);
 }
 
 struct sched_pod *sched_pod_new(struct sched_core *c, const struct api_pod *pod)

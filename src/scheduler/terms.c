@@ -13,22 +13,6 @@
 
 /* ---- topologies ---- */
 
-static struct sched_topo *topo_get(struct sched_core *c, struct str key)
-{
-    for (struct sched_topo *t = c->topos; t; t = t->next)
-        if (str_eq(t->key, key))
-            return t;
-    struct sched_topo *t = NEW(struct sched_topo);
-    t->key = (struct str){str_dup(key), key.n};
-    t->node_domain = xcalloc(MAX(c->cap, 1), sizeof(uint32_t));
-    t->next = c->topos;
-    c->topos = t;
-    for (uint32_t i = 0; i < c->n_slots; i++)
-        if (c->nodes[i])
-            sched_topo_node_changed(c, c->nodes[i]);
-    return t;
-}
-
 static uint32_t domain_of(struct sched_topo *t, const struct sched_node *n)
 {
     const struct str *v = n->n_labels ? kv_str_get(n->labels, n->n_labels, t->key) : NULL;
@@ -40,6 +24,40 @@ static uint32_t domain_of(struct sched_topo *t, const struct sched_node *n)
         (void)map_set(&t->domains, (struct str){str_dup(*v), v->n}, (void *)d);
     }
     return (uint32_t)d;
+}
+
+/* One more term has it. A new one: no term counts by it yet, so the nodes' domains are all there is
+ * to find out. */
+static struct sched_topo *topo_get(struct sched_core *c, struct str key)
+{
+    struct sched_topo *t = map_get(&c->topos, key);
+    if (!t) {
+        t = NEW(struct sched_topo);
+        t->key = (struct str){str_dup(key), key.n};
+        t->node_domain = xcalloc(MAX(c->cap, 1), sizeof(uint32_t));
+        (void)map_set(&c->topos, t->key, t);
+        list_push_back(&c->topo_list, &t->node);
+        for (uint32_t i = 0; i < c->n_slots; i++)
+            if (c->nodes[i])
+                t->node_domain[i] = domain_of(t, c->nodes[i]);
+    }
+    t->refs++;
+    return t;
+}
+
+static void topo_unref(struct sched_core *c, struct sched_topo *t)
+{
+    ASSERT(t->refs > 0);
+    if (--t->refs > 0)
+        return;
+    (void)map_remove(&c->topos, t->key);
+    list_remove(&t->node);
+    for (struct map_slot *s = NULL; (s = map_next(&t->domains, s));)
+        free((char *)(uintptr_t)s->key.p);
+    map_fini(&t->domains);
+    free((char *)(uintptr_t)t->key.p);
+    free(t->node_domain);
+    free(t);
 }
 
 static void term_reserve(struct sched_term *t, uint32_t domain)
@@ -98,7 +116,8 @@ void sched_terms_count(struct sched_core *c, struct sched_pod *p, int by)
 
 void sched_topo_node_changed(struct sched_core *c, struct sched_node *n)
 {
-    for (struct sched_topo *t = c->topos; t; t = t->next) {
+    struct sched_topo *t;
+    LIST_FOR_EACH (t, &c->topo_list, node) {
         uint32_t d = domain_of(t, n);
         if (d == t->node_domain[n->slot])
             continue;
@@ -157,9 +176,8 @@ void sched_labels_unref(struct sched_core *c, struct sched_labels *l)
 
 static bool namespace_matches(struct sched_core *c, const struct sched_term *t, struct str ns)
 {
-    for (uint32_t i = 0; i < t->n_namespaces; i++)
-        if (str_eq(t->namespaces[i], ns))
-            return true;
+    if (sched_has_str(t->namespaces, t->n_namespaces, ns))
+        return true;
     if (!t->has_ns_selector)
         return false;
     if (label_selector_is_all(&t->ns_selector))
@@ -264,14 +282,10 @@ void sched_core_namespace_remove(struct sched_core *c, struct str name)
 
 /* ---- terms ---- */
 
+/* No labels know it any more. */
 static void term_free(struct sched_core *c, struct sched_term *t)
 {
-    for (struct map_slot *s = NULL; (s = map_next(&c->labels, s));) {
-        struct sched_labels *l = s->value;
-        for (uint32_t i = 0; i < l->n_terms; i++)
-            if (l->terms[i] == t)
-                l->terms[i--] = l->terms[--l->n_terms];
-    }
+    topo_unref(c, t->topo);
     (void)map_remove(&c->terms, t->key);
     list_remove(&t->node);
     arena_fini(&t->arena);
@@ -281,19 +295,35 @@ static void term_free(struct sched_core *c, struct sched_term *t)
     free(t);
 }
 
-static void term_unref(struct sched_core *c, struct sched_term *t)
+static void labels_forget_dead(struct sched_labels *l)
 {
-    ASSERT(t->refs > 0);
-    if (--t->refs > 0 || ++c->n_idle_terms <= SCHED_TERMS_IDLE_MAX)
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n_terms; i++)
+        if (!l->terms[i]->dead)
+            l->terms[n++] = l->terms[i];
+    l->n_terms = n;
+}
+
+/* When too many terms are idle the oldest ones go, half of what may be kept left: all in one pass
+ * over the labels, for a pod may have a hundred thousand. */
+static void terms_sweep(struct sched_core *c)
+{
+    struct sched_term *t;
+    if (c->n_idle_terms <= SCHED_TERMS_IDLE_MAX)
         return;
-    struct sched_term *old;
-    LIST_FOR_EACH (old, &c->term_list, node) {
-        if (old->refs == 0) { /* the oldest one */
-            term_free(c, old);
-            c->n_idle_terms--;
-            return;
-        }
+    LIST_FOR_EACH (t, &c->term_list, node) {
+        if (c->n_idle_terms <= SCHED_TERMS_IDLE_MAX / 2)
+            break;
+        if (t->refs > 0)
+            continue;
+        t->dead = true;
+        c->n_idle_terms--;
     }
+    for (struct map_slot *s = NULL; (s = map_next(&c->labels, s));)
+        labels_forget_dead(s->value);
+    LIST_FOR_EACH (t, &c->term_list, node)
+        if (t->dead)
+            term_free(c, t);
 }
 
 /* The selector of a term with matchLabelKeys (and mismatchLabelKeys) of the pod folded in. */
@@ -398,6 +428,7 @@ static struct sched_term *term_of_affinity(struct sched_core *c, const struct ap
     t->namespaces = ARENA_NEW_N(&t->arena, struct str, t->n_namespaces + 1);
     for (uint32_t i = 0; i < t->n_namespaces; i++)
         t->namespaces[i] = arena_str(&t->arena, own ? meta->namespace : in->namespaces[i]);
+    qsort(t->namespaces, t->n_namespaces, sizeof(*t->namespaces), sched_cmp_str);
     return term_intern(c, t, in->topology_key);
 }
 
@@ -477,9 +508,12 @@ void sched_pod_compile_terms(struct sched_core *c, struct sched_pod *p, const st
 
 void sched_pod_drop_terms(struct sched_core *c, struct sched_pod *p)
 {
-    for (uint32_t i = 0; i < p->n_uses; i++)
-        term_unref(c, p->uses[i].term);
+    for (uint32_t i = 0; i < p->n_uses; i++) {
+        ASSERT(p->uses[i].term->refs > 0);
+        c->n_idle_terms += --p->uses[i].term->refs == 0;
+    }
     p->n_uses = 0;
+    terms_sweep(c);
 }
 
 void sched_terms_free_all(struct sched_core *c)
@@ -487,16 +521,7 @@ void sched_terms_free_all(struct sched_core *c)
     struct sched_term *t;
     LIST_FOR_EACH (t, &c->term_list, node)
         term_free(c, t);
-    while (c->topos) {
-        struct sched_topo *topo = c->topos;
-        c->topos = topo->next;
-        for (struct map_slot *s = NULL; (s = map_next(&topo->domains, s));)
-            free((char *)(uintptr_t)s->key.p);
-        map_fini(&topo->domains);
-        free((char *)(uintptr_t)topo->key.p);
-        free(topo->node_domain);
-        free(topo);
-    }
+    ASSERT(list_empty(&c->topo_list));
     for (struct map_slot *s = NULL; (s = map_next(&c->namespaces, s));)
         namespace_free(s->value);
     map_fini(&c->namespaces);

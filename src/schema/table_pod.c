@@ -2,7 +2,13 @@
  * and deletion. */
 #include "schema/table_int.h"
 
+#include "base/map.h"
+
 #include <stdio.h>
+
+#define LOOK_AT_MAX                                                                                \
+    256u /* init containers tried for a status out of order: no real pod has more                  \
+          */
 
 struct pod_summary {
     char status[128];
@@ -11,12 +17,21 @@ struct pod_summary {
     struct timestamp last_restart;
 };
 
-static bool is_sidecar(const struct api_pod *p, struct str name)
+/* Whether the init container of the i-th status is one that stays. Statuses come in the order of
+ * the containers; when one does not, by_name is filled. */
+static bool is_sidecar(const struct api_pod *p, uint32_t i, struct map *by_name)
 {
-    for (uint32_t i = 0; i < p->spec.n_init_containers; i++)
-        if (str_eq(p->spec.init_containers[i].name, name))
-            return str_is(p->spec.init_containers[i].restart_policy, "Always");
-    return false;
+    struct str name = p->status.init_container_statuses[i].name;
+    struct api_container *v = p->spec.init_containers, *c = NULL;
+
+    if (i < p->spec.n_init_containers && str_eq(v[i].name, name)) {
+        c = &v[i];
+    } else {
+        for (uint32_t k = by_name->n ? 0 : p->spec.n_init_containers; k-- > 0;)
+            (void)map_set(by_name, v[k].name, &v[k]);
+        c = map_get(by_name, name);
+    }
+    return c && str_is(c->restart_policy, "Always");
 }
 
 static bool condition_true(const struct api_pod_status *st, const char *type)
@@ -52,33 +67,42 @@ static void note_restarts(struct pod_summary *s, const struct api_container_stat
         s->last_restart = t->finished_at;
 }
 
+static bool init_status(const struct api_pod *p, uint32_t i, struct pod_summary *s,
+                        int64_t *sidecar_restarts, struct map *by_name)
+{
+    const struct api_container_status *c = &p->status.init_container_statuses[i];
+    bool sidecar = is_sidecar(p, i, by_name);
+
+    note_restarts(s, c);
+    if (sidecar)
+        *sidecar_restarts += c->restart_count;
+    if (c->state.terminated && c->state.terminated->exit_code == 0)
+        return false;
+    if (sidecar && c->has_started && c->started) {
+        s->ready += c->ready;
+        return false;
+    }
+    if (c->state.terminated)
+        set_ended(s, "Init:", c->state.terminated);
+    else if (c->state.waiting && c->state.waiting->reason.n &&
+             !str_is(c->state.waiting->reason, "PodInitializing"))
+        set_status(s, "Init:", c->state.waiting->reason);
+    else
+        snprintf(s->status, sizeof(s->status), "Init:%u/%u", i, p->spec.n_init_containers);
+    return true;
+}
+
 /* True: the pod is still initialising, and status says how far. */
 static bool summarize_init(const struct api_pod *p, struct pod_summary *s,
                            int64_t *sidecar_restarts)
 {
-    for (uint32_t i = 0; i < p->status.n_init_container_statuses; i++) {
-        const struct api_container_status *c = &p->status.init_container_statuses[i];
-        bool sidecar = is_sidecar(p, c->name);
+    struct map by_name = {0};
+    bool initialising = false;
 
-        note_restarts(s, c);
-        if (sidecar)
-            *sidecar_restarts += c->restart_count;
-        if (c->state.terminated && c->state.terminated->exit_code == 0)
-            continue;
-        if (sidecar && c->has_started && c->started) {
-            s->ready += c->ready;
-            continue;
-        }
-        if (c->state.terminated)
-            set_ended(s, "Init:", c->state.terminated);
-        else if (c->state.waiting && c->state.waiting->reason.n &&
-                 !str_is(c->state.waiting->reason, "PodInitializing"))
-            set_status(s, "Init:", c->state.waiting->reason);
-        else
-            snprintf(s->status, sizeof(s->status), "Init:%u/%u", i, p->spec.n_init_containers);
-        return true;
-    }
-    return false;
+    for (uint32_t i = 0; i < p->status.n_init_container_statuses && !initialising; i++)
+        initialising = init_status(p, i, s, sidecar_restarts, &by_name);
+    map_fini(&by_name);
+    return initialising;
 }
 
 static void summarize_main(const struct api_pod *p, struct pod_summary *s)
@@ -177,12 +201,17 @@ TABLE_HOOK(pod_nominated_node)
 TABLE_HOOK(pod_readiness_gates)
 {
     const struct api_pod *p = msg;
+    struct map first = {0}; /* type -> the first condition of that type */
     uint32_t n = 0;
 
+    for (uint32_t i = p->spec.n_readiness_gates ? p->status.n_conditions : 0; i-- > 0;)
+        (void)map_set(&first, p->status.conditions[i].type, &p->status.conditions[i]);
     for (uint32_t i = 0; i < p->spec.n_readiness_gates; i++) {
-        CLEANUP(freep) char *type = str_dup(p->spec.readiness_gates[i].condition_type);
-        n += condition_true(&p->status, type);
+        const struct api_pod_condition *c =
+            map_get(&first, p->spec.readiness_gates[i].condition_type);
+        n += c && str_is(c->status, "True");
     }
+    map_fini(&first);
     if (p->spec.n_readiness_gates)
         buf_printf(text, "%u/%u", n, p->spec.n_readiness_gates);
     table_or_none(text);
