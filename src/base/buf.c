@@ -50,6 +50,20 @@ void buf_add_str(struct buf *b, struct str s)
     buf_add(b, s.p, s.n);
 }
 
+void buf_add_utf8(struct buf *b, struct str s, size_t max)
+{
+    static const struct str unknown = {"\xEF\xBF\xBD", 3};
+    while (s.n) {
+        size_t n = str_utf8_char(s);
+        struct str c = n ? (struct str){s.p, n} : unknown;
+        if (c.n > max)
+            return;
+        buf_add_str(b, c);
+        max -= c.n;
+        s = str_sub(s, MAX(n, (size_t)1), s.n);
+    }
+}
+
 void buf_add_char(struct buf *b, char c)
 {
     buf_add(b, &c, 1);

@@ -19,6 +19,9 @@ char *buf_reserve(struct buf *b,
                   size_t more); /* room for `more` bytes at data+n; NULL on overflow */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, struct str s);
+/* s as valid UTF-8: U+FFFD for each byte that is no part of a character, at most max bytes, whole
+ * characters. */
+void buf_add_utf8(struct buf *b, struct str s, size_t max);
 void buf_add_char(struct buf *b, char c);
 #define buf_add_lit(b, lit) buf_add((b), "" lit, sizeof(lit) - 1)
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);

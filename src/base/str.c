@@ -132,28 +132,32 @@ int str_to_i64(struct str s, int64_t *ret)
 }
 
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-bool str_utf8_valid(struct str s)
+size_t str_utf8_char(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p, *end;
+    const unsigned char *p = (const unsigned char *)s.p;
 
     if (s.n == 0) /* p may be NULL */
-        return true;
-    end = p + s.n;
-    while (p < end) {
-        unsigned c = *p;
-        size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : (c & 0xF0) == 0xE0 ? 2 : 3;
-        if (c >= 0x80 && c < 0xC2)
+        return 0;
+    unsigned c = *p;
+    size_t more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : (c & 0xF0) == 0xE0 ? 2 : 3;
+    if (c >= 0x80 && c < 0xC2)
+        return 0;
+    if (c > 0xF4 || s.n <= more)
+        return 0;
+    for (size_t i = 1; i <= more; i++)
+        if ((p[i] & 0xC0) != 0x80)
+            return 0;
+    if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
+        (c == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return more + 1;
+}
+
+bool str_utf8_valid(struct str s)
+{
+    for (size_t n; s.n; s = (struct str){s.p + n, s.n - n})
+        if ((n = str_utf8_char(s)) == 0)
             return false;
-        if (c > 0xF4 || (size_t)(end - p) <= more)
-            return false;
-        for (size_t i = 1; i <= more; i++)
-            if ((p[i] & 0xC0) != 0x80)
-                return false;
-        if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) ||
-            (c == 0xF0 && p[1] < 0x90) || (c == 0xF4 && p[1] > 0x8F))
-            return false;
-        p += more + 1;
-    }
     return true;
 }
 

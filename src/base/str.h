@@ -51,6 +51,8 @@ bool str_cut(struct str *s, char c, struct str *ret_head);
 int str_to_i64(struct str s, int64_t *ret) MUST_CHECK;
 int str_to_u64(struct str s, uint64_t *ret) MUST_CHECK;
 bool str_utf8_valid(struct str s);
+/* Bytes of the character that s begins with; 0: s does not begin with a whole, valid one. */
+size_t str_utf8_char(struct str s);
 
 char *str_dup(struct str s);     /* heap, NUL terminated */
 uint64_t str_hash(struct str s); /* keyed per process, see hash.h */

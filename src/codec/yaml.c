@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #define ANCHORS_MAX 1000
+#define TAGS_MAX    64 /* %TAG lines: libyaml compares each with all before */
 
 struct anchor {
     struct json *node; /* NULL: still being read */
@@ -373,6 +374,16 @@ static size_t bytes_of_chars(struct str s, size_t chars)
     return i;
 }
 
+static bool too_many_tags(struct str text)
+{
+    unsigned n = 0;
+    if (!memmem(text.p, text.n, "%TAG", 4))
+        return false;
+    for (struct str line; (str_cut(&text, '\n', &line) || line.n) && n <= TAGS_MAX;)
+        n += str_starts(line, STR("%TAG"));
+    return n > TAGS_MAX;
+}
+
 int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct json **ret,
                     struct error *err)
 {
@@ -385,6 +396,8 @@ int yaml_parse_next(struct str text, size_t *offset, struct arena *a, struct jso
     struct str rest = str_sub(text, *offset, text.n);
     if (!str_utf8_valid(rest))
         return error_set(err, REASON_BAD_REQUEST, "invalid YAML: not valid UTF-8");
+    if (too_many_tags(rest))
+        return error_set(err, REASON_BAD_REQUEST, "invalid YAML: too many %%TAG directives");
     if (!yaml_parser_initialize(&r.parser))
         return error_errno(err, ENOMEM, "YAML");
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);

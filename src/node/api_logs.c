@@ -279,7 +279,8 @@ static bool parse_args(struct api_call *c, struct log_reader *l, int64_t *ret_ta
     if ((v = api_query(req, "sinceSeconds")).p) {
         if (str_to_i64(v, &n) < 0 || n < 1)
             return false;
-        l->since_nsec = nsec_of_usec(rt_wall(c->node->rt) - usec_of_s(n));
+        usec_t now = rt_wall(c->node->rt);
+        l->since_nsec = nsec_of_usec(now - usec_of_s(MIN(n, now / 1000000)));
     } else if ((v = api_query(req, "sinceTime")).p) {
         l->since_nsec = log_time_nsec(v);
         if (l->since_nsec < 0)

@@ -192,6 +192,16 @@ struct cleanup {
     usec_t finished;
 };
 
+/* The last max bytes, without the rest of a character that the cut went through. */
+static void cut_front(struct buf *b, size_t max)
+{
+    if (b->n <= max)
+        return;
+    buf_consume(b, b->n - max);
+    for (int i = 0; i < 3 && b->n && ((unsigned char)b->data[0] & 0xC0) == 0x80; i++)
+        buf_consume(b, 1);
+}
+
 static void read_message(struct cleanup *k)
 {
     struct fs_path file = fs_path("%s/term", k->bundle);
@@ -199,10 +209,12 @@ static void read_message(struct cleanup *k)
     if (lstat(file.s, &st) == 0 &&
         S_ISREG(st.st_mode)) /* the container could have put a link there */
         (void)!fs_read(file.s, 1 << 20, &k->message);
-    if (k->message.n > MESSAGE_BYTES_MAX)
-        buf_consume(&k->message, k->message.n - MESSAGE_BYTES_MAX);
-    if (k->message.n == 0 && k->fallback)
-        log_tail_text(k->log, FALLBACK_LINES, FALLBACK_BYTES, &k->message);
+    cut_front(&k->message, MESSAGE_BYTES_MAX);
+    if (k->message.n == 0 && k->fallback) {
+        /* a few bytes more, so that the cut is ours and at a character */
+        log_tail_text(k->log, FALLBACK_LINES, FALLBACK_BYTES + 4, &k->message);
+        cut_front(&k->message, FALLBACK_BYTES);
+    }
 }
 
 static void cleanup_work(void *arg)
@@ -245,11 +257,13 @@ static void set_end(struct ctr *c, const struct cleanup *k)
                          : c->stop_reason ? c->stop_reason
                                           : "Error";
     e->reason = xstrdup(reason);
-    struct str m = buf_str(&k->message);
-    if (m.n && str_utf8_valid(m))
-        e->message = str_dup(m);
+    struct buf text = {0};
+    buf_add_utf8(&text, buf_str(&k->message), MESSAGE_BYTES_MAX);
+    if (text.n)
+        e->message = str_dup(buf_str(&text));
     else if (c->stop_message)
         e->message = xstrdup(c->stop_message);
+    buf_fini(&text);
     e->id = xasprintf("davit://%s", c->id);
 }
 

@@ -137,8 +137,13 @@ struct json *member_remove(struct member_index *x, struct json *obj, struct str 
 
 struct str json_key(const struct json *v, struct arena *a)
 {
-    if (v->type == JSON_STR)
-        return arena_printf(a, "\"%.*s", STR_ARG(v->s));
+    if (v->type == JSON_STR) { /* by hand: lists of strings are what is long */
+        char *p = arena_alloc(a, v->s.n + 1);
+        p[0] = '"';
+        if (v->s.n)
+            memcpy(p + 1, v->s.p, v->s.n);
+        return (struct str){p, v->s.n + 1};
+    }
     struct buf b = {0};
     json_print(v, &b);
     struct str out = arena_str(a, buf_str(&b));

@@ -152,6 +152,32 @@ static bool number_less(const struct heap_node *a, const struct heap_node *b)
     return CONTAINER_OF(a, struct number, node)->v < CONTAINER_OF(b, struct number, node)->v;
 }
 
+static void bytes_become_utf8(void **state)
+{
+    static const struct {
+        const char *in, *out;
+        size_t max;
+    } rows[] = {
+        {"plain", "plain", 100},
+        {"caf\xC3\xA9", "caf\xC3\xA9", 100},
+        {"caf\xC3", "caf\xEF\xBF\xBD", 100}, /* cut inside a character */
+        {"\xA9x\xFFy", "\xEF\xBF\xBDx\xEF\xBF\xBDy", 100},
+        {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", 100}, /* a surrogate */
+        {"abc", "ab", 2},
+        {"a\xE2\x82\xAC", "a", 3}, /* no part of a character */
+        {"a\xE2\x82\xAC", "a\xE2\x82\xAC", 4},
+        {"", "", 9},
+    };
+    struct buf b = {0};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        buf_clear(&b);
+        buf_add_utf8(&b, str_z(rows[i].in), rows[i].max);
+        assert_str(b.n ? buf_str(&b) : STR(""), rows[i].out);
+        assert_true(str_utf8_valid(buf_str(&b)));
+    }
+    buf_fini(&b);
+}
+
 static void sets_know_what_was_there(void **state)
 {
     static char keys[3000][8];
@@ -341,6 +367,7 @@ int main(void)
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(strings_are_cut),
         cmocka_unit_test(map_agrees_with_an_array),
+        cmocka_unit_test(bytes_become_utf8),
         cmocka_unit_test(sets_know_what_was_there),
         cmocka_unit_test(heap_gives_the_least),
         cmocka_unit_test(list_survives_removal_in_a_walk),

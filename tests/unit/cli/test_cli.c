@@ -167,9 +167,42 @@ static void a_pid_file_is_a_lock(void **state)
     remove_dir(path);
 }
 
+/* Between the lock and the pid in the file there is a moment: who asks gets the pid of the new
+ * owner, neither nobody's nor the former one's. */
+static void a_pid_is_waited_for(void **state)
+{
+    const char *path = fresh_dir();
+    struct data_dir d;
+    struct error err = {0};
+    struct flock owned = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1}, named = owned;
+
+    assert_ok(data_dir_open(&d, path, true, &err));
+    char *file = xasprintf("%s/server.pid", d.run);
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), status;
+    assert_true(fd >= 0 && write(fd, "4242\n", 5) == 5);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &owned), 0);
+    pid_t child = fork();
+    if (child == 0) { /* has the parent's description, and so its locks */
+        named.l_start = 1;
+        usleep(50000);
+        if (pwrite(fd, "4343\n", 5, 0) != 5 || fcntl(fd, F_OFD_SETLK, &named) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    assert_int_equal(pidfile_owner(d.run, "server"), 4343);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(fd);
+    assert_int_equal(pidfile_owner(d.run, "server"), 0);
+    free(file);
+    data_dir_fini(&d);
+    remove_dir(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pid_is_waited_for),
         cmocka_unit_test(options_are_parsed),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(a_data_directory_keeps_its_instance),

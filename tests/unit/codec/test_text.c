@@ -148,6 +148,12 @@ static void aliases_cost_what_they_weigh(void **state)
     buf_add_lit(&b, "o:\n  k7: 2\n  <<: *m\n");
     assert_ok(yaml_parse(buf_str(&b), &arena, &v, &err));
     assert_int_equal(json_getz(v, "o")->n, 50000);
+    buf_clear(&b);
+    for (int i = 0; i < 50000; i++)
+        buf_printf(&b, "%%TAG !a%d! tag:x\n", i);
+    buf_add_lit(&b, "---\na: 1\n");
+    struct json *none = NULL;
+    assert_int_equal(yaml_parse(buf_str(&b), &arena, &none, &err), -EINVAL);
     assert_int_equal(json_getz(json_getz(v, "o"), "k7")->i, 2);
     buf_fini(&b);
     error_fini(&err);
