@@ -165,27 +165,28 @@ static void creating_end(struct creating *c, int err, pid_t pid, const char *mes
     free(c);
 }
 
-/* {"data": PID} or {"data": -1, "message": "..."} and a newline */
+pid_t runtime_answer(struct str text, struct arena *a, struct str *ret_message)
+{
+    struct json *v;
+    *ret_message = STR("conmon ended without an answer");
+    if (json_parse(str_trim(text), a, NULL, &v, NULL) < 0)
+        return -1;
+    const struct json *data = json_getz(v, "data");
+    struct str m = json_get_str(v, STR("message"));
+    if (m.n)
+        *ret_message = str_trim(m);
+    return json_is(data, JSON_INT) && data->i > 0 && data->i <= INT32_MAX ? (pid_t)data->i : -1;
+}
+
 static void creating_parse(struct creating *c)
 {
     struct arena a = {0};
-    struct json *v;
-    struct error err = {0};
-    pid_t pid = -1;
-    struct str message = STR("conmon ended without an answer");
-    if (json_parse(str_trim(buf_str(&c->answer)), &a, NULL, &v, &err) == 0) {
-        const struct json *data = json_getz(v, "data");
-        struct str m = json_get_str(v, STR("message"));
-        if (json_is(data, JSON_INT))
-            pid = (pid_t)data->i;
-        if (m.n)
-            message = str_trim(m);
-    }
+    struct str message;
+    pid_t pid = runtime_answer(buf_str(&c->answer), &a, &message);
     if (pid > 0)
         creating_end(c, 0, pid, "");
     else
         creating_end(c, -EIO, 0, arena_cstr(&a, message));
-    error_fini(&err);
     arena_fini(&a);
 }
 

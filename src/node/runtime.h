@@ -54,6 +54,9 @@ struct runtime_create {
 };
 /* r: 0 and the pid of the container's init; negative with a message of crun's. */
 typedef void (*runtime_created_fn)(void *arg, int r, pid_t pid, const char *message);
+/* What conmon answers through its pipe, {"data": PID} or {"data": -1, "message": "..."}: the pid,
+ * or -1 and crun's message (in the arena). */
+pid_t runtime_answer(struct str text, struct arena *a, struct str *ret_message);
 /* conmon and `crun create`. Everything in opts is copied. A timeout of two minutes applies. */
 void runtime_create(struct runtime *r, const struct runtime_create *opts, runtime_created_fn fn,
                     void *arg);

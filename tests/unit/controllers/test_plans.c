@@ -191,6 +191,27 @@ static void test_job_backs_off(void **state)
     arena_fini(&a);
 }
 
+/* A uid that was written twice, in one list or both, is one pod. */
+static void test_job_uid_twice(void **state)
+{
+    struct arena a = {0};
+    struct job_plan p;
+    struct str twice[100];
+    struct api_uncounted_terminated_pods u = {
+        .succeeded = twice, .n_succeeded = 100, .failed = twice, .n_failed = 100};
+    struct api_job job = {.spec = {.has_completions = true, .completions = 200},
+                          .status = {.uncounted_terminated_pods = &u}};
+    const struct api_pod *v[] = {job_pod_of(&a, "one", "Succeeded", true)};
+    struct job_in in = {.job = &job, .pods = v, .n_pods = 1, .now = NOW};
+    for (size_t i = 0; i < ARRAY_LEN(twice); i++)
+        twice[i] = v[0]->metadata.uid;
+    job_plan(&a, &in, &p);
+    assert_int_equal(p.n_unfinalize, 1);
+    assert_int_equal(p.status.uncounted_terminated_pods->n_succeeded, 1);
+    assert_int_equal(p.status.uncounted_terminated_pods->n_failed, 0);
+    arena_fini(&a);
+}
+
 static void test_job_indexed(void **state)
 {
     struct arena a = {0};
@@ -199,6 +220,13 @@ static void test_job_indexed(void **state)
     index_set_parse(&a, STR("0,2-4,junk,7-x,99"), 10, &s);
     assert_int_equal(index_set_count(&s), 4);
     assert_str(index_set_print(&a, &s), "0,2-4");
+    /* what is not ascending is not done over and over; two billion take no memory */
+    index_set_parse(&a, STR("3-9,3-9,1,8-20,7,22,2147483600"), 1000000, &s);
+    assert_str(index_set_print(&a, &s), "3-20,22");
+    index_set_parse(&a, STR("5-99,101"), INT32_MAX, &s);
+    assert_true(s.cap < 1000);
+    assert_int_equal(index_set_count(&s), 96);
+    assert_false(index_set_has(&s, INT32_MAX - 1));
     struct api_job job = {.metadata = {.name = STR("j"), .uid = STR("u")},
                           .spec = {.has_completions = true,
                                    .completions = 6,
@@ -362,9 +390,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranking),         cmocka_unit_test(test_replicaset),
         cmocka_unit_test(test_job_counts_once), cmocka_unit_test(test_job_ends),
-        cmocka_unit_test(test_job_backs_off),   cmocka_unit_test(test_job_indexed),
-        cmocka_unit_test(test_job_policy),      cmocka_unit_test(test_endpoints),
-        cmocka_unit_test(test_many_endpoints),
+        cmocka_unit_test(test_job_backs_off),   cmocka_unit_test(test_job_uid_twice),
+        cmocka_unit_test(test_job_indexed),     cmocka_unit_test(test_job_policy),
+        cmocka_unit_test(test_endpoints),       cmocka_unit_test(test_many_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -384,6 +384,44 @@ static void test_spread(void **state)
         sched_pod_free(v[i]);
 }
 
+/* Twenty thousand terms and host ports in one pod: placed, asked about, gone. */
+static void test_many_of_each(void **state)
+{
+    struct fx *f = *state;
+    uint32_t n = 20000;
+    node(f, (struct node_spec){"a", .cpu_milli = 4000, .memory = GI, .pods = 10});
+    node(f, (struct node_spec){"b", .cpu_milli = 4000, .memory = GI, .pods = 10});
+    struct api_pod *p = pod(f, "many", 100, 0), *q = pod(f, "many", 100, 0);
+    struct api_pod_anti_affinity *anti = ARENA_NEW(&f->a, struct api_pod_anti_affinity);
+    struct api_pod_affinity_term *t = ARENA_NEW_N(&f->a, struct api_pod_affinity_term, n);
+    struct api_container_port *v = ARENA_NEW_N(&f->a, struct api_container_port, n);
+    struct api_container_port *w = ARENA_NEW_N(&f->a, struct api_container_port, n);
+    p->spec.affinity = ARENA_NEW(&f->a, struct api_affinity);
+    p->spec.affinity->pod_anti_affinity = anti;
+    anti->required_during_scheduling_ignored_during_execution = t;
+    anti->n_required_during_scheduling_ignored_during_execution = n;
+    for (uint32_t i = 0; i < n; i++) {
+        t[i].topology_key = arena_printf(&f->a, "zone-%u", i);
+        t[i].label_selector = ARENA_NEW(&f->a, struct api_label_selector);
+        v[i] = (struct api_container_port){.host_port = (int32_t)(2 * i + 1)};
+        w[n - 1 - i] = (struct api_container_port){.host_port = (int32_t)(2 * i + 2)};
+    }
+    p->spec.containers->ports = v;
+    q->spec.containers->ports = w;
+    p->spec.containers->n_ports = q->spec.containers->n_ports = n;
+    for (int round = 0; round < 2; round++) {
+        struct sched_pod *one = put(f, p, "a");
+        struct sched_pod *full = put(f, pod(f, "other", 3000, 0), "b");
+        int32_t was = w[7].host_port;
+        picks(f, q, "a");
+        w[7].host_port = 1; /* one of all is taken there */
+        picks(f, q, "b");
+        w[7].host_port = was;
+        sched_pod_free(one);
+        sched_pod_free(full);
+    }
+}
+
 static void test_nodes_come_and_go(void **state)
 {
     struct fx *f = *state;
@@ -456,6 +494,7 @@ int main(void)
         T(test_init_containers),
         T(test_pod_affinity),
         T(test_spread),
+        T(test_many_of_each),
         T(test_nodes_come_and_go),
         cmocka_unit_test(test_queue),
     };
