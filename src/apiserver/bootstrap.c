@@ -165,42 +165,76 @@ static void want_dns_service(struct apiserver *s)
     want(s, KIND(SERVICE), &svc);
 }
 
+/* Writes msg over what is there under its name, if it says something else. */
+static void put_over(struct apiserver *s, const struct schema_kind *k, void *msg)
+{
+    struct arena a = {0};
+    struct api_object_meta *m = msg, own = *m;
+    struct object *old = store_peek(s->store, k, m->namespace, m->name);
+    api_default(k, msg, &a);
+    if (old) {
+        *m = *object_meta(old);
+        m->labels = own.labels;
+        m->n_labels = own.n_labels;
+        if (schema_equal(k->desc, msg, old->msg))
+            goto out;
+        m->resource_version = STR_NONE;
+    } else {
+        const struct api_hooks *h = api_hooks_find(k);
+        make_uid(s->rt, &a, &m->uid);
+        m->creation_timestamp = timestamp_seconds(rt_wall(s->rt));
+        m->generation = h && h->generation ? 1 : 0;
+    }
+    (void)!store_put(s->store, k, msg, old ? old->rev : STORE_ABSENT, NULL, NULL, NULL);
+out:
+    arena_fini(&a);
+}
+
+static void put_kubernetes_slice(struct apiserver *s)
+{
+    struct kv_str label = {STR("kubernetes.io/service-name"), STR("kubernetes")};
+    struct api_endpoint ep = {.addresses = &s->advertise,
+                              .n_addresses = 1,
+                              .conditions = {.has_ready = true, .ready = true}};
+    struct api_discovery_endpoint_port port = {
+        .name = STR("https"), .protocol = STR("TCP"), .has_port = true, .port = s->port};
+    struct api_endpoint_slice es = {.metadata = {.name = STR("kubernetes"),
+                                                 .namespace = STR("default"),
+                                                 .labels = &label,
+                                                 .n_labels = 1},
+                                    .address_type = STR("IPv4"),
+                                    .endpoints = &ep,
+                                    .n_endpoints = 1,
+                                    .ports = &port,
+                                    .n_ports = 1};
+    put_over(s, KIND(ENDPOINT_SLICE), &es);
+}
+
+/* The older form of the same, for clients that read nothing else; not to be mirrored into a second
+ * slice. */
+static void put_kubernetes_endpoints(struct apiserver *s)
+{
+    struct kv_str label = {STR("endpointslice.kubernetes.io/skip-mirror"), STR("true")};
+    struct api_endpoint_address address = {.ip = s->advertise};
+    struct api_endpoint_port port = {.name = STR("https"), .protocol = STR("TCP"), .port = s->port};
+    struct api_endpoint_subset subset = {
+        .addresses = &address, .n_addresses = 1, .ports = &port, .n_ports = 1};
+    struct api_endpoints e = {.metadata = {.name = STR("kubernetes"),
+                                           .namespace = STR("default"),
+                                           .labels = &label,
+                                           .n_labels = 1},
+                              .subsets = &subset,
+                              .n_subsets = 1};
+    put_over(s, KIND(ENDPOINTS), &e);
+}
+
 /* The endpoints follow the address served on, so they are written (again) by apiserver_listen. */
 void bootstrap_endpoints(struct apiserver *s)
 {
-    struct arena a = {0};
-    struct api_endpoint_slice es = {0};
-    struct kv_str label = {STR("kubernetes.io/service-name"), STR("kubernetes")};
-    struct api_endpoint ep = {0};
-    struct api_discovery_endpoint_port port = {
-        .name = STR("https"), .protocol = STR("TCP"), .has_port = true, .port = s->port};
-    struct object *old =
-        store_peek(s->store, KIND(ENDPOINT_SLICE), STR("default"), STR("kubernetes"));
     if (!s->advertise.n || !s->port)
         return;
-    if (old)
-        es.metadata = *object_meta(old);
-    es.metadata.name = STR("kubernetes");
-    es.metadata.namespace = STR("default");
-    es.metadata.labels = &label;
-    es.metadata.n_labels = 1;
-    es.metadata.resource_version = STR_NONE;
-    es.address_type = STR("IPv4");
-    ep.addresses = &s->advertise;
-    ep.n_addresses = 1;
-    ep.conditions.has_ready = ep.conditions.ready = true;
-    es.endpoints = &ep;
-    es.n_endpoints = 1;
-    es.ports = &port;
-    es.n_ports = 1;
-    if (!old) {
-        make_uid(s->rt, &a, &es.metadata.uid);
-        es.metadata.creation_timestamp = timestamp_seconds(rt_wall(s->rt));
-        es.metadata.generation = 1;
-    }
-    (void)!store_put(s->store, KIND(ENDPOINT_SLICE), &es, old ? old->rev : STORE_ABSENT, NULL, NULL,
-                     NULL);
-    arena_fini(&a);
+    put_kubernetes_slice(s);
+    put_kubernetes_endpoints(s);
 }
 
 void bootstrap_start(struct apiserver *s)
