@@ -30,6 +30,21 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
         rt_task_schedule(&s->ready_task);
 }
 
+static void put(struct apiserver *s, const struct schema_kind *k, void *msg, rev_t expected)
+{
+    struct error err = {0};
+    int r = store_put(s->store, k, msg, expected, on_written, s, &err);
+    s->bootstrap_left += r >= 0;
+    if (r < 0) {
+        const struct api_object_meta *m = msg;
+        log_warn("cannot write default %s %.*s: %.*s", k->kind, STR_ARG(m->name),
+                 STR_ARG(err.message));
+        if (!rt_timer_active(&s->retry_timer))
+            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
+    }
+    error_fini(&err);
+}
+
 static void want(struct apiserver *s, const struct schema_kind *k, const void *msg)
 {
     struct arena a = {0};
@@ -37,7 +52,6 @@ static void want(struct apiserver *s, const struct schema_kind *k, const void *m
     struct api_object_meta *m = copy;
     const struct api_hooks *h = api_hooks_find(k);
     struct object *old = store_peek(s->store, k, m->namespace, m->name);
-    struct error err = {0};
     rev_t expected = STORE_ABSENT;
     api_default(k, copy, &a);
     if (old) {
@@ -60,16 +74,8 @@ static void want(struct apiserver *s, const struct schema_kind *k, const void *m
         m->creation_timestamp = timestamp_seconds(rt_wall(s->rt));
         m->generation = h && h->generation ? 1 : 0;
     }
-    int r = store_put(s->store, k, copy, expected, on_written, s, &err);
-    s->bootstrap_left += r >= 0;
-    if (r < 0) {
-        log_warn("cannot write default %s %.*s: %.*s", k->kind, STR_ARG(m->name),
-                 STR_ARG(err.message));
-        if (!rt_timer_active(&s->retry_timer))
-            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
-    }
+    put(s, k, copy, expected);
 out:
-    error_fini(&err);
     arena_fini(&a);
 }
 
@@ -120,16 +126,31 @@ static void want_kubernetes_service(struct apiserver *s)
     want(s, KIND(SERVICE), &svc);
 }
 
+/* The authority may be another than when the settings were written: certified anew, or a first
+ * start was cut off before its keys were kept. Machines that join compare it with their token. */
 static void want_cluster_config(struct apiserver *s)
 {
     struct arena a = {0};
     struct api_config_map m;
     if (!s->opts.cluster)
         return;
+    struct str ca = s->pki ? str_z(s->pki->ca_pem) : STR_NONE;
     cluster_config_print(s->opts.cluster, &a, &m);
-    if (s->pki)
-        kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), str_z(s->pki->ca_pem));
-    want(s, KIND(CONFIG_MAP), &m);
+    struct object *old =
+        store_peek(s->store, KIND(CONFIG_MAP), m.metadata.namespace, m.metadata.name);
+    if (old) {
+        m = *(struct api_config_map *)schema_clone(&api_config_map_desc, old->msg, &a);
+        const struct str *have = kv_str_get(m.data, m.n_data, STR(CLUSTER_CONFIG_CA));
+        if (ca.n && !(have && str_eq(*have, ca))) {
+            kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), ca);
+            m.metadata.resource_version = STR_NONE;
+            put(s, KIND(CONFIG_MAP), &m, old->rev);
+        }
+    } else {
+        if (ca.n)
+            kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), ca);
+        want(s, KIND(CONFIG_MAP), &m);
+    }
     arena_fini(&a);
 }
 
