@@ -216,17 +216,23 @@ static int server_node_opts(const struct server_opts *o, struct controllers_opts
 
 /* What the serving certificate is good for: this machine's name and address, and what the user
  * adds. */
-static size_t server_sans(struct server *s, const char *ret[SANS_MAX])
+static int server_sans(struct server *s, const char *ret[SANS_MAX], size_t *ret_n,
+                       struct error *err)
 {
     struct str rest = str_z(s->opts->sans), one;
     size_t n = 0;
 
     ret[n++] = s->opts->node_name;
     ret[n++] = s->opts->node_ip;
-    while (n < SANS_MAX && (str_cut(&rest, ',', &one) || one.n))
+    while (str_cut(&rest, ',', &one) || one.n) {
+        if (n == SANS_MAX)
+            return error_set(err, REASON_BAD_REQUEST, "--tls-san: more than %d names",
+                             SANS_MAX - 2);
         if (one.n)
             ret[n++] = arena_cstr(&s->arena, one);
-    return n;
+    }
+    *ret_n = n;
+    return 0;
 }
 
 static bool listens_on_any(const char *listen)
@@ -243,7 +249,6 @@ static int server_start(struct server *s, struct error *err)
     const char *sans[SANS_MAX];
     struct apiserver_opts api = {
         .sans = sans,
-        .n_sans = server_sans(s, sans),
         .cluster = &s->cluster,
         .advertise_address = o->advertise                ? o->advertise
                              : listens_on_any(o->listen) ? o->node_ip
@@ -256,6 +261,8 @@ static int server_start(struct server *s, struct error *err)
     struct controllers_opts controllers = {.node_grace = o->node_grace};
     int r = server_node_opts(o, &controllers, err);
 
+    if (r == 0)
+        r = server_sans(s, sans, &api.n_sans, err);
     if (r == 0)
         r = server_open_store(s, err);
 
