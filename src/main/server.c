@@ -415,7 +415,8 @@ int main_server(int argc, char **argv)
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);
     if (r < 0 && err.message.p)
-        return cli_fail("server", &err, EXIT_FAILED);
+        return cli_fail("server", &err,
+                        err.reason == REASON_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILED);
     error_fini(&err);
     return r < 0 ? EXIT_FAILED : EXIT_OK;
 }
