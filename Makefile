@@ -2,10 +2,12 @@
 #   make build   build/davit            make bench   benchmarks against their budgets
 #   make down    stop and clean up      make fuzz    a few minutes of every fuzzer (FUZZ_SECONDS each)
 #   make lint    layers, format, warnings of gcc and clang
+# A second cluster beside the first: make up DATA_DIR=/var/lib/davit2 LISTEN=127.0.0.1:7443
 # `up`, `test` install the distribution packages they miss (as root; nothing is upgraded).
 
 BUILD         ?= build
 DATA_DIR      ?= /var/lib/davit
+LISTEN        ?= 127.0.0.1:6443
 FUZZ_SECONDS  ?= 20
 DAVIT         := $(BUILD)/davit
 
@@ -23,7 +25,7 @@ build: $(BUILD)/build.ninja
 up:
 	@tools/setup.sh build run
 	@$(MAKE) --no-print-directory build
-	@tools/up.sh $(DAVIT) $(DATA_DIR)
+	@tools/up.sh $(DAVIT) $(DATA_DIR) $(LISTEN)
 
 down:
 	@if [ -x $(DAVIT) ]; then $(DAVIT) down --data-dir $(DATA_DIR); else echo "nothing built, nothing to stop"; fi

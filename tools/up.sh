@@ -5,6 +5,7 @@ set -eu
 
 davit=$(realpath "$1")
 data=${2:-/var/lib/davit}
+listen=${3:-127.0.0.1:6443}
 here=$(cd "$(dirname "$0")/.." && pwd)
 wait_s=${DAVIT_UP_WAIT:-60}
 
@@ -25,7 +26,7 @@ if [ -s "$data/run/up.pid" ] && "$davit" up --detach --data-dir "$data" 2>&1 | g
 elif [ -s "$data/admin.kubeconfig" ] && KUBECONFIG=$data/admin.kubeconfig kubectl get --raw /readyz >/dev/null 2>&1; then
     done_ "davit runs already on $data"
 else
-    "$davit" up --detach --data-dir "$data" >/dev/null || { tail -n 5 "$data/davit.log" >&2; fail "davit did not start; see $data/davit.log"; }
+    "$davit" up --detach --data-dir "$data" --listen "$listen" >/dev/null || { tail -n 5 "$data/davit.log" >&2; fail "davit did not start; see $data/davit.log"; }
     done_ "davit is up on $data"
 fi
 export KUBECONFIG="$data/admin.kubeconfig"

@@ -30,6 +30,21 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
         rt_task_schedule(&s->ready_task);
 }
 
+static void put(struct apiserver *s, const struct schema_kind *k, void *msg, rev_t expected)
+{
+    struct error err = {0};
+    int r = store_put(s->store, k, msg, expected, on_written, s, &err);
+    s->bootstrap_left += r >= 0;
+    if (r < 0) {
+        const struct api_object_meta *m = msg;
+        log_warn("cannot write default %s %.*s: %.*s", k->kind, STR_ARG(m->name),
+                 STR_ARG(err.message));
+        if (!rt_timer_active(&s->retry_timer))
+            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
+    }
+    error_fini(&err);
+}
+
 static void want(struct apiserver *s, const struct schema_kind *k, const void *msg)
 {
     struct arena a = {0};
@@ -37,7 +52,6 @@ static void want(struct apiserver *s, const struct schema_kind *k, const void *m
     struct api_object_meta *m = copy;
     const struct api_hooks *h = api_hooks_find(k);
     struct object *old = store_peek(s->store, k, m->namespace, m->name);
-    struct error err = {0};
     rev_t expected = STORE_ABSENT;
     api_default(k, copy, &a);
     if (old) {
@@ -60,16 +74,8 @@ static void want(struct apiserver *s, const struct schema_kind *k, const void *m
         m->creation_timestamp = timestamp_seconds(rt_wall(s->rt));
         m->generation = h && h->generation ? 1 : 0;
     }
-    int r = store_put(s->store, k, copy, expected, on_written, s, &err);
-    s->bootstrap_left += r >= 0;
-    if (r < 0) {
-        log_warn("cannot write default %s %.*s: %.*s", k->kind, STR_ARG(m->name),
-                 STR_ARG(err.message));
-        if (!rt_timer_active(&s->retry_timer))
-            rt_timer_start(&s->retry_timer, BOOTSTRAP_RETRY);
-    }
+    put(s, k, copy, expected);
 out:
-    error_fini(&err);
     arena_fini(&a);
 }
 
@@ -120,16 +126,31 @@ static void want_kubernetes_service(struct apiserver *s)
     want(s, KIND(SERVICE), &svc);
 }
 
+/* The authority may be another than when the settings were written: certified anew, or a first
+ * start was cut off before its keys were kept. Machines that join compare it with their token. */
 static void want_cluster_config(struct apiserver *s)
 {
     struct arena a = {0};
     struct api_config_map m;
     if (!s->opts.cluster)
         return;
+    struct str ca = s->pki ? str_z(s->pki->ca_pem) : STR_NONE;
     cluster_config_print(s->opts.cluster, &a, &m);
-    if (s->pki)
-        kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), str_z(s->pki->ca_pem));
-    want(s, KIND(CONFIG_MAP), &m);
+    struct object *old =
+        store_peek(s->store, KIND(CONFIG_MAP), m.metadata.namespace, m.metadata.name);
+    if (old) {
+        m = *(struct api_config_map *)schema_clone(&api_config_map_desc, old->msg, &a);
+        const struct str *have = kv_str_get(m.data, m.n_data, STR(CLUSTER_CONFIG_CA));
+        if (ca.n && !(have && str_eq(*have, ca))) {
+            kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), ca);
+            m.metadata.resource_version = STR_NONE;
+            put(s, KIND(CONFIG_MAP), &m, old->rev);
+        }
+    } else {
+        if (ca.n)
+            kv_str_set(&a, &m.data, &m.n_data, STR(CLUSTER_CONFIG_CA), ca);
+        want(s, KIND(CONFIG_MAP), &m);
+    }
     arena_fini(&a);
 }
 
@@ -165,42 +186,76 @@ static void want_dns_service(struct apiserver *s)
     want(s, KIND(SERVICE), &svc);
 }
 
+/* Writes msg over what is there under its name, if it says something else. */
+static void put_over(struct apiserver *s, const struct schema_kind *k, void *msg)
+{
+    struct arena a = {0};
+    struct api_object_meta *m = msg, own = *m;
+    struct object *old = store_peek(s->store, k, m->namespace, m->name);
+    api_default(k, msg, &a);
+    if (old) {
+        *m = *object_meta(old);
+        m->labels = own.labels;
+        m->n_labels = own.n_labels;
+        if (schema_equal(k->desc, msg, old->msg))
+            goto out;
+        m->resource_version = STR_NONE;
+    } else {
+        const struct api_hooks *h = api_hooks_find(k);
+        make_uid(s->rt, &a, &m->uid);
+        m->creation_timestamp = timestamp_seconds(rt_wall(s->rt));
+        m->generation = h && h->generation ? 1 : 0;
+    }
+    (void)!store_put(s->store, k, msg, old ? old->rev : STORE_ABSENT, NULL, NULL, NULL);
+out:
+    arena_fini(&a);
+}
+
+static void put_kubernetes_slice(struct apiserver *s)
+{
+    struct kv_str label = {STR("kubernetes.io/service-name"), STR("kubernetes")};
+    struct api_endpoint ep = {.addresses = &s->advertise,
+                              .n_addresses = 1,
+                              .conditions = {.has_ready = true, .ready = true}};
+    struct api_discovery_endpoint_port port = {
+        .name = STR("https"), .protocol = STR("TCP"), .has_port = true, .port = s->port};
+    struct api_endpoint_slice es = {.metadata = {.name = STR("kubernetes"),
+                                                 .namespace = STR("default"),
+                                                 .labels = &label,
+                                                 .n_labels = 1},
+                                    .address_type = STR("IPv4"),
+                                    .endpoints = &ep,
+                                    .n_endpoints = 1,
+                                    .ports = &port,
+                                    .n_ports = 1};
+    put_over(s, KIND(ENDPOINT_SLICE), &es);
+}
+
+/* The older form of the same, for clients that read nothing else; not to be mirrored into a second
+ * slice. */
+static void put_kubernetes_endpoints(struct apiserver *s)
+{
+    struct kv_str label = {STR("endpointslice.kubernetes.io/skip-mirror"), STR("true")};
+    struct api_endpoint_address address = {.ip = s->advertise};
+    struct api_endpoint_port port = {.name = STR("https"), .protocol = STR("TCP"), .port = s->port};
+    struct api_endpoint_subset subset = {
+        .addresses = &address, .n_addresses = 1, .ports = &port, .n_ports = 1};
+    struct api_endpoints e = {.metadata = {.name = STR("kubernetes"),
+                                           .namespace = STR("default"),
+                                           .labels = &label,
+                                           .n_labels = 1},
+                              .subsets = &subset,
+                              .n_subsets = 1};
+    put_over(s, KIND(ENDPOINTS), &e);
+}
+
 /* The endpoints follow the address served on, so they are written (again) by apiserver_listen. */
 void bootstrap_endpoints(struct apiserver *s)
 {
-    struct arena a = {0};
-    struct api_endpoint_slice es = {0};
-    struct kv_str label = {STR("kubernetes.io/service-name"), STR("kubernetes")};
-    struct api_endpoint ep = {0};
-    struct api_discovery_endpoint_port port = {
-        .name = STR("https"), .protocol = STR("TCP"), .has_port = true, .port = s->port};
-    struct object *old =
-        store_peek(s->store, KIND(ENDPOINT_SLICE), STR("default"), STR("kubernetes"));
     if (!s->advertise.n || !s->port)
         return;
-    if (old)
-        es.metadata = *object_meta(old);
-    es.metadata.name = STR("kubernetes");
-    es.metadata.namespace = STR("default");
-    es.metadata.labels = &label;
-    es.metadata.n_labels = 1;
-    es.metadata.resource_version = STR_NONE;
-    es.address_type = STR("IPv4");
-    ep.addresses = &s->advertise;
-    ep.n_addresses = 1;
-    ep.conditions.has_ready = ep.conditions.ready = true;
-    es.endpoints = &ep;
-    es.n_endpoints = 1;
-    es.ports = &port;
-    es.n_ports = 1;
-    if (!old) {
-        make_uid(s->rt, &a, &es.metadata.uid);
-        es.metadata.creation_timestamp = timestamp_seconds(rt_wall(s->rt));
-        es.metadata.generation = 1;
-    }
-    (void)!store_put(s->store, KIND(ENDPOINT_SLICE), &es, old ? old->rev : STORE_ABSENT, NULL, NULL,
-                     NULL);
-    arena_fini(&a);
+    put_kubernetes_slice(s);
+    put_kubernetes_endpoints(s);
 }
 
 void bootstrap_start(struct apiserver *s)

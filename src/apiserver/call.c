@@ -183,7 +183,9 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
             d->causes[d->n_causes++] = (struct api_status_cause){
                 .reason = x->reason, .message = x->message, .field = x->field};
     }
-    if (d->name.n || d->kind.n || d->n_causes || d->retry_after_seconds)
+    /* Not found always has details, if empty ones: kubectl looks into them unasked. */
+    if (d->name.n || d->kind.n || d->n_causes || d->retry_after_seconds ||
+        (rep->r < 0 && e->reason == REASON_NOT_FOUND))
         st->details = d;
     return st;
 }

@@ -6,6 +6,8 @@
 
 #include "schema/openapi.h"
 
+#define OPENAPI_V2_PB "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
 struct document {
     char *path; /* "/apis/apps/v1" */
     enum accept_as as;
@@ -293,6 +295,13 @@ static bool wants_json(struct str accept)
     return !accept.n || str_search(accept, STR("json")) >= 0 || str_search(accept, STR("*/*")) >= 0;
 }
 
+/* `@v1.0` in the older form of the name, `.v1.0` in the newer. */
+static bool wants_v2_pb(struct str path, struct str accept)
+{
+    return str_is(path, "/openapi/v2") &&
+           str_search(accept, STR("application/com.github.proto-openapi.spec.v2")) >= 0;
+}
+
 static bool etag_matches(struct exchange *x, const char *etag)
 {
     struct str have = http_request_header(x->req, STR("if-none-match"));
@@ -304,11 +313,15 @@ static bool openapi_answer(struct exchange *x, struct str path)
     struct buf b = {0};
     char hex[SHA256_HEX + 1], etag[SHA256_HEX + 3];
     struct http_header h[2] = {{STR("etag"), STR_NONE}, {STR("vary"), STR("Accept")}};
-    if (!openapi_print(path, &b)) {
+    struct str accept = http_request_header(x->req, STR("accept"));
+    bool json = wants_json(accept), pb = !json && wants_v2_pb(path, accept);
+    if (pb) {
+        openapi_v2_print_pb(&b);
+    } else if (!openapi_print(path, &b)) {
         buf_fini(&b);
         return false;
     }
-    if (!wants_json(http_request_header(x->req, STR("accept")))) {
+    if (!json && !pb) {
         buf_fini(&b);
         exchange_refuse(x, REASON_NOT_ACCEPTABLE,
                         "only the following media types are accepted: application/json");
@@ -324,7 +337,7 @@ static bool openapi_answer(struct exchange *x, struct str path)
     }
     size_t n;
     char *p = buf_take(&b, &n);
-    exchange_answer(x, 200, "application/json", http_bytes_take(p, n), h, 2);
+    exchange_answer(x, 200, pb ? OPENAPI_V2_PB : "application/json", http_bytes_take(p, n), h, 2);
     return true;
 }
 

@@ -86,6 +86,28 @@ static int load_key(const struct pki *p, const char *name, struct pkey **ret, st
     return r;
 }
 
+/* Of the key that is there: with one name and one key, what the certificate before it signed is
+ * good under this one too, and the other way round. */
+static int make_ca(struct pki *p, int64_t now_s, struct error *err)
+{
+    struct cert *ca;
+    int r = cert_new_ca(p->ca_key, STR("davit-ca"), now_s + (int64_t)PKI_CA_DAYS * 86400, err, &ca);
+    if (r < 0)
+        return r;
+    char *pem = cert_to_pem(ca);
+    r = store_file(p, "ca.crt", pem, 0644, err);
+    if (r < 0) {
+        cert_free(ca);
+        free(pem);
+        return r;
+    }
+    cert_free(p->ca);
+    free(p->ca_pem);
+    p->ca = ca;
+    p->ca_pem = pem;
+    return 0;
+}
+
 static int load_ca(struct pki *p, int64_t now_s, struct error *err)
 {
     CLEANUP(freep) char *text = NULL;
@@ -109,13 +131,10 @@ static int load_ca(struct pki *p, int64_t now_s, struct error *err)
             return error_set(err, REASON_INTERNAL, "%s/ca.crt does not belong to the key in ca.key",
                              p->dir);
         p->ca_pem = TAKE_PTR(text);
-        return 0;
+        if (cert_facts(p->ca)->not_after_s - now_s >= (int64_t)PKI_CA_RENEW_DAYS * 86400)
+            return 0;
     }
-    r = cert_new_ca(p->ca_key, STR("davit-ca"), now_s + (int64_t)PKI_CA_DAYS * 86400, err, &p->ca);
-    if (r < 0)
-        return r;
-    p->ca_pem = cert_to_pem(p->ca);
-    return store_file(p, "ca.crt", p->ca_pem, 0644, err);
+    return make_ca(p, now_s, err);
 }
 
 static bool has_name(const struct str *have, size_t n, struct str want)

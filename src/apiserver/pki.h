@@ -1,9 +1,9 @@
 /* The cluster's keys and certificates, in one directory (0700):
  *
- *   ca.crt ca.key                    the cluster's authority, ten years
- *   server.crt server.key            the API server's serving certificate
- *   node-client.crt node-client.key  how the API server shows itself to nodes (logs, exec)
- *   sa.key                           signs service account tokens
+ *   ca.crt ca.key                    the cluster's authority, ten years; certified anew, with the
+ * same key, by a start in its last two server.crt server.key            the API server's serving
+ * certificate node-client.crt node-client.key  how the API server shows itself to nodes (logs,
+ * exec) sa.key                           signs service account tokens
  *
  * Keys are P-256 and 0600. Certificates other than the CA's are good for a year and are made anew
  * when less than PKI_RENEW_DAYS are left, when the names they must carry changed, or when the CA
@@ -14,9 +14,10 @@
 #include "base/error.h"
 #include "rt/crypto.h"
 
-#define PKI_CA_DAYS    3650
-#define PKI_CERT_DAYS  365
-#define PKI_RENEW_DAYS 30
+#define PKI_CA_DAYS       3650
+#define PKI_CA_RENEW_DAYS 730
+#define PKI_CERT_DAYS     365
+#define PKI_RENEW_DAYS    30
 
 struct pki {
     char *dir;       /* for messages; the directory may be renamed meanwhile */

@@ -58,15 +58,24 @@ static void follow(struct ranges *r, const struct object *o)
         release(r, object_name(o));
 }
 
+/* What counts is the node as it will be: it may have been made anew, or been given its range, since
+ * the event. */
 static void on_nodes(void *arg, const struct store_event *events, size_t n)
 {
     struct ranges *r = arg;
-    for (size_t i = 0; i < n; i++)
-        if (events[i].type == STORE_EVENT_DELETED)
-            release(r, object_name(events[i].object));
-        else if (!events[i].prev || !str_eq(OBJECT_MSG(events[i].prev, api_node)->spec.pod_cidr,
-                                            OBJECT_MSG(events[i].object, api_node)->spec.pod_cidr))
-            follow(r, events[i].object);
+    for (size_t i = 0; i < n; i++) {
+        const struct store_event *e = &events[i];
+        if (e->type != STORE_EVENT_DELETED && e->prev &&
+            str_eq(OBJECT_MSG(e->prev, api_node)->spec.pod_cidr,
+                   OBJECT_MSG(e->object, api_node)->spec.pod_cidr))
+            continue;
+        struct object *now =
+            store_peek(r->server->store, KIND(NODE), STR_NONE, object_name(e->object));
+        if (now)
+            follow(r, now);
+        else
+            release(r, object_name(e->object));
+    }
 }
 
 struct ranges *ranges_new(struct apiserver *s)

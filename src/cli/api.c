@@ -10,14 +10,12 @@
 #define ANSWER_TIMEOUT (60 * NSEC_PER_SEC)
 
 struct wait {
-    struct cli_api *api;
     struct cli_answer answer;
     struct error *err;
     int r;
     bool done;
 };
 
-/* Objects live as long as the verb runs, so nothing counts them down. */
 static void on_answer(void *arg, const struct client_reply *reply)
 {
     struct wait *w = arg;
@@ -25,15 +23,26 @@ static void on_answer(void *arg, const struct client_reply *reply)
     w->done = true;
     w->r = reply->r;
     if (reply->r < 0) {
-        (void)error_set(w->err, reply->err ? reply->err->reason : REASON_INTERNAL, "%.*s",
-                        STR_ARG(reply->err ? reply->err->message : STR("the call failed")));
+        if (reply->err)
+            error_copy(w->err, reply->err);
+        else
+            (void)error_set(w->err, REASON_INTERNAL, "the call failed");
         return;
     }
     if (reply->object)
         w->answer.object = object_ref(reply->object);
-    w->answer.items = ARENA_NEW_N(&w->api->arena, struct object *, reply->n_items + 1);
+    w->answer.items = xcalloc(reply->n_items + 1, sizeof(*w->answer.items));
     for (size_t i = 0; i < reply->n_items; i++)
         w->answer.items[w->answer.n_items++] = object_ref(reply->items[i]);
+}
+
+void cli_answer_fini(struct cli_answer *a)
+{
+    object_unref(a->object);
+    for (size_t i = 0; i < a->n_items; i++)
+        object_unref(a->items[i]);
+    free(a->items);
+    *a = (struct cli_answer){0};
 }
 
 static bool is_done(void *arg)
@@ -44,27 +53,33 @@ static bool is_done(void *arg)
 int cli_api_call(struct cli_api *api, const struct client_request *req, struct cli_answer *ret,
                  struct error *err)
 {
-    struct wait w = {.api = api, .err = err};
+    struct wait w = {.err = err};
 
-    client_call(api->client, req, on_answer, &w);
-    if (!rt_run_until(api->rt, is_done, &w, ANSWER_TIMEOUT)) {
+    if (api->client)
+        client_call(api->client, req, on_answer, &w);
+    if (!api->client || !rt_run_until(api->rt, is_done, &w, ANSWER_TIMEOUT)) {
         /* w goes away, so the call has to */
-        client_free(api->client);
+        if (api->client)
+            client_free(api->client);
         api->client = NULL;
         return error_set(err, REASON_TIMEOUT, "the server does not answer");
     }
     if (w.r == 0 && ret)
         *ret = w.answer;
+    else
+        cli_answer_fini(&w.answer);
     return w.r;
 }
 
-int cli_api_open(struct cli_api *api, const char *data_dir, struct error *err)
+int cli_api_open(struct cli_api *api, const char *data_dir, const char *kubeconfig,
+                 struct error *err)
 {
-    CLEANUP(freep) char *path = xasprintf("%s/admin.kubeconfig", data_dir);
+    CLEANUP(freep)
+    char *path = kubeconfig ? xstrdup(kubeconfig) : xasprintf("%s/admin.kubeconfig", data_dir);
     int r;
 
     *api = (struct cli_api){0};
-    if (access(path, R_OK) < 0)
+    if (!kubeconfig && access(path, R_OK) < 0)
         return error_errno(err, errno, "%s: is there a server on this machine? (--data-dir)", path);
     r = kubeconfig_load(path, NULL, &api->kubeconfig, err);
     if (r == 0 && !(api->rt = rt_uv_new()))

@@ -1,79 +1,25 @@
 /* `davit node ls|cordon|uncordon|drain|rm`: the few things an operator does to nodes, through the
- * API with the data directory's own kubeconfig. A short conversation, so it is written as one: each
- * call runs the loop until it is answered. */
+ * API with the data directory's own kubeconfig. */
+#include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/opts.h"
-#include "cli/paths.h"
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "client/net_client.h"
 #include "codec/values.h"
 
 #include <stdio.h>
 
-#define CALL_TIMEOUT (40 * NSEC_PER_SEC)
-#define RETRY        NSEC_PER_SEC
-#define FOR_EVER     (INT64_MAX / 2)
+#define RETRY    NSEC_PER_SEC
+#define FOR_EVER (INT64_MAX / 2)
 
 struct node_cmd {
     const char *data_dir, *kubeconfig;
     bool force, delete_emptydir;
     nsec_t timeout;
     int64_t grace_s; /* -1: the pod's own */
-    struct rt *rt;
-    struct client *client;
-    struct arena arena; /* of the answers */
+    struct cli_api api;
 };
-
-/* ---- one call ---- */
-
-struct answer {
-    bool done;
-    int r;
-    struct error *err;
-    struct object **v; /* owned references */
-    size_t n;
-};
-
-static void on_answer(void *arg, const struct client_reply *reply)
-{
-    struct answer *a = arg;
-
-    a->done = true;
-    a->r = reply->r;
-    if (reply->r < 0 && reply->err)
-        error_copy(a->err, reply->err);
-    else if (reply->r < 0)
-        (void)error_errno(a->err, -reply->r, "the server does not answer");
-    a->n = reply->r < 0 ? 0 : reply->n_items + (reply->object != NULL);
-    a->v = xcalloc(a->n + 1, sizeof(*a->v));
-    for (size_t i = 0; i < a->n; i++)
-        a->v[i] = object_ref(reply->object ? reply->object : reply->items[i]);
-}
-
-static bool is_done(void *arg)
-{
-    return ((struct answer *)arg)->done;
-}
-
-static void answer_fini(struct answer *a)
-{
-    for (size_t i = 0; i < a->n; i++)
-        object_unref(a->v[i]);
-    free(a->v);
-}
-
-/* a is the caller's to release, whatever comes. */
-static int call(struct node_cmd *c, const struct client_request *q, struct answer *a,
-                struct error *err)
-{
-    *a = (struct answer){.err = err};
-    client_call(c->client, q, on_answer, a);
-    if (!rt_run_until(c->rt, is_done, a, CALL_TIMEOUT))
-        return error_set(err, REASON_TIMEOUT, "the server does not answer");
-    return a->r;
-}
 
 static bool never(void *arg)
 {
@@ -82,7 +28,7 @@ static bool never(void *arg)
 
 static void pause_for(struct node_cmd *c, nsec_t span)
 {
-    (void)rt_run_until(c->rt, never, NULL, span);
+    (void)rt_run_until(c->api.rt, never, NULL, span);
 }
 
 /* ---- ls ---- */
@@ -97,12 +43,12 @@ static const char *ready_of(const struct api_node *n)
     return "Joining";
 }
 
-static size_t pods_on(const struct answer *pods, struct str node)
+static size_t pods_on(const struct cli_answer *pods, struct str node)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < pods->n; i++) {
-        const struct api_pod *p = OBJECT_MSG(pods->v[i], api_pod);
+    for (size_t i = 0; i < pods->n_items; i++) {
+        const struct api_pod *p = OBJECT_MSG(pods->items[i], api_pod);
         n += str_eq(p->spec.node_name, node) && !str_is(p->status.phase, "Succeeded") &&
              !str_is(p->status.phase, "Failed");
     }
@@ -117,7 +63,7 @@ static void print_node(struct node_cmd *c, const struct api_node *n, size_t pods
     for (uint32_t i = 0; i < n->status.n_addresses; i++)
         if (str_is(n->status.addresses[i].type, "InternalIP"))
             ip = n->status.addresses[i].address;
-    duration_human((rt_wall(c->rt) - n->metadata.creation_timestamp.usec) * NSEC_PER_USEC, age);
+    duration_human((rt_wall(c->api.rt) - n->metadata.creation_timestamp.usec) * NSEC_PER_USEC, age);
     snprintf(status, sizeof(status), "%s%s", ready_of(n), n->spec.unschedulable ? ",Cordoned" : "");
     printf("%-24.*s %-18s %-16.*s %5zu  %s\n", STR_ARG(n->metadata.name), status, STR_ARG(ip), pods,
            age);
@@ -127,17 +73,17 @@ static int node_ls(struct node_cmd *c, const char *name, struct error *err)
 {
     const struct client_request nodes = {.verb = CLIENT_LIST, .kind = schema_kinds[KIND_NODE]},
                                 pods = {.verb = CLIENT_LIST, .kind = schema_kinds[KIND_POD]};
-    struct answer n, p = {0};
-    int r = call(c, &nodes, &n, err);
+    struct cli_answer n = {0}, p = {0};
+    int r = cli_api_call(&c->api, &nodes, &n, err);
 
     if (r == 0)
-        r = call(c, &pods, &p, err);
+        r = cli_api_call(&c->api, &pods, &p, err);
     if (r == 0)
         printf("%-24s %-18s %-16s %5s  %s\n", "NAME", "STATUS", "ADDRESS", "PODS", "AGE");
-    for (size_t i = 0; r == 0 && i < n.n; i++)
-        print_node(c, OBJECT_MSG(n.v[i], api_node), pods_on(&p, object_name(n.v[i])));
-    answer_fini(&n);
-    answer_fini(&p);
+    for (size_t i = 0; r == 0 && i < n.n_items; i++)
+        print_node(c, OBJECT_MSG(n.items[i], api_node), pods_on(&p, object_name(n.items[i])));
+    cli_answer_fini(&n);
+    cli_answer_fini(&p);
     return r;
 }
 
@@ -151,10 +97,10 @@ static int set_cordon(struct node_cmd *c, const char *name, bool on, struct erro
                                      .patch_type = CLIENT_PATCH_MERGE,
                                      .patch = on ? STR("{\"spec\":{\"unschedulable\":true}}")
                                                  : STR("{\"spec\":{\"unschedulable\":null}}")};
-    struct answer a;
-    int r = call(c, &q, &a, err);
+    struct cli_answer a = {0};
+    int r = cli_api_call(&c->api, &q, &a, err);
 
-    answer_fini(&a);
+    cli_answer_fini(&a);
     if (r == 0)
         printf("%s %s\n", name, on ? "cordoned" : "uncordoned");
     return r;
@@ -195,10 +141,10 @@ static bool stays(const struct api_pod *p)
 }
 
 /* What would be lost that nobody has agreed to lose. */
-static int check_losses(const struct node_cmd *c, const struct answer *pods, struct error *err)
+static int check_losses(const struct node_cmd *c, const struct cli_answer *pods, struct error *err)
 {
-    for (size_t i = 0; i < pods->n; i++) {
-        const struct api_pod *p = OBJECT_MSG(pods->v[i], api_pod);
+    for (size_t i = 0; i < pods->n_items; i++) {
+        const struct api_pod *p = OBJECT_MSG(pods->items[i], api_pod);
         bool empty_dir = false;
         if (stays(p) || is_over(p) || p->metadata.deletion_timestamp.set)
             continue;
@@ -218,14 +164,15 @@ static int check_losses(const struct node_cmd *c, const struct answer *pods, str
     return 0;
 }
 
-static int list_pods(struct node_cmd *c, const char *node, struct answer *ret, struct error *err)
+static int list_pods(struct node_cmd *c, const char *node, struct cli_answer *ret,
+                     struct error *err)
 {
     char selector[300];
 
     snprintf(selector, sizeof(selector), "spec.nodeName=%s", node);
     const struct client_request q = {
         .verb = CLIENT_LIST, .kind = schema_kinds[KIND_POD], .field_selector = str_z(selector)};
-    return call(c, &q, ret, err);
+    return cli_api_call(&c->api, &q, ret, err);
 }
 
 /* 1: it is on its way; 0: not yet, for the reason in *err. */
@@ -246,23 +193,23 @@ static int evict(struct node_cmd *c, const struct api_pod *p, struct error *err)
                                      .body_desc = &api_eviction_desc,
                                      .body = &e,
                                      .reply_desc = &api_status_desc};
-    struct answer a;
-    int r = call(c, &q, &a, err);
+    struct cli_answer a = {0};
+    int r = cli_api_call(&c->api, &q, &a, err);
 
-    answer_fini(&a);
+    cli_answer_fini(&a);
     if (r == 0 || r == -ENOENT || r == -ESTALE)
         return 1; /* gone, or another one by now: the next list tells */
     return err->reason == REASON_TOO_MANY_REQUESTS ? 0 : r;
 }
 
 /* One round over the pods that are left. Number of pods to wait for. */
-static int drain_round(struct node_cmd *c, const struct answer *pods, struct map *told,
+static int drain_round(struct node_cmd *c, const struct cli_answer *pods, struct map *told,
                        struct error *err)
 {
     int left = 0;
 
-    for (size_t i = 0; i < pods->n; i++) {
-        const struct api_pod *p = OBJECT_MSG(pods->v[i], api_pod);
+    for (size_t i = 0; i < pods->n_items; i++) {
+        const struct api_pod *p = OBJECT_MSG(pods->items[i], api_pod);
         struct error why = {0};
         if (stays(p))
             continue;
@@ -277,7 +224,7 @@ static int drain_round(struct node_cmd *c, const struct answer *pods, struct map
             printf("waiting for %.*s/%.*s: %.*s\n", STR_ARG(p->metadata.namespace),
                    STR_ARG(p->metadata.name),
                    STR_ARG(why.causes ? why.causes->message : why.message));
-            (void)map_set(told, arena_str(&c->arena, p->metadata.uid), c);
+            (void)map_set(told, arena_str(&c->api.arena, p->metadata.uid), c);
         }
         fflush(stdout);
         if (r < 0) {
@@ -292,23 +239,23 @@ static int drain_round(struct node_cmd *c, const struct answer *pods, struct map
 
 static int node_drain(struct node_cmd *c, const char *name, struct error *err)
 {
-    nsec_t end = c->timeout ? rt_now(c->rt) + c->timeout : FOR_EVER;
+    nsec_t end = c->timeout ? rt_now(c->api.rt) + c->timeout : FOR_EVER;
     struct map told = {0};
     bool first = true;
     int r = set_cordon(c, name, true, err);
 
     while (r == 0) {
-        struct answer pods;
+        struct cli_answer pods = {0};
         r = list_pods(c, name, &pods, err);
         if (r == 0 && first)
             r = check_losses(c, &pods, err);
         if (r == 0)
             r = drain_round(c, &pods, &told, err);
-        answer_fini(&pods);
+        cli_answer_fini(&pods);
         first = false;
         if (r <= 0)
             break;
-        if (rt_now(c->rt) >= end) {
+        if (rt_now(c->api.rt) >= end) {
             r = error_set(err, REASON_TIMEOUT, "%d pods are still there; the node stays cordoned",
                           r);
             break;
@@ -328,20 +275,20 @@ static int node_rm(struct node_cmd *c, const char *name, struct error *err)
 {
     struct client_request q = {
         .verb = CLIENT_GET, .kind = schema_kinds[KIND_NODE], .name = str_z(name)};
-    struct answer a;
-    int r = call(c, &q, &a, err);
+    struct cli_answer a = {0};
+    int r = cli_api_call(&c->api, &q, &a, err);
 
-    if (r == 0 && !c->force && strcmp(ready_of(OBJECT_MSG(a.v[0], api_node)), "Ready") == 0)
+    if (r == 0 && !c->force && strcmp(ready_of(OBJECT_MSG(a.object, api_node)), "Ready") == 0)
         r = error_set(err, REASON_CONFLICT,
                       "%s is Ready and would come back: drain it and stop its agent first, or use "
                       "--force",
                       name);
-    answer_fini(&a);
+    cli_answer_fini(&a);
     if (r < 0)
         return r;
     q.verb = CLIENT_DELETE;
-    r = call(c, &q, &a, err);
-    answer_fini(&a);
+    r = cli_api_call(&c->api, &q, &a, err);
+    cli_answer_fini(&a);
     if (r == 0)
         printf("%s removed\n", name);
     return r;
@@ -358,26 +305,6 @@ static const struct {
     {"drain", true, node_drain}, {"rm", true, node_rm},
 };
 
-static int node_connect(struct node_cmd *c, struct error *err)
-{
-    struct data_dir dir = {0};
-    struct kubeconfig k = {0};
-    int r = 0;
-
-    if (!c->kubeconfig)
-        r = data_dir_open(&dir, c->data_dir, false, err);
-    if (r == 0)
-        r = kubeconfig_load(c->kubeconfig ? c->kubeconfig : dir.admin_kubeconfig, NULL, &k, err);
-    if (r == 0) {
-        c->rt = rt_uv_new();
-        r = c->rt ? net_client_new(c->rt, &k, NULL, &c->client, err)
-                  : error_errno(err, errno, "cannot make an event loop");
-        kubeconfig_fini(&k);
-    }
-    data_dir_fini(&dir);
-    return r;
-}
-
 static int node_run(struct node_cmd *c, int n, char **operands, struct error *err)
 {
     size_t v;
@@ -392,14 +319,10 @@ static int node_run(struct node_cmd *c, int n, char **operands, struct error *er
     if (node_verbs[v].takes_names ? n < 2 : n > 1)
         return error_set(err, REASON_BAD_REQUEST, "%s takes %s", operands[0],
                          node_verbs[v].takes_names ? "names of nodes" : "no operand");
-    r = node_connect(c, err);
+    r = cli_api_open(&c->api, c->data_dir, c->kubeconfig, err);
     for (int i = 1; r == 0 && i < MAX(n, 2); i++)
         r = node_verbs[v].run(c, operands[i], err);
-    if (c->client)
-        client_free(c->client);
-    if (c->rt)
-        rt_free(c->rt);
-    arena_fini(&c->arena);
+    cli_api_close(&c->api);
     return r;
 }
 

@@ -42,7 +42,8 @@ static int server_url(struct cli_api *api, const struct token_opts *o, char **re
                                        .ns = STR("default"),
                                        .name = STR("kubernetes")};
     const struct client_request nodes = {.verb = CLIENT_LIST, .kind = schema_kinds[KIND_NODE]};
-    struct cli_answer slice, all;
+    CLEANUP(cli_answer_fini) struct cli_answer slice = {0};
+    CLEANUP(cli_answer_fini) struct cli_answer all = {0};
     struct error none = {0};
     struct str host = STR_NONE;
     int r;
@@ -118,14 +119,15 @@ static int create(struct cli_api *api, const struct token_opts *o, struct error 
     const struct client_request req = {
         .verb = CLIENT_CREATE, .kind = schema_kinds[KIND_SECRET], .body = &secret};
     r = cli_api_call(api, &req, NULL, err);
-    if (r < 0)
-        return r;
-    join_token_print(&t, text);
-    fprintf(stderr, "Run this on the machine that shall join (as root, good until %s):\n", until);
-    printf("davit agent --server %s --token %s\n", url, text);
+    if (r == 0) {
+        join_token_print(&t, text);
+        fprintf(stderr, "Run this on the machine that shall join (as root, good until %s):\n",
+                until);
+        printf("davit agent --server %s --token %s\n", url, text);
+        crypto_wipe(text, sizeof(text));
+    }
     crypto_wipe(&t, sizeof(t));
-    crypto_wipe(text, sizeof(text));
-    return 0;
+    return r;
 }
 
 static int list(struct cli_api *api, struct error *err)
@@ -134,7 +136,7 @@ static int list(struct cli_api *api, struct error *err)
                                        .kind = schema_kinds[KIND_SECRET],
                                        .ns = STR(NS),
                                        .field_selector = STR("type=" SECRET_TYPE)};
-    struct cli_answer all;
+    CLEANUP(cli_answer_fini) struct cli_answer all = {0};
     int r = cli_api_call(api, &req, &all, err);
 
     if (r < 0)
@@ -202,7 +204,7 @@ int cli_token(int argc, char **argv)
         (void)error_set(&err, REASON_BAD_REQUEST, "--ttl must be between 1m and a year");
         return cli_fail("token", &err, EXIT_USAGE);
     }
-    r = cli_api_open(&api, o.data_dir, &err);
+    r = cli_api_open(&api, o.data_dir, NULL, &err);
     if (r == 0)
         r = strcmp(verb, "create") == 0 ? create(&api, &o, &err)
             : strcmp(verb, "list") == 0 ? list(&api, &err)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "codec/values.h"
 #include "net/net.h"
 #include "rt/process.h"
 #include "rt/rt.h"
@@ -32,7 +33,8 @@
 #define OWNER_WAIT                                                                                 \
     (15 * NSEC_PER_SEC) /* for what a killed `davit up` left: it is told to stop, and takes 5 s at \
                            most */
-#define PART_ARGS_MAX 40
+#define DAY           (86400 * NSEC_PER_SEC)
+#define PART_ARGS_MAX 64
 #define READY_FD      3
 
 struct up;
@@ -58,6 +60,7 @@ struct up {
     struct rt *rt;
     struct part parts[_PART_MAX];
     struct rt_timer kill_timer;
+    nsec_t stop_grace;
     struct rt_signal *term, *intr;
     const char *run_dir; /* borrowed */
     int notify_fd;       /* of the parent of --detach */
@@ -90,7 +93,7 @@ static void up_stop(struct up *up, int exit_code)
         rt_timer_stop(&up->parts[i].restart);
     if (up->parts[PART_AGENT].process)
         (void)rt_process_kill(up->parts[PART_AGENT].process, SIGTERM, false);
-    rt_timer_start(&up->kill_timer, STOP_GRACE);
+    rt_timer_start(&up->kill_timer, up->stop_grace);
     up_check_stopped(up);
 }
 
@@ -324,10 +327,49 @@ static int detach(const struct data_dir *dir, int *ret_notify_fd, int *ret_exit,
     return 0;
 }
 
+/* Said to `up`, meant for one of its parts, which gets it as it is and knows whether it is good. */
+enum { PASSED_CLUSTER_CIDR, PASSED_SHUTDOWN_GRACE }; /* those `up` needs itself */
+static const struct passed {
+    const char *flag, *arg, *help; /* flag with its dashes */
+    enum part_id to;
+} passed[] = {
+    [PASSED_CLUSTER_CIDR] = {"--cluster-cidr", "CIDR",
+                             "addresses of pods (" CLUSTER_CIDR_DEFAULT ")", PART_SERVER},
+    [PASSED_SHUTDOWN_GRACE] =
+        {"--shutdown-grace", "TIME",
+         "on SIGTERM fail the pods, within so long, as the machine goes down (0s: do not)",
+         PART_AGENT},
+    {"--service-cidr", "CIDR", "addresses of Services (" SERVICE_CIDR_DEFAULT ")", PART_SERVER},
+    {"--network", "KIND", "between nodes: vxlan, routes or auto (vxlan)", PART_SERVER},
+    {"--tls-san", "NAME,...", "more names and addresses the API is reached by", PART_SERVER},
+    {"--io-threads", "N", "threads that serve connections (1)", PART_SERVER},
+    {"--node-grace", "TIME", "a node silent for so long is lost (40s)", PART_SERVER},
+    {"--node-eviction-rate", "N", "lost nodes a second whose pods are evicted, in a zone (0.1)",
+     PART_SERVER},
+    {"--secondary-node-eviction-rate", "N", "the same in a partial outage of a large zone (0.01)",
+     PART_SERVER},
+    {"--unhealthy-zone-threshold", "N", "part of a zone's nodes that makes an outage (0.55)",
+     PART_SERVER},
+    {"--large-cluster-size-threshold", "N", "nodes above which a zone is large (50)", PART_SERVER},
+    {"--default-not-ready-toleration-seconds", "N",
+     "how long pods that do not say stay on a node that is not ready (300)", PART_SERVER},
+    {"--default-unreachable-toleration-seconds", "N", "the same on a node that is silent (300)",
+     PART_SERVER},
+    {"--resolv-conf", "FILE", "the node's name servers (/etc/resolv.conf)", PART_AGENT},
+    {"--node-labels", "K=V,...", "of this machine's Node object", PART_AGENT},
+    {"--max-pods", "N", "pods this machine takes (250)", PART_AGENT},
+    {"--insecure-registry", "HOST:PORT", "may be spoken to without TLS (loopback always may)",
+     PART_AGENT},
+    {"--fence", "on|off|auto", "see davit agent --help; the server is beside it, so auto is off",
+     PART_AGENT},
+    {"--shutdown-grace-critical", "TIME", "part of it kept for critical pods, which end last",
+     PART_AGENT},
+};
+#define UP_OWN_OPTS 7
+
 struct up_opts {
-    const char *data_dir, *listen, *node_name, *node_ip, *log_level, *resolv_conf;
-    const char *cluster_cidr, *service_cidr, *network, *sans,
-        *node_grace; /* the server's; NULL: not said */
+    const char *data_dir, *listen, *node_name, *node_ip, *log_level;
+    const char *passed[ARRAY_LEN(passed)]; /* NULL: not said */
     bool detach, stop_pods;
 };
 
@@ -341,7 +383,8 @@ static int up_add_network(struct up *up, const struct up_opts *o, const char *da
         .rt = up->rt,
         .data_dir = data_dir,
         .node_name = "up",
-        .cluster_cidr = o->cluster_cidr ? o->cluster_cidr : cluster_default_pod_cidr(o->node_ip),
+        .cluster_cidr = o->passed[PASSED_CLUSTER_CIDR] ? o->passed[PASSED_CLUSTER_CIDR]
+                                                       : cluster_default_pod_cidr(o->node_ip),
     };
     struct rt_addr at;
     int r = rt_addr_parse(str_z(o->listen), &at, err);
@@ -360,25 +403,26 @@ static int up_add_network(struct up *up, const struct up_opts *o, const char *da
     return 0;
 }
 
-/* What is said to the cluster as a whole goes to the server as it is. */
-static void up_add_settings(struct part *server, const struct up_opts *o)
+static void up_pass_on(struct up *up, const struct up_opts *o)
 {
-    const char *const settings[][2] = {{"--cluster-cidr", o->cluster_cidr},
-                                       {"--service-cidr", o->service_cidr},
-                                       {"--network", o->network},
-                                       {"--tls-san", o->sans},
-                                       {"--node-grace", o->node_grace}};
+    const char *grace = o->passed[PASSED_SHUTDOWN_GRACE];
+    struct duration d;
 
-    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (settings[i][1]) {
-            part_arg(server, settings[i][0]);
-            part_arg(server, settings[i][1]);
+    if (grace && duration_parse(str_z(grace), &d) >= 0 && d.nsec > 0)
+        up->stop_grace += MIN(d.nsec, DAY); /* what is no time the agent refuses */
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++)
+        if (o->passed[i]) {
+            part_arg(&up->parts[passed[i].to], passed[i].flag);
+            part_arg(&up->parts[passed[i].to], o->passed[i]);
         }
 }
 
 static int up_run(const struct up_opts *o, const struct data_dir *dir, int notify_fd)
 {
-    struct up up = {.run_dir = dir->run, .notify_fd = notify_fd, .exit_code = EXIT_OK};
+    struct up up = {.run_dir = dir->run,
+                    .notify_fd = notify_fd,
+                    .stop_grace = STOP_GRACE,
+                    .exit_code = EXIT_OK};
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     struct net *net = NULL;
@@ -401,15 +445,11 @@ static int up_run(const struct up_opts *o, const struct data_dir *dir, int notif
     part_arg(server, "--listen");
     part_arg(server, o->listen);
     part_arg(server, "--local-node");
-    up_add_settings(server, o);
+    up_pass_on(&up, o);
     if (up_add_network(&up, o, dir->root, &net, &err) < 0)
         return cli_fail("up", &err, EXIT_FAILED);
     if (o->stop_pods)
         part_arg(agent, "--stop-pods");
-    if (o->resolv_conf) {
-        part_arg(agent, "--resolv-conf");
-        part_arg(agent, o->resolv_conf);
-    }
     rt_timer_init(&up.kill_timer, up.rt, up_on_kill_timer, &up);
     up.term = rt_signal_new(up.rt, SIGTERM, up_on_signal, &up);
     up.intr = rt_signal_new(up.rt, SIGINT, up_on_signal, &up);
@@ -433,34 +473,26 @@ int cli_up(int argc, char **argv)
                         .node_name = host,
                         .node_ip = ip,
                         .log_level = "info"};
-    const struct cli_opt opts[] = {
+    struct cli_opt opts[UP_OWN_OPTS + ARRAY_LEN(passed)] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
          &o.data_dir},
         {"listen", "ADDR:PORT", "of the API (127.0.0.1:6443)", CLI_STRING, &o.listen},
         {"node-name", "NAME", "of this machine (its host name)", CLI_STRING, &o.node_name},
         {"node-ip", "ADDR", "of this machine (that of its default route)", CLI_STRING, &o.node_ip},
-        {"cluster-cidr", "CIDR", "addresses of pods (" CLUSTER_CIDR_DEFAULT ")", CLI_STRING,
-         &o.cluster_cidr},
-        {"service-cidr", "CIDR", "addresses of Services (" SERVICE_CIDR_DEFAULT ")", CLI_STRING,
-         &o.service_cidr},
-        {"network", "KIND", "between nodes: vxlan, routes or auto (vxlan)", CLI_STRING, &o.network},
-        {"tls-san", "NAME,...", "more names and addresses the API is reached by", CLI_STRING,
-         &o.sans},
-        {"node-grace", "TIME", "a node silent for so long is lost (40s)", CLI_STRING,
-         &o.node_grace},
-        {"resolv-conf", "FILE", "the node's name servers (/etc/resolv.conf)", CLI_STRING,
-         &o.resolv_conf},
+        {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
         {"detach", NULL, "go to the background once ready; log to DIR/davit.log", CLI_FLAG,
          &o.detach},
         {"stop-pods", NULL, "on SIGTERM stop the pods too, instead of leaving them running",
          CLI_FLAG, &o.stop_pods},
-        {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
     };
     CLEANUP(fd_closep) int lock = -1;
     struct data_dir dir = {0};
     struct error err = {0};
     int operands, r, exit_code = -1, notify_fd = -1;
 
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++)
+        opts[UP_OWN_OPTS + i] = (struct cli_opt){passed[i].flag + 2, passed[i].arg, passed[i].help,
+                                                 CLI_STRING, &o.passed[i]};
     cli_default_node_name(host, sizeof(host));
     cli_default_node_ip(ip, sizeof(ip));
     r = cli_opts_parse(

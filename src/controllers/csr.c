@@ -8,8 +8,6 @@
 
 #include "controllers/csr_plan.h"
 
-#define JOIN_WINDOW_S 300 /* an approved join that made no Node yet keeps its name for so long */
-
 struct run { /* of one request, in the run's arena */
     struct api_certificate_signing_request *c;
     const struct cert_facts *facts;
@@ -55,21 +53,10 @@ static bool name_promised(struct reconcile *rc, const struct run *run)
     struct client_cache_iter it;
     client_cache_iter_init(&it, controller_cache(rc->controller, KIND_CERTIFICATE_SIGNING_REQUEST),
                            STR_NONE);
-    for (struct object *o; (o = client_cache_iter_next(&it));) {
-        const struct api_certificate_signing_request *c = o->msg;
-        const struct api_certificate_signing_request_condition *k = csr_condition(c, "Approved");
-        struct csr *other;
-        if (!k || !str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) ||
-            rc->now - k->last_update_time.usec > (usec_t)JOIN_WINDOW_S * 1000000 ||
-            csr_from_pem(c->spec.request, NULL, &other) < 0)
-            continue;
-        const struct cert_facts *f = csr_facts(other);
-        bool same = str_eq(f->cn, run->facts->cn) &&
-                    memcmp(f->spki_sha256, run->facts->spki_sha256, SHA256_BYTES) != 0;
-        csr_free(other);
-        if (same)
+    for (struct object *o; (o = client_cache_iter_next(&it));)
+        if (csr_promised_to_another(OBJECT_MSG(o, api_certificate_signing_request), run->facts,
+                                    rc->now))
             return true;
-    }
     return false;
 }
 
@@ -160,6 +147,18 @@ static void approve(struct reconcile *rc, struct run *run)
 
 /* ---- signing ---- */
 
+/* Two machines may have been approved under one name before either approval was seen. Approvals are
+ * seen in their order, so the second sees the first at least: it, or both, get nothing. */
+static int check_alone(struct reconcile *rc, const struct run *run, struct error *err)
+{
+    struct str name;
+    if (csr_recognize(run->c, run->facts, &name) != CSR_FOR_NODE || !name_promised(rc, run))
+        return 0;
+    return error_set(err, REASON_INVALID,
+                     "another machine is joining as %.*s just now; choose another --node-name",
+                     STR_ARG(name));
+}
+
 static void sign(struct reconcile *rc, struct run *run)
 {
     const struct controllers_opts *o = controller_opts(rc->controller);
@@ -167,6 +166,8 @@ static void sign(struct reconcile *rc, struct run *run)
     struct error err = {0};
     char *pem = NULL;
     int r = csr_cert_spec(run->c, run->facts, rc->now / 1000000, &spec, &err);
+    if (r == 0)
+        r = check_alone(rc, run, &err);
     if (r == 0) {
         struct pkey *key = csr_public_key(run->csr);
         r = o->sign(o->sign_arg, key, &spec, &pem, &err);

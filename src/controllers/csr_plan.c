@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define HOUR_S         3600
+#define JOIN_WINDOW_S  300           /* an approved join that made no Node yet keeps its name */
 #define KEEP_DECIDED_S HOUR_S        /* as Kubernetes' cleaner */
 #define KEEP_PENDING_S (24 * HOUR_S) /* asked for and forgotten */
 
@@ -53,6 +54,23 @@ const char *csr_permission(enum csr_for what)
         [CSR_FOR_NODE_SERVER] = "selfnodeserver",
     };
     return names[what];
+}
+
+bool csr_promised_to_another(const struct api_certificate_signing_request *other,
+                             const struct cert_facts *f, usec_t now)
+{
+    const struct api_certificate_signing_request_condition *k = csr_condition(other, "Approved");
+    struct csr *csr;
+    if (!k || csr_condition(other, "Failed") ||
+        !str_is(other->spec.signer_name, CSR_SIGNER_KUBELET) ||
+        now - k->last_update_time.usec > (usec_t)JOIN_WINDOW_S * 1000000 ||
+        csr_from_pem(other->spec.request, NULL, &csr) < 0)
+        return false;
+    const struct cert_facts *theirs = csr_facts(csr);
+    bool yes =
+        str_eq(theirs->cn, f->cn) && memcmp(theirs->spki_sha256, f->spki_sha256, SHA256_BYTES) != 0;
+    csr_free(csr);
+    return yes;
 }
 
 static struct str asked_from(const struct api_certificate_signing_request *c)

@@ -21,6 +21,11 @@ enum csr_for csr_recognize(const struct api_certificate_signing_request *c,
  * the request to be approved; NULL for CSR_FOR_OTHERS. */
 const char *csr_permission(enum csr_for what);
 
+/* Whether other, a request that was approved for a machine that joins, promised it f's name a
+ * moment ago while f is of another key: who comes second must not become the same node. */
+bool csr_promised_to_another(const struct api_certificate_signing_request *other,
+                             const struct cert_facts *f, usec_t now);
+
 /* Whether a serving certificate may carry the names it asks for: the node's own name, and addresses
  * that the request came from, or that the Node (NULL: not there) has. Asked from the server's own
  * machine (loopback) any address will do that foreign(arg, ip) does not call another node's. */

@@ -18,6 +18,13 @@ struct state {
     nsec_t started;
 };
 
+static void seen_free(struct state *st, struct seen *s)
+{
+    (void)map_remove(&st->seen, str_z(s->node));
+    free(s->node);
+    free(s);
+}
+
 /* Any change of renewTime is a renewal: which way it moved is the other clock's business. */
 static void map_lease(struct controller *c, struct object *old, struct object *new)
 {
@@ -27,6 +34,11 @@ static void map_lease(struct controller *c, struct object *old, struct object *n
         return;
     int64_t renewed = OBJECT_MSG(o, api_lease)->spec.renew_time.usec;
     struct seen *s = map_get(&st->seen, object_name(o));
+    if (!new) { /* a lease made anew is seen anew, which can only be later */
+        if (s)
+            seen_free(st, s);
+        return;
+    }
     if (!s) {
         s = NEW(struct seen);
         *s = (struct seen){.node = str_dup(object_name(o)), .at = rt_now(controller_rt(c))};
@@ -60,12 +72,8 @@ static void init(struct controller *c)
 static void fini(struct controller *c)
 {
     struct state *st = controller_state(c);
-    for (struct map_slot *s; (s = map_next(&st->seen, NULL));) {
-        struct seen *v = s->value;
-        (void)map_remove(&st->seen, s->key);
-        free(v->node);
-        free(v);
-    }
+    for (struct map_slot *s; (s = map_next(&st->seen, NULL));)
+        seen_free(st, s->value);
     map_fini(&st->seen);
     controller_free_state(c);
 }

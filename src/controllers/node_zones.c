@@ -3,7 +3,8 @@
 
 #include "base/mem.h"
 
-#define PARTIAL_MIN_DOWN 3 /* fewer nodes down are never an outage */
+#define PARTIAL_MIN_DOWN 3    /* fewer nodes down are never an outage */
+#define TOKEN_WAIT_MAX   1e18 /* 30 years in nanoseconds: a rate may be as small as it likes */
 
 struct zone {
     char *key; /* owned */
@@ -151,6 +152,6 @@ int zones_take(struct zones *z, struct str key, nsec_t now, nsec_t *ret_wait)
         *ret_wait = zone->next - now;
         return 0;
     }
-    zone->next = now + (nsec_t)((double)NSEC_PER_SEC / rate);
+    zone->next = now + (nsec_t)MIN((double)NSEC_PER_SEC / rate, TOKEN_WAIT_MAX);
     return 1;
 }

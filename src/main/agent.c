@@ -22,6 +22,7 @@
 #include "node/identity.h"
 #include "node/image/image.h"
 #include "node/node.h"
+#include "rt/crypto.h"
 #include "rt/tls.h"
 
 #include <fcntl.h>
@@ -182,15 +183,19 @@ static bool agent_fences(const struct agent *a)
 static int agent_open(struct agent *a, const char *pod_cidr, struct error *err)
 {
     static const char *const api_clients[] = {"davit-apiserver-node-client"};
-    const char *labels[16];
+    const char *labels[64];
     size_t n_labels = 0;
     struct str rest = str_z(a->opts->labels), label;
     int r = agent_open_net(a, pod_cidr, err);
 
     if (r < 0)
         return r;
-    while (n_labels < ARRAY_LEN(labels) && (str_cut(&rest, ',', &label) || label.n))
+    while (str_cut(&rest, ',', &label) || label.n) {
+        if (n_labels == ARRAY_LEN(labels))
+            return error_set(err, REASON_BAD_REQUEST, "--node-labels: more than %zu",
+                             ARRAY_LEN(labels));
         labels[n_labels++] = arena_cstr(&a->arena, label);
+    }
     const struct node_opts node = {
         .rt = a->rt,
         .client = identity_client(a->identity),
@@ -290,6 +295,9 @@ static int agent_start(struct agent *a, struct error *err)
     };
     int r = identity_new(&id, &a->identity, err);
 
+    /* Everybody may read the command line of a process; it is ours to change (execve(2)). */
+    if (o->token)
+        crypto_wipe((char *)o->token, strlen(o->token));
     if (r < 0)
         return r;
     a->term = rt_signal_new(a->rt, SIGTERM, agent_on_signal, a);

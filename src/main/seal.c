@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static bool seal_wants(void *ctx, const struct schema_kind *kind)
 {
@@ -38,7 +39,10 @@ int secret_seal_open(struct secret_seal *s, const char *dir, bool sync_later, st
             return error_errno(err, errno, "cannot make %s", path);
         r = sync_later ? sys_put_file(AT_FDCWD, path, s->key, sizeof(s->key), 0600)
                        : sys_write_file(AT_FDCWD, path, s->key, sizeof(s->key), 0600);
-        return r < 0 ? error_errno(err, r, "cannot write %s", path) : 0;
+        if (r < 0)
+            return error_errno(err, r, "cannot write %s", path);
+        s->made = TAKE_PTR(path);
+        return 0;
     }
     if (r < 0 && r != -EFBIG)
         return error_errno(err, r, "cannot read %s", path);
@@ -51,7 +55,18 @@ int secret_seal_open(struct secret_seal *s, const char *dir, bool sync_later, st
     return 0;
 }
 
+void secret_seal_undo(struct secret_seal *s, const char *dir, struct error *err)
+{
+    if (!s->made)
+        return;
+    (void)unlink(s->made);
+    error_prefix(err, "there was no key of the Secrets, %s/secrets.key; restore it from a backup",
+                 dir);
+}
+
 void secret_seal_fini(struct secret_seal *s)
 {
+    free(s->made);
+    s->made = NULL;
     explicit_bzero(s->key, sizeof(s->key));
 }

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define STOP_TIMEOUT_MS 5000 /* for calls under way; clients retry what is cut */
+#define CREDS_PERIOD    (24 * 3600 * NSEC_PER_SEC)
 
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
@@ -56,6 +57,7 @@ struct server {
     struct controllers *controllers;
     struct scheduler *scheduler;
     struct rt_signal *term, *intr;
+    struct rt_timer creds_timer; /* looks after what was written for clients on this machine */
     struct memory_tend memory;
     int lock_fd, exit_code;
     bool stopping;
@@ -98,6 +100,7 @@ static void server_on_signal(void *arg, int signum)
         return;
     s->stopping = true;
     log_info("stopping");
+    rt_timer_stop(&s->creds_timer);
     apiserver_stop(s->api, STOP_TIMEOUT_MS, server_api_stopped, s);
 }
 
@@ -114,6 +117,18 @@ static int server_write_creds(struct server *s, struct error *err)
     };
 
     return creds_write(s->api, &o, err);
+}
+
+/* A server may run for longer than its administrator's certificate is good. */
+static void server_tend_creds(void *arg)
+{
+    struct server *s = arg;
+    struct error err = {0};
+
+    if (server_write_creds(s, &err) < 0)
+        log_warn("renewing the credentials of this machine: %.*s", STR_ARG(err.message));
+    error_fini(&err);
+    rt_timer_start(&s->creds_timer, CREDS_PERIOD);
 }
 
 static void server_keys_settle(void *arg)
@@ -142,6 +157,7 @@ static void server_settled(void *arg)
         server_on_signal(s, 0);
         return;
     }
+    rt_timer_start(&s->creds_timer, CREDS_PERIOD);
     client_shared_start(s->shared);
     controllers_start(s->controllers);
     scheduler_start(s->scheduler);
@@ -161,7 +177,12 @@ static int server_open_store(struct server *s, struct error *err)
 
     if (r == 0)
         r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
-    return r < 0 ? r : store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
+    if (r == 0) {
+        r = store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
+        if (r < 0)
+            secret_seal_undo(&s->seal, s->dir.pki, err);
+    }
+    return r;
 }
 
 /* How fast nodes that are lost lose their pods; zero is said to the controllers as "none". */
@@ -195,17 +216,23 @@ static int server_node_opts(const struct server_opts *o, struct controllers_opts
 
 /* What the serving certificate is good for: this machine's name and address, and what the user
  * adds. */
-static size_t server_sans(struct server *s, const char *ret[SANS_MAX])
+static int server_sans(struct server *s, const char *ret[SANS_MAX], size_t *ret_n,
+                       struct error *err)
 {
     struct str rest = str_z(s->opts->sans), one;
     size_t n = 0;
 
     ret[n++] = s->opts->node_name;
     ret[n++] = s->opts->node_ip;
-    while (n < SANS_MAX && (str_cut(&rest, ',', &one) || one.n))
+    while (str_cut(&rest, ',', &one) || one.n) {
+        if (n == SANS_MAX)
+            return error_set(err, REASON_BAD_REQUEST, "--tls-san: more than %d names",
+                             SANS_MAX - 2);
         if (one.n)
             ret[n++] = arena_cstr(&s->arena, one);
-    return n;
+    }
+    *ret_n = n;
+    return 0;
 }
 
 static bool listens_on_any(const char *listen)
@@ -222,7 +249,6 @@ static int server_start(struct server *s, struct error *err)
     const char *sans[SANS_MAX];
     struct apiserver_opts api = {
         .sans = sans,
-        .n_sans = server_sans(s, sans),
         .cluster = &s->cluster,
         .advertise_address = o->advertise                ? o->advertise
                              : listens_on_any(o->listen) ? o->node_ip
@@ -235,6 +261,8 @@ static int server_start(struct server *s, struct error *err)
     struct controllers_opts controllers = {.node_grace = o->node_grace};
     int r = server_node_opts(o, &controllers, err);
 
+    if (r == 0)
+        r = server_sans(s, sans, &api.n_sans, err);
     if (r == 0)
         r = server_open_store(s, err);
 
@@ -257,6 +285,7 @@ static int server_start(struct server *s, struct error *err)
     s->scheduler = scheduler_new(s->shared, NULL);
     s->term = rt_signal_new(s->rt, SIGTERM, server_on_signal, s);
     s->intr = rt_signal_new(s->rt, SIGINT, server_on_signal, s);
+    rt_timer_init(&s->creds_timer, s->rt, server_tend_creds, s);
     s->unsettled = 1;
     apiserver_on_ready(s->api, server_settled, s);
     if (keys_fresh(&s->keys)) {
@@ -386,7 +415,8 @@ int main_server(int argc, char **argv)
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);
     if (r < 0 && err.message.p)
-        return cli_fail("server", &err, EXIT_FAILED);
+        return cli_fail("server", &err,
+                        err.reason == REASON_BAD_REQUEST ? EXIT_USAGE : EXIT_FAILED);
     error_fini(&err);
     return r < 0 ? EXIT_FAILED : EXIT_OK;
 }

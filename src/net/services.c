@@ -39,9 +39,11 @@ static void mark(struct net *n, struct str ns, struct str name)
     char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
     struct service_dirty *d = map_get(&n->dirty, str_z(key));
     if (n->stopping || d) {
-        if (d)
-            d->named = false;
         free(key);
+        if (n->stopping)
+            return;
+        d->named = false; /* the name server wants to know, whatever the rules wait for */
+        rt_task_schedule_late(&n->flush);
         return;
     }
     d = NEW(struct service_dirty);

@@ -209,9 +209,8 @@ static struct ctr *pull_ctr(const struct pull *pull)
     return p ? pod_find_ctr(p, str_z(pull->name)) : NULL;
 }
 
-static void on_pull_progress(void *arg, const struct image_progress *progress)
+static void tell_pulling(struct pull *pull)
 {
-    struct pull *pull = arg;
     struct ctr *c = pull->told ? NULL : pull_ctr(pull);
     pull->told = true;
     if (c)
@@ -219,22 +218,29 @@ static void on_pull_progress(void *arg, const struct image_progress *progress)
                   STR_ARG(ctr_spec(c)->image));
 }
 
-static void image_failed(struct ctr *c, const struct image_result *r)
+static void on_pull_progress(void *arg, const struct image_progress *progress)
 {
+    tell_pulling(arg);
+}
+
+static void image_failed(struct ctr *c, struct pull *pull, const struct image_result *r)
+{
+    bool registry = r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE;
     nsec_t now = rt_now(c->pod->node->rt);
-    const char *reason = image_failure_reason(r->failure);
+    const char *reason = registry ? "ErrImagePull" : image_failure_reason(r->failure);
     struct str message = r->err ? r->err->message : STR("unknown error");
     struct str image = ctr_spec(c)->image;
     c->pull_backoff =
         c->pull_backoff ? MIN(c->pull_backoff * 2, PULL_BACKOFF_MAX) : PULL_BACKOFF_MIN;
     c->not_before = now + c->pull_backoff;
-    c->image_failed =
-        r->failure == IMAGE_FAILURE_PULL || r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE;
+    c->image_failed = r->failure == IMAGE_FAILURE_PULL || registry;
+    if (c->image_failed)
+        tell_pulling(pull); /* it may have failed before there was any progress */
     event_ctr(c, EVENT_WARNING, "Failed", "Failed to pull image \"%.*s\": %.*s", STR_ARG(image),
               STR_ARG(message));
     event_ctr(c, EVENT_WARNING, "Failed", "Error: %s", reason);
     char *text = xasprintf("%.*s", STR_ARG(message));
-    ctr_wait(c, r->failure == IMAGE_FAILURE_REGISTRY_UNAVAILABLE ? "ErrImagePull" : reason, text);
+    ctr_wait(c, reason, text);
     free(text);
     rt_timer_start(&c->timer, PULL_ERROR_SHOWN);
 }
@@ -268,7 +274,7 @@ static void on_image(void *arg, const struct image_result *r)
                                                              : "ContainerCreating",
                      NULL);
         } else {
-            image_failed(c, r);
+            image_failed(c, pull, r);
         }
         pod_kick(c->pod);
     }

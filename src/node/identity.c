@@ -501,6 +501,8 @@ static void serving(struct identity *id)
     struct error err = {0};
     if (read_pem(id->cert_file, &cert, NULL) < 0 || read_pem(id->key_file, &key, NULL) < 0 ||
         !serving_good(id, cert, key)) {
+        if (key)
+            crypto_wipe(key, strlen(key));
         id->purpose = FOR_SERVING;
         id->wait = RETRY_FIRST;
         go(id, STEP_REQUEST);

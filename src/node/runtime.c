@@ -5,6 +5,7 @@
  * after us. */
 #include "node/runtime.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdalign.h>
 #include <sys/inotify.h>
@@ -98,6 +99,16 @@ void runtime_forget_exit(const struct runtime *r, const char *id)
     (void)unlink(fs_path("%s/%s", r->exits_dir, id).s);
 }
 
+static int look_at_exit(void *arg, const char *name, unsigned char type)
+{
+    struct runtime *r = arg;
+    int code;
+    /* conmon writes a file with a longer name first and renames it */
+    if (!strchr(name, '.') && runtime_exit_code(r, name, &code))
+        r->on_exit(r->arg, str_z(name), code);
+    return 0;
+}
+
 static void on_inotify(void *arg, unsigned events)
 {
     struct runtime *r = arg;
@@ -109,11 +120,10 @@ static void on_inotify(void *arg, unsigned events)
         for (char *p = buf; p < buf + n;) {
             struct inotify_event *e = (struct inotify_event *)p;
             p += sizeof(*e) + e->len;
-            int code;
-            /* conmon writes a file with a longer name first and renames it */
-            if (e->len == 0 || strchr(e->name, '.') || !runtime_exit_code(r, e->name, &code))
-                continue;
-            r->on_exit(r->arg, str_z(e->name), code);
+            if (e->mask & IN_Q_OVERFLOW) /* more ends than the kernel keeps in mind */
+                (void)!fs_each(r->exits_dir, look_at_exit, r);
+            else if (e->len > 0)
+                (void)look_at_exit(r, e->name, DT_REG);
         }
     }
 }

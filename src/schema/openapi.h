@@ -13,3 +13,7 @@ void openapi_v3_index_print(struct buf *b);
 bool openapi_v3_print(struct str group, struct str version, struct buf *b);
 /* The whole API as Swagger 2.0. */
 void openapi_v2_print(struct buf *b);
+/* The head of that as an openapi.v2.Document (googleapis/gnostic), without a path or definition:
+ * for clients that fall back to it and then take what they do not find for the server's to judge.
+ */
+void openapi_v2_print_pb(struct buf *b);

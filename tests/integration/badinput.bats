@@ -5,6 +5,10 @@ load ../lib/davit.bash
 
 setup_file() { davit_start; }
 teardown_file() { davit_stop; }
+teardown() { # what a failed test left
+    [ -z "${pid:-}" ] || kill -9 "$pid" 2>/dev/null || true
+    ! mountpoint -q "$BATS_TEST_TMPDIR/full" || umount "$BATS_TEST_TMPDIR/full"
+}
 
 @test "every bad request gets the Status a Kubernetes server gives" {
     before=$(davit_pid_of server)
@@ -41,4 +45,57 @@ teardown_file() { davit_stop; }
     [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
     [[ $output == *"$BATS_TEST_TMPDIR/d/store"* ]]
     equals "$sum" sha256sum "$file"
+}
+
+@test "Secrets are sealed on disk; without their key the server says so and leaves all as it was" {
+    local d=$BATS_TEST_TMPDIR/sealed port sums
+    port=$(free_port)
+    "$DAVIT" server --data-dir "$d" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
+    pid=$!
+    wait_for 20 grep -q '^ready' "$d.out"
+    KUBECONFIG=$d/admin.kubeconfig kubectl create secret generic s --from-literal=k=unmistakable-9137
+    KUBECONFIG=$d/admin.kubeconfig kubectl create configmap m --from-literal=k=readable-9137
+    kill "$pid"
+    wait "$pid"
+    grep -rq readable-9137 "$d/store"
+    pid=
+    run ! grep -rqe unmistakable-9137 -e "$(printf unmistakable-9137 | base64)" "$d"
+    [ "$(stat -c %a "$d/pki/secrets.key")" = 600 ]
+    rm "$d/pki/secrets.key"
+    sums=$(cd "$d" && find pki store -type f ! -name pid -exec sha256sum {} + | sort)
+    run ! "$DAVIT" server --data-dir "$d" --listen "127.0.0.1:$port"
+    [[ $output == *"no key of the Secrets, $d/pki/secrets.key"* ]]
+    equals "$sums" sh -c "cd $d && find pki store -type f ! -name pid -exec sha256sum {} + | sort"
+}
+
+@test "a full disk: writes get 507, reads go on, and nothing acknowledged is lost" {
+    local d=$BATS_TEST_TMPDIR/full port n
+    mkdir "$d"
+    mount -t tmpfs -o size=6m davit-test "$d"
+    port=$(free_port)
+    "$DAVIT" server --data-dir "$d/data" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
+    pid=$!
+    wait_for 20 grep -q '^ready' "$d.out"
+    export KUBECONFIG=$d/data/admin.kubeconfig
+    head -c 400000 /dev/urandom | base64 -w0 >"$BATS_TEST_TMPDIR/blob"
+    n=0
+    while kubectl create configmap "c$n" --from-file="$BATS_TEST_TMPDIR/blob" >"$BATS_TEST_TMPDIR/said" 2>&1; do
+        n=$((n + 1))
+        [ "$n" -lt 40 ]
+    done
+    grep -q "is full" "$BATS_TEST_TMPDIR/said"
+    contains "507 Insufficient Storage" kubectl create configmap small --from-literal=a=b -v=8
+    kubectl get configmap "c$((n - 1))"
+    kill -9 "$pid"
+    wait "$pid" || true
+    mount -o remount,size=40m "$d"
+    "$DAVIT" server --data-dir "$d/data" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
+    pid=$!
+    wait_for 20 grep -q '^ready' "$d.out"
+    equals "$n" sh -c 'kubectl get configmaps -o name | grep -c /c[0-9]'
+    kubectl create configmap small --from-literal=a=b
+    kill "$pid"
+    wait "$pid" || true
+    pid=
+    umount "$d"
 }

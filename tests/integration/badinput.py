@@ -230,13 +230,40 @@ def wire():
         failures.append("slow clients hold up the others")
     for s in slow:
         s.close()
-    # half-closed: the client says it is done sending, and still gets its answer
-    s = ADMIN.wrap_socket(socket.create_connection((HOST, PORT), timeout=10), server_hostname=HOST)
-    s.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    # half-closed: the client says it is done sending (close_notify, FIN), and still gets its answer
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ADMIN.wrap_bio(incoming, outgoing, server_hostname=HOST)
+    s = socket.create_connection((HOST, PORT), timeout=10)
+
+    def step(do):
+        """do() with the peer's bytes, as many as it wants; None when the peer has no more."""
+        while True:
+            try:
+                return do()
+            except ssl.SSLWantReadError:
+                if outgoing.pending:
+                    s.sendall(outgoing.read())
+                data = s.recv(65536)
+                if not data:
+                    return None
+                incoming.write(data)
+
+    step(tls.do_handshake)
+    tls.write(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     try:
-        s.shutdown(socket.SHUT_WR)
-    except OSError:
+        tls.unwrap()
+    except ssl.SSLWantReadError:
         pass
+    s.sendall(outgoing.read())
+    s.shutdown(socket.SHUT_WR)
+    answer = b""
+    try:
+        while chunk := step(lambda: tls.read(65536)):
+            answer += chunk
+    except ssl.SSLError as e:
+        answer += str(e).encode()
+    if b" 200 " not in answer.split(b"\r\n")[0] or b"gitVersion" not in answer:
+        failures.append(f"half-closed: {answer[:200]!r}")
     s.close()
 
 

@@ -35,6 +35,9 @@ Y
     equals 6 sh -c "echo '$(kube get csr --no-headers)' | grep -c 'Approved,Issued'"
     [ "$(stat -c %a "$(host_disk n1)/agent.kubeconfig" "$(host_disk n1)/agent.key" | sort -u)" = 600 ]
     [ ! -e "$(host_disk n1)/agent.join.key" ]
+    # nobody reads the token off a command line
+    host_run n1 ps -eo args= | grep -q "[d]avit agent .*--token"
+    ! host_run n1 ps -eo args= | grep -q "dvt1-" || false
 }
 
 @test "every pod reaches every pod on every host" {

@@ -64,9 +64,9 @@ route_to_known() { host_run "$1" ip route show proto 218; }
 @test "ranges that overlap are refused at the start" {
     host_add s
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr 10.96.0.0/12
-    [ "$status" = 1 ] && [[ "$output" == *"overlap"* ]]
+    [ "$status" = 2 ] && [[ "$output" == *"overlap"* ]]
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr 10.77.0.0/16
-    [ "$status" = 1 ] && [[ "$output" == *"this machine's address"*"lies in a range of the cluster"* ]]
+    [ "$status" = 2 ] && [[ "$output" == *"this machine's address"*"lies in a range of the cluster"* ]]
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr nonsense
-    [ "$status" = 1 ] && [[ "$output" == *"--cluster-cidr"* ]]
+    [ "$status" = 2 ] && [[ "$output" == *"--cluster-cidr"* ]]
 }

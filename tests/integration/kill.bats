@@ -99,6 +99,15 @@ kill_one() { # server | agent: kills it when it runs just now
     KUBECONFIG=$dir/admin.kubeconfig kubectl get --raw /readyz
     kill "$pid"
     wait "$pid"
+    # an authority that was made anew is the one machines that join are told of
+    rm -r "$dir/pki"
+    "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
+    pid=$!
+    wait_for 20 grep -q '^ready' "$dir.out"
+    equals "$(cat "$dir/pki/ca.crt")" env KUBECONFIG="$dir/admin.kubeconfig" \
+        kubectl get configmap davit-cluster -n kube-system -o jsonpath='{.data.ca\.crt}'
+    kill "$pid"
+    wait "$pid"
     # keys that are there are never made anew: what is damaged stops the start and is left alone
     : >"$dir/pki/ca.key"
     run "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0

@@ -298,3 +298,25 @@ Y
     contains "apiserver_request_total" kubectl get --raw /metrics
     contains "is running at" kubectl cluster-info
 }
+
+@test "the kubernetes Service has endpoints of both kinds, once" {
+    local slice
+    slice=$(kubectl get endpointslice kubernetes -o jsonpath='{.endpoints[0].addresses[0]}:{.ports[0].port}')
+    [ "${slice##*:}" = "$DAVIT_PORT" ]
+    equals "$slice" kubectl get endpoints kubernetes -o jsonpath='{.subsets[0].addresses[0].ip}:{.subsets[0].ports[0].port}'
+    equals kubernetes kubectl get endpointslice -l kubernetes.io/service-name=kubernetes -o jsonpath='{.items[*].metadata.name}'
+}
+
+@test "what is not there yet says so, and kubectl survives it" {
+    contains '"details":{}' curl -s --cacert <(kubectl config view --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d) \
+        --cert <(kubectl config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d) \
+        --key <(kubectl config view --raw -o jsonpath='{.users[0].user.client-key-data}' | base64 -d) \
+        "https://127.0.0.1:$DAVIT_PORT/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    kubectl run debugged --image=davit.local/busybox:1 -- sleep 1000
+    contains "ephemeral containers are disabled" kubectl debug debugged --image=davit.local/busybox:1 -- id
+    contains "could not find the requested resource" kubectl autoscale deployment web --max=3
+    contains "Metrics API not available" kubectl top nodes
+    printf '{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"s"}}' >"$BATS_TEST_TMPDIR/s.json"
+    contains 'no matches for kind "StatefulSet" in version "apps/v1"' kubectl apply -f "$BATS_TEST_TMPDIR/s.json"
+    kubectl delete pod debugged --now
+}

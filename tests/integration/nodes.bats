@@ -83,8 +83,13 @@ node.kubernetes.io/unreachable:NoSchedule" taints a
     for f in "--node-grace 1s" "--node-eviction-rate fast" "--unhealthy-zone-threshold 2" "--secondary-node-eviction-rate -1"; do
         # shellcheck disable=SC2086
         run "$DAVIT" server --data-dir "$DAVIT_DIR.no" --listen "127.0.0.1:$(free_port)" $f
-        [ "$status" -ne 0 ]
+        [ "$status" -eq 2 ]
         [[ "$output" == *"${f%% *}"* ]]
+        # and davit up, which passes them on, does not try again
+        # shellcheck disable=SC2086
+        run "$DAVIT" up --data-dir "$DAVIT_DIR.no" --listen "127.0.0.1:$(free_port)" $f
+        [ "$status" -ne 0 ]
+        equals 1 grep -c "the server ended with exit code 2" <<<"$output"
         rm -rf "$DAVIT_DIR.no"
     done
 }

@@ -57,7 +57,9 @@ teardown_file() {
     kubectl run wanting --image="127.0.0.1:$OPEN/team/later:1" -- sleep 3600
     wait_for 30 contains ErrImagePull kubectl get pod wanting
     wait_for 60 contains ImagePullBackOff kubectl get pod wanting
+    contains "Pulling image" kubectl get events --field-selector involvedObject.name=wanting
     contains "Failed to pull image" kubectl get events --field-selector involvedObject.name=wanting
+    contains "Error: ErrImagePull" kubectl get events --field-selector involvedObject.name=wanting
     skopeo copy -q --dest-tls-verify=false "docker-archive:$STORE/bb.tar" "docker://127.0.0.1:$OPEN/team/later:1"
     kubectl wait --for=condition=Ready pod/wanting --timeout=90s
     kubectl delete pod wanting --now

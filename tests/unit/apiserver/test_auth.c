@@ -333,6 +333,29 @@ static void pki_is_kept(void **state)
     assert_int_equal(pki_renew(b, names, 2, now + 340 * 86400, &changed, &err), 0);
     assert_false(changed);
     pki_free(b);
+    /* in its last two years the authority is certified anew: what either signed is good under both
+     */
+    int64_t late = now + (int64_t)(PKI_CA_DAYS - 700) * 86400;
+    struct cert *first, *second, *leaf_first, *leaf_second;
+    assert_int_equal(pki_open(dir, false, NULL, 0, now, &b, &err), 0);
+    assert_string_equal(a->ca_pem, b->ca_pem);
+    pki_free(b);
+    assert_int_equal(pki_open(dir, false, NULL, 0, late, &b, &err), 0);
+    assert_string_not_equal(a->ca_pem, b->ca_pem);
+    assert_int_equal(cert_from_pem(str_z(a->ca_pem), NULL, &first), 0);
+    assert_int_equal(cert_from_pem(str_z(b->ca_pem), NULL, &second), 0);
+    assert_int_equal(cert_from_pem(str_z(a->server_cert_pem), NULL, &leaf_first), 0);
+    assert_int_equal(cert_from_pem(str_z(b->server_cert_pem), NULL, &leaf_second), 0);
+    assert_int_equal(cert_verify(leaf_first, second, now, NULL), 0);
+    assert_int_equal(cert_verify(leaf_second, first, late, NULL), 0);
+    assert_true(cert_facts(second)->not_after_s > cert_facts(first)->not_after_s);
+    assert_memory_equal(cert_facts(first)->spki_sha256, cert_facts(second)->spki_sha256,
+                        SHA256_BYTES); /* what join tokens name */
+    cert_free(first);
+    cert_free(second);
+    cert_free(leaf_first);
+    cert_free(leaf_second);
+    pki_free(b);
     pki_free(a);
     /* a damaged authority is not replaced */
     snprintf(path, sizeof(path), "%s/ca.crt", dir);

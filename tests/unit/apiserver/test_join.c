@@ -234,6 +234,24 @@ static void ranges_are_unique(void **state)
     rt_sim_run_for(f->rt, NSEC_PER_SEC);
     assert_int_equal(answers[0], 1);
     assert_int_equal(answers[1], 1);
+    /* a node removed and made anew keeps what it claimed, however late the removal is seen */
+    const struct client_request gone = {
+        .verb = CLIENT_DELETE, .kind = KIND_OF(NODE), .name = STR("d")};
+    struct api_node again = {.metadata = {.name = STR("d")},
+                             .spec = {.pod_cidr = STR("10.130.1.0/24")}},
+                    late = {.metadata = {.name = STR("e")},
+                            .spec = {.pod_cidr = STR("10.130.1.0/24")}};
+    int removed[2] = {0}, made[2] = {0}, refused[2] = {0};
+    client_call(f->c, &gone, count, removed);
+    rt_sim_run_for(f->rt, NSEC_PER_USEC); /* its commit is under way */
+    client_create(f->c, KIND_OF(NODE), &again, count, made);
+    while (removed[0] + removed[1] == 0)
+        rt_sim_run_for(f->rt, NSEC_PER_USEC);
+    client_create(f->c, KIND_OF(NODE), &late, count, refused);
+    rt_sim_run_for(f->rt, NSEC_PER_SEC);
+    assert_int_equal(removed[0], 1);
+    assert_int_equal(made[0], 1);
+    assert_int_equal(refused[1], 1);
     /* the settings are there for nodes to read */
     assert_int_equal(fx_get(f, KIND_OF(CONFIG_MAP), "kube-system", CLUSTER_CONFIG_NAME), 0);
     struct client *me = become(f, "system:node:z", "system:nodes");

@@ -79,6 +79,8 @@ static int play(int argc, char **argv)
     if (pidfile_take(run, part, &lock, NULL) < 0)
         return EXIT_FAILED;
     next_word(dir, part, word);
+    for (int i = 2; i < argc; i++)
+        say(dir, "%s is told %s\n", part, argv[i]);
     say(dir, "%s starts: %s\n", part, word);
     if (strcmp(word, "usage") == 0)
         return EXIT_USAGE;
@@ -98,6 +100,7 @@ static int play(int argc, char **argv)
 
 struct fx {
     char dir[64];
+    const char *extra[12]; /* words after those every test gives to `davit up` */
     pid_t up;
     int lock; /* of an earlier part; > 0: held */
 };
@@ -155,9 +158,12 @@ static pid_t start(struct fx *f)
             close(f->lock); /* the lock lasts until the last copy is closed */
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
-        char *argv[] = {(char *)"up",       (char *)"--data-dir",  f->dir,
-                        (char *)"--listen", (char *)"127.0.0.1:1", NULL};
-        exit(cli_up(5, argv));
+        char *argv[20] = {(char *)"up", (char *)"--data-dir", f->dir, (char *)"--listen",
+                          (char *)"127.0.0.1:1"};
+        int argc = 5;
+        for (size_t i = 0; f->extra[i]; i++)
+            argv[argc++] = (char *)f->extra[i];
+        exit(cli_up(argc, argv));
     }
     return pid;
 }
@@ -242,6 +248,38 @@ static void the_order(void **state)
     assert_order(f, "agent stops\n", 0, "server stops\n", 0);
     assert_int_equal(count(f, "starts:"), 2);
     assert_int_equal(count(f, "\nready\n"), 1);
+}
+
+/* Each part gets what is said for it, word for word, and nothing that is the other's. */
+static void passes_on(void **state)
+{
+    struct fx *f = *state;
+    static const char *const words[] = {"--node-eviction-rate",
+                                        "2.5",
+                                        "--cluster-cidr=10.9.0.0/16",
+                                        "--shutdown-grace",
+                                        "30s",
+                                        "--fence",
+                                        "on"};
+    static const char *const server[] = {"--node-eviction-rate", "2.5", "--cluster-cidr",
+                                         "10.9.0.0/16"};
+    static const char *const agent[] = {"--shutdown-grace", "30s", "--fence", "on"};
+    script(f, "server", "ready");
+    script(f, "agent", "ready");
+    memcpy(f->extra, words, sizeof(words));
+    f->up = start(f);
+    wait_line(f, "\nready\n", 0);
+    end(f, SIGTERM, EXIT_OK);
+    for (size_t i = 0; i < ARRAY_LEN(server); i++) {
+        CLEANUP(freep) char *one = xasprintf("server is told %s\n", server[i]);
+        CLEANUP(freep) char *other = xasprintf("agent is told %s\n", agent[i]);
+        CLEANUP(freep) char *not_one = xasprintf("server is told %s\n", agent[i]);
+        CLEANUP(freep) char *not_other = xasprintf("agent is told %s\n", server[i]);
+        assert_int_equal(count(f, one), 1);
+        assert_int_equal(count(f, other), 1);
+        assert_int_equal(count(f, not_one), 0);
+        assert_int_equal(count(f, not_other), 0);
+    }
 }
 
 /* What a killed `up` left is still ending: the new one's parts wait for it, then start. */
@@ -371,6 +409,7 @@ int main(int argc, char **argv)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(the_order),
+        T(passes_on),
         T(waits_for_earlier_ones),
         T(stops_while_it_waits),
         T(a_dead_part_is_started_again),

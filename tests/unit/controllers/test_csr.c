@@ -163,6 +163,36 @@ static void what_is_signed(void **state)
     unmake(&root);
 }
 
+/* Of two keys that ask for one name, the second is told so, as long as the first may still be
+ * coming. */
+static void promised_names(void **state)
+{
+    struct made a = make("system:node:a", "system:nodes", NULL, NULL),
+                thief = make("system:node:a", "system:nodes", NULL, NULL),
+                b = make("system:node:b", "system:nodes", NULL, NULL);
+    struct api_certificate_signing_request_condition marks[] = {
+        {.type = STR("Approved"), .last_update_time = timestamp_seconds(NOW_S * 1000000)},
+        {.type = STR("Failed"), .last_update_time = timestamp_seconds(NOW_S * 1000000)}};
+    char *pem = csr_to_pem(a.csr);
+    struct api_certificate_signing_request c = {
+        .spec = {.signer_name = STR(CSR_SIGNER_KUBELET), .request = str_z(pem)},
+        .status = {.conditions = marks, .n_conditions = 1}};
+    usec_t now = NOW_S * 1000000;
+    assert_true(csr_promised_to_another(&c, thief.facts, now));
+    assert_true(csr_promised_to_another(&c, thief.facts, now + 299 * 1000000));
+    assert_false(csr_promised_to_another(&c, thief.facts, now + 301 * 1000000));
+    assert_false(csr_promised_to_another(&c, a.facts, now)); /* the same machine once more */
+    assert_false(csr_promised_to_another(&c, b.facts, now));
+    c.status.n_conditions = 2; /* it never got its certificate */
+    assert_false(csr_promised_to_another(&c, thief.facts, now));
+    c.status.n_conditions = 0;
+    assert_false(csr_promised_to_another(&c, thief.facts, now));
+    free(pem);
+    unmake(&a);
+    unmake(&thief);
+    unmake(&b);
+}
+
 static void how_long_they_stay(void **state)
 {
     struct api_certificate_signing_request_condition approved = {
@@ -179,9 +209,8 @@ static void how_long_they_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recognizing),
-        cmocka_unit_test(names),
-        cmocka_unit_test(what_is_signed),
+        cmocka_unit_test(recognizing),        cmocka_unit_test(names),
+        cmocka_unit_test(what_is_signed),     cmocka_unit_test(promised_names),
         cmocka_unit_test(how_long_they_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

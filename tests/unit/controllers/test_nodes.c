@@ -51,6 +51,19 @@ static void zone_states(void **state)
     }
 }
 
+/* A rate so small that its next token is beyond what nanoseconds can say. */
+static void tiny_rates(void **state)
+{
+    struct zones z = zones_new();
+    nsec_t wait = 0;
+    z.rates.normal = 1e-300;
+    fill(&z, "z", 2, 1);
+    assert_int_equal(zones_take(&z, STR("z"), SEC, &wait), 1);
+    assert_int_equal(zones_take(&z, STR("z"), 1000000 * SEC, &wait), 0);
+    assert_true(wait > 365 * 86400 * SEC);
+    zones_fini(&z);
+}
+
 static void all_zones_down(void **state)
 {
     struct zones z = zones_new();
@@ -176,11 +189,9 @@ static void who_is_fenced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zone_states),
-        cmocka_unit_test(all_zones_down),
-        cmocka_unit_test(taints_follow_conditions),
-        cmocka_unit_test(promises),
-        cmocka_unit_test(who_is_fenced),
+        cmocka_unit_test(zone_states),    cmocka_unit_test(tiny_rates),
+        cmocka_unit_test(all_zones_down), cmocka_unit_test(taints_follow_conditions),
+        cmocka_unit_test(promises),       cmocka_unit_test(who_is_fenced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
