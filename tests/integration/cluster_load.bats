@@ -111,6 +111,7 @@ load_failed() {
         wait_for 60 done_until $log "$to"
         /usr/bin/python3 "$LOAD" failed "$BED_DIR/load/$log" "$from" "$to" "$seen" "$@" || r=1
     done
+    [ $r = 0 ] || kube get pods,endpointslices -o wide
     return $r
 }
 

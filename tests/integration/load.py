@@ -101,17 +101,19 @@ def led_to(sets_file):
 def failed(path, begin, end, sets_file=None, ips=()):
     seen = led_to(sets_file) if sets_file else {}
     good = bad = excused = 0
+    ports = {}
     for line in open(path):
-        start, _, _, ip, port, result = line.split(" ", 5)
+        start, _, _, ip, own, result = line.split(" ", 5)
+        ports.setdefault((ip, own), []).append(line.strip())
         if not begin <= float(start) <= end:
             continue
         if not result.startswith("FAILED"):
             good += 1
-        elif seen.get((ip, int(port)), set()) & set(ips):
+        elif seen.get((ip, int(own)), set()) & set(ips):
             excused += 1
         else:
             bad += 1
-            print(line.strip(), "(led to %s)" % " ".join(seen.get((ip, int(port)), {"nothing"})))
+            print(line.strip(), "(ports before: %s)" % ports.get((ip, own), ""), "(led to %s)" % " ".join(seen.get((ip, int(own)), {"nothing"})))
     print(f"{path}: {good} good, {bad} failed, {excused} failed with their pod", file=sys.stderr)
     return 0 if good and not bad else 1
 
