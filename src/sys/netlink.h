@@ -96,7 +96,10 @@ struct conntrack_flow {                /* what of an IPv4 entry a filter looks a
     uint16_t orig_sport, orig_dport;   /* host order */
     struct ip_addr reply_src;          /* who answers: the endpoint after DNAT */
     uint16_t reply_sport;
+    bool replied; /* something came back */
 };
 typedef bool (*conntrack_match_fn)(void *arg, const struct conntrack_flow *f);
-/* Deletes every IPv4 entry that match says so. Cost: one dump of the table. Returns how many. */
-int conntrack_delete(conntrack_match_fn match, void *arg) MUST_CHECK;
+/* Deletes every IPv4 entry that match says so. Cost: one dump of the table; where only those
+ * without a reply are to be looked at, the kernel passes over the others (since 5.17; earlier ones
+ * show them as well). Returns how many. */
+int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg) MUST_CHECK;

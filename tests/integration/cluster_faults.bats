@@ -47,7 +47,7 @@ pod_on() { # NAME NODE
         sh -c 'echo $HOSTNAME >/index.html; exec httpd -f -p 80 -h /'
 }
 pod_ip() { kube get pod "$1" -o jsonpath='{.status.podIP}'; }
-fetch() { kube exec "$1" -- wget -q -T 5 -O - "http://$2/"; } # POD ADDRESS
+fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
 
 @test "tokens: one that is over lets nobody in, a good one several, another cluster's is told so" {
     host_add a
@@ -155,11 +155,11 @@ fetch() { kube exec "$1" -- wget -q -T 5 -O - "http://$2/"; } # POD ADDRESS
     cluster_image small
     node_wait small True
     for i in 1 2 3 4 5 6; do pod_on p$i small; done
-    # the first three bits: eight addresses, of which the net, its broadcast and the bridge take one each
+    # eight addresses, of which the net, its broadcast and the bridge have one each
     running() { kube get pods --field-selector spec.nodeName=small,status.phase=Running --no-headers 2>/dev/null | wc -l; }
     wait_for 60 equals 5 running
     left=$(kube get pods --field-selector spec.nodeName=small,status.phase=Pending -o jsonpath='{.items[0].metadata.name}')
-    wait_for 30 contains "no free address" kube get events --field-selector "involvedObject.name=$left"
+    wait_for 30 contains "no pod address left" kube get events --field-selector "involvedObject.name=$left"
     contains FailedCreatePodSandBox kube get events --field-selector "involvedObject.name=$left"
     gone=p1
     [ "$left" != p1 ] || gone=p2
