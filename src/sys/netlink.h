@@ -39,6 +39,8 @@ int nl_link_add_veth(struct nl *nl, const char *name, unsigned mtu, const char *
                      int peer_netns_fd, const uint8_t *peer_mac) MUST_CHECK;
 int nl_link_add_vxlan(struct nl *nl, const char *name, uint32_t vni, uint16_t port,
                       const struct ip_addr *local, int dev_index, unsigned mtu) MUST_CHECK;
+/* Another address of this host for the tunnel's packets; entries stay. */
+int nl_link_set_vxlan_local(struct nl *nl, int index, const struct ip_addr *local) MUST_CHECK;
 int nl_link_del(struct nl *nl, int index) MUST_CHECK;
 
 struct nl_link_change {

@@ -42,8 +42,8 @@ gone() {
         host_kill "$h"
     done
 }
-pod_on() { # NAME NODE
-    kube run "$1" --image=davit.local/busybox:1 --overrides="{\"spec\":{\"nodeName\":\"$2\",\"terminationGracePeriodSeconds\":0}}" -- \
+pod_on() { # NAME NODE [ANNOTATION]
+    kube run "$1" --image=davit.local/busybox:1 --overrides="{\"metadata\":{\"annotations\":{${3:-}}},\"spec\":{\"nodeName\":\"$2\",\"terminationGracePeriodSeconds\":0}}" -- \
         sh -c 'echo $HOSTNAME >/index.html; exec httpd -f -p 80 -h /'
 }
 pod_ip() { kube get pod "$1" -o jsonpath='{.status.podIP}'; }
@@ -197,7 +197,7 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
 
 @test "a link that carries one way only, either way: the node is given up, comes back, and its pods are as they were" {
     pod_on here n1
-    pod_on there n2
+    pod_on there n2 '"davit.dev/fence":"false"' # one of a kind, it would be stopped
     kube wait --for=condition=Ready pod/here pod/there --timeout=60s
     uid=$(kube get pod there -o jsonpath='{.metadata.uid}')
     for way in from to; do
@@ -245,7 +245,7 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     equals mover fetch still "$ip"
     cluster_signal TERM moving agent
     old=$(host_ip moving) new=$BED_NET.150
-    host_run moving sh -e -c "ip addr add $new/24 dev eth0; ip addr del $old/24 dev eth0; ip addr show dev eth0 | grep -q $new; ip route replace default via $BED_NET.1"
+    host_run moving sh -e -c "ip addr del $old/24 dev eth0; ip addr add $new/24 dev eth0; ip route replace default via $BED_NET.1"
     echo $new >"$BED_DIR/hosts/moving/ip"
     agent_start moving
     wait_for 30 equals $new kube get node moving -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'
