@@ -1,7 +1,12 @@
 /* A UDP flow keeps its endpoint as long as packets follow each other, so a client that asks often
- * talks to a dead address for ever. Flows of endpoints that went are named by the differ; after a
- * full rewrite (the agent was away) every translated UDP flow to a Service is held against what the
- * Services are now. */
+ * talks to a dead address for ever. A TCP client that is not answered asks again, too, with the
+ * same ports; and after it gave up, the entry of its attempt lies there for two minutes and leads
+ * whoever gets the same port to the dead address. Once it is gone, the next attempt of the same
+ * connection finds an endpoint that lives. Connections that exist are let alone: their pod may be
+ * finishing them.
+ *
+ * Flows of endpoints that went are named by the differ; after a full rewrite (the agent was away)
+ * every translated flow to a Service is held against what the Services are now. */
 #include "net/flows.h"
 
 #include <netinet/in.h>
@@ -13,9 +18,11 @@
 
 void net_flows_take(struct net_flows *f, struct net_batch *b)
 {
-    f->gone = TAKE_PTR(b->udp);
-    f->n_gone = b->n_udp;
-    b->n_udp = b->cap_udp = 0;
+    f->gone = TAKE_PTR(b->gone);
+    f->n_gone = b->n_gone;
+    b->n_gone = b->cap_gone = 0;
+    for (size_t i = 0; i < f->n_gone; i++)
+        f->udp |= f->gone[i].front.proto == IPPROTO_UDP;
 }
 
 static int front_cmp(const void *a, const void *b)
@@ -23,6 +30,8 @@ static int front_cmp(const void *a, const void *b)
     const struct net_front *x = a, *y = b;
     if (x->kind != y->kind)
         return x->kind < y->kind ? -1 : 1;
+    if (x->proto != y->proto)
+        return x->proto < y->proto ? -1 : 1;
     if (x->ip != y->ip)
         return x->ip < y->ip ? -1 : 1;
     if (x->port != y->port)
@@ -32,15 +41,13 @@ static int front_cmp(const void *a, const void *b)
 
 void net_flows_all(struct net_flows *f, const struct net_rules *r)
 {
-    f->all = true;
+    f->all = f->udp = true;
     if (ip_prefix_parse(str_z(r->env.cluster_cidr), &f->cluster_cidr) < 0 ||
         ip_prefix_parse(str_z(r->env.service_cidr), &f->service_cidr) < 0)
         f->all = false;
     f->fronts = xcalloc(r->fronts.n + 1, sizeof(*f->fronts));
     for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));) {
         const struct net_front *from = &((const struct front_state *)s->value)->f;
-        if (from->proto != IPPROTO_UDP)
-            continue;
         struct net_front *to = &f->fronts[f->n_fronts++];
         *to = *from;
         to->ranges = NULL;
@@ -79,8 +86,8 @@ static bool is_gone(const struct net_flows *f, const struct conntrack_flow *c)
 {
     uint32_t dst = ip4_number(&c->orig_dst);
     for (size_t i = 0; i < f->n_gone; i++) {
-        const struct net_udp_gone *g = &f->gone[i];
-        if (c->orig_dport != g->front.port ||
+        const struct net_flow_gone *g = &f->gone[i];
+        if (c->proto != g->front.proto || c->orig_dport != g->front.port ||
             (g->front.kind == NET_FRONT_NODEPORT ? !is_own(f, dst) : dst != g->front.ip))
             continue;
         if (!g->ep.ip || (ip4_number(&c->reply_src) == g->ep.ip && c->reply_sport == g->ep.port))
@@ -109,11 +116,14 @@ static const struct net_front *find(const struct net_flows *f, const struct net_
  * translated though a front has endpoints: other tables translate, too. */
 static bool is_out_of_date(const struct net_flows *f, const struct conntrack_flow *c)
 {
-    struct net_front want = {
-        .kind = NET_FRONT_VIP, .ip = ip4_number(&c->orig_dst), .port = c->orig_dport};
+    struct net_front want = {.kind = NET_FRONT_VIP,
+                             .proto = c->proto,
+                             .ip = ip4_number(&c->orig_dst),
+                             .port = c->orig_dport};
     const struct net_front *front = find(f, &want, false), *in = find(f, &want, true);
     if (!front && is_own(f, want.ip)) {
-        want = (struct net_front){.kind = NET_FRONT_NODEPORT, .port = c->orig_dport};
+        want = (struct net_front){
+            .kind = NET_FRONT_NODEPORT, .proto = c->proto, .port = c->orig_dport};
         front = find(f, &want, false);
         in = find(f, &want, true);
     }
@@ -128,7 +138,8 @@ static bool is_out_of_date(const struct net_flows *f, const struct conntrack_flo
 
 bool net_flow_stale(const struct net_flows *f, const struct conntrack_flow *c)
 {
-    return c->proto == IPPROTO_UDP && (is_gone(f, c) || (f->all && is_out_of_date(f, c)));
+    return (c->proto == IPPROTO_UDP || !c->replied) &&
+           (is_gone(f, c) || (f->all && is_out_of_date(f, c)));
 }
 
 static bool match(void *arg, const struct conntrack_flow *c)
@@ -151,5 +162,5 @@ int net_flows_delete(struct net_flows *f)
     f->n_own = 0;
     if (r == 0)
         r = nl_addr_list(nl, AF_INET, own_add, f);
-    return r < 0 ? r : conntrack_delete(match, f);
+    return r < 0 ? r : conntrack_delete(!f->udp, match, f);
 }

@@ -1,4 +1,5 @@
-/* Which UDP flows of the kernel's connection table must go when rules have changed. */
+/* Which flows of the kernel's connection table must go when rules have changed: of UDP, and of TCP
+ * and SCTP those that nobody has answered yet. */
 #pragma once
 
 #include "net/rules.h"
@@ -7,9 +8,9 @@ struct conntrack_flow;
 
 struct net_flows { /* zeroed: none */
     /* After a change: these endpoints of these fronts are gone. */
-    struct net_udp_gone *gone; /* owned */
+    struct net_flow_gone *gone; /* owned */
     size_t n_gone;
-    /* After a full rewrite, when what happened meanwhile is not known: all UDP fronts there are. */
+    /* After a full rewrite, when what happened meanwhile is not known: all fronts there are. */
     bool all;
     struct net_front *fronts; /* owned, with owned eps; sorted */
     size_t n_fronts;
@@ -17,11 +18,12 @@ struct net_flows { /* zeroed: none */
     /* Addresses of the node, where NodePorts are; net_flows_delete reads them. */
     uint32_t *own; /* owned */
     size_t n_own, cap_own;
+    bool udp; /* some are of UDP: answered flows matter, too */
 };
 
 /* Takes what the batch gathered. */
 void net_flows_take(struct net_flows *f, struct net_batch *b);
-/* Copies the UDP fronts of all rules. */
+/* Copies the fronts of all rules. */
 void net_flows_all(struct net_flows *f, const struct net_rules *r);
 void net_flows_fini(struct net_flows *f);
 bool net_flows_empty(const struct net_flows *f);

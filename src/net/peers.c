@@ -324,10 +324,12 @@ static int make_vxlan(struct peers *p)
     uint8_t mac[6];
     peers_link_name(p->id, name);
     mac_of(&p->o.gateway, mac);
-    int r =
-        exists_ok(nl_link_add_vxlan(p->nl, name, p->o.vni, VXLAN_PORT, &p->o.node_ip, 0, p->o.mtu));
+    int made = nl_link_add_vxlan(p->nl, name, p->o.vni, VXLAN_PORT, &p->o.node_ip, 0, p->o.mtu);
+    int r = exists_ok(made);
     if (r == 0)
         r = nl_link_get(p->nl, name, &link);
+    if (r == 0 && made == -EEXIST) /* of the last run; since then the address may have changed */
+        r = nl_link_set_vxlan_local(p->nl, link.index, &p->o.node_ip);
     if (r == 0 && memcmp(link.mac, mac, sizeof(mac)) != 0)
         r = nl_link_set(p->nl, link.index, &(struct nl_link_change){.mac = mac});
     if (r == 0)

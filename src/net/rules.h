@@ -20,9 +20,9 @@ struct net_rules;
 struct net_rules *net_rules_new(const struct net_rules_env *env); /* copies */
 struct net_rules *net_rules_free(struct net_rules *r);            /* takes NULL; returns NULL */
 
-/* UDP flows to delete once the transaction is through: those to this front that were sent to this
+/* Flows to delete once the transaction is through: those to this front that were sent to this
  * endpoint (ep.ip 0: to whomever). */
-struct net_udp_gone {
+struct net_flow_gone {
     struct net_front front; /* eps and ranges unset */
     struct net_endpoint ep;
 };
@@ -63,8 +63,8 @@ struct net_batch {            /* changes of one transaction, gathered; zeroed is
     struct net_chain *chains; /* owned; go first */
     size_t n_chains, cap_chains;
     struct net_elems removed[_NET_MAP_MAX], added[_NET_MAP_MAX]; /* removals go before */
-    struct net_udp_gone *udp;                                    /* owned */
-    size_t n_udp, cap_udp;
+    struct net_flow_gone *gone;                                  /* owned */
+    size_t n_gone, cap_gone;
     size_t changes;
 };
 void net_batch_fini(struct net_batch *b);

@@ -87,7 +87,7 @@ void net_batch_fini(struct net_batch *b)
         free(b->removed[i].v);
         free(b->added[i].v);
     }
-    free(b->udp);
+    free(b->gone);
     *b = (struct net_batch){0};
 }
 

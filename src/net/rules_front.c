@@ -307,13 +307,11 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
     return l;
 }
 
-static void udp_gone(struct net_batch *b, const struct net_front *f, const struct net_endpoint *e)
+static void flow_gone(struct net_batch *b, const struct net_front *f, const struct net_endpoint *e)
 {
-    if (f->proto != IPPROTO_UDP)
-        return;
-    ARRAY_RESERVE(b->udp, b->n_udp, b->cap_udp);
-    b->udp[b->n_udp++] = (struct net_udp_gone){.front = *f, .ep = *e};
-    struct net_front *copy = &b->udp[b->n_udp - 1].front;
+    ARRAY_RESERVE(b->gone, b->n_gone, b->cap_gone);
+    b->gone[b->n_gone++] = (struct net_flow_gone){.front = *f, .ep = *e};
+    struct net_front *copy = &b->gone[b->n_gone - 1].front;
     copy->eps = NULL;
     copy->n_eps = copy->n_ranges = 0;
     copy->ranges = NULL;
@@ -326,7 +324,7 @@ static void clear(struct net_rules *r, struct front_state *s, struct net_batch *
         put_place(&s->f, i, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         put_id(&s->f, &s->f.eps[i], id_at(s->ids, i), PUT_REMOVE, b);
         masq_unref(r, &s->f, &s->f.eps[i], b);
-        udp_gone(b, &s->f, &s->f.eps[i]);
+        flow_gone(b, &s->f, &s->f.eps[i]);
     }
     put_verdict(r, &s->f, s->f.n_eps, PUT_REMOVE, b);
     diff_ranges(&s->f, &(struct net_front){.n_ranges = 0}, b);
@@ -352,7 +350,7 @@ static void diff_places(struct net_rules *r, struct front_state *s, const struct
             continue;
         put_id(&s->f, &old[i].ep, id_at(s->ids, old[i].place), PUT_REMOVE, b);
         masq_unref(r, &s->f, &old[i].ep, b);
-        udp_gone(b, &s->f, &old[i].ep);
+        flow_gone(b, &s->f, &old[i].ep);
     }
     for (uint32_t i = 0; i < l->n; i++) {
         struct place want = {.ep = l->eps[i]};
@@ -409,8 +407,8 @@ void front_change(struct net_rules *r, struct front_state *s, const struct net_f
     struct layout l = lay_out(s, f, old);
     bool turns = fresh || !same_verdict(&s->f, s->f.n_eps, f, l.n);
     /* Who asked before there was an endpoint must not stay with nobody. */
-    if (s->f.n_eps == 0 && l.n > 0)
-        udp_gone(b, f, &(struct net_endpoint){.ip = 0});
+    if (f->proto == IPPROTO_UDP && s->f.n_eps == 0 && l.n > 0)
+        flow_gone(b, f, &(struct net_endpoint){.ip = 0});
     diff_places(r, s, f, &l, old, b);
     if (!fresh && turns)
         put_verdict(r, &s->f, s->f.n_eps, PUT_REMOVE, b);

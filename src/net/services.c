@@ -301,7 +301,7 @@ static void transact(struct net *n)
      * rewrite. */
     if (n->full_needed && n->table_made && n->client && !ready_to_plan(n))
         return;
-    if (!n->full_needed && !n->batch.changes && !n->batch.n_udp)
+    if (!n->full_needed && !n->batch.changes && !n->batch.n_gone)
         return;
     n->tx = (struct net_tx){.how = !n->full_needed ? NET_APPLY_CHANGE
                                    : n->full_anew  ? NET_APPLY_ANEW

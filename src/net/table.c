@@ -107,6 +107,10 @@ static void print_dns_rules(struct buf *b, const struct net_rules_env *e)
              e->dns_address, e->gateway);
     rule(b, e, "guard_out", "ip saddr { %s, %s } meta l4proto { tcp, udp } th sport 53 notrack",
          e->dns_address, e->gateway);
+    /* While the agent is being restarted, silence: resolvers with one server take "nobody listens"
+     * for the end and fail at once, but ask again when they hear nothing. */
+    rule(b, e, "filter_output", "ip saddr %s icmp type destination-unreachable drop",
+         e->dns_address);
     rule(b, e, "filter_output", "ip daddr %s accept", e->dns_address);
 }
 

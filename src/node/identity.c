@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "client/join_token.h"
 #include "client/net_client.h"
+#include "codec/values.h"
 #include "schema/schema.h"
 #include "sys/fs.h"
 
@@ -118,8 +119,15 @@ static bool fresh(const struct identity *id, const struct cert_facts *f)
 
 /* ---- load ---- */
 
+static const char *clock_text(const struct identity *id, char out[static TIMESTAMP_TEXT_MAX])
+{
+    timestamp_format(timestamp_seconds(rt_wall(id->rt)), false, out);
+    return out;
+}
+
 static int check_loaded(struct identity *id, struct error *err)
 {
+    char clock[TIMESTAMP_TEXT_MAX];
     CLEANUP(freep) char *cn = xasprintf("system:node:%s", id->node_name);
     struct cert *cert;
     int64_t now_s = rt_wall(id->rt) / 1000000;
@@ -136,9 +144,10 @@ static int check_loaded(struct identity *id, struct error *err)
     else if (f->not_after_s <= now_s)
         r = error_set(
             err, REASON_UNAUTHORIZED,
-            "the certificate of this node in %s has run out; remove the node on the server "
-            "(davit node rm %s), then %s, and join again",
-            id->kubeconfig, id->node_name, id->kubeconfig);
+            "the certificate of this node in %s has run out, if the clock of this machine is right "
+            "(it says %s); remove the node on the server (davit node rm %s), then %s, and join "
+            "again",
+            id->kubeconfig, clock_text(id, clock), id->node_name, id->kubeconfig);
     cert_free(cert);
     return r;
 }
@@ -170,19 +179,45 @@ static void load(struct identity *id)
 
 /* ---- joining ---- */
 
+/* The server's certificate is not good: it is another's, or the clocks disagree. A node goes on
+ * trying, as clocks are set and addresses corrected. */
+static void on_untrusted(struct identity *id, int r, struct str why)
+{
+    bool joining = id->purpose == FOR_JOIN;
+    const char *server = joining && id->server_url ? id->server_url : id->now.host;
+    char clock[TIMESTAMP_TEXT_MAX];
+    struct error err = {0};
+    if (r == -EKEYEXPIRED)
+        (void)error_set(&err, REASON_FORBIDDEN,
+                        "the certificate of %s is not good at %s, which is what the clock of this "
+                        "machine says: that clock or the server's is wrong (%.*s); nothing was "
+                        "sent",
+                        server, clock_text(id, clock), STR_ARG(why));
+    else
+        (void)error_set(
+            &err, REASON_FORBIDDEN, "%s is not the server %s (%.*s); nothing was sent", server,
+            joining ? "this token was made for" : "of the cluster this node is in", STR_ARG(why));
+    if (joining)
+        fail(id, -EPERM, &err);
+    else
+        again(id, &err);
+    error_fini(&err);
+}
+
 /* Words for what a joining machine may be told. */
 static void on_refused(struct identity *id, const struct client_reply *reply)
 {
     struct error err = {0};
     const struct error *e = reply->err;
     bool transport = e && e->reason == REASON_UNAVAILABLE;
-    if (transport && reply->r == -EACCES) {
-        (void)error_set(
-            &err, REASON_FORBIDDEN,
-            "%s is not the server this token was made for, or the clock of this machine is "
-            "wrong (%.*s); nothing was sent",
-            id->server_url ? id->server_url : id->now.host, STR_ARG(e->message));
-        fail(id, -EPERM, &err);
+    if (transport && (reply->r == -EACCES || reply->r == -EKEYEXPIRED)) {
+        on_untrusted(id, reply->r, e->message);
+    } else if (e && !transport && e->reason == REASON_UNAUTHORIZED && id->purpose != FOR_JOIN) {
+        (void)error_set(&err, REASON_UNAUTHORIZED,
+                        "the server does not take this node's certificate (in %s): it is of "
+                        "another cluster, or the server's clock is wrong",
+                        id->kubeconfig);
+        fail(id, -EACCES, &err);
     } else if (e && e->reason == REASON_UNAUTHORIZED && id->purpose == FOR_JOIN) {
         (void)error_set(
             &err, REASON_UNAUTHORIZED,

@@ -96,7 +96,8 @@ static int verify_errno(struct tls_stream *t, const char *reason)
     if (!t->is_server && v != X509_V_OK) {
         snprintf(t->failure, sizeof(t->failure), "certificate of the server: %s",
                  X509_verify_cert_error_string(v));
-        return -EACCES;
+        return v == X509_V_ERR_CERT_NOT_YET_VALID || v == X509_V_ERR_CERT_HAS_EXPIRED ? -EKEYEXPIRED
+                                                                                      : -EACCES;
     }
     snprintf(t->failure, sizeof(t->failure), "TLS: %s", reason);
     return -EPROTO;

@@ -4,6 +4,7 @@
 #include "sys/netlink_impl.h"
 
 #include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
@@ -76,6 +77,7 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
 {
     struct found *f = arg;
     struct tuple orig = {0}, reply = {0};
+    uint32_t status = 0;
     const struct nlattr *a;
     mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
     {
@@ -83,6 +85,8 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
             parse_tuple(a, &orig);
         else if (mnl_attr_get_type(a) == CTA_TUPLE_REPLY)
             parse_tuple(a, &reply);
+        else if (mnl_attr_get_type(a) == CTA_STATUS)
+            status = ntohl(mnl_attr_get_u32(a));
     }
     if (orig.src.family != AF_INET || orig.dst.family != AF_INET)
         return MNL_CB_OK;
@@ -94,6 +98,7 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
         .orig_dport = orig.dport,
         .reply_src = reply.src,
         .reply_sport = reply.sport,
+        .replied = status & IPS_SEEN_REPLY,
     };
     if (f->n < CONNTRACK_DELETE_MAX && f->match(f->arg, &flow)) {
         ARRAY_RESERVE(f->v, f->n, f->cap);
@@ -129,7 +134,7 @@ static int delete_one(struct nl *nl, const struct tuple *t)
     return nl_talk(nl, h, NULL, NULL);
 }
 
-int conntrack_delete(conntrack_match_fn match, void *arg)
+int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg)
 {
     char buf[NL_MSG_BYTES];
     CLEANUP(nl_closep) struct nl *nl = NULL;
@@ -137,7 +142,12 @@ int conntrack_delete(conntrack_match_fn match, void *arg)
     if (r < 0)
         return r;
     struct found f = {.match = match, .arg = arg};
-    r = nl_talk(nl, ct_msg(nl, buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP), dump_cb, &f);
+    struct nlmsghdr *dump = ct_msg(nl, buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+    if (unreplied_only) {
+        mnl_attr_put_u32(dump, CTA_STATUS, 0);
+        mnl_attr_put_u32(dump, CTA_STATUS_MASK, htonl(IPS_SEEN_REPLY));
+    }
+    r = nl_talk(nl, dump, dump_cb, &f);
     int deleted = 0;
     for (size_t i = 0; r >= 0 && i < f.n; i++) {
         int d = delete_one(nl, &f.v[i]);

@@ -237,6 +237,11 @@ int nl_link_add_veth(struct nl *nl, const char *name, unsigned mtu, const char *
     return nl_talk(nl, h, NULL, NULL);
 }
 
+static void put_vxlan_local(struct nlmsghdr *h, const struct ip_addr *local)
+{
+    nl_put_ip(h, local->family == AF_INET ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, local);
+}
+
 int nl_link_add_vxlan(struct nl *nl, const char *name, uint32_t vni, uint16_t port,
                       const struct ip_addr *local, int dev_index, unsigned mtu)
 {
@@ -254,10 +259,24 @@ int nl_link_add_vxlan(struct nl *nl, const char *name, uint32_t vni, uint16_t po
     mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, 0); /* entries come from the API, not from traffic */
     if (dev_index > 0)
         mnl_attr_put_u32(h, IFLA_VXLAN_LINK, (uint32_t)dev_index);
-    if (local && local->family == AF_INET)
-        nl_put_ip(h, IFLA_VXLAN_LOCAL, local);
-    else if (local && local->family == AF_INET6)
-        nl_put_ip(h, IFLA_VXLAN_LOCAL6, local);
+    if (local)
+        put_vxlan_local(h, local);
+    mnl_attr_nest_end(h, data);
+    mnl_attr_nest_end(h, info);
+    return nl_talk(nl, h, NULL, NULL);
+}
+
+int nl_link_set_vxlan_local(struct nl *nl, int index, const struct ip_addr *local)
+{
+    char buf[NL_MSG_BYTES];
+    ASSERT(index > 0);
+    struct nlmsghdr *h = nl_msg(nl, buf, RTM_NEWLINK, 0);
+    struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(h, sizeof(*ifi));
+    ifi->ifi_index = index;
+    struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+    mnl_attr_put_strz(h, IFLA_INFO_KIND, "vxlan");
+    struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+    put_vxlan_local(h, local);
     mnl_attr_nest_end(h, data);
     mnl_attr_nest_end(h, info);
     return nl_talk(nl, h, NULL, NULL);

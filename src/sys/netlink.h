@@ -39,6 +39,8 @@ int nl_link_add_veth(struct nl *nl, const char *name, unsigned mtu, const char *
                      int peer_netns_fd, const uint8_t *peer_mac) MUST_CHECK;
 int nl_link_add_vxlan(struct nl *nl, const char *name, uint32_t vni, uint16_t port,
                       const struct ip_addr *local, int dev_index, unsigned mtu) MUST_CHECK;
+/* Another address of this host for the tunnel's packets; entries stay. */
+int nl_link_set_vxlan_local(struct nl *nl, int index, const struct ip_addr *local) MUST_CHECK;
 int nl_link_del(struct nl *nl, int index) MUST_CHECK;
 
 struct nl_link_change {
@@ -96,7 +98,10 @@ struct conntrack_flow {                /* what of an IPv4 entry a filter looks a
     uint16_t orig_sport, orig_dport;   /* host order */
     struct ip_addr reply_src;          /* who answers: the endpoint after DNAT */
     uint16_t reply_sport;
+    bool replied; /* something came back */
 };
 typedef bool (*conntrack_match_fn)(void *arg, const struct conntrack_flow *f);
-/* Deletes every IPv4 entry that match says so. Cost: one dump of the table. Returns how many. */
-int conntrack_delete(conntrack_match_fn match, void *arg) MUST_CHECK;
+/* Deletes every IPv4 entry that match says so. Cost: one dump of the table; where only those
+ * without a reply are to be looked at, the kernel passes over the others (since 5.17; earlier ones
+ * show them as well). Returns how many. */
+int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg) MUST_CHECK;

@@ -45,5 +45,7 @@
 #define DNS_TCP_CONNS_MAX      128
 #define DNS_TCP_INFLIGHT_MAX   16 /* of a connection: then it is not read any more */
 #define DNS_TCP_IDLE_S         10
-#define DNS_BIND_RETRY_S       5 /* somebody else has the address: look again */
+#define DNS_HOLD_MS            3000 /* after the start, for the Services: over before a C library's 5 s */
+#define DNS_HELD_MAX           1024 /* questions kept then */
+#define DNS_BIND_RETRY_S       5    /* somebody else has the address: look again */
 #define DNS_SERVICE_SLICES_MAX 1024

@@ -28,10 +28,12 @@ static void apply(void *arg)
 {
     struct update *u = arg;
 
-    if (u->synced)
+    if (u->synced) {
         zone_synced(u->d->zone);
-    else
+        dns_hold_end(u->d, true);
+    } else {
         zone_set(u->d->zone, str_z(u->ns), str_z(u->name), u->svc, u->slices, u->n);
+    }
     object_unref(u->svc);
     for (size_t i = 0; i < u->n; i++)
         object_unref(u->slices[i]);
@@ -119,6 +121,7 @@ int dns_new(const struct dns_opts *o, struct dns **ret, struct error *err)
     struct dns *d = NEW(struct dns);
 
     list_init(&d->conns);
+    list_init(&d->held);
     int r = setup(d, o, err);
     d->own_rt = !o->rt;
     d->rt = o->rt ? o->rt : rt_uv_new();
@@ -129,6 +132,7 @@ int dns_new(const struct dns_opts *o, struct dns **ret, struct error *err)
         return r;
     }
     rt_timer_init(&d->bind_retry, d->rt, on_bind_retry, d);
+    dns_hold_init(d);
     rt_random_bytes(d->rt, &d->rotation, sizeof(d->rotation));
     d->cache = dns_cache_new(DNS_CACHE_ENTRIES_MAX, DNS_CACHE_BYTES_MAX);
     d->forward = dns_forward_new(&(struct dns_forward_opts){
@@ -148,6 +152,7 @@ int dns_start(struct dns *d, struct error *err)
 {
     ASSERT(!d->started);
     dns_listen_start(d);
+    dns_hold_start(d);
     d->started = true;
     if (!d->own_rt)
         return 0;
@@ -182,6 +187,7 @@ struct dns *dns_free(struct dns *d)
         /* What was posted last still has references. */
         drain(d);
         d->forward = dns_forward_free(d->forward);
+        dns_hold_end(d, false);
         dns_listen_stop(d);
         dns_conns_close(d);
         drain(d);

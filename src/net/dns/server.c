@@ -192,7 +192,7 @@ static bool chase_cached(struct dns *d, const struct dns_asker *from, const stru
 /* ---- serving ---- */
 
 static void answer_anew(struct dns *d, const struct dns_asker *from, const struct dns_query *q,
-                        const struct dns_key *key)
+                        const struct dns_key *key, struct str message)
 {
     struct str name = {(const char *)q->name, q->name_n};
     struct zone_answer z;
@@ -203,7 +203,8 @@ static void answer_anew(struct dns *d, const struct dns_asker *from, const struc
         ask_others(d, from, q, key, STR_NONE);
         break;
     case ZONE_NOT_READY:
-        send_error(d, from, q, DNS_SERVFAIL); /* clients try again; NXDOMAIN they would believe */
+        if (!dns_hold(d, from, message))
+            send_error(d, from, q, DNS_SERVFAIL); /* NXDOMAIN they would believe */
         break;
     case ZONE_CHASE:
         if (!chase_cached(d, from, q, &z))
@@ -221,29 +222,47 @@ static void answer_anew(struct dns *d, const struct dns_asker *from, const struc
     arena_clear(&d->scratch);
 }
 
+/* r: of dns_query_parse. */
+static void answer(struct dns *d, const struct dns_asker *from, const struct dns_query *q, int r,
+                   struct str message)
+{
+    struct dns_key key;
+    uint32_t age_s, ttl_s;
+
+    if (r != DNS_NOERROR) {
+        send_error(d, from, q, (enum dns_rcode)r);
+        return;
+    }
+    /* Cluster answers are the same whatever the client thinks of DNSSEC. */
+    bool ours = zone_in_domain(d->zone, q->name, q->name_n);
+    dns_key_make(&key, (struct str){(const char *)q->name, q->name_n}, q->type,
+                 ours ? 0 : key_flags(q));
+    struct dns_entry *e = dns_cache_get(d->cache, &key);
+    if (e && usable(d, e, &age_s, &ttl_s)) {
+        COUNT(d, hits);
+        send_answer(d, from, q, e->answer, age_s, ttl_s);
+    } else {
+        answer_anew(d, from, q, &key, message);
+    }
+}
+
 bool dns_serve(struct dns *d, const struct dns_asker *from, struct str message)
 {
     struct dns_query q;
-    struct dns_key key;
-    uint32_t age_s, ttl_s;
     int r = dns_query_parse(message, &q);
 
     if (r == -EBADMSG)
         return false;
     COUNT(d, queries);
-    if (r != DNS_NOERROR) {
-        send_error(d, from, &q, r);
-        return true;
-    }
-    /* Cluster answers are the same whatever the client thinks of DNSSEC. */
-    bool ours = zone_in_domain(d->zone, q.name, q.name_n);
-    dns_key_make(&key, (struct str){(char *)q.name, q.name_n}, q.type, ours ? 0 : key_flags(&q));
-    struct dns_entry *e = dns_cache_get(d->cache, &key);
-    if (e && usable(d, e, &age_s, &ttl_s)) {
-        COUNT(d, hits);
-        send_answer(d, from, &q, e->answer, age_s, ttl_s);
-    } else {
-        answer_anew(d, from, &q, &key);
-    }
+    answer(d, from, &q, r, message);
     return true;
+}
+
+void dns_serve_held(struct dns *d, const struct dns_asker *from, struct str message)
+{
+    struct dns_query q;
+    int r = dns_query_parse(message, &q);
+
+    ASSERT(r == DNS_NOERROR); /* or it would not have been held */
+    answer(d, from, &q, r, message);
 }

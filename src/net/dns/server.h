@@ -51,6 +51,10 @@ struct dns {
     struct dns_listen listens[DNS_LISTENS_MAX];
     size_t n_listens;
     struct rt_timer bind_retry;
+    struct rt_timer hold_timer;
+    struct list held; /* questions that wait for the Services */
+    unsigned n_held;
+    bool hold_over;
     struct list conns;
     unsigned n_conns;
     uint32_t rotation;
@@ -63,6 +67,17 @@ struct dns {
 /* ---- server.c ---- */
 /* A message of an asker; answers it now or later. False: it is none that gets an answer. */
 bool dns_serve(struct dns *d, const struct dns_asker *from, struct str message);
+
+/* The same for one that was counted and held. */
+void dns_serve_held(struct dns *d, const struct dns_asker *from, struct str message);
+
+/* ---- hold.c ---- */
+void dns_hold_init(struct dns *d);
+void dns_hold_start(struct dns *d); /* the time runs */
+/* Keeps a question that cannot be answered yet. False: there is no hope of that any more, or there
+ * are too many. */
+bool dns_hold(struct dns *d, const struct dns_asker *from, struct str message);
+void dns_hold_end(struct dns *d, bool serve); /* serve: all that were held. Idempotent */
 
 /* ---- listen.c ---- */
 void dns_listen_add(struct dns *d, const struct ip_addr *a, uint16_t port, const char *device,

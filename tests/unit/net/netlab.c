@@ -183,3 +183,24 @@ int lab_udp_ask(int fd, char out[static 128])
         return -errno;
     return receive(fd, out);
 }
+
+int lab_tcp_start(const char *netns, const char *ip, uint16_t port)
+{
+    struct sockaddr_in a = address(ip, port);
+    int fd = open_socket(netns, SOCK_STREAM | SOCK_NONBLOCK);
+    ASSERT(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == EINPROGRESS);
+    return fd;
+}
+
+int lab_tcp_finish(int fd, char out[static 128])
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int err = 0;
+    socklen_t n = sizeof(err);
+    if (poll(&p, 1, 15000) != 1)
+        return -ETIMEDOUT;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) < 0 || err)
+        return err ? -err : -errno;
+    p.events = POLLIN;
+    return poll(&p, 1, 15000) == 1 ? receive(fd, out) : -ETIMEDOUT;
+}

@@ -19,3 +19,6 @@ int lab_ask(const char *netns, const char *ip, uint16_t port, char out[static 12
 /* A UDP socket there, connected; then exchanges on it. */
 int lab_udp_open(const char *netns, const char *ip, uint16_t port);
 int lab_udp_ask(int fd, char out[static 128]);
+/* A TCP connection that is being made; then as lab_ask, when it is within some seconds. */
+int lab_tcp_start(const char *netns, const char *ip, uint16_t port);
+int lab_tcp_finish(int fd, char out[static 128]);

@@ -595,6 +595,32 @@ static void test_health_check(void **state)
 
 /* A socket that asked a NodePort before the Service had an endpoint, and one that asked before
  * there was a Service: neither stays with nobody. */
+/* A connection whose endpoint died before it answered is taken up by another one. */
+static void test_unanswered_follow(void **state)
+{
+    NEED_LAB();
+    const struct svc_spec s = {"dying", "10.96.0.54", "TCP", 80, 0, 8080, 0, NULL};
+    const char *dead[] = {"10.77.2.77"}; /* another node's: no answer of any kind */
+    char text[128];
+    put_service(&fake, &s);
+    put_endpoints(&fake, &s, dead, 1);
+    settle();
+    CLEANUP(fd_closep) int fd = lab_tcp_start(pod_ns[2], s.ip, 80);
+    put_web(&s, 1);
+    assert_int_equal(lab_tcp_finish(fd, text), 0);
+    assert_memory_equal(text, "pod0", 4);
+    /* Also when the change comes while the agent is away. */
+    put_endpoints(&fake, &s, dead, 1);
+    settle();
+    CLEANUP(fd_closep) int late = lab_tcp_start(pod_ns[2], s.ip, 80);
+    stop();
+    put_endpoints(&fake, &s, (const char *[]){pod_ip[1]}, 1);
+    start();
+    assert_int_equal(lab_tcp_finish(late, text), 0);
+    assert_memory_equal(text, "pod1", 4);
+    put(&fake, schema_kinds[KIND_SERVICE], STR("dying"), NULL);
+}
+
 static void test_udp_first_endpoint(void **state)
 {
     NEED_LAB();
@@ -797,6 +823,7 @@ int main(void)
         cmocka_unit_test(test_node_port),
         cmocka_unit_test(test_affinity),
         cmocka_unit_test(test_udp_follows),
+        cmocka_unit_test(test_unanswered_follow),
         cmocka_unit_test(test_host_port),
         cmocka_unit_test(test_api_on_loopback),
         cmocka_unit_test(test_egress_is_masqueraded),

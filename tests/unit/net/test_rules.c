@@ -1,6 +1,8 @@
 /* Planning and the differ, as text: no kernel. */
+#include "net/flows.h"
 #include "net/plan.h"
 #include "net/rules.h"
+#include "sys/netlink.h"
 #include "test.h"
 
 static const struct net_plan_env env = {
@@ -372,7 +374,7 @@ static void test_one_front_two_services(void **state)
     net_rules_free(r);
 }
 
-static void test_udp_flows_to_delete(void **state)
+static void test_flows_to_delete(void **state)
 {
     struct net_rules *r = rules();
     struct net_batch b = {0};
@@ -381,12 +383,34 @@ static void test_udp_flows_to_delete(void **state)
     f.proto = 17;
     net_rules_service(r, STR("d/dns"), &(struct net_plan){.v = &f, .n = 1}, &b);
     /* Its first endpoints: whoever asked before is stuck with nobody. */
-    assert_int_equal(b.n_udp, 1);
-    assert_int_equal(b.udp[0].ep.ip, 0);
+    assert_int_equal(b.n_gone, 1);
+    assert_int_equal(b.gone[0].ep.ip, 0);
     f.n_eps = 1;
     net_rules_service(r, STR("d/dns"), &(struct net_plan){.v = &f, .n = 1}, &b);
-    assert_int_equal(b.n_udp, 2);
-    assert_int_equal(b.udp[1].ep.ip, 0x0a090003);
+    assert_int_equal(b.n_gone, 2);
+    assert_int_equal(b.gone[1].ep.ip, 0x0a090003);
+    /* Of TCP only those of what goes: there was a refusal before the first. */
+    f = front(eps, 2, 0);
+    net_rules_service(r, STR("d/web"), &(struct net_plan){.v = &f, .n = 1}, &b);
+    assert_int_equal(b.n_gone, 2);
+    f.n_eps = 1;
+    net_rules_service(r, STR("d/web"), &(struct net_plan){.v = &f, .n = 1}, &b);
+    assert_int_equal(b.n_gone, 3);
+    assert_int_equal(b.gone[2].ep.ip, 0x0a090003);
+    struct net_flows flows = {0};
+    net_flows_take(&flows, &b);
+    struct conntrack_flow c = {.proto = 6,
+                               .orig_dst = ip4_from_number(f.ip),
+                               .orig_dport = f.port,
+                               .reply_src = ip4_from_number(0x0a090003),
+                               .reply_sport = 53};
+    assert_true(net_flow_stale(&flows, &c));
+    c.replied = true; /* the pod may be finishing it */
+    assert_false(net_flow_stale(&flows, &c));
+    c.replied = false;
+    c.reply_src = ip4_from_number(0x0a090002);
+    assert_false(net_flow_stale(&flows, &c));
+    net_flows_fini(&flows);
     net_batch_fini(&b);
     net_rules_free(r);
 }
@@ -502,7 +526,7 @@ int main(void)
         cmocka_unit_test(test_two_kinds_of_clients),
         cmocka_unit_test(test_wanted_is_what_was_gathered),
         cmocka_unit_test(test_one_front_two_services),
-        cmocka_unit_test(test_udp_flows_to_delete),
+        cmocka_unit_test(test_flows_to_delete),
         cmocka_unit_test(test_host_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -303,6 +303,39 @@ static void test_server_certificates(void **state)
     rt_free(rt);
 }
 
+/* A wrong clock is told from a wrong server. */
+static void test_server_certificates_out_of_time(void **state)
+{
+    int64_t now = time(NULL);
+    const struct {
+        int64_t from, to;
+        const char *why;
+    } rows[] = {
+        {now - 2 * DAY, now - DAY, "has expired"},
+        {now + DAY, now + 2 * DAY, "not yet valid"},
+    };
+    struct rt *rt = rt_uv_new();
+    struct identity good = server;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        server = issue(&pki, "server.test", rows[i].from, rows[i].to, true, false);
+        struct rt_tls_server *st = server_new(0);
+        struct rt_tls_client *ct =
+            client_with((struct rt_tls_client_opts){.ca_pem = str_z(pki.ca_pem)});
+        struct end s, c;
+        connect_tls(rt, st, ct, "server.test", &s, &c);
+        assert_int_equal(c.handshake, -EKEYEXPIRED);
+        assert_non_null(strstr(rt_tls_failure(c.s), rows[i].why));
+        end_both(&s, &c);
+        rt_tls_client_unref(ct);
+        rt_tls_server_unref(st);
+        free(server.cert);
+        free(server.key);
+    }
+    server = good;
+    rt_free(rt);
+}
+
 static void test_backpressure(void **state)
 {
     struct rt *rt = rt_uv_new();
@@ -752,6 +785,7 @@ int main(void)
         cmocka_unit_test(test_echo_and_info),
         cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_server_certificates),
+        cmocka_unit_test(test_server_certificates_out_of_time),
         cmocka_unit_test(test_backpressure),
         cmocka_unit_test(test_one_record_a_turn),
         cmocka_unit_test(test_plain_http_on_tls_port),

@@ -249,6 +249,7 @@ static void test_links(void **state)
     if (nl_link_add_vxlan(nl, "vx0", 42, 4789, &seen.want.addr, 0, 0) == 0) {
         assert_ok(nl_link_get(nl, "vx0", &l));
         assert_ok(nl_neigh_set(nl, l.index, &dst, mac, true));
+        assert_ok(nl_link_set_vxlan_local(nl, l.index, &dst));
         assert_ok(nl_link_del(nl, l.index));
     }
     assert_ok(nl_link_del(nl, bridge.index));

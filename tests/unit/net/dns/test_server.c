@@ -206,6 +206,103 @@ static void expect(const char *name, unsigned type, const char *want)
 
 /* ---- tests ---- */
 
+#define WEB "web.default.svc.cluster.local"
+
+static int ask_early(int type, const char *name)
+{
+    uint8_t p[512];
+    int fd = client(type);
+    size_t n = make_query(p + 2, 78, name, DNS_A, 0);
+
+    dns_put16(p, (unsigned)n);
+    size_t skip = type == SOCK_DGRAM ? 2 : 0;
+    assert_int_equal(send(fd, p + skip, n + 2 - skip, 0), n + 2 - skip);
+    return fd;
+}
+
+static void expect_late(int fd, const char *want)
+{
+    char *got = answer(fd, 10 * NSEC_PER_SEC);
+
+    assert_string_equal(got, want);
+    free(got);
+    close(fd);
+}
+
+/* Before the Services are known their names are not answered at all, and then at once. */
+static void test_too_early(void **state)
+{
+    uint8_t p[512];
+    int udp = ask_early(SOCK_DGRAM, WEB), tcp = ask_early(SOCK_STREAM, WEB),
+        gone = ask_early(SOCK_STREAM, WEB), many = client(SOCK_DGRAM);
+
+    expect("early." NAMES, DNS_A, ONE("early")); /* others' names do not wait */
+    turn(100 * NSEC_PER_MSEC);
+    assert_false(readable(&udp));
+    assert_false(readable(&tcp));
+    assert_int_equal(dns->n_held, 3);
+    close(gone); /* nobody waits for that one any more */
+    turn(50 * NSEC_PER_MSEC);
+    /* no more than so many, the rest hears that it does not work */
+    size_t n = make_query(p, 79, WEB, DNS_A, 0);
+    for (unsigned i = 0; i < DNS_HELD_MAX - 3; i++) {
+        assert_int_equal(send(many, p, n, 0), n);
+        if (i % 64 == 0)
+            turn(NSEC_PER_MSEC);
+    }
+    turn(50 * NSEC_PER_MSEC);
+    assert_int_equal(dns->n_held, DNS_HELD_MAX);
+    expect_late(ask_early(SOCK_DGRAM, WEB), "SERVFAIL\n");
+    dns_synced(dns);
+    expect_late(udp, "NOERROR aa\n" WEB ". 5 IN A 10.96.0.20\n");
+    assert_true(rt_run_until(rt, readable, &tcp, 10 * NSEC_PER_SEC));
+    assert_true(recv(tcp, p, sizeof(p), 0) > 2);
+    assert_int_equal(p[2 + 3] & 15, DNS_NOERROR);
+    close(tcp);
+    assert_true(readable(&many));
+    close(many);
+    assert_int_equal(dns->n_held, 0);
+}
+
+/* A server that never hears of them says so after a while, and from then on at once. */
+static void test_too_early_for_too_long(void **state)
+{
+    struct dns *all = dns;
+    struct error err = {0};
+    uint16_t all_port = port;
+    struct dns_opts o = {.cluster_domain = "cluster.local",
+                         .address = "127.0.0.2",
+                         .resolv_conf = resolv,
+                         .stub_conf = "/nonexistent",
+                         .upstream_port = up_port,
+                         .rt = rt};
+
+    do {
+        o.port = ++port;
+        assert_int_equal(dns_new(&o, &dns, &err), 0);
+        assert_int_equal(dns_start(dns, &err), 0);
+        if (dns->listens[0].udp && dns->listens[0].tcp)
+            break;
+        dns = dns_free(dns);
+    } while (port);
+    int fd = ask_early(SOCK_DGRAM, WEB), held;
+    turn(100 * NSEC_PER_MSEC);
+    assert_false(readable(&fd));
+    expect_late(fd, "SERVFAIL\n");
+    expect(WEB, DNS_A, "SERVFAIL\n");
+    dns = dns_free(dns);
+    /* and one that ends before */
+    assert_int_equal(dns_new(&o, &dns, &err), 0);
+    assert_int_equal(dns_start(dns, &err), 0);
+    held = ask_early(SOCK_STREAM, WEB);
+    turn(100 * NSEC_PER_MSEC);
+    assert_int_equal(dns->n_held, 1);
+    dns = dns_free(dns);
+    close(held);
+    dns = all;
+    port = all_port;
+}
+
 static void test_forwards_and_caches(void **state)
 {
     udp_seen = 0;
@@ -550,8 +647,7 @@ static int setup(void **state)
     object_unref(svc);
     add_external("ext", "target." NAMES);
     add_external("dead", "fail." NAMES);
-    dns_synced(dns);
-    return 0;
+    return 0; /* not synced: the first test does that */
 }
 
 static int teardown(void **state)
@@ -567,6 +663,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_too_early), /* the first: it tells the server that all is there */
+        cmocka_unit_test(test_too_early_for_too_long),
         cmocka_unit_test(test_forwards_and_caches),
         cmocka_unit_test(test_one_question_for_many),
         cmocka_unit_test(test_wrong_answers),
