@@ -124,35 +124,61 @@ void **cache_store_bucket(const struct cache_store *st, int index, struct str ke
 
 /* ---- packing ---- */
 
-static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+static void encode(const struct cache_store *st, const struct object *o, struct buf *b)
 {
-    struct buf b = {0};
     struct arena a = {0};
-    struct str name = object_name(o);
     void *copy = arena_alloc(&a, st->kind->desc->size);
+
     memcpy(copy, o->msg, st->kind->desc->size);
     if (st->trim)
         st->trim(copy, &a);
-    schema_encode_pb(st->kind->desc, copy, &b);
+    struct api_object_meta *meta = copy; /* the first member of all kinds */
+    meta->name = STR_NONE;
+    if (o->rev)
+        meta->resource_version = STR_NONE;
+    schema_encode_pb(st->kind->desc, copy, b);
+    arena_fini(&a);
+}
+
+struct str cache_entry_encoded(const struct cache_store *st, const struct cache_entry *e,
+                               const struct object *o, struct buf *b)
+{
+    if (e->packed)
+        return (struct str){e->packed->bytes + e->packed->name_n, e->packed->n};
+    encode(st, o, b);
+    return buf_str(b);
+}
+
+static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+{
+    struct buf b = {0};
+    struct str name = object_name(o);
+    encode(st, o, &b);
     struct cache_packed *p = xmalloc(sizeof(*p) + name.n + b.n);
     *p = (struct cache_packed){.rev = o->rev, .name_n = (uint32_t)name.n, .n = (uint32_t)b.n};
     memcpy(p->bytes, name.p, name.n);
     memcpy(p->bytes + name.n, b.data, b.n);
     buf_fini(&b);
-    arena_fini(&a);
     return p;
+}
+
+struct object *cache_object_decode(const struct schema_kind *kind, struct str name,
+                                   struct str bytes, rev_t rev)
+{
+    struct arena a = {0};
+    struct api_object_meta *meta = memset(arena_alloc(&a, kind->desc->size), 0, kind->desc->size);
+    int r = schema_decode_pb(kind->desc, bytes, &a, meta, NULL);
+    ASSERT(r >= 0); /* we wrote it, or looked at it */
+    meta->name = name;
+    struct object *o = object_new(kind, meta, rev);
+    arena_fini(&a);
+    return o;
 }
 
 static struct object *unpack(const struct cache_store *st, const struct cache_packed *p)
 {
-    struct arena a = {0};
-    void *msg = memset(arena_alloc(&a, st->kind->desc->size), 0, st->kind->desc->size);
-    int r =
-        schema_decode_pb(st->kind->desc, (struct str){p->bytes + p->name_n, p->n}, &a, msg, NULL);
-    ASSERT(r >= 0); /* we wrote it */
-    struct object *o = object_new(st->kind, msg, p->rev);
-    arena_fini(&a);
-    return o;
+    return cache_object_decode(st->kind, (struct str){p->bytes, p->name_n},
+                               (struct str){p->bytes + p->name_n, p->n}, p->rev);
 }
 
 rev_t cache_entry_rev(const struct cache_entry *e)
