@@ -359,7 +359,6 @@ void client_cache_on_change(struct client_cache *c, client_cache_change_fn fn, v
 
 void client_cache_on_synced(struct client_cache *c, void (*fn)(void *arg), void *arg)
 {
-    ASSERT(c->state.state == CACHE_IDLE);
     handlers_add(&c->synced, (struct handler){.synced = fn, .arg = arg});
 }
 

@@ -40,7 +40,8 @@ struct client_cache *
 client_cache_free(struct client_cache *cache); /* takes NULL; returns NULL; not from a handler */
 /* The same, and its file goes: nobody needs it any more. */
 struct client_cache *client_cache_forget(struct client_cache *cache);
-/* Any number of handlers; add them before client_cache_start. */
+/* Any number of handlers; add them before client_cache_start (on_synced: also later, before it is
+ * synced). */
 void client_cache_on_change(struct client_cache *cache, client_cache_change_fn fn, void *arg);
 void client_cache_on_synced(struct client_cache *cache, void (*fn)(void *arg),
                             void *arg); /* first full list is in, or what was on disk */
