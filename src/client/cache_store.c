@@ -6,17 +6,15 @@
 #include "base/mem.h"
 #include "schema/schema.h"
 
-struct cache_ref {
-    struct cache_bucket *bucket;
-    uint32_t at; /* place in bucket->v */
-};
-
+/* Most keys have one entry, and most entries one key of an index: those need no memory of their
+ * own. */
 struct cache_bucket {
-    struct cache_entry **v; /* owned */
-    uint32_t *ref;          /* owned; which of the entry's refs is this one */
+    struct cache_entry **v; /* owned, unless it is &one */
+    uint32_t *ref;          /* the same; which of the entry's refs is this one */
+    struct cache_entry *one;
+    uint32_t one_ref;
     uint32_t n, cap;
-    int index;
-    size_t key_len;
+    uint16_t index, key_len;
     char key[];
 };
 
@@ -28,9 +26,13 @@ static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct
 
     if (b)
         return b;
-    b = xcalloc(1, sizeof(*b) + key.n + 1);
-    b->index = index;
-    b->key_len = key.n;
+    ASSERT(key.n <= UINT16_MAX);
+    b = xcalloc(1, sizeof(*b) + key.n);
+    b->index = (uint16_t)index;
+    b->key_len = (uint16_t)key.n;
+    b->v = &b->one;
+    b->ref = &b->one_ref;
+    b->cap = 1;
     if (key.n)
         memcpy(b->key, key.p, key.n);
     (void)map_set(&st->indexes[index], (struct str){b->key, b->key_len}, b);
@@ -39,9 +41,24 @@ static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct
 
 static void bucket_free(struct cache_bucket *b)
 {
-    free(b->v);
-    free(b->ref);
+    if (b->v != &b->one) {
+        free(b->v);
+        free(b->ref);
+    }
     free(b);
+}
+
+static void bucket_grow(struct cache_bucket *b)
+{
+    bool inside = b->v == &b->one;
+
+    b->cap *= 2;
+    b->v = xrealloc(inside ? NULL : b->v, b->cap * sizeof(*b->v));
+    b->ref = xrealloc(inside ? NULL : b->ref, b->cap * sizeof(*b->ref));
+    if (inside) {
+        b->v[0] = b->one;
+        b->ref[0] = b->one_ref;
+    }
 }
 
 struct emit_ctx {
@@ -59,12 +76,17 @@ static void emit(void *ctx, struct str key)
     for (uint32_t i = 0; i < e->n_refs; i++) /* the same key twice */
         if (e->refs[i].bucket == b)
             return;
-    if (b->n == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 1; /* most keys have one */
-        b->v = xrealloc(b->v, b->cap * sizeof(*b->v));
-        b->ref = xrealloc(b->ref, b->cap * sizeof(*b->ref));
+    if (b->n == b->cap)
+        bucket_grow(b);
+    if (!e->refs && x->st->n_indexes == 1) {
+        e->refs = e->inside;
+    } else if (e->refs == e->inside) {
+        struct cache_ref one = e->refs[0];
+        e->refs = xmalloc(2 * sizeof(*e->refs));
+        e->refs[0] = one;
+    } else {
+        e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
     }
-    e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
     e->refs[e->n_refs] = (struct cache_ref){b, b->n};
     b->v[b->n] = e;
     b->ref[b->n++] = e->n_refs++;
@@ -76,6 +98,14 @@ static void entry_index(struct cache_store *st, struct cache_entry *e, struct ob
         struct emit_ctx x = {st, e, i};
         st->index_fns[i](o, emit, &x);
     }
+}
+
+static void refs_free(struct cache_entry *e)
+{
+    if (e->refs != e->inside)
+        free(e->refs);
+    e->refs = NULL;
+    e->n_refs = 0;
 }
 
 static void entry_unindex(struct cache_store *st, struct cache_entry *e)
@@ -95,9 +125,7 @@ static void entry_unindex(struct cache_store *st, struct cache_entry *e)
             bucket_free(b);
         }
     }
-    free(e->refs);
-    e->refs = NULL;
-    e->n_refs = 0;
+    refs_free(e);
 }
 
 int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn)
@@ -214,7 +242,7 @@ static void entry_free(struct cache_entry *e)
 {
     (void)object_unref(e->object);
     free(e->packed);
-    free(e->refs);
+    refs_free(e);
     free(e);
 }
 
@@ -263,7 +291,8 @@ void cache_store_set(struct cache_store *st, struct object *o)
     }
     e = map_get(&space->names, object_name(o));
     if (!e) {
-        e = NEW(struct cache_entry);
+        /* room inside for one ref, where that is what most will have */
+        e = xcalloc(1, sizeof(*e) + (st->n_indexes == 1 ? sizeof(e->inside[0]) : 0));
         st->n++;
     }
     entry_unindex(st, e);

@@ -24,6 +24,11 @@ struct cache_store {
     size_t n_lent, cap_lent;
 };
 
+struct cache_ref {
+    struct cache_bucket *bucket;
+    uint32_t at; /* place in bucket->v */
+};
+
 struct cache_packed {
     rev_t rev;
     uint32_t name_n, n;
@@ -33,11 +38,12 @@ struct cache_packed {
 struct cache_entry {
     struct object *object;       /* owned; NULL when packed */
     struct cache_packed *packed; /* owned */
-    struct cache_ref *refs;      /* owned */
+    struct cache_ref *refs;      /* owned, unless they are `inside` */
     uint32_t n_refs;
     uint32_t mark;
     uint32_t filed; /* hash of what the file says of it */
     bool in_file;
+    struct cache_ref inside[];
 };
 
 struct cache_space {
