@@ -55,6 +55,7 @@ static void trim_endpoint(struct api_endpoint *e)
 
     e->target_ref = NULL;
     e->n_deprecated_topology = 0;
+    e->zone = STR_NONE; /* hints say whose traffic it gets */
     /* ready is all there is to say: the others follow from it */
     if (c->has_ready && c->ready && c->has_serving && c->serving && !c->terminating)
         *c = (struct api_endpoint_conditions){0};

@@ -236,6 +236,8 @@ static void begin(struct life *l, struct client_cache_opts o)
 static void end(struct life *l)
 {
     l->cache = client_cache_free(l->cache);
+    if (l->done) /* an answer comes after all */
+        l->done(l->arg, &(struct client_reply){.r = -ECONNRESET});
     buf_fini(&l->log);
     rt_free(l->base.rt);
 }
