@@ -4,67 +4,19 @@
  *
  *   IDLE -> LISTING -> WATCHING --error--> WAITING --> WATCHING (from the last revision)
  *              ^  \--error--> WAITING --> LISTING             \--> LISTING (revision gone) */
-#include "client/cache_store.h"
 #include "base/mem.h"
-#include "base/sm.h"
+#include "client/cache_int.h"
 
 #define CACHE_BACKOFF_MIN   (100 * NSEC_PER_MSEC)
 #define CACHE_BACKOFF_MAX   (30 * NSEC_PER_SEC) /* the server refuses us: it will go on doing so */
 #define CACHE_RECONNECT_MAX (2 * NSEC_PER_SEC)  /* nobody answers: be there soon when it is back */
 #define CACHE_STABLE        (5 * NSEC_PER_SEC)  /* a watch that lasted so long had no trouble */
 
-enum cache_state {
-    CACHE_IDLE,
-    CACHE_LISTING,
-    CACHE_WATCHING,
-    CACHE_WAITING,
-    _CACHE_STATE_MAX,
-};
-
 static const struct sm_state cache_states[_CACHE_STATE_MAX] = {
     [CACHE_IDLE] = {"idle", SM_INITIAL, SM_TO(CACHE_LISTING)},
     [CACHE_LISTING] = {"listing", 0, SM_TO(CACHE_WATCHING) | SM_TO(CACHE_WAITING)},
     [CACHE_WATCHING] = {"watching", 0, SM_TO(CACHE_WAITING)},
     [CACHE_WAITING] = {"waiting", 0, SM_TO(CACHE_LISTING) | SM_TO(CACHE_WATCHING)},
-};
-
-struct handler {
-    client_cache_change_fn change;
-    void (*synced)(void *arg);
-    void *arg;
-};
-
-struct handlers {
-    struct handler *v;
-    size_t n, cap;
-};
-
-/* Outlives the cache when the reply does. */
-struct list_call {
-    struct client_cache *cache; /* NULL: freed meanwhile */
-};
-
-struct client_cache {
-    struct client *client;
-    const struct schema_kind *kind;
-    char *ns, *label_selector, *field_selector; /* owned; NULL: absent */
-    struct sm state;
-    struct cache_store store;
-    struct handlers change, synced;
-    struct list_call *listing; /* under way */
-    bool identities_only;
-    struct client_watch *watch;
-    struct rt_timer timer;
-    rev_t rev;
-    nsec_t watch_started;
-    rev_t watch_from;  /* where the watch began: further on, it was of use */
-    unsigned failures; /* in a row */
-    bool is_synced, relist;
-    struct client_cache_stats stats;
-    struct rt_task settle; /* end of the turn: lent objects go */
-    uint32_t page;
-    rev_t list_rev;
-    char *continue_; /* owned; of the list under way; NULL: at its beginning */
 };
 
 static void list_start(struct client_cache *c);
@@ -107,7 +59,7 @@ static struct object *keep(const struct client_cache *c, struct object *o)
 }
 
 /* A list says how things are (also after the server was set back); an event may be old news. */
-static void object_set(struct client_cache *c, struct object *o, bool listed)
+void cache_object_set(struct client_cache *c, struct object *o, bool listed)
 {
     struct cache_entry *e = cache_store_find(&c->store, object_ns(o), object_name(o));
     struct object *old = NULL, *kept;
@@ -123,6 +75,7 @@ static void object_set(struct client_cache *c, struct object *o, bool listed)
     (void)object_unref(kept);
     e = cache_store_find(&c->store, object_ns(o), object_name(o));
     e->mark = c->store.mark;
+    cache_disk_set(c, e, o);
     tell(c, old, o);
     (void)object_unref(old);
 }
@@ -135,6 +88,7 @@ static void object_drop(struct client_cache *c, struct str ns, struct str name, 
     if (!e)
         return;
     old = object_ref(lend(c, e));
+    cache_disk_drop(c, ns, name);
     cache_store_remove(&c->store, ns, name);
     /* the newest state known: what the delete said, if it said more */
     tell(c, last && last->rev > old->rev ? last : old, NULL);
@@ -197,7 +151,14 @@ static void drop_unmarked(struct client_cache *c)
     free(gone);
 }
 
-static void list_send(struct client_cache *c);
+void cache_became_synced(struct client_cache *c)
+{
+    if (c->is_synced)
+        return;
+    c->is_synced = true;
+    for (size_t i = 0; i < c->synced.n; i++)
+        c->synced.v[i].synced(c->synced.v[i].arg);
+}
 
 static void list_done(void *arg, const struct client_reply *reply)
 {
@@ -208,6 +169,7 @@ static void list_done(void *arg, const struct client_reply *reply)
     if (!c)
         return;
     c->listing = NULL;
+    cache_disk_answered(c, reply->r, server_away(reply->r));
     if (reply->r < 0) {
         free(c->continue_);
         c->continue_ = NULL;
@@ -219,7 +181,7 @@ static void list_done(void *arg, const struct client_reply *reply)
         c->list_rev = reply->rev; /* later pages may know more: the watch repeats it */
     }
     for (size_t i = 0; i < reply->n_items; i++)
-        object_set(c, reply->items[i], true);
+        cache_object_set(c, reply->items[i], true);
     free(c->continue_);
     c->continue_ = dup_or_null(reply->continue_);
     if (c->continue_) {
@@ -228,12 +190,9 @@ static void list_done(void *arg, const struct client_reply *reply)
     }
     drop_unmarked(c);
     c->rev = c->list_rev;
+    cache_disk_listed(c);
     watch_start(c);
-    if (!c->is_synced) {
-        c->is_synced = true;
-        for (size_t i = 0; i < c->synced.n; i++)
-            c->synced.v[i].synced(c->synced.v[i].arg);
-    }
+    cache_became_synced(c);
 }
 
 static void list_dropped(void *arg)
@@ -298,7 +257,7 @@ static void on_events(void *arg, const struct client_event *events, size_t n)
         switch (ev->type) {
         case CLIENT_EVENT_ADDED:
         case CLIENT_EVENT_MODIFIED:
-            object_set(c, ev->object, false);
+            cache_object_set(c, ev->object, false);
             break;
         case CLIENT_EVENT_DELETED:
             object_drop(c, object_ns(ev->object), object_name(ev->object), ev->object);
@@ -350,13 +309,15 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->store.kind = opts->kind;
     c->store.trim = opts->trim;
     c->page = opts->page;
+    cache_disk_new(c, opts);
     return c;
 }
 
-struct client_cache *client_cache_free(struct client_cache *c)
+static struct client_cache *cache_free(struct client_cache *c, bool forget)
 {
     if (!c)
         return NULL;
+    cache_disk_free(c, forget);
     if (c->listing)
         c->listing->cache = NULL;
     if (c->watch)
@@ -374,6 +335,16 @@ struct client_cache *client_cache_free(struct client_cache *c)
     return NULL;
 }
 
+struct client_cache *client_cache_free(struct client_cache *c)
+{
+    return cache_free(c, false);
+}
+
+struct client_cache *client_cache_forget(struct client_cache *c)
+{
+    return cache_free(c, true);
+}
+
 static void handlers_add(struct handlers *h, struct handler handler)
 {
     ARRAY_RESERVE(h->v, h->n, h->cap);
@@ -388,7 +359,6 @@ void client_cache_on_change(struct client_cache *c, client_cache_change_fn fn, v
 
 void client_cache_on_synced(struct client_cache *c, void (*fn)(void *arg), void *arg)
 {
-    ASSERT(c->state.state == CACHE_IDLE);
     handlers_add(&c->synced, (struct handler){.synced = fn, .arg = arg});
 }
 
@@ -400,12 +370,18 @@ int client_cache_add_index(struct client_cache *c, client_cache_index_fn fn)
 
 void client_cache_start(struct client_cache *c)
 {
+    cache_disk_start(c);
     list_start(c);
 }
 
 bool client_cache_synced(const struct client_cache *c)
 {
     return c->is_synced;
+}
+
+bool client_cache_stale(const struct client_cache *c)
+{
+    return c->stale;
 }
 
 rev_t client_cache_rev(const struct client_cache *c)
@@ -433,6 +409,7 @@ size_t client_cache_count(const struct client_cache *c)
 void client_cache_stats(const struct client_cache *c, struct client_cache_stats *ret)
 {
     *ret = c->stats;
+    ret->file_error = c->file ? cache_file_error(c->file) : 0;
 }
 
 void client_cache_iter_init(struct client_cache_iter *it, struct client_cache *c, struct str ns)

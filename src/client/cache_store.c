@@ -6,17 +6,15 @@
 #include "base/mem.h"
 #include "schema/schema.h"
 
-struct cache_ref {
-    struct cache_bucket *bucket;
-    uint32_t at; /* place in bucket->v */
-};
-
+/* Most keys have one entry, and most entries one key of an index: those need no memory of their
+ * own. */
 struct cache_bucket {
-    struct cache_entry **v; /* owned */
-    uint32_t *ref;          /* owned; which of the entry's refs is this one */
+    struct cache_entry **v; /* owned, unless it is &one */
+    uint32_t *ref;          /* the same; which of the entry's refs is this one */
+    struct cache_entry *one;
+    uint32_t one_ref;
     uint32_t n, cap;
-    int index;
-    size_t key_len;
+    uint16_t index, key_len;
     char key[];
 };
 
@@ -28,9 +26,13 @@ static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct
 
     if (b)
         return b;
-    b = xcalloc(1, sizeof(*b) + key.n + 1);
-    b->index = index;
-    b->key_len = key.n;
+    ASSERT(key.n <= UINT16_MAX);
+    b = xcalloc(1, sizeof(*b) + key.n);
+    b->index = (uint16_t)index;
+    b->key_len = (uint16_t)key.n;
+    b->v = &b->one;
+    b->ref = &b->one_ref;
+    b->cap = 1;
     if (key.n)
         memcpy(b->key, key.p, key.n);
     (void)map_set(&st->indexes[index], (struct str){b->key, b->key_len}, b);
@@ -39,9 +41,24 @@ static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct
 
 static void bucket_free(struct cache_bucket *b)
 {
-    free(b->v);
-    free(b->ref);
+    if (b->v != &b->one) {
+        free(b->v);
+        free(b->ref);
+    }
     free(b);
+}
+
+static void bucket_grow(struct cache_bucket *b)
+{
+    bool inside = b->v == &b->one;
+
+    b->cap *= 2;
+    b->v = xrealloc(inside ? NULL : b->v, b->cap * sizeof(*b->v));
+    b->ref = xrealloc(inside ? NULL : b->ref, b->cap * sizeof(*b->ref));
+    if (inside) {
+        b->v[0] = b->one;
+        b->ref[0] = b->one_ref;
+    }
 }
 
 struct emit_ctx {
@@ -59,12 +76,17 @@ static void emit(void *ctx, struct str key)
     for (uint32_t i = 0; i < e->n_refs; i++) /* the same key twice */
         if (e->refs[i].bucket == b)
             return;
-    if (b->n == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 1; /* most keys have one */
-        b->v = xrealloc(b->v, b->cap * sizeof(*b->v));
-        b->ref = xrealloc(b->ref, b->cap * sizeof(*b->ref));
+    if (b->n == b->cap)
+        bucket_grow(b);
+    if (!e->refs && x->st->n_indexes == 1) {
+        e->refs = e->inside;
+    } else if (e->refs == e->inside) {
+        struct cache_ref one = e->refs[0];
+        e->refs = xmalloc(2 * sizeof(*e->refs));
+        e->refs[0] = one;
+    } else {
+        e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
     }
-    e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
     e->refs[e->n_refs] = (struct cache_ref){b, b->n};
     b->v[b->n] = e;
     b->ref[b->n++] = e->n_refs++;
@@ -76,6 +98,14 @@ static void entry_index(struct cache_store *st, struct cache_entry *e, struct ob
         struct emit_ctx x = {st, e, i};
         st->index_fns[i](o, emit, &x);
     }
+}
+
+static void refs_free(struct cache_entry *e)
+{
+    if (e->refs != e->inside)
+        free(e->refs);
+    e->refs = NULL;
+    e->n_refs = 0;
 }
 
 static void entry_unindex(struct cache_store *st, struct cache_entry *e)
@@ -95,9 +125,7 @@ static void entry_unindex(struct cache_store *st, struct cache_entry *e)
             bucket_free(b);
         }
     }
-    free(e->refs);
-    e->refs = NULL;
-    e->n_refs = 0;
+    refs_free(e);
 }
 
 int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn)
@@ -124,35 +152,61 @@ void **cache_store_bucket(const struct cache_store *st, int index, struct str ke
 
 /* ---- packing ---- */
 
-static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+static void encode(const struct cache_store *st, const struct object *o, struct buf *b)
 {
-    struct buf b = {0};
     struct arena a = {0};
-    struct str name = object_name(o);
     void *copy = arena_alloc(&a, st->kind->desc->size);
+
     memcpy(copy, o->msg, st->kind->desc->size);
     if (st->trim)
         st->trim(copy, &a);
-    schema_encode_pb(st->kind->desc, copy, &b);
+    struct api_object_meta *meta = copy; /* the first member of all kinds */
+    meta->name = STR_NONE;
+    if (o->rev)
+        meta->resource_version = STR_NONE;
+    schema_encode_pb(st->kind->desc, copy, b);
+    arena_fini(&a);
+}
+
+struct str cache_entry_encoded(const struct cache_store *st, const struct cache_entry *e,
+                               const struct object *o, struct buf *b)
+{
+    if (e->packed)
+        return (struct str){e->packed->bytes + e->packed->name_n, e->packed->n};
+    encode(st, o, b);
+    return buf_str(b);
+}
+
+static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+{
+    struct buf b = {0};
+    struct str name = object_name(o);
+    encode(st, o, &b);
     struct cache_packed *p = xmalloc(sizeof(*p) + name.n + b.n);
     *p = (struct cache_packed){.rev = o->rev, .name_n = (uint32_t)name.n, .n = (uint32_t)b.n};
     memcpy(p->bytes, name.p, name.n);
     memcpy(p->bytes + name.n, b.data, b.n);
     buf_fini(&b);
-    arena_fini(&a);
     return p;
+}
+
+struct object *cache_object_decode(const struct schema_kind *kind, struct str name,
+                                   struct str bytes, rev_t rev)
+{
+    struct arena a = {0};
+    struct api_object_meta *meta = memset(arena_alloc(&a, kind->desc->size), 0, kind->desc->size);
+    int r = schema_decode_pb(kind->desc, bytes, &a, meta, NULL);
+    ASSERT(r >= 0); /* we wrote it, or looked at it */
+    meta->name = name;
+    struct object *o = object_new(kind, meta, rev);
+    arena_fini(&a);
+    return o;
 }
 
 static struct object *unpack(const struct cache_store *st, const struct cache_packed *p)
 {
-    struct arena a = {0};
-    void *msg = memset(arena_alloc(&a, st->kind->desc->size), 0, st->kind->desc->size);
-    int r =
-        schema_decode_pb(st->kind->desc, (struct str){p->bytes + p->name_n, p->n}, &a, msg, NULL);
-    ASSERT(r >= 0); /* we wrote it */
-    struct object *o = object_new(st->kind, msg, p->rev);
-    arena_fini(&a);
-    return o;
+    return cache_object_decode(st->kind, (struct str){p->bytes, p->name_n},
+                               (struct str){p->bytes + p->name_n, p->n}, p->rev);
 }
 
 rev_t cache_entry_rev(const struct cache_entry *e)
@@ -188,7 +242,7 @@ static void entry_free(struct cache_entry *e)
 {
     (void)object_unref(e->object);
     free(e->packed);
-    free(e->refs);
+    refs_free(e);
     free(e);
 }
 
@@ -237,7 +291,8 @@ void cache_store_set(struct cache_store *st, struct object *o)
     }
     e = map_get(&space->names, object_name(o));
     if (!e) {
-        e = NEW(struct cache_entry);
+        /* room inside for one ref, where that is what most will have */
+        e = xcalloc(1, sizeof(*e) + (st->n_indexes == 1 ? sizeof(e->inside[0]) : 0));
         st->n++;
     }
     entry_unindex(st, e);

@@ -18,10 +18,15 @@ struct cache_store {
     size_t n;
     uint32_t mark; /* of the list being compared */
     bool packed;
-    const struct schema_kind *kind; /* with packed */
+    const struct schema_kind *kind;
     void (*trim)(void *msg, struct arena *a);
     struct object **lent; /* owned, as its objects are */
     size_t n_lent, cap_lent;
+};
+
+struct cache_ref {
+    struct cache_bucket *bucket;
+    uint32_t at; /* place in bucket->v */
 };
 
 struct cache_packed {
@@ -33,9 +38,12 @@ struct cache_packed {
 struct cache_entry {
     struct object *object;       /* owned; NULL when packed */
     struct cache_packed *packed; /* owned */
-    struct cache_ref *refs;      /* owned */
+    struct cache_ref *refs;      /* owned, unless they are `inside` */
     uint32_t n_refs;
     uint32_t mark;
+    uint32_t filed; /* hash of what the file says of it */
+    bool in_file;
+    struct cache_ref inside[];
 };
 
 struct cache_space {
@@ -49,6 +57,13 @@ int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn); /* 
 struct cache_entry *cache_store_find(const struct cache_store *st, struct str ns, struct str name);
 rev_t cache_entry_rev(const struct cache_entry *e);
 struct str cache_entry_name(const struct cache_entry *e);
+/* What cache_entry_encoded gave. It is known to decode. */
+struct object *cache_object_decode(const struct schema_kind *kind, struct str name,
+                                   struct str bytes, rev_t rev);
+/* The object as protobuf, trimmed, without name and revision: packed, what is kept; else made from
+ * o into b. */
+struct str cache_entry_encoded(const struct cache_store *st, const struct cache_entry *e,
+                               const struct object *o, struct buf *b);
 /* Borrowed; packed: until cache_store_settle. */
 struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e);
 void cache_store_settle(struct cache_store *st);

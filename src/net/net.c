@@ -50,6 +50,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     n->rt = o->rt;
     n->client = o->client;
     n->dir = xasprintf("%s/net", o->data_dir);
+    n->cache_dir = xasprintf("%s/cache", n->dir);
     n->node_name = dup_or(o->node_name, "");
     n->cluster_cidr = dup_or(o->cluster_cidr, CLUSTER_CIDR_DEFAULT);
     n->service_cidr = dup_or(o->service_cidr, SERVICE_CIDR_DEFAULT);
@@ -61,7 +62,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     bool bad_ip = o->node_ip &&
                   (ip_parse(str_z(o->node_ip), &n->node_ip) < 0 || n->node_ip.family != AF_INET);
     n->dirfd = -1;
-    int r = sys_mkdir_all(n->dir, 0700);
+    int r = sys_mkdir_all(n->cache_dir, 0700);
     if (r == 0)
         n->dirfd = open(n->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (n->dirfd < 0)
@@ -118,6 +119,7 @@ struct net *net_free(struct net *n)
     if (n->dirfd >= 0)
         close(n->dirfd);
     free(n->dir);
+    free(n->cache_dir);
     free(n->node_name);
     free(n->cluster_cidr);
     free(n->service_cidr);
@@ -150,8 +152,14 @@ static unsigned default_mtu(struct net *n)
     return m.mtu >= 576 && m.mtu <= 9216 ? m.mtu : MTU_DEFAULT;
 }
 
+char *net_cache_file(const struct net *n, const char *name)
+{
+    return xasprintf("%s/%s", n->cache_dir, name);
+}
+
 static int start_peers(struct net *n, struct error *err)
 {
+    CLEANUP(freep) char *file = net_cache_file(n, "nodes");
     const struct peers_opts o = {
         .rt = n->rt,
         .client = n->client,
@@ -163,6 +171,7 @@ static int start_peers(struct net *n, struct error *err)
         .network = n->network,
         .vni = n->vni,
         .mtu = n->mtu,
+        .file = file,
     };
     return n->client && n->node_ip.family ? peers_new(&o, &n->peers, err) : 0;
 }

@@ -27,6 +27,7 @@ struct net {
     struct rt *rt;         /* borrowed */
     struct client *client; /* borrowed; may be NULL */
     char *dir;             /* owned; data_dir/net */
+    char *cache_dir;       /* owned; what the caches know, for when the server is away */
     int dirfd;
     char *node_name, *cluster_cidr, *service_cidr, *cluster_domain, *dns_address; /* owned */
     char *resolv_conf;
@@ -54,6 +55,7 @@ struct net {
     struct net_batch batch; /* gathered, not sent */
     struct rt_task flush;   /* late: a turn's changes are one transaction */
     struct rt_timer retry;
+    struct rt_timer trust; /* until then rules of the last run are taken for newer than a file */
     struct rt_work work;
     struct nft *nft;   /* owned; used by the work only */
     struct nl *nft_nl; /* the same */
@@ -79,6 +81,8 @@ struct net {
 };
 
 void net_stopped_check(struct net *n); /* whether net_stop is through */
+/* Of a cache; heap. */
+char *net_cache_file(const struct net *n, const char *name);
 
 /* ---- config.c ---- */
 int config_load(struct net *n, const char *data_dir, const char *pod_cidr, const char *cluster_cidr,

@@ -232,6 +232,11 @@ static struct str op_domain(void *net)
     return str_z(n->cluster_domain);
 }
 
+static struct client_cache *op_services(void *net)
+{
+    return ((struct net *)net)->services;
+}
+
 const struct node_net_ops net_node_ops = {
     .pod_attach = op_attach,
     .pod_detach = op_detach,
@@ -239,4 +244,5 @@ const struct node_net_ops net_node_ops = {
     .ready = op_ready,
     .dns_address = op_dns,
     .cluster_domain = op_domain,
+    .services = op_services,
 };

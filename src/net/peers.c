@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/trim.h"
 #include "schema/schema.h"
 
 #define VXLAN_PORT     8472
@@ -264,6 +265,7 @@ static int flush_all(struct peers *p)
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         int one = follow(p, o);
         r = one < 0 ? one : r;
+        client_cache_release(p->nodes);
     }
     if (r == 0)
         r = drop_unwanted(p);
@@ -356,7 +358,10 @@ int peers_new(const struct peers_opts *o, struct peers **ret, struct error *err)
         return error_errno(err, -r, "net: making the link to other nodes");
     }
     p->nodes =
-        client_cache_new(o->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_NODE]});
+        client_cache_new(o->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_NODE],
+                                                                .packed = true,
+                                                                .trim = net_trim_node,
+                                                                .file = o->file});
     client_cache_on_change(p->nodes, on_node, p);
     client_cache_on_synced(p->nodes, on_synced, p);
     client_cache_start(p->nodes);

@@ -26,7 +26,8 @@ struct peers_opts {
     struct ip_addr gateway, node_ip;
     enum cluster_network network;
     uint32_t vni;
-    unsigned mtu; /* of pods */
+    unsigned mtu;     /* of pods */
+    const char *file; /* of the cache of Nodes */
 };
 
 /* Makes the VXLAN link where the network may need one. */

@@ -34,14 +34,15 @@ static void plan_free(struct net_plan *p)
         ranges_free(p->v[i].ranges);
     }
     free(p->v);
-    *p = (struct net_plan){0};
+    free(p);
 }
 
 static void unblock(struct net_rules *r, struct service_state *s)
 {
-    if (!s->blocked.n)
+    if (!s->blocked)
         return;
-    plan_free(&s->blocked);
+    plan_free(s->blocked);
+    s->blocked = NULL;
     r->n_blocked--;
 }
 
@@ -63,7 +64,6 @@ struct net_rules *net_rules_free(struct net_rules *r)
     for (struct map_slot *s = NULL; (s = map_next(&r->services, s));) {
         struct service_state *svc = s->value;
         unblock(r, svc);
-        free(svc->key);
         free(svc);
     }
     for (struct map_slot *s = NULL; (s = map_next(&r->pods, s));) {
@@ -94,10 +94,11 @@ struct net_rules *net_rules_free(struct net_rules *r)
 
 static void block(struct net_rules *r, struct service_state *s, const struct net_plan *plan)
 {
-    s->blocked.v = xcalloc(plan->n, sizeof(*plan->v));
-    s->blocked.n = plan->n;
+    s->blocked = NEW(struct net_plan);
+    s->blocked->v = xcalloc(plan->n, sizeof(*plan->v));
+    s->blocked->n = plan->n;
     for (size_t i = 0; i < plan->n; i++) {
-        struct net_front *f = &s->blocked.v[i];
+        struct net_front *f = &s->blocked->v[i];
         *f = plan->v[i];
         f->eps = xcalloc(f->n_eps + 1, sizeof(*f->eps));
         if (f->n_eps)
@@ -158,23 +159,21 @@ static bool apply(struct net_rules *r, struct service_state *s, const struct net
         if (!apply_front(r, s, &plan->v[i], b))
             complete = false;
     bool freed = drop_unseen(r, s, b);
-    struct net_plan before = s->blocked; /* plan may be this very copy */
-    if (before.n) {
-        s->blocked = (struct net_plan){0};
+    struct net_plan *before = TAKE_PTR(s->blocked); /* plan may be this very copy */
+    if (before)
         r->n_blocked--;
-    }
     if (!complete)
         block(r, s, plan);
-    plan_free(&before);
+    if (before)
+        plan_free(before);
     return freed;
 }
 
 static void service_drop(struct net_rules *r, struct service_state *s)
 {
-    if (!list_empty(&s->fronts) || s->blocked.n)
+    if (!list_empty(&s->fronts) || s->blocked)
         return;
     map_remove(&r->services, str_z(s->key));
-    free(s->key);
     free(s);
 }
 
@@ -185,8 +184,8 @@ void net_rules_service(struct net_rules *r, struct str key, const struct net_pla
     if (!s && plan->n == 0)
         return;
     if (!s) {
-        s = NEW(struct service_state);
-        s->key = str_dup(key);
+        s = xcalloc(1, sizeof(*s) + key.n + 1);
+        memcpy(s->key, key.p, key.n);
         list_init(&s->fronts);
         map_set(&r->services, str_z(s->key), s);
     }
@@ -196,8 +195,8 @@ void net_rules_service(struct net_rules *r, struct str key, const struct net_pla
     for (struct map_slot *slot = NULL;
          freed && r->n_blocked && (slot = map_next(&r->services, slot));) {
         struct service_state *other = slot->value;
-        if (other->blocked.n)
-            (void)apply(r, other, &other->blocked, b);
+        if (other->blocked)
+            (void)apply(r, other, other->blocked, b);
     }
 }
 

@@ -272,7 +272,7 @@ static struct layout lay_out(const struct front_state *s, const struct net_front
                              struct place *old)
 {
     struct layout l = {.n = f->n_eps};
-    l.eps = xcalloc(l.n + 1, sizeof(*l.eps));
+    l.eps = l.n ? xcalloc(l.n, sizeof(*l.eps)) : NULL;
     l.ids = f->affinity_s ? xcalloc(l.n + 1, sizeof(*l.ids)) : NULL;
     l.filled = xcalloc(l.n + 1, sizeof(*l.filled));
     uint32_t *late = xcalloc(l.n + 1, sizeof(*late)), n_late = 0, gap = 0;

@@ -12,10 +12,10 @@
 #define NET_PRIORITY_INSIDE 0x00800000u /* those of the same front for clients inside */
 
 struct service_state {
-    char *key; /* owned; in rules.services */
     struct list fronts;
     /* When another service holds what this one wants: a copy of its plan, to be tried again. */
-    struct net_plan blocked; /* owned; n == 0: not blocked */
+    struct net_plan *blocked; /* owned; NULL: not blocked */
+    char key[];               /* in rules.services */
 };
 
 struct front_state {

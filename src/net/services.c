@@ -12,12 +12,14 @@
 #include "base/mem.h"
 #include "api/object.h"
 #include "net/net_internal.h"
+#include "net/trim.h"
 #include "schema/schema.h"
 
 #define RETRY_FIRST  (1 * NSEC_PER_SEC)
 #define RETRY_LAST   (60 * NSEC_PER_SEC)
-#define SLICES_MAX   1024 /* of one service: 100,000 endpoints */
-#define PLAN_AT_ONCE 256  /* services a turn: some milliseconds */
+#define SLICES_MAX   1024               /* of one service: 100,000 endpoints */
+#define PLAN_AT_ONCE 256                /* services a turn: some milliseconds */
+#define TRUST        (5 * NSEC_PER_SEC) /* after the start */
 
 struct service_dirty {
     char *ns, *name, *key; /* owned */
@@ -227,12 +229,21 @@ static bool dirty_plan(struct net *n)
     return true;
 }
 
+/* Rules in the kernel are newer than any file. While the server may be back in a moment (both were
+ * restarted) nothing from a file is written over them. */
+static bool from_file(const struct net *n)
+{
+    return ready_to_plan(n) && (client_cache_stale(n->services) || client_cache_stale(n->slices) ||
+                                client_cache_stale(n->nodes));
+}
+
 static void flush(void *arg)
 {
     struct net *n = arg;
     if (n->dns && !n->stopping && ready_to_plan(n))
         name_dirty(n);
-    if (n->busy || n->stopping || rt_timer_active(&n->retry))
+    if (n->busy || n->stopping || rt_timer_active(&n->retry) ||
+        (rt_timer_active(&n->trust) && from_file(n)))
         return;
     if (ready_to_plan(n) && !dirty_plan(n))
         rt_task_schedule(&n->flush); /* the next turn; I/O comes first */
@@ -341,51 +352,20 @@ static void chain_found(void *arg, const char *chain)
     *(bool *)arg = true;
 }
 
-/* What says nothing of where packets go or what it is called. */
-static void trim_meta(struct api_object_meta *m)
-{
-    m->n_managed_fields = m->n_annotations = m->n_owner_references = m->n_finalizers = 0;
-    m->generate_name = m->uid = STR_NONE;
-    m->creation_timestamp.set = false;
-}
-
-static void trim_service(void *msg, struct arena *a)
-{
-    struct api_service *s = msg;
-    (void)a;
-    trim_meta(&s->metadata);
-    s->metadata.n_labels = s->spec.n_selector = s->status.n_conditions = 0;
-}
-
-static void trim_slice(void *msg, struct arena *a)
-{
-    struct api_endpoint_slice *s = msg;
-    struct api_endpoint *copy = ARENA_NEW_N(a, struct api_endpoint, s->n_endpoints + 1);
-    const struct str *name = KV_GET(&s->metadata, labels, STR("kubernetes.io/service-name"));
-    trim_meta(&s->metadata);
-    if (name) {
-        struct kv_str *label = ARENA_NEW(a, struct kv_str);
-        *label = (struct kv_str){STR("kubernetes.io/service-name"), *name};
-        s->metadata.labels = label;
-        s->metadata.n_labels = 1;
-    }
-    for (uint32_t i = 0; i < s->n_endpoints; i++) {
-        copy[i] = s->endpoints[i];
-        copy[i].target_ref = NULL;
-        copy[i].n_deprecated_topology = 0;
-    }
-    s->endpoints = copy;
-}
-
 #define LIST_PAGE 500
 
-static struct client_cache *packed_cache(struct net *n, enum kind_id kind,
-                                         void (*trim)(void *msg, struct arena *a))
+static struct client_cache *packed_cache(struct net *n, enum kind_id kind, const char *name,
+                                         void (*trim)(void *msg, struct arena *a),
+                                         const char *field_selector)
 {
-    return client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[kind],
-                                                                   .packed = true,
-                                                                   .trim = trim,
-                                                                   .page = LIST_PAGE});
+    CLEANUP(freep) char *file = net_cache_file(n, name);
+    return client_cache_new(n->client,
+                            &(struct client_cache_opts){.kind = schema_kinds[kind],
+                                                        .field_selector = str_z(field_selector),
+                                                        .packed = true,
+                                                        .trim = trim,
+                                                        .page = LIST_PAGE,
+                                                        .file = file});
 }
 
 static bool table_exists(struct net *n)
@@ -401,6 +381,7 @@ int services_start(struct net *n, struct error *err)
         return error_errno(err, -r, "net: nftables");
     rt_task_init(&n->flush, n->rt, flush, n);
     rt_timer_init(&n->retry, n->rt, retry, n);
+    rt_timer_init(&n->trust, n->rt, retry, n);
     n->nft = nft_new();
     net_rules_common(n->rules);
     n->plan_env.node_name = str_z(n->node_name);
@@ -419,14 +400,14 @@ int services_start(struct net *n, struct error *err)
     if (!n->full_needed)
         net_batch_fini(&n->batch);
     n->health = health_new(n->rt);
+    if (n->table_made)
+        rt_timer_start(&n->trust, TRUST);
     if (n->client) {
-        n->services = packed_cache(n, KIND_SERVICE, trim_service);
-        n->slices = packed_cache(n, KIND_ENDPOINT_SLICE, trim_slice);
-        n->slices_by_service = client_cache_add_index(n->slices, index_slice);
         char *own = xasprintf("metadata.name=%s", n->node_name);
-        n->nodes =
-            client_cache_new(n->client, &(struct client_cache_opts){.kind = schema_kinds[KIND_NODE],
-                                                                    .field_selector = str_z(own)});
+        n->services = packed_cache(n, KIND_SERVICE, "services", net_trim_service, NULL);
+        n->slices = packed_cache(n, KIND_ENDPOINT_SLICE, "endpointslices", net_trim_slice, NULL);
+        n->slices_by_service = client_cache_add_index(n->slices, index_slice);
+        n->nodes = packed_cache(n, KIND_NODE, "node", net_trim_node, own);
         free(own);
         client_cache_on_change(n->nodes, on_node, n);
         client_cache_on_synced(n->nodes, on_synced, n);
@@ -450,6 +431,7 @@ void services_stop(struct net *n)
     n->health = health_free(n->health);
     rt_task_cancel(&n->flush);
     rt_timer_stop(&n->retry);
+    rt_timer_stop(&n->trust);
     dirty_clear(n);
     net_batch_fini(&n->batch);
 }

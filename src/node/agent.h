@@ -59,6 +59,9 @@ struct node {
     struct map pods; /* uid -> struct pod */
     struct map ctrs; /* container id -> struct ctr, current attempts */
     struct client_cache *pods_cache, *services_cache;
+    bool services_own; /* else the network's */
+    bool waited;       /* long enough for the server, if it was not heard of */
+    struct rt_timer patience;
     struct sources *sources;
     struct events *events;
     struct registration *reg;
@@ -394,8 +397,15 @@ bool volume_read_only(const struct api_pod *pod, struct str name); /* by its kin
 void volumes_detach(struct pod *p);                                /* stops timers and watches */
 
 /* sources.c: ConfigMaps and Secrets that pods refer to, each watched alone */
+/* The agent has started and its server is not there: pods that ran are started from what is known.
+ */
+bool node_server_away(const struct node *n);
+
 struct sources *sources_new(struct node *n);
 struct sources *sources_free(struct sources *s);
+void sources_closing(struct sources *s); /* the agent ends: what is on disk stays */
+/* Pods of the last run have registered: what is on disk for none of them goes. */
+void sources_sweep(struct sources *s);
 /* Pods register for all they refer to; changes kick them. */
 void sources_register(struct sources *s, struct pod *p);
 void sources_unregister(struct sources *s, struct pod *p);

@@ -66,6 +66,28 @@ void env_ctx_of_pod(struct pod *p, struct env_ctx *ret)
     };
 }
 
+static void add_service(struct env *e, struct object *o, struct str ns, bool links)
+{
+    if (o)
+        env_add_service(e, OBJECT_MSG(o, api_service), ns, !links);
+}
+
+/* Those of the pod's namespace, and the API server's. True: that one is known. */
+static bool add_services(struct node *n, struct str ns, bool links, struct env *e)
+{
+    struct client_cache_iter it;
+    struct object *api = client_cache_get(n->services_cache, STR("default"), STR("kubernetes"));
+    bool known = api != NULL;
+    add_service(e, api, ns, links);
+    client_cache_iter_init(&it, n->services_cache, ns);
+    for (struct object *o; links && (o = client_cache_iter_next(&it));) {
+        add_service(e, o, ns, links);
+        client_cache_release(n->services_cache);
+    }
+    client_cache_release(n->services_cache);
+    return known;
+}
+
 static int build_env(struct ctr *c, struct prepare *p)
 {
     struct pod *pod = c->pod;
@@ -81,14 +103,8 @@ static int build_env(struct ctr *c, struct prepare *p)
     }
     bool links = !ctx.pod->spec.has_enable_service_links || ctx.pod->spec.enable_service_links;
     bool api_service = false;
-    struct client_cache_iter it;
-    if (n->services_cache) {
-        client_cache_iter_init(&it, n->services_cache, STR_NONE);
-        for (struct object *o; (o = client_cache_iter_next(&it));) {
-            env_add_service(&services, o->msg, str_z(pod->ns), !links);
-            api_service |= str_is(object_name(o), "kubernetes") && str_is(object_ns(o), "default");
-        }
-    }
+    if (n->services_cache)
+        api_service = add_services(n, str_z(pod->ns), links, &services);
     if (!api_service && n->opts.service_host) {
         env_set(&services, STR("KUBERNETES_SERVICE_HOST"), str_z(n->opts.service_host));
         env_set(&services, STR("KUBERNETES_SERVICE_PORT"),

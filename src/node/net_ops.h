@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "base/str.h"
 
+struct client_cache;
+
 enum node_net_protocol {
     NODE_NET_TCP,
     NODE_NET_UDP,
@@ -69,4 +71,8 @@ struct node_net_ops {
     struct str (*dns_address)(void *net);
     /* Cluster domain, "cluster.local". */
     struct str (*cluster_domain)(void *net);
+    /* A cache of all Services that is there anyway, started, with their spec but for selectors;
+     * borrowed: it is there until the network is stopped, after the agent. Absent or NULL: the
+     * agent needs one of its own. */
+    struct client_cache *(*services)(void *net);
 };

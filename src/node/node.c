@@ -15,6 +15,10 @@
 #define STOP_CHECK  (50 * NSEC_PER_MSEC)
 #define UID_LEN_MAX 64
 
+/* Of pods that start while the server is away, for what it would say: a little longer than caches
+ * have until they read their files. */
+#define PATIENCE (4 * NSEC_PER_SEC)
+
 /* ---- making ---- */
 
 static const char *copy(struct node *n, const char *s)
@@ -76,6 +80,7 @@ static int make_dirs(struct node *n, struct error *err)
 
 static void on_gc(void *arg);
 static void on_stop_check(void *arg);
+static void on_patience(void *arg);
 
 struct node *node_new(const struct node_opts *o, struct error *err)
 {
@@ -98,6 +103,7 @@ struct node *node_new(const struct node_opts *o, struct error *err)
     rt_timer_init(&n->gc_timer, n->rt, on_gc, n);
     rt_timer_init(&n->stop_timer, n->rt, on_stop_check, n);
     rt_timer_init(&n->shutdown_timer, n->rt, node_shutdown_tick, n);
+    rt_timer_init(&n->patience, n->rt, on_patience, n);
     n->sources = sources_new(n);
     n->events = events_new(n);
     node_read_machine(n);
@@ -116,6 +122,14 @@ struct node *node_new(const struct node_opts *o, struct error *err)
     return n;
 }
 
+static void caches_free(struct node *n)
+{
+    client_cache_free(n->pods_cache);
+    if (n->services_own)
+        client_cache_free(n->services_cache);
+    n->pods_cache = n->services_cache = NULL;
+}
+
 struct node *node_free(struct node *n)
 {
     if (!n)
@@ -125,11 +139,11 @@ struct node *node_free(struct node *n)
     rt_timer_stop(&n->gc_timer);
     rt_timer_stop(&n->stop_timer);
     rt_timer_stop(&n->shutdown_timer);
+    rt_timer_stop(&n->patience);
+    sources_closing(n->sources);
     while (n->pods.n)
         pod_free(map_next(&n->pods, NULL)->value);
-    client_cache_free(n->pods_cache);
-    client_cache_free(n->services_cache);
-    n->pods_cache = n->services_cache = NULL;
+    caches_free(n);
     n->sources = sources_free(n->sources);
     n->events = events_free(n->events);
     n->reg = registration_free(n->reg);
@@ -227,6 +241,22 @@ static void on_services_synced(void *arg)
     kick_all(arg);
 }
 
+bool node_server_away(const struct node *n)
+{
+    return n->waited && n->pods_cache && !client_cache_synced(n->pods_cache);
+}
+
+static void on_patience(void *arg)
+{
+    struct node *n = arg;
+    n->waited = true;
+    if (!node_server_away(n))
+        return;
+    for (struct map_slot *s = NULL; (s = map_next(&n->pods, s));)
+        volumes_sync(s->value);
+    kick_all(n);
+}
+
 static struct client_cache *make_cache(struct node *n, int kind, const char *field_selector)
 {
     struct client_cache_opts o = {.kind = schema_kinds[kind],
@@ -263,17 +293,25 @@ void node_start(struct node *n)
         log_error("the node's API is not served: %.*s", STR_ARG(err.message));
     error_fini(&err);
     node_adopt_disk(n);
+    sources_sweep(n->sources);
     if (n->images)
         retain_pins(n);
     n->adopted = true;
     char selector[300];
     snprintf(selector, sizeof(selector), "spec.nodeName=%s", n->name);
     n->pods_cache = make_cache(n, KIND_POD, selector);
-    n->services_cache = make_cache(n, KIND_SERVICE, NULL);
+    n->services_cache = n->opts.net_ops && n->opts.net_ops->services
+                            ? n->opts.net_ops->services(n->opts.net)
+                            : NULL;
+    n->services_own = !n->services_cache;
+    if (n->services_own)
+        n->services_cache = make_cache(n, KIND_SERVICE, NULL);
+    rt_timer_start(&n->patience, PATIENCE);
     client_cache_on_change(n->pods_cache, on_pod, n);
     client_cache_on_synced(n->pods_cache, on_pods_synced, n);
     client_cache_on_synced(n->services_cache, on_services_synced, n);
-    client_cache_start(n->services_cache);
+    if (n->services_own)
+        client_cache_start(n->services_cache);
     client_cache_start(n->pods_cache);
     registration_start(n->reg);
     logs_start(n);
@@ -389,9 +427,7 @@ void node_stop(struct node *n, bool stop_pods, int64_t grace_max_s, void (*on_st
     n->stop_arg = arg;
     registration_stop(n->reg);
     n->api = node_api_free(n->api);
-    client_cache_free(n->pods_cache);
-    client_cache_free(n->services_cache);
-    n->pods_cache = n->services_cache = NULL;
+    caches_free(n);
     rt_timer_start(&n->stop_timer, 0);
 }
 

@@ -228,6 +228,13 @@ static void etc_done(struct pod *p, int r, const struct error *err)
     pod_kick(p);
 }
 
+/* Services give variables: wait for the first list of them, but not for long while the server is
+ * away. */
+static bool services_known(const struct pod *p)
+{
+    return client_cache_synced(p->node->services_cache) || node_server_away(p->node);
+}
+
 void pod_setup_step(struct pod *p)
 {
     struct node *n = p->node;
@@ -253,10 +260,7 @@ void pod_setup_step(struct pod *p)
         rt_work(n->rt, &p->work, RT_WORK_SHORT, etc_work, job_done, job_new(p, etc_done));
         break;
     case SETUP_DONE:
-        /* Services give variables: wait for the first list of them, but not while the server is
-         * away. */
-        if (volumes_ready(p) > 0 &&
-            (client_cache_synced(n->services_cache) || !client_cache_synced(n->pods_cache))) {
+        if (volumes_ready(p) > 0 && services_known(p)) {
             sm_move(&p->sm, POD_RUNNING);
             pod_status_dirty(p);
             pod_kick(p);

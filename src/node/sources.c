@@ -1,9 +1,16 @@
 /* ConfigMaps and Secrets the pods of this node refer to. A node may read only what its pods name,
  * so every object has a watch of its own (a list-watch cache of one object by name), shared by all
- * pods that refer to it and closed with the last one. */
+ * pods that refer to it and closed with the last one.
+ *
+ * DATA/node/sources has a file for each, 0600: after a reboot the pods' volumes, which are in
+ * memory, can be made again though the server be away. It goes with the last pod. */
 #include "node/agent.h"
 
+#include <unistd.h>
+
+#include "base/hash.h"
 #include "base/mem.h"
+#include "node/fsutil.h"
 
 struct source {
     struct sources *sources;
@@ -18,19 +25,28 @@ struct source {
 struct sources {
     struct node *node;
     struct map all; /* key -> struct source */
+    char *dir;      /* owned; of their files */
+    bool closing;
 };
 
 struct sources *sources_new(struct node *n)
 {
     struct sources *s = NEW(struct sources);
     s->node = n;
+    s->dir = xasprintf("%s/sources", n->dir);
+    int r = fs_mkdirs(s->dir, 0700);
+    if (r < 0)
+        log_warn("%s: %s", s->dir, strerror(-r));
     return s;
 }
 
 static void source_free(struct source *s)
 {
     map_remove(&s->sources->all, str_z(s->key));
-    client_cache_free(s->cache);
+    if (s->sources->closing)
+        client_cache_free(s->cache);
+    else
+        client_cache_forget(s->cache); /* no pod needs it any more */
     free(s->users);
     free(s->key);
     free(s->ns);
@@ -45,8 +61,38 @@ struct sources *sources_free(struct sources *s)
     while (s->all.n)
         source_free(map_next(&s->all, NULL)->value);
     map_fini(&s->all);
+    free(s->dir);
     free(s);
     return NULL;
+}
+
+void sources_closing(struct sources *s)
+{
+    s->closing = true;
+}
+
+/* Names may be longer than a file's; what a file is of stands in it. */
+static struct fs_path file_of(const struct sources *s, const char *key)
+{
+    return fs_path("%s/%016llx", s->dir, (unsigned long long)hash_fnv1a64(key, strlen(key)));
+}
+
+static int sweep_one(void *arg, const char *name, unsigned char type)
+{
+    const struct sources *s = arg;
+    struct fs_path path = fs_path("%s/%s", s->dir, name);
+    for (struct map_slot *slot = NULL; (slot = map_next(&s->all, slot));)
+        if (strcmp(file_of(s, ((struct source *)slot->value)->key).s, path.s) == 0)
+            return 0;
+    (void)unlink(path.s);
+    return 0;
+}
+
+void sources_sweep(struct sources *s)
+{
+    int r = fs_each(s->dir, sweep_one, s);
+    if (r < 0)
+        log_warn("%s: %s", s->dir, strerror(-r));
 }
 
 static void kick_users(struct source *s)
@@ -74,6 +120,13 @@ static void on_synced(void *arg)
     kick_users(arg);
 }
 
+static void trim(void *msg, struct arena *a)
+{
+    struct api_object_meta *m = msg; /* the first member of all kinds */
+    (void)a;
+    m->n_managed_fields = m->n_annotations = m->n_labels = 0;
+}
+
 static struct source *source_get(struct sources *s, int kind_id, struct str ns, struct str name,
                                  bool make)
 {
@@ -91,8 +144,12 @@ static struct source *source_get(struct sources *s, int kind_id, struct str ns, 
     map_set(&s->all, str_z(src->key), src);
     char selector[300];
     snprintf(selector, sizeof(selector), "metadata.name=%s", src->name);
-    struct client_cache_opts o = {
-        .kind = schema_kinds[kind_id], .ns = str_z(src->ns), .field_selector = str_z(selector)};
+    struct fs_path file = file_of(s, key);
+    struct client_cache_opts o = {.kind = schema_kinds[kind_id],
+                                  .ns = str_z(src->ns),
+                                  .field_selector = str_z(selector),
+                                  .trim = trim,
+                                  .file = file.s};
     src->cache = client_cache_new(s->node->client, &o);
     client_cache_on_change(src->cache, on_change, src);
     client_cache_on_synced(src->cache, on_synced, src);

@@ -123,6 +123,7 @@ struct gather {
     struct volume_job *job;
     struct payload *out;
     int32_t default_mode;
+    bool on_disk; /* the volume is there from before */
     struct error *err;
 };
 
@@ -232,6 +233,12 @@ static int gather_token(struct gather *g, const struct api_service_account_token
     struct str token;
     int r = tokens_get(g->pod->volumes->tokens, m, sa, t->audience,
                        t->has_expiration_seconds ? t->expiration_seconds : 3600, &token, g->err);
+    if (r < 0 && node_server_away(g->pod->node)) {
+        /* The pod ran before, and must not wait for days: its token comes when the server does. One
+         * that is there stays. */
+        error_clear(g->err);
+        return g->on_disk ? -EAGAIN : 0;
+    }
     if (r < 0)
         return r;
     return payload_add(g->out, t->path, arena_str(&g->job->arena, token), g->default_mode, g->err);
@@ -508,14 +515,18 @@ void volumes_sync(struct pod *p)
         }
         if (!is_api_volume(&vol->volume_source))
             continue;
-        struct gather g = {.pod = p, .job = j, .out = &j->payloads[i], .err = &j->err};
+        struct gather g = {.pod = p,
+                           .job = j,
+                           .out = &j->payloads[i],
+                           .on_disk = is_on_disk(p, vol->name),
+                           .err = &j->err};
         g.out->arena = &j->arena;
         r = gather_volume(&g, &vol->volume_source);
         if (r == -EAGAIN) {
             r = 0;
             error_clear(&j->err);
             *g.out = (struct payload){0};
-            j->pending |= !is_on_disk(p, vol->name);
+            j->pending |= !g.on_disk;
         } else if (r < 0) {
             error_prefix(&j->err, "MountVolume.SetUp failed for volume \"%.*s\" ",
                          STR_ARG(vol->name));

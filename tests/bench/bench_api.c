@@ -82,7 +82,7 @@ static const char *service_print(struct buf *b, int64_t i)
                    "\"targetRef\":{\"kind\":\"Pod\",\"namespace\":\"default\","
                    "\"name\":\"bench-%lld-6bd7f8c9d4-abcd%d\","
                    "\"uid\":\"00000000-0000-4000-8000-%06lld%06d\"}}",
-                   e ? "," : "", 20 + e, k / 250 % 250, 1 + k % 250, e, k, e, k, e);
+                   e ? "," : "", 180 + e, k / 250 % 250, 1 + k % 250, e, k, e, k, e);
     buf_add_lit(b, "]}");
     return "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 }

@@ -1,5 +1,6 @@
 /* What the zone knows: services by name, and addresses to services, for reverse names. An update
- * replaces one service whole; it costs as much as the service has addresses. */
+ * replaces one service whole; it costs as much as the service has addresses. Of a service with an
+ * address little is kept: most are, and there may be ten thousand. */
 #include "net/dns/zone.h"
 
 #include <sys/socket.h>
@@ -20,22 +21,23 @@ struct str zone_address_key(const struct ip_addr *a, char bytes[static 17])
     return (struct str){bytes, 1 + ip_bytes(a)};
 }
 
-bool zone_is_headless(const struct api_service *s)
+static struct str address_key(const struct zone_address *e)
 {
-    return str_is(s->spec.cluster_ip, "None");
+    struct ip_addr a = {.family = (uint8_t)e->bytes[0]};
+
+    return (struct str){e->bytes, 1 + ip_bytes(&a)};
 }
 
 bool zone_endpoints_next(struct zone_endpoints *it, struct zone_endpoint *ret)
 {
-    const struct zone_service *s = it->s;
-    bool all = OBJECT_MSG(s->svc, api_service)->spec.publish_not_ready_addresses;
+    const struct zone_headless *h = it->s->headless;
 
-    for (; it->slice < s->n_slices; it->slice++, it->endpoint = 0) {
-        const struct api_endpoint_slice *sl = OBJECT_MSG(s->slices[it->slice], api_endpoint_slice);
+    for (; h && it->slice < h->n_slices; it->slice++, it->endpoint = 0) {
+        const struct api_endpoint_slice *sl = OBJECT_MSG(h->slices[it->slice], api_endpoint_slice);
         while (it->endpoint < sl->n_endpoints) {
             const struct api_endpoint *e = &sl->endpoints[it->endpoint++];
             bool ready = !e->conditions.has_ready || e->conditions.ready;
-            if ((!ready && !all) || !e->n_addresses || ip_parse(e->addresses[0], &ret->ip) < 0)
+            if ((!ready && !h->all) || !e->n_addresses || ip_parse(e->addresses[0], &ret->ip) < 0)
                 continue; /* FQDN slices have names for addresses: no records */
             ret->slice = sl;
             ret->endpoint = e;
@@ -45,55 +47,114 @@ bool zone_endpoints_next(struct zone_endpoints *it, struct zone_endpoint *ret)
     return false;
 }
 
+/* ---- the text of a service ---- */
+
+struct str zone_service_ns(const struct zone_service *s)
+{
+    return (struct str){s->text, s->ns_n};
+}
+
+struct str zone_service_name(const struct zone_service *s)
+{
+    return (struct str){s->text + s->ns_n + 1, s->name_n};
+}
+
+static struct str key_of(const struct zone_service *s)
+{
+    return (struct str){s->text, (size_t)s->ns_n + 1 + s->name_n};
+}
+
+static struct str rest_of(const struct zone_service *s)
+{
+    struct str key = key_of(s);
+
+    return (struct str){s->text + key.n, s->n - key.n};
+}
+
+struct str zone_external_name(const struct zone_service *s)
+{
+    return s->external ? rest_of(s) : STR_NONE;
+}
+
+/* A port: number, lengths of protocol and name, and these. */
+static void add_port(struct buf *b, const struct api_service_port *p)
+{
+    struct str protocol = p->protocol.n ? p->protocol : STR("TCP");
+
+    if (!p->name.n || p->name.n > UINT8_MAX || protocol.n > UINT8_MAX)
+        return; /* the specification: unnamed ports have no records */
+    buf_add_char(b, (char)(p->port >> 8));
+    buf_add_char(b, (char)p->port);
+    buf_add_char(b, (char)protocol.n);
+    buf_add_char(b, (char)p->name.n);
+    buf_add_str(b, protocol);
+    buf_add_str(b, p->name);
+}
+
+bool zone_ports_next(const struct zone_service *s, size_t *at, struct zone_port *ret)
+{
+    struct str rest = rest_of(s);
+    const uint8_t *p = (const uint8_t *)rest.p + *at;
+
+    if (s->external || *at == rest.n)
+        return false;
+    ret->port = (uint16_t)(p[0] << 8 | p[1]);
+    ret->protocol = (struct str){(const char *)p + 4, p[2]};
+    ret->name = (struct str){(const char *)p + 4 + p[2], p[3]};
+    *at += 4u + p[2] + p[3];
+    return true;
+}
+
+static void write_text(struct buf *b, struct str ns, struct str name, const struct api_service *svc,
+                       bool external)
+{
+    buf_add_str(b, ns);
+    buf_add_char(b, '/');
+    buf_add_str(b, name);
+    if (external)
+        buf_add_str(b, svc->spec.external_name);
+    for (uint32_t i = 0; !external && i < svc->spec.n_ports; i++)
+        add_port(b, &svc->spec.ports[i]);
+}
+
 /* ---- the index of addresses ---- */
 
 static void note(struct zone_service *s, const struct ip_addr *a)
 {
-    struct zone_address *e = &s->addresses[s->n_addresses];
+    struct zone_address *e = &s->addresses[s->n_addresses++];
 
     e->service = s;
-    e->key = zone_address_key(a, e->bytes);
-    s->n_addresses++;
+    (void)zone_address_key(a, e->bytes);
 }
 
-static size_t addresses_most(const struct zone_service *s)
+static void collect(struct zone_service *s, const struct api_service_spec *spec)
 {
-    size_t n = 1 + OBJECT_MSG(s->svc, api_service)->spec.n_cluster_ips;
-
-    for (size_t i = 0; i < s->n_slices; i++)
-        n += OBJECT_MSG(s->slices[i], api_endpoint_slice)->n_endpoints;
-    return n;
-}
-
-static void collect(struct zone_service *s)
-{
-    const struct api_service_spec *spec = &OBJECT_MSG(s->svc, api_service)->spec;
     struct zone_endpoints it = {.s = s};
     struct zone_endpoint e;
     struct ip_addr ip;
+    size_t most = s->headless ? 0 : spec->n_cluster_ips;
 
-    if (str_is(spec->type, "ExternalName"))
-        return;
-    if (!zone_is_headless(OBJECT_MSG(s->svc, api_service))) {
-        s->addresses = xcalloc(1 + spec->n_cluster_ips, sizeof(*s->addresses));
-        for (uint32_t i = 0; i < spec->n_cluster_ips; i++)
-            if (ip_parse(spec->cluster_ips[i], &ip) == 0)
-                note(s, &ip);
-        if (!spec->n_cluster_ips && ip_parse(spec->cluster_ip, &ip) == 0)
-            note(s, &ip);
+    for (size_t i = 0; s->headless && i < s->headless->n_slices; i++)
+        most += OBJECT_MSG(s->headless->slices[i], api_endpoint_slice)->n_endpoints;
+    s->addresses = most <= 1 ? &s->one : xcalloc(most, sizeof(*s->addresses));
+    if (s->headless) {
+        while (zone_endpoints_next(&it, &e))
+            note(s, &e.ip);
         return;
     }
-    s->addresses = xcalloc(addresses_most(s), sizeof(*s->addresses));
-    while (zone_endpoints_next(&it, &e))
-        note(s, &e.ip);
+    for (uint32_t i = 0; !s->external && i < spec->n_cluster_ips; i++)
+        if (ip_parse(spec->cluster_ips[i], &ip) == 0)
+            note(s, &ip);
+    if (!s->external && !spec->n_cluster_ips && ip_parse(spec->cluster_ip, &ip) == 0)
+        note(s, &ip);
 }
 
 static void index_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, e->key);
+        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
         if (!first) {
-            map_set(&z->addresses, e->key, e);
+            map_set(&z->addresses, address_key(e), e);
         } else if (first->service != s) { /* twice in the same one needs no second entry */
             e->next = first->next;
             first->next = e;
@@ -104,11 +165,11 @@ static void index_addresses(struct zone *z, struct zone_service *s)
 static void unindex_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, e->key);
+        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
         if (first == e) {
-            map_remove(&z->addresses, e->key);
+            map_remove(&z->addresses, address_key(e));
             if (e->next)
-                map_set(&z->addresses, e->next->key, e->next);
+                map_set(&z->addresses, address_key(e->next), e->next);
             continue;
         }
         for (struct zone_address *p = first; p; p = p->next)
@@ -123,14 +184,48 @@ static void unindex_addresses(struct zone *z, struct zone_service *s)
 
 static struct zone_service *service_free(struct zone_service *s)
 {
-    object_unref(s->svc);
-    for (size_t i = 0; i < s->n_slices; i++)
-        object_unref(s->slices[i]);
-    free(s->slices);
-    free(s->addresses);
-    free(s->key);
+    if (!s)
+        return NULL;
+    for (size_t i = 0; s->headless && i < s->headless->n_slices; i++)
+        object_unref(s->headless->slices[i]);
+    free(s->headless);
+    if (s->addresses != &s->one)
+        free(s->addresses);
     free(s);
     return NULL;
+}
+
+static struct zone_headless *headless_of(const struct api_service *svc,
+                                         struct object *const *slices, size_t n)
+{
+    struct zone_headless *h = xcalloc(1, sizeof(*h) + n * sizeof(struct object *));
+
+    h->all = svc->spec.publish_not_ready_addresses;
+    h->n_slices = n;
+    for (size_t i = 0; i < n; i++)
+        h->slices[i] = object_ref(slices[i]);
+    return h;
+}
+
+static struct zone_service *service_new(struct str ns, struct str name,
+                                        const struct api_service *svc, struct object *const *slices,
+                                        size_t n)
+{
+    struct buf text = {0};
+    bool external = str_is(svc->spec.type, "ExternalName");
+
+    write_text(&text, ns, name, svc, external);
+    struct zone_service *s = xcalloc(1, sizeof(*s) + text.n);
+    s->ns_n = (uint16_t)ns.n;
+    s->name_n = (uint16_t)name.n;
+    s->n = (uint32_t)text.n;
+    s->external = external;
+    memcpy(s->text, text.data, text.n);
+    buf_fini(&text);
+    if (!external && str_is(svc->spec.cluster_ip, "None"))
+        s->headless = headless_of(svc, slices, n);
+    collect(s, &svc->spec);
+    return s;
 }
 
 static void count_namespace(struct zone *z, struct str ns, bool more)
@@ -151,50 +246,50 @@ static void count_namespace(struct zone *z, struct str ns, bool more)
     }
 }
 
-/* The same objects again: endpoints changed of a service whose endpoints have no names. */
-static bool unchanged(const struct zone_service *old, const struct object *svc,
-                      struct object *const *slices, size_t n)
+/* Endpoints changed of a service whose endpoints have no names; or nothing did. */
+static bool unchanged(const struct zone_service *old, const struct zone_service *new)
 {
-    if (!old || old->svc != svc)
+    const struct zone_headless *a = old->headless, *b = new->headless;
+
+    if (old->external != new->external || old->n != new->n ||
+        memcmp(old->text, new->text, new->n) != 0 || !a != !b ||
+        old->n_addresses != new->n_addresses)
         return false;
-    if (!zone_is_headless(OBJECT_MSG(svc, api_service)))
-        return true;
-    return old->n_slices == n && (!n || !memcmp(old->slices, slices, n * sizeof(*slices)));
+    if (a)
+        return a->all == b->all && a->n_slices == b->n_slices &&
+               memcmp(a->slices, b->slices, a->n_slices * sizeof(a->slices[0])) == 0;
+    for (size_t i = 0; i < new->n_addresses; i++)
+        if (memcmp(old->addresses[i].bytes, new->addresses[i].bytes, 17) != 0)
+            return false;
+    return true;
 }
 
 void zone_set(struct zone *z, struct str ns, struct str name, struct object *svc,
               struct object *const *slices, size_t n_slices)
 {
     char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
+    uint8_t slot = zone_slot(str_z(key));
     struct zone_service *old = map_get(&z->services, str_z(key));
+    struct zone_service *s =
+        svc ? service_new(ns, name, OBJECT_MSG(svc, api_service), slices, n_slices) : NULL;
 
-    if (svc ? unchanged(old, svc, slices, n_slices) : !old) {
-        free(key);
+    free(key);
+    if (s && old ? unchanged(old, s) : s == old) {
+        (void)service_free(s);
         return;
     }
     z->generation[0]++;
-    z->generation[zone_slot(str_z(key))]++;
+    z->generation[slot]++;
     if (old) {
         unindex_addresses(z, old);
-        map_remove(&z->services, str_z(key));
+        map_remove(&z->services, key_of(old));
         service_free(old);
     }
-    if (!svc != !old)
-        count_namespace(z, ns, svc);
-    if (!svc) {
-        free(key);
+    if (!s != !old)
+        count_namespace(z, ns, s);
+    if (!s)
         return;
-    }
-    struct zone_service *s = NEW(struct zone_service);
-    s->key = key;
-    s->svc = object_ref(svc);
-    /* Only headless ones are answered from their endpoints. */
-    s->n_slices = zone_is_headless(OBJECT_MSG(svc, api_service)) ? n_slices : 0;
-    s->slices = s->n_slices ? xcalloc(s->n_slices, sizeof(*s->slices)) : NULL;
-    for (size_t i = 0; i < s->n_slices; i++)
-        s->slices[i] = object_ref(slices[i]);
-    collect(s);
-    map_set(&z->services, str_z(s->key), s);
+    map_set(&z->services, key_of(s), s);
     index_addresses(z, s);
 }
 

@@ -1,6 +1,7 @@
 /* The cluster's names, after the Kubernetes DNS specification (schema 1.1.0): what is asked is
- * answered from the Service and EndpointSlice objects themselves, which are frozen and counted; the
- * zone keeps references and two indexes (service, address), no copies. No kernel, no loop.
+ * answered from what is kept of each Service (its address and named ports; of a headless one the
+ * EndpointSlice objects, which are frozen and counted), with two indexes (service, address). No
+ * kernel, no loop.
  *
  *   DOMAIN                          SOA, NS (ns.dns.DOMAIN, the DNS address)
  *   dns-version.DOMAIN              TXT "1.1.0"
@@ -47,7 +48,7 @@ enum zone_result {
 };
 
 struct zone_answer {
-    struct dns_records records; /* in the arena, or borrowed from objects: valid this turn */
+    struct dns_records records; /* in the arena, or borrowed from the zone: valid this turn */
     uint8_t slot;
     uint64_t generation;
     struct str chase; /* wire form */

@@ -93,7 +93,7 @@ static struct str name_under(struct arena *a, const struct str *labels, size_t n
 
 static struct str service_name(struct lookup *l, const struct zone_service *s)
 {
-    const struct str labels[] = {object_name(s->svc), object_ns(s->svc), STR("svc")};
+    const struct str labels[] = {zone_service_name(s), zone_service_ns(s), STR("svc")};
 
     return name_under(l->a, labels, ARRAY_LEN(labels), l->z->domain, l->z->domain_n);
 }
@@ -151,23 +151,21 @@ static void add_cluster_ips(struct lookup *l, const struct zone_service *s, stru
     }
 }
 
-static bool has_protocol(const struct api_service_port *p, struct str proto)
+static bool has_protocol(const struct zone_port *p, struct str proto)
 {
-    return str_ieq(p->protocol.n ? p->protocol : STR("TCP"), proto);
+    return str_ieq(p->protocol, proto);
 }
 
 struct srv_filter {
     struct str port, proto; /* absent: all */
 };
 
-static bool srv_wanted(const struct api_service_port *p, const struct srv_filter *f)
+static bool srv_wanted(const struct zone_port *p, const struct srv_filter *f)
 {
-    if (!p->name.n)
-        return false; /* the specification: unnamed ports have none */
     return !f->proto.n || (has_protocol(p, f->proto) && (!f->port.n || str_ieq(p->name, f->port)));
 }
 
-static uint16_t slice_port(const struct api_endpoint_slice *s, const struct api_service_port *p)
+static uint16_t slice_port(const struct api_endpoint_slice *s, const struct zone_port *p)
 {
     for (uint32_t i = 0; i < s->n_ports; i++) {
         const struct api_discovery_endpoint_port *q = &s->ports[i];
@@ -179,7 +177,7 @@ static uint16_t slice_port(const struct api_endpoint_slice *s, const struct api_
 }
 
 static void add_srv_headless(struct lookup *l, const struct zone_service *s,
-                             const struct api_service_port *p)
+                             const struct zone_port *p)
 {
     struct zone_endpoints it = {.s = s};
     struct zone_endpoint e;
@@ -187,8 +185,8 @@ static void add_srv_headless(struct lookup *l, const struct zone_service *s,
 
     while (zone_endpoints_next(&it, &e)) {
         uint16_t port = slice_port(e.slice, p);
-        const struct str labels[] = {endpoint_label(&e, text), object_name(s->svc),
-                                     object_ns(s->svc), STR("svc")};
+        const struct str labels[] = {endpoint_label(&e, text), zone_service_name(s),
+                                     zone_service_ns(s), STR("svc")};
         struct str target = name_under(l->a, labels, 4, l->z->domain, l->z->domain_n);
         if (port && target.n &&
             !add(l, (struct dns_record){.type = DNS_SRV, .port = port, .name = target}))
@@ -199,23 +197,20 @@ static void add_srv_headless(struct lookup *l, const struct zone_service *s,
 /* SRV records of the ports that `f` wants, and the addresses of their targets. */
 static void add_srv(struct lookup *l, const struct zone_service *s, const struct srv_filter *f)
 {
-    const struct api_service_spec *spec = &OBJECT_MSG(s->svc, api_service)->spec;
-    bool headless = zone_is_headless(OBJECT_MSG(s->svc, api_service));
     struct str target = service_name(l, s);
+    struct zone_port p;
 
-    for (uint32_t i = 0; i < spec->n_ports; i++) {
-        const struct api_service_port *p = &spec->ports[i];
-        if (!srv_wanted(p, f))
+    for (size_t at = 0; zone_ports_next(s, &at, &p);) {
+        if (!srv_wanted(&p, f))
             continue;
-        if (headless)
-            add_srv_headless(l, s, p);
+        if (s->headless)
+            add_srv_headless(l, s, &p);
         else if (target.n)
-            (void)add(
-                l, (struct dns_record){.type = DNS_SRV, .port = (uint16_t)p->port, .name = target});
+            (void)add(l, (struct dns_record){.type = DNS_SRV, .port = p.port, .name = target});
     }
     if (!l->n)
         return;
-    if (!headless) {
+    if (!s->headless) {
         add_cluster_ips(l, s, target, DNS_ADDITIONAL, true);
         return;
     }
@@ -223,8 +218,8 @@ static void add_srv(struct lookup *l, const struct zone_service *s, const struct
     struct zone_endpoint e;
     char text[IP_TEXT_MAX];
     while (zone_endpoints_next(&it, &e)) {
-        const struct str labels[] = {endpoint_label(&e, text), object_name(s->svc),
-                                     object_ns(s->svc), STR("svc")};
+        const struct str labels[] = {endpoint_label(&e, text), zone_service_name(s),
+                                     zone_service_ns(s), STR("svc")};
         struct str owner = name_under(l->a, labels, 4, l->z->domain, l->z->domain_n);
         if (owner.n && !add_address(l, &e.ip, owner, DNS_ADDITIONAL))
             return;
@@ -235,7 +230,7 @@ static void add_srv(struct lookup *l, const struct zone_service *s, const struct
 static void external_name(struct lookup *l, const struct zone_service *s)
 {
     uint8_t name[DNS_NAME_MAX];
-    ssize_t n = dns_name_from_text(OBJECT_MSG(s->svc, api_service)->spec.external_name, name);
+    ssize_t n = dns_name_from_text(zone_external_name(s), name);
 
     if (n <= 1)
         return; /* exists, but points nowhere */
@@ -247,14 +242,12 @@ static void external_name(struct lookup *l, const struct zone_service *s)
 
 static void service_itself(struct lookup *l, const struct zone_service *s)
 {
-    const struct api_service *svc = OBJECT_MSG(s->svc, api_service);
-
     l->exists = true;
-    if (str_is(svc->spec.type, "ExternalName")) {
+    if (s->external) {
         external_name(l, s);
         return;
     }
-    if (zone_is_headless(svc))
+    if (s->headless)
         add_endpoints(l, s, STR_NONE); /* none ready: the name is not there */
     else
         add_cluster_ips(l, s, STR_NONE, DNS_ANSWER, false);
@@ -270,12 +263,11 @@ static struct str underscored(struct str label)
 
 static void below_service(struct lookup *l, const struct zone_service *s, unsigned n)
 {
-    const struct api_service *svc = OBJECT_MSG(s->svc, api_service);
     struct str last = l->labels[n - 1], proto = underscored(last);
     struct srv_filter f = {.proto = proto};
     size_t before = l->n;
 
-    if (str_is(svc->spec.type, "ExternalName") || n > 2)
+    if (s->external || n > 2)
         return;
     if (proto.n) {
         f.port = n == 2 ? underscored(l->labels[0]) : STR_NONE;
@@ -287,7 +279,7 @@ static void below_service(struct lookup *l, const struct zone_service *s, unsign
             l->n = before; /* _tcp.SVC: a name only because others are below it */
         return;
     }
-    if (n == 1 && zone_is_headless(svc))
+    if (n == 1 && s->headless)
         add_endpoints(l, s, last);
 }
 
@@ -418,7 +410,7 @@ static void add_pointers(struct lookup *l, const struct zone_service *s, const s
     struct zone_endpoint e;
     char text[IP_TEXT_MAX];
 
-    if (!zone_is_headless(OBJECT_MSG(s->svc, api_service))) {
+    if (!s->headless) {
         struct str name = service_name(l, s);
         if (name.n)
             (void)add(l, (struct dns_record){.type = DNS_PTR, .name = name});
@@ -427,8 +419,8 @@ static void add_pointers(struct lookup *l, const struct zone_service *s, const s
     while (zone_endpoints_next(&it, &e)) {
         if (!ip_eq(&e.ip, ip))
             continue;
-        const struct str labels[] = {endpoint_label(&e, text), object_name(s->svc),
-                                     object_ns(s->svc), STR("svc")};
+        const struct str labels[] = {endpoint_label(&e, text), zone_service_name(s),
+                                     zone_service_ns(s), STR("svc")};
         struct str name = name_under(l->a, labels, 4, l->z->domain, l->z->domain_n);
         if (name.n)
             (void)add(l, (struct dns_record){.type = DNS_PTR, .name = name});

@@ -7,18 +7,37 @@
 struct zone_address { /* an address of a service, in the index of addresses */
     struct zone_service *service;
     struct zone_address *next; /* of another service with the same address */
-    struct str key;            /* family and bytes, in `bytes` */
-    char bytes[17];
+    char bytes[17];            /* family and address; its key there */
 };
 
+/* One block for most: there may be ten thousand. */
 struct zone_service {
-    char *key; /* owned; "ns/name" */
-    struct object *svc;
-    struct object **slices;
-    size_t n_slices;
-    struct zone_address *addresses; /* owned */
-    size_t n_addresses;
+    struct zone_headless *headless; /* owned; NULL: it is none */
+    struct zone_address *addresses; /* owned, unless it is `one` */
+    struct zone_address one;
+    uint32_t n_addresses;
+    uint16_t ns_n, name_n;
+    uint32_t n; /* bytes of text */
+    bool external;
+    char text[]; /* "ns/name", then the name an external one stands for (as text), or the named
+                    ports (zone_ports_next) */
 };
+
+struct zone_headless { /* is answered from its endpoints, by the objects themselves */
+    bool all;          /* also those not ready */
+    size_t n_slices;
+    struct object *slices[]; /* owned */
+};
+
+struct zone_port {
+    struct str name, protocol;
+    uint16_t port;
+};
+/* Ports that have a name; *at is 0 at first. */
+bool zone_ports_next(const struct zone_service *s, size_t *at, struct zone_port *ret);
+struct str zone_service_ns(const struct zone_service *s);
+struct str zone_service_name(const struct zone_service *s);
+struct str zone_external_name(const struct zone_service *s);
 
 struct zone {
     uint8_t domain[DNS_NAME_MAX]; /* wire form */
@@ -42,7 +61,6 @@ struct zone_namespace {
 
 uint8_t zone_slot(struct str key);
 struct str zone_address_key(const struct ip_addr *a, char bytes[static 17]);
-bool zone_is_headless(const struct api_service *s);
 
 /* Endpoints one after the other that names are made of. */
 struct zone_endpoints {

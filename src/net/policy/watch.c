@@ -11,7 +11,8 @@
  *   ready it is replaced as a whole.
  *
  * DATA/net/policies remembers whether there were any ("1" or "0"): a node that starts while its
- * server is away holds back new pods only if there were. */
+ * server is away holds back new pods only if there were, until it knows what there was from the
+ * files of its caches. */
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -21,6 +22,7 @@
 #include "net/policy/pod.h"
 #include "net/policy/policy.h"
 #include "net/policy/watch.h"
+#include "net/trim.h"
 #include "schema/schema.h"
 #include "sys/fs.h"
 
@@ -28,6 +30,7 @@
 #define RETRY_LAST  (60 * NSEC_PER_SEC)
 #define PATIENCE    (500 * NSEC_PER_MSEC) /* of a pod's start for its policies to be known */
 #define PAGE        500
+#define TRUST       (5 * NSEC_PER_SEC) /* in the rules of the last run, for the server to come */
 #define KNOWN_FILE  "policies"
 
 struct gate {
@@ -414,8 +417,10 @@ static void on_synced(void *arg)
 }
 
 static struct client_cache *follow_kind(struct net_policy *p, struct client_cache_opts opts,
-                                        client_cache_change_fn fn)
+                                        const char *name, client_cache_change_fn fn)
 {
+    CLEANUP(freep) char *file = net_cache_file(p->n, name);
+    opts.file = file;
     struct client_cache *c = client_cache_new(p->n->client, &opts);
     client_cache_on_change(c, fn, p);
     client_cache_on_synced(c, on_synced, p);
@@ -429,19 +434,25 @@ static void follow(void *arg)
     struct net_policy *p = arg;
     bool needed = policy_count(p->engine) > 0;
     if (needed && !p->pods) {
+        /* The policies' patience is over; there is nothing more to wait for. */
+        nsec_t patience = client_cache_stale(p->policies) ? NSEC_PER_MSEC : 0;
         p->namespaces = follow_kind(p,
                                     (struct client_cache_opts){.kind = schema_kinds[KIND_NAMESPACE],
                                                                .identities_only = true,
+                                                               .trim = net_trim_namespace,
+                                                               .patience = patience,
                                                                .page = PAGE},
-                                    on_namespace);
+                                    "namespaces", on_namespace);
         p->pods =
             follow_kind(p,
                         (struct client_cache_opts){
                             .kind = schema_kinds[KIND_POD],
                             .field_selector = STR("status.phase!=Succeeded,status.phase!=Failed"),
                             .identities_only = true,
+                            .trim = net_trim_pod,
+                            .patience = patience,
                             .page = PAGE},
-                        on_pod);
+                        "pods", on_pod);
     } else if (!needed && p->pods) {
         p->namespaces = client_cache_free(p->namespaces);
         p->pods = client_cache_free(p->pods);
@@ -553,9 +564,13 @@ void policy_start(struct net_policy *p)
         return;
     engine_make(p);
     find_old(p);
-    p->policies = follow_kind(
-        p, (struct client_cache_opts){.kind = schema_kinds[KIND_NETWORK_POLICY], .page = PAGE},
-        on_policy);
+    /* The rules of the last run are newer than any file; without them nothing else is to be had. */
+    p->policies = follow_kind(p,
+                              (struct client_cache_opts){.kind = schema_kinds[KIND_NETWORK_POLICY],
+                                                         .trim = net_trim_policy,
+                                                         .patience = p->table_made ? TRUST : 0,
+                                                         .page = PAGE},
+                              "networkpolicies", on_policy);
 }
 
 void policy_stop(struct net_policy *p)

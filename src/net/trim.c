@@ -1,0 +1,141 @@
+/* Ten thousand Services are megabytes of what nobody here asks for: who made them, when, how to
+ * find their pods. Heartbeats of nodes and pods leave nothing behind, so a file that holds these
+ * objects is not written for them. */
+#include "net/trim.h"
+
+#include "api/object.h"
+#include "schema/schema.h"
+
+#define ZONE_LABEL    "topology.kubernetes.io/zone"
+#define SERVICE_LABEL "kubernetes.io/service-name"
+
+static void trim_meta(struct api_object_meta *m)
+{
+    m->n_managed_fields = m->n_annotations = m->n_owner_references = m->n_finalizers = 0;
+    m->generate_name = m->self_link = STR_NONE;
+    m->generation = 0;
+    m->has_deletion_grace_period_seconds = false;
+}
+
+static void trim_identity(struct api_object_meta *m)
+{
+    m->uid = STR_NONE;
+    m->creation_timestamp.set = m->deletion_timestamp.set = false;
+}
+
+static void one_label(struct api_object_meta *m, struct str key, struct arena *a)
+{
+    const struct str *value = KV_GET(m, labels, key);
+    struct kv_str *label = ARENA_NEW(a, struct kv_str);
+
+    m->labels = label;
+    m->n_labels = value ? 1 : 0;
+    if (value)
+        *label = (struct kv_str){key, *value};
+}
+
+void net_trim_service(void *msg, struct arena *a)
+{
+    struct api_service *s = msg;
+
+    (void)a;
+    trim_meta(&s->metadata);
+    trim_identity(&s->metadata);
+    s->metadata.n_labels = s->spec.n_selector = s->status.n_conditions = 0;
+    s->spec.n_ip_families = 0;
+    s->spec.ip_family_policy = s->spec.load_balancer_ip = STR_NONE;
+    s->spec.has_allocate_load_balancer_node_ports = false;
+    if (s->spec.n_cluster_ips == 1 && str_eq(s->spec.cluster_ips[0], s->spec.cluster_ip))
+        s->spec.n_cluster_ips = 0; /* a reader takes the one there is */
+}
+
+static void trim_endpoint(struct api_endpoint *e)
+{
+    struct api_endpoint_conditions *c = &e->conditions;
+
+    e->target_ref = NULL;
+    e->n_deprecated_topology = 0;
+    e->zone = STR_NONE; /* hints say whose traffic it gets */
+    /* ready is all there is to say: the others follow from it */
+    if (c->has_ready && c->ready && c->has_serving && c->serving && !c->terminating)
+        *c = (struct api_endpoint_conditions){0};
+}
+
+void net_trim_slice(void *msg, struct arena *a)
+{
+    struct api_endpoint_slice *s = msg;
+    struct api_endpoint *copy = ARENA_NEW_N(a, struct api_endpoint, s->n_endpoints + 1);
+
+    trim_meta(&s->metadata);
+    trim_identity(&s->metadata);
+    one_label(&s->metadata, STR(SERVICE_LABEL), a);
+    for (uint32_t i = 0; i < s->n_endpoints; i++) {
+        copy[i] = s->endpoints[i];
+        trim_endpoint(&copy[i]);
+    }
+    s->endpoints = copy;
+}
+
+void net_trim_node(void *msg, struct arena *a)
+{
+    struct api_node *n = msg;
+    struct api_node_spec spec = {.pod_cidr = n->spec.pod_cidr};
+    struct api_node_status status = {.addresses = n->status.addresses,
+                                     .n_addresses = n->status.n_addresses};
+
+    trim_meta(&n->metadata);
+    trim_identity(&n->metadata);
+    one_label(&n->metadata, STR(ZONE_LABEL), a);
+    n->spec = spec;
+    n->status = status;
+}
+
+void net_trim_policy(void *msg, struct arena *a)
+{
+    struct api_network_policy *p = msg;
+
+    (void)a;
+    trim_meta(&p->metadata);
+    p->metadata.n_labels = 0;
+}
+
+void net_trim_namespace(void *msg, struct arena *a)
+{
+    struct api_namespace *n = msg;
+
+    (void)a;
+    trim_meta(&n->metadata);
+    n->spec = (struct api_namespace_spec){0};
+    n->status = (struct api_namespace_status){0};
+}
+
+static struct api_container *ports_of(const struct api_container *v, uint32_t n, struct arena *a)
+{
+    struct api_container *copy = ARENA_NEW_N(a, struct api_container, n + 1);
+
+    for (uint32_t i = 0; i < n; i++)
+        copy[i] = (struct api_container){.name = v[i].name,
+                                         .ports = v[i].ports,
+                                         .n_ports = v[i].n_ports,
+                                         .restart_policy = v[i].restart_policy};
+    return copy;
+}
+
+void net_trim_pod(void *msg, struct arena *a)
+{
+    struct api_pod *p = msg;
+    struct api_pod_spec spec = {.containers = ports_of(p->spec.containers, p->spec.n_containers, a),
+                                .n_containers = p->spec.n_containers,
+                                .init_containers =
+                                    ports_of(p->spec.init_containers, p->spec.n_init_containers, a),
+                                .n_init_containers = p->spec.n_init_containers,
+                                .host_network = p->spec.host_network};
+    struct api_pod_status status = {.phase = p->status.phase,
+                                    .pod_ip = p->status.pod_ip,
+                                    .pod_ips = p->status.pod_ips,
+                                    .n_pod_ips = p->status.n_pod_ips};
+
+    trim_meta(&p->metadata);
+    p->spec = spec;
+    p->status = status;
+}

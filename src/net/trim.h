@@ -1,0 +1,12 @@
+/* What this node keeps of objects: in memory, packed, and on disk. Each takes `trim` of struct
+ * client_cache_opts; what reads an object reads no more of it than is left here. */
+#pragma once
+
+#include "base/arena.h"
+
+void net_trim_service(void *msg, struct arena *a);
+void net_trim_slice(void *msg, struct arena *a);
+void net_trim_node(void *msg, struct arena *a);
+void net_trim_policy(void *msg, struct arena *a);
+void net_trim_namespace(void *msg, struct arena *a);
+void net_trim_pod(void *msg, struct arena *a);
