@@ -80,14 +80,16 @@ static int build_env(struct ctr *c, struct prepare *p)
             env_set(&p->env, name, rest);
     }
     bool links = !ctx.pod->spec.has_enable_service_links || ctx.pod->spec.enable_service_links;
-    bool api_service = false;
+    struct object *api_service =
+        n->services_cache ? client_cache_get(n->services_cache, STR("default"), STR("kubernetes"))
+                          : NULL;
+    if (api_service)
+        env_add_service(&services, api_service->msg, str_z(pod->ns), true);
     struct client_cache_iter it;
-    if (n->services_cache) {
-        client_cache_iter_init(&it, n->services_cache, STR_NONE);
-        for (struct object *o; (o = client_cache_iter_next(&it));) {
-            env_add_service(&services, o->msg, str_z(pod->ns), !links);
-            api_service |= str_is(object_name(o), "kubernetes") && str_is(object_ns(o), "default");
-        }
+    if (n->services_cache && links) { /* the others are not even unpacked */
+        client_cache_iter_init(&it, n->services_cache, str_z(pod->ns));
+        for (struct object *o; (o = client_cache_iter_next(&it));)
+            env_add_service(&services, o->msg, str_z(pod->ns), false);
     }
     if (!api_service && n->opts.service_host) {
         env_set(&services, STR("KUBERNETES_SERVICE_HOST"), str_z(n->opts.service_host));
