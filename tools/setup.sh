@@ -14,7 +14,7 @@ BUILD="gcc ninja-build meson pkg-config python3 python3-protobuf protobuf-compil
 BUILD_NEW="libyyjson0 libyyjson-dev libllhttp9.2 libllhttp-dev"
 RUN="crun conmon nftables iproute2 busybox-static"
 TEST="clang libclang-rt-dev clang-format bats curl jq python3-yaml umoci skopeo docker-registry
-  nodejs util-linux procps libfaketime iputils-ping"
+  nodejs util-linux procps libfaketime iputils-ping iperf3 ethtool"
 # kubectl: the machine's own, else Debian's kubernetes-client.
 
 say() { printf '%s\n' "$*"; }

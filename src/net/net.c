@@ -44,6 +44,11 @@ static char *choose_dns_address(const struct net_opts *o, const char *service_ci
     return xstrdup(ip_format(&p.addr, text));
 }
 
+static bool has_vxlan(const struct net *n)
+{
+    return n->node_ip.family && n->network != CLUSTER_NETWORK_ROUTES;
+}
+
 int net_new(const struct net_opts *o, struct net **ret, struct error *err)
 {
     struct net *n = NEW(struct net);
@@ -85,6 +90,9 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
     struct ip_addr gw = ip4_from_number(n->pool.gateway);
     ip_format(&gw, n->gateway);
     n->dns_address = choose_dns_address(o, n->service_cidr);
+    char vxlan_ip[IP_TEXT_MAX];
+    if (has_vxlan(n))
+        ip_format(&n->node_ip, vxlan_ip);
     n->rules = net_rules_new(&(struct net_rules_env){
         .table = n->config.table,
         .bridge = n->config.bridge,
@@ -93,6 +101,7 @@ int net_new(const struct net_opts *o, struct net **ret, struct error *err)
         .service_cidr = n->service_cidr,
         .dns_address = n->dns_address,
         .gateway = n->gateway,
+        .vxlan_ip = has_vxlan(n) ? vxlan_ip : NULL,
     });
     n->policy = policy_new(n);
     *ret = n;
@@ -211,9 +220,7 @@ int net_start(struct net *n, struct error *err)
     if (r < 0)
         return error_errno(err, -r, "net: netlink");
     if (!n->mtu)
-        n->mtu =
-            default_mtu(n) -
-            (n->node_ip.family && n->network != CLUSTER_NETWORK_ROUTES ? PEERS_VXLAN_OVERHEAD : 0);
+        n->mtu = default_mtu(n) - (has_vxlan(n) ? PEERS_VXLAN_OVERHEAD : 0);
     r = check_range_free(n, err);
     if (r == 0)
         r = host_sysctl_set("net/ipv4/ip_forward", "1", err);

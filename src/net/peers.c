@@ -10,7 +10,6 @@
 #include "net/trim.h"
 #include "schema/schema.h"
 
-#define VXLAN_PORT     8472
 #define ROUTE_PROTOCOL 218 /* of no routing daemon (iproute2's rt_protos) */
 #define RETRY          (1 * NSEC_PER_SEC)
 
@@ -326,7 +325,8 @@ static int make_vxlan(struct peers *p)
     uint8_t mac[6];
     peers_link_name(p->id, name);
     mac_of(&p->o.gateway, mac);
-    int made = nl_link_add_vxlan(p->nl, name, p->o.vni, VXLAN_PORT, &p->o.node_ip, 0, p->o.mtu);
+    int made =
+        nl_link_add_vxlan(p->nl, name, p->o.vni, PEERS_VXLAN_PORT, &p->o.node_ip, 0, p->o.mtu);
     int r = exists_ok(made);
     if (r == 0)
         r = nl_link_get(p->nl, name, &link);

@@ -37,6 +37,8 @@ peers_free(struct peers *p); /* leaves everything in the kernel; takes NULL; ret
 bool peers_settled(const struct peers *p); /* the kernel has what the Nodes say */
 void peers_dump(const struct peers *p, struct buf *out);
 
+#define PEERS_VXLAN_PORT 8472
+
 /* Bytes VXLAN adds to a packet: pods' MTU is smaller by them. */
 #define PEERS_VXLAN_OVERHEAD 50
 

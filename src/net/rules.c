@@ -18,6 +18,7 @@ struct net_rules *net_rules_new(const struct net_rules_env *env)
         .service_cidr = xstrdup(env->service_cidr),
         .dns_address = env->dns_address ? xstrdup(env->dns_address) : NULL,
         .gateway = env->dns_address ? xstrdup(env->gateway) : NULL,
+        .vxlan_ip = env->vxlan_ip ? xstrdup(env->vxlan_ip) : NULL,
     };
     return r;
 }
@@ -83,7 +84,7 @@ struct net_rules *net_rules_free(struct net_rules *r)
     map_fini(&r->pods);
     const char *const strings[] = {r->env.table,        r->env.bridge,       r->env.pod_cidr,
                                    r->env.cluster_cidr, r->env.service_cidr, r->env.dns_address,
-                                   r->env.gateway};
+                                   r->env.gateway,      r->env.vxlan_ip};
     for (size_t i = 0; i < ARRAY_LEN(strings); i++)
         free((void *)(uintptr_t)strings[i]);
     free(r);

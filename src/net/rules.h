@@ -14,6 +14,7 @@ struct net_rules_env { /* borrowed strings; all must be fit for nft text */
     const char *bridge;
     const char *pod_cidr, *cluster_cidr, *service_cidr;
     const char *dns_address, *gateway; /* where the node's name server listens; NULL: nowhere */
+    const char *vxlan_ip;              /* whence and where VXLAN packets go; NULL: there are none */
 };
 
 struct net_rules;

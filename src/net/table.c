@@ -32,6 +32,7 @@
 #include "net/rules_internal.h"
 
 #include "base/hash.h"
+#include "net/peers.h"
 
 /* The key of a front as packets carry it, for the two families of maps. */
 static const char *const key_expr[] = {
@@ -96,22 +97,35 @@ static void rule(struct buf *b, const struct net_rules_env *e, const char *chain
 }
 
 /* Queries to the node's own name server pass neither conntrack (a hundred thousand a second would
- * fill its table) nor, so, any NAT. */
+ * fill its table) nor, so, any NAT. The port comes first: every packet is asked, and sets cost more
+ * than a comparison. */
 static void print_dns_rules(struct buf *b, const struct net_rules_env *e)
 {
     static const char *const chains[] = {"guard", "guard_out"};
     if (!e->dns_address)
         return;
     for (size_t i = 0; i < ARRAY_LEN(chains); i++)
-        rule(b, e, chains[i], "ip daddr { %s, %s } meta l4proto { tcp, udp } th dport 53 notrack",
+        rule(b, e, chains[i], "th dport 53 ip daddr { %s, %s } meta l4proto { tcp, udp } notrack",
              e->dns_address, e->gateway);
-    rule(b, e, "guard_out", "ip saddr { %s, %s } meta l4proto { tcp, udp } th sport 53 notrack",
+    rule(b, e, "guard_out", "th sport 53 ip saddr { %s, %s } meta l4proto { tcp, udp } notrack",
          e->dns_address, e->gateway);
     /* While the agent is being restarted, silence: resolvers with one server take "nobody listens"
      * for the end and fail at once, but ask again when they hear nothing. */
     rule(b, e, "filter_output", "ip saddr %s icmp type destination-unreachable drop",
          e->dns_address);
     rule(b, e, "filter_output", "ip daddr %s accept", e->dns_address);
+}
+
+/* Nor do the packets that carry others: what is inside is tracked, and by the outer ports, which
+ * differ each way, every flow would be two that stay new for ever: a lookup of each packet in maps
+ * meant for first ones, and no packet at all once conntrack is full. */
+static void print_vxlan_rules(struct buf *b, const struct net_rules_env *e)
+{
+    if (!e->vxlan_ip)
+        return;
+    rule(b, e, "guard", "ip daddr %s udp dport %d notrack", e->vxlan_ip, PEERS_VXLAN_PORT);
+    rule(b, e, "guard_out", "ip saddr %s udp dport %d ip daddr != %s notrack", e->vxlan_ip,
+         PEERS_VXLAN_PORT, e->service_cidr);
 }
 
 static void print_nat_rules(struct buf *b, const struct net_rules_env *e)
@@ -189,6 +203,7 @@ static void print_all(const struct net_rules_env *e, struct buf *b)
                t);
     print_chains(b, e);
     print_nat_rules(b, e);
+    print_vxlan_rules(b, e);
     print_dns_rules(b, e);
     print_filter_rules(b, e);
 }

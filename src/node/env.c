@@ -6,31 +6,48 @@
 #include <ctype.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
+
+/* A namespace with a thousand Services gives each of its pods seven thousand variables. */
+static uint32_t *env_slot(const struct env *e, struct str name)
+{
+    size_t mask = 2 * e->cap - 1; /* cap is a power of two */
+    size_t i = hash_fnv1a32(name.p, name.n) & mask;
+    while (e->slots[i] && !str_eq(e->v[e->slots[i] - 1].key, name))
+        i = (i + 1) & mask;
+    return &e->slots[i];
+}
+
+static void env_grow(struct env *e)
+{
+    size_t cap = e->cap ? e->cap * 2 : 32;
+    struct kv_str *v = ARENA_NEW_N(e->arena, struct kv_str, cap);
+    if (e->n)
+        memcpy(v, e->v, e->n * sizeof(*v));
+    e->v = v;
+    e->cap = cap;
+    e->slots = ARENA_NEW_N(e->arena, uint32_t, 2 * cap);
+    for (size_t i = 0; i < e->n; i++)
+        *env_slot(e, v[i].key) = (uint32_t)i + 1;
+}
 
 void env_set(struct env *e, struct str name, struct str value)
 {
-    for (size_t i = 0; i < e->n; i++)
-        if (str_eq(e->v[i].key, name)) {
-            e->v[i].value = arena_str(e->arena, value);
-            return;
-        }
-    if (e->n == e->cap) {
-        size_t cap = e->cap ? e->cap * 2 : 32;
-        struct kv_str *v = ARENA_NEW_N(e->arena, struct kv_str, cap);
-        if (e->n)
-            memcpy(v, e->v, e->n * sizeof(*v));
-        e->v = v;
-        e->cap = cap;
+    if (e->n == e->cap)
+        env_grow(e);
+    uint32_t *slot = env_slot(e, name);
+    if (*slot) {
+        e->v[*slot - 1].value = arena_str(e->arena, value);
+        return;
     }
     e->v[e->n++] = (struct kv_str){arena_str(e->arena, name), arena_str(e->arena, value)};
+    *slot = (uint32_t)e->n;
 }
 
 const struct str *env_get(const struct env *e, struct str name)
 {
-    for (size_t i = 0; i < e->n; i++)
-        if (str_eq(e->v[i].key, name))
-            return &e->v[i].value;
-    return NULL;
+    uint32_t at = e->n ? *env_slot(e, name) : 0;
+    return at ? &e->v[at - 1].value : NULL;
 }
 
 const struct str *env_get_cb(const void *env, struct str name)

@@ -11,6 +11,7 @@ struct env {
     struct arena *arena; /* borrowed */
     struct kv_str *v;
     size_t n, cap;
+    uint32_t *slots; /* 2 * cap, by the hash of the name: index in v + 1, or 0 */
 };
 void env_set(struct env *e, struct str name, struct str value); /* views are copied */
 const struct str *env_get(const struct env *e, struct str name);

@@ -79,7 +79,8 @@ static void start(void)
                          .node_name = "n1",
                          .pod_cidr = "10.200.0.0/24",
                          .cluster_cidr = "10.128.0.0/9",
-                         .service_cidr = "172.16.0.0/12"};
+                         .service_cidr = "172.16.0.0/12",
+                         .dns_address = ""}; /* else it is the tenth Service's */
     struct error err = {0};
     if (net_new(&o, &net, &err) < 0 || net_start(net, &err) < 0)
         fail_msg("%.*s", STR_ARG(err.message));

@@ -262,6 +262,34 @@ static void test_plan_balancer(void **state)
     arena_fini(&a);
 }
 
+/* ---- table ---- */
+
+/* Of nodes that tunnel, and only of those, the packets around packets are not tracked: not what
+ * pods send to that port elsewhere, nor what goes to a Service there. */
+static void test_tunnel_is_not_tracked(void **state)
+{
+    struct net_rules_env e = {.table = "t",
+                              .bridge = "br",
+                              .pod_cidr = "10.9.0.0/24",
+                              .cluster_cidr = "10.9.0.0/16",
+                              .service_cidr = "10.96.0.0/16"};
+    char plain[NFT_CHAIN_NAME_MAX], tunnel[NFT_CHAIN_NAME_MAX];
+    struct buf b = {0};
+    net_table_print(&e, &b);
+    buf_add_lit(&b, "");
+    assert_null(strstr(b.data, "notrack"));
+    net_table_shape(&e, plain);
+    buf_fini(&b);
+    e.vxlan_ip = "192.0.2.7";
+    net_table_print(&e, &b);
+    buf_add_lit(&b, "");
+    assert_non_null(strstr(b.data, "guard ip daddr 192.0.2.7 udp dport 8472 notrack\n"));
+    assert_non_null(strstr(b.data, "guard_out ip saddr 192.0.2.7 udp dport 8472 "
+                                   "ip daddr != 10.96.0.0/16 notrack\n"));
+    assert_string_not_equal(net_table_shape(&e, tunnel), plain);
+    buf_fini(&b);
+}
+
 /* ---- differ ---- */
 
 static struct net_rules *rules(void)
@@ -522,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_plan_policies),
         cmocka_unit_test(test_plan_hints),
         cmocka_unit_test(test_plan_balancer),
+        cmocka_unit_test(test_tunnel_is_not_tracked),
         cmocka_unit_test(test_changes_cost_their_size),
         cmocka_unit_test(test_two_kinds_of_clients),
         cmocka_unit_test(test_wanted_is_what_was_gathered),

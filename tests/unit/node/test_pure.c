@@ -46,6 +46,24 @@ static void assert_str(struct str s, const char *want)
 
 /* ---- environment ---- */
 
+static void test_many_variables(void **state)
+{
+    struct env e = {.arena = &ar};
+    assert_null(env_get(&e, STR("V0")));
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 10000; i++)
+            env_set(&e, arena_printf(&ar, "V%d", i), arena_printf(&ar, "%d", i + round));
+    assert_int_equal(e.n, 10000); /* the second round replaced the first */
+    for (int i = 0; i < 10000; i++) {
+        char want[16];
+        snprintf(want, sizeof(want), "%d", i + 1);
+        assert_str(*env_get(&e, arena_printf(&ar, "V%d", i)), want);
+    }
+    assert_str(e.v[0].key, "V0"); /* in the order they came in */
+    assert_str(e.v[9999].key, "V9999");
+    assert_null(env_get(&e, STR("V10000")));
+}
+
 static void test_expand(void **state)
 {
     struct env e = {.arena = &ar};
@@ -861,16 +879,16 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expand),      cmocka_unit_test(test_env_build),
-        cmocka_unit_test(test_env_errors),  cmocka_unit_test(test_service_env),
-        cmocka_unit_test(test_log_line),    cmocka_unit_test(test_log_tail),
-        cmocka_unit_test(test_payload),     cmocka_unit_test(test_rm_rf),
-        cmocka_unit_test(test_record),      cmocka_unit_test(test_record_file),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_users),       cmocka_unit_test(test_resources),
-        cmocka_unit_test(test_spec),        cmocka_unit_test(test_seccomp),
-        cmocka_unit_test(test_etc),         cmocka_unit_test(test_hostnames),
-        cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_many_variables), cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_env_build),      cmocka_unit_test(test_env_errors),
+        cmocka_unit_test(test_service_env),    cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_log_tail),       cmocka_unit_test(test_payload),
+        cmocka_unit_test(test_rm_rf),          cmocka_unit_test(test_record),
+        cmocka_unit_test(test_record_file),    cmocka_unit_test(test_places),
+        cmocka_unit_test(test_caps),           cmocka_unit_test(test_users),
+        cmocka_unit_test(test_resources),      cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_seccomp),        cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_hostnames),      cmocka_unit_test(test_resolv_conf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
