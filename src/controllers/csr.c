@@ -14,7 +14,66 @@ struct run { /* of one request, in the run's arena */
     struct api_certificate_signing_request *c;
     const struct cert_facts *facts;
     struct csr *csr;
+    struct str cn; /* of the request, once facts are gone */
+    uint8_t spki[SHA256_BYTES];
+    bool joins;
 };
+
+/* The caches learn of an approval after a while, and requests are looked at side by side: what was
+ * approved here is remembered until the caches must know. A name belongs to the first key. */
+struct promise {
+    char *cn; /* owned */
+    uint8_t spki[SHA256_BYTES];
+    nsec_t until;
+};
+struct state {
+    struct map promises; /* cn -> struct promise */
+};
+
+static void promise_free(struct state *st, struct promise *p)
+{
+    (void)map_remove(&st->promises, str_z(p->cn));
+    free(p->cn);
+    free(p);
+}
+
+static void init(struct controller *c)
+{
+    controller_set_state(c, NEW_STATE(struct state));
+}
+
+static void fini(struct controller *c)
+{
+    struct state *st = controller_state(c);
+    for (struct map_slot *s; (s = map_next(&st->promises, NULL));)
+        promise_free(st, s->value);
+    map_fini(&st->promises);
+    controller_free_state(c);
+}
+
+/* The name is this key's now; false: it is another's. */
+static bool promise(struct reconcile *rc, const struct run *run)
+{
+    struct state *st = controller_state(rc->controller);
+    nsec_t now = rt_now(controller_rt(rc->controller));
+    struct promise *p;
+    for (struct map_slot *s = NULL; (s = map_next(&st->promises, s));) {
+        p = s->value;
+        if (p->until <= now) {
+            promise_free(st, p);
+            s = NULL;
+        }
+    }
+    p = map_get(&st->promises, run->cn);
+    if (p)
+        return memcmp(p->spki, run->spki, SHA256_BYTES) == 0;
+    p = NEW(struct promise);
+    p->cn = str_dup(run->cn);
+    memcpy(p->spki, run->spki, SHA256_BYTES);
+    p->until = now + (nsec_t)JOIN_WINDOW_S * NSEC_PER_SEC;
+    (void)map_set(&st->promises, str_z(p->cn), p);
+    return true;
+}
 
 static void add_condition(struct reconcile *rc, struct run *run, const char *type,
                           const char *reason, const char *message)
@@ -73,13 +132,24 @@ static bool name_promised(struct reconcile *rc, const struct run *run)
     return false;
 }
 
+static void refuse_name(struct reconcile *rc, struct run *run)
+{
+    decide(rc, run, false, "NodeNameTaken",
+           arena_printf(rc->arena,
+                        "another machine is joining as %.*s just now; choose another --node-name",
+                        STR_ARG(str_sub(run->cn, strlen("system:node:"), run->cn.n)))
+               .p);
+}
+
 static bool on_reviewed(struct reconcile *rc, void *arg, const struct client_reply *reply)
 {
     struct run *run = arg;
     const struct api_subject_access_review *r = reply->r == 0 ? reply->message : NULL;
     if (reply->r < 0)
         return false;
-    if (r && r->status.allowed)
+    if (r && r->status.allowed && run->joins && !promise(rc, run))
+        refuse_name(rc, run);
+    else if (r && r->status.allowed)
         decide(rc, run, true, "AutoApproved",
                "a node asked for its certificate and its requester may have it");
     return true; /* not allowed: people may decide */
@@ -145,15 +215,11 @@ static void approve(struct reconcile *rc, struct run *run)
                          STR_ARG(name), STR_ARG(name))
                 .p);
     } else if (what == CSR_FOR_NODE && name_promised(rc, run)) {
-        decide(
-            rc, run, false, "NodeNameTaken",
-            arena_printf(rc->arena,
-                         "another machine is joining as %.*s just now; choose another --node-name",
-                         STR_ARG(name))
-                .p);
+        refuse_name(rc, run);
     } else if (what != CSR_FOR_NODE_SERVER ||
                csr_names_ok(run->c, run->facts, name, node ? OBJECT_MSG(node, api_node) : NULL,
                             of_another_node, &asker)) {
+        run->joins = what == CSR_FOR_NODE;
         ask_permission(rc, run, csr_permission(what));
     }
 }
@@ -213,7 +279,9 @@ static void reconcile(struct reconcile *rc)
      */
     *run = (struct run){.c = schema_clone(&api_certificate_signing_request_desc, c, rc->arena),
                         .facts = csr_facts(csr),
-                        .csr = csr};
+                        .csr = csr,
+                        .cn = arena_str(rc->arena, csr_facts(csr)->cn)};
+    memcpy(run->spki, run->facts->spki_sha256, SHA256_BYTES);
     if (undecided)
         approve(rc, run);
     else
@@ -226,5 +294,7 @@ const struct controller_row csr_row = {
     .name = "certificates",
     .watches = {{KIND_CERTIFICATE_SIGNING_REQUEST, controller_map_self}, {KIND_NODE, NULL}},
     .n_watches = 2,
+    .init = init,
+    .fini = fini,
     .reconcile = reconcile,
 };
