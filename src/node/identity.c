@@ -41,6 +41,7 @@ struct identity {
     struct join_token token;
     bool has_token;
     struct kubeconfig now; /* what client uses */
+    const struct identity_net *net;
     struct client *client, *joining;
     struct rt_tls_server *tls;
     /* where it is */
@@ -92,6 +93,13 @@ static void again(struct identity *id, const struct error *err)
 static struct client *client_now(const struct identity *id)
 {
     return id->purpose == FOR_JOIN ? id->joining : id->client;
+}
+
+static int connect_with(struct identity *id, const struct kubeconfig *k, struct client **ret,
+                        struct error *err)
+{
+    return id->net ? id->net->open(id->net->arg, k, ret, err)
+                   : net_client_new(id->rt, k, NULL, ret, err);
 }
 
 /* ---- files ---- */
@@ -160,7 +168,7 @@ static void load(struct identity *id)
     else if (id->now.cert_pem.n)
         r = check_loaded(id, &err);
     if (r == 0)
-        r = net_client_new(id->rt, &id->now, NULL, &id->client, &err);
+        r = connect_with(id, &id->now, &id->client, &err);
     if (r < 0)
         fail(id, r, &err);
     else
@@ -242,7 +250,7 @@ static void ask_cluster(struct identity *id)
         int r = kubeconfig_set_server(&k, str_z(id->server_url), &err);
         if (r == 0) {
             k.token = arena_printf(&k.arena, "%s.%s", id->token.id, id->token.secret);
-            r = net_client_new(id->rt, &k, NULL, &id->joining, &err);
+            r = connect_with(id, &k, &id->joining, &err);
         }
         kubeconfig_fini(&k);
         if (r < 0) {
@@ -379,7 +387,8 @@ static int keep_client_cert(struct identity *id, const char *key_pem, struct err
     struct kubeconfig fresh_one = {0};
     r = kubeconfig_load(id->kubeconfig, NULL, &fresh_one, err);
     if (r == 0)
-        r = net_client_reload(id->client, &fresh_one, err);
+        r = id->net ? id->net->reload(id->net->arg, id->client, &fresh_one, err)
+                    : net_client_reload(id->client, &fresh_one, err);
     if (r < 0) {
         kubeconfig_fini(&fresh_one);
         return r;
@@ -575,6 +584,7 @@ int identity_new(const struct identity_opts *o, struct identity **ret, struct er
         .join_key_file = xstrdup(o->join_key_file),
         .server_url = o->server_url ? xstrdup(o->server_url) : NULL,
         .has_token = o->token != NULL,
+        .net = o->net,
         .wait = RETRY_FIRST,
         .purpose = FOR_CLIENT,
     };

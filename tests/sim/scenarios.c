@@ -511,5 +511,7 @@ const struct scenario SCENARIOS[] = {
      .skewed = true, .grace = 3 * S},
     {"fence-chaos", "no identity ever runs twice", 5, 1 * S, run_fence_chaos, .skewed = true},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},
+    {"cluster", "machines join, die, leave and are cut off under everything else", 0, 1 * S,
+     run_cluster, .skewed = true, .grace = 10 * S, .joins = true},
     {0},
 };

@@ -14,7 +14,7 @@ struct args {
     uint64_t seed;
     unsigned steps, fresh, seeds;
     bool has_seed, twice, trace;
-    const char *names[16];
+    const char *names[32];
     unsigned n_names;
 };
 
@@ -32,7 +32,8 @@ static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bo
                                     .trace = trace,
                                     .zones = s->zones,
                                     .skewed = s->skewed,
-                                    .grace = s->grace};
+                                    .grace = s->grace,
+                                    .joins = s->joins};
     world_init(&w, &opts);
     if (trace)
         rt_sim_trace(w.rt, trace_step, NULL);
