@@ -273,7 +273,7 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
         *p = (struct hollow_pod){.h = h, .node = node, .key = str_dup(buf_str(&key))};
         rt_timer_init(&p->timer, h->client->rt, pod_due, p);
         map_set(&h->pods_by_key, str_z(p->key), p);
-        p->running = str_is(pod->status.phase, "Running");
+        p->running = !h->opts.empty && str_is(pod->status.phase, "Running");
         p->over = str_is(pod->status.phase, "Succeeded") || str_is(pod->status.phase, "Failed");
         p->started = p->running || p->over;
         h->running += p->running;

@@ -25,6 +25,7 @@ struct hollow_opts {
      * addresses come from its range, "10.128.3.0/24". NULL: all pods; addresses that no other node
      * of this struct hollow gives. */
     const char *pod_cidr;
+    bool empty; /* nothing runs here yet, whatever the API says of a node of that name */
     /* A pod's container starts or stops on a node; may be NULL. */
     void (*on_container)(void *arg, const char *node, const struct api_object_meta *pod, bool runs);
     void (*on_ready)(void *arg); /* all nodes are registered; may be NULL */

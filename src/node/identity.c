@@ -56,6 +56,7 @@ struct identity {
     /* a request under way */
     struct pkey *key;
     char *request_name, *ca_pem, *cert_pem;
+    char *serving_pem; /* the certificate tls has */
 };
 
 static void go(struct identity *id, enum step step)
@@ -498,9 +499,18 @@ static int use_serving(struct identity *id, const char *cert_pem, const char *ke
                                             .key_pem = str_z(key_pem),
                                             .client_ca_pem = id->now.ca_pem,
                                             .alpn = alpn};
-    if (id->tls)
-        return rt_tls_server_reload(id->tls, opts.cert_pem, opts.key_pem, STR_NONE, err);
-    return rt_tls_server_new(&opts, err, &id->tls);
+    int r = 0;
+    if (!id->tls)
+        r = rt_tls_server_new(&opts, err, &id->tls);
+    else if (strcmp(id->serving_pem, cert_pem) != 0)
+        r = rt_tls_server_reload(id->tls, opts.cert_pem, opts.key_pem, STR_NONE, err);
+    else
+        return 0;
+    if (r == 0) {
+        free(id->serving_pem);
+        id->serving_pem = xstrdup(cert_pem);
+    }
+    return r;
 }
 
 static void serving(struct identity *id)
@@ -629,7 +639,7 @@ struct identity *identity_free(struct identity *id)
     crypto_wipe(&id->token, sizeof(id->token));
     char *owned[] = {id->node_name, id->node_ip,       id->kubeconfig, id->cert_file,
                      id->key_file,  id->join_key_file, id->server_url, id->request_name,
-                     id->ca_pem,    id->cert_pem};
+                     id->ca_pem,    id->cert_pem,      id->serving_pem};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     free(id);

@@ -83,6 +83,17 @@ static void make_missing(struct world *w)
     }
 }
 
+/* Time goes by, and whoever is missed is made again at once: an identity that moves too early is
+ * met by the one that still runs. */
+static void live(struct world *w, nsec_t span)
+{
+    for (nsec_t end = rt_now(w->rt) + span; rt_now(w->rt) < end;) {
+        world_run(w, MIN(200 * NSEC_PER_MSEC, end - rt_now(w->rt)));
+        if (!store_disk_faults(w->disk)->full)
+            make_missing(w);
+    }
+}
+
 /* ---- machines ---- */
 
 static void join(struct world *w, unsigned i)
@@ -215,11 +226,11 @@ static void heal(struct world *w)
 
 /* ---- what goes wrong ---- */
 
-struct race { /* evictions at one time */
+struct race { /* calls at one time */
     unsigned left;
 };
 
-static void on_evicted(void *arg, const struct client_reply *reply)
+static void on_raced(void *arg, const struct client_reply *reply)
 {
     ((struct race *)arg)->left--;
 }
@@ -252,11 +263,44 @@ static void evict_some(struct world *w)
                                            .body = &e,
                                            .reply_desc = &api_status_desc};
         race.left++;
-        client_call(w->user, &req, on_evicted, &race);
+        client_call(w->user, &req, on_raced, &race);
     }
     store_iter_fini(&it);
     bool over = rt_run_until(w->rt, race_is_over, &race, 120 * S);
     WORLD_CHECK(w, over, "an eviction is not answered at all");
+}
+
+/* A second scheduler that knows nothing: whoever comes second must be refused. */
+static void bind_some(struct world *w)
+{
+    struct race race = {0};
+    struct store_iter it;
+    unsigned skip = (unsigned)world_below(w, IDENTITIES + WEB + API);
+    unsigned m = (unsigned)world_below(w, MACHINES_MAX);
+    if (!machine_is_on(w, m) || !w->store ||
+        store_iter_init(&it, w->store, schema_kinds[KIND_POD], STR("default"), 0, STR_NONE,
+                        STR_NONE) < 0)
+        return;
+    for (struct object *o; race.left == 0 && (o = store_iter_next(&it));) {
+        if (skip-- > 0)
+            continue;
+        const struct api_binding b = {
+            .metadata = {.name = object_name(o), .namespace = object_ns(o)},
+            .target = {.kind = STR("Node"), .name = str_z(machine_name(w, m))}};
+        const struct client_request req = {.verb = CLIENT_CREATE,
+                                           .kind = schema_kinds[KIND_POD],
+                                           .ns = object_ns(o),
+                                           .name = object_name(o),
+                                           .subresource = STR("binding"),
+                                           .body_desc = &api_binding_desc,
+                                           .body = &b,
+                                           .reply_desc = &api_status_desc};
+        race.left++;
+        client_call(w->user, &req, on_raced, &race);
+    }
+    store_iter_fini(&it);
+    bool over = rt_run_until(w->rt, race_is_over, &race, 120 * S);
+    WORLD_CHECK(w, over, "a binding is not answered at all");
 }
 
 static void machine_fault(struct world *w, unsigned i)
@@ -316,7 +360,7 @@ static void server_fault(struct world *w)
 static void mishap(struct world *w)
 {
     unsigned i = (unsigned)world_below(w, MACHINES_MAX);
-    unsigned what = (unsigned)world_below(w, 20);
+    unsigned what = (unsigned)world_below(w, 21);
     bool writes = w->store && !store_failed(w->store) && !store_disk_faults(w->disk)->full;
     if (what < 6 && !machine_is_on(w, i))
         join(w, i);
@@ -327,10 +371,12 @@ static void mishap(struct world *w)
     else if (what < 16)
         evict_some(w);
     else if (what == 16)
+        bind_some(w);
+    else if (what == 17)
         w->faults.loss = (double)world_below(w, 30) / 100;
-    else if (what == 17) /* messages that are late by seconds */
+    else if (what == 18) /* messages that are late by seconds */
         w->faults.delay_max = (nsec_t)world_below(w, 2000) * NSEC_PER_MSEC + w->faults.delay_min;
-    else if (what == 18 && writes) {
+    else if (what == 19 && writes) {
         char *json = xasprintf("{'spec':{'template':{'spec':{'containers':[{'name':'c','image':"
                                "'x:%u'}]}}}}",
                                (unsigned)world_below(w, 9));
@@ -361,6 +407,7 @@ static uint64_t pods_there(struct world *w)
 /* Fenced pods stop and come back on their nodes; nothing is deleted. */
 static void cut_the_server_off(struct world *w)
 {
+    world_run(w, 30 * S); /* calls that were lost before are over */
     uint64_t before = pods_there(w);
     for (unsigned i = 0; i < MACHINES_MAX; i++)
         machine_cut(w, i, true, true);
@@ -389,7 +436,7 @@ void run_cluster(struct world *w, unsigned steps)
         world_until(w, machines_are_ready, 120 * S, "the first machines");
     for (unsigned i = 0; i < steps * 8; i++) {
         mishap(w);
-        world_run(w, (nsec_t)world_below(w, world_below(w, 4) ? 3000 : 30000) * NSEC_PER_MSEC);
+        live(w, (nsec_t)world_below(w, world_below(w, 4) ? 3000 : 30000) * NSEC_PER_MSEC);
         if ((!w->store || store_failed(w->store)) && world_below(w, 2))
             world_reopen(w);
     }

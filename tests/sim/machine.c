@@ -261,6 +261,7 @@ static void start_node(struct machine *m)
                                   .fence = true,
                                   .clock_rate = m->clock_rate,
                                   .pod_cidr = m->range,
+                                  .empty = true,
                                   .on_container = on_container,
                                   .arg = m};
     m->state = MACHINE_UP;
@@ -519,6 +520,14 @@ struct machines *machines_free(struct machines *ms)
     hosts = NULL;
     free(ms);
     return NULL;
+}
+
+unsigned machines_refused(const struct machines *ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < MACHINES_MAX; i++)
+        n += ms->v[i].renames;
+    return n;
 }
 
 void machines_dump(struct machines *ms)

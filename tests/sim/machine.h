@@ -17,6 +17,8 @@ struct machines *machines_new(struct world *w);
 struct machines *machines_free(struct machines *ms); /* NULL */
 void machines_dump(struct machines *ms);             /* NULL: none */
 
+unsigned machines_refused(const struct machines *ms); /* joins under names that were others' */
+
 /* ---- the server's side ---- */
 
 const struct cluster_config *machines_cluster(void);

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "guard.h"
+#include "machine.h"
 #include "scenarios.h"
 
 struct args {
@@ -43,6 +45,10 @@ static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bo
            "%016llx\n",
            s->name, (unsigned long long)seed, steps, (double)rt_now(w.rt) / 1e9,
            (unsigned long long)checker_events_seen(w.checker), (unsigned long long)digest);
+    if (s->joins)
+        printf("    %u certificates, %u names refused, %u evictions, %u crashes\n",
+               guard_certificates(checker_guard(w.checker)), machines_refused(w.machines),
+               guard_evictions(checker_guard(w.checker)), w.crashes);
     world_fini(&w);
     return digest;
 }
