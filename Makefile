@@ -1,15 +1,17 @@
 # davit. `make up` for a running one-node cluster, `make test` for all the tests. Everything else is here:
 #   make build   build/davit            make bench   benchmarks against their budgets
 #   make down    stop and clean up      make fuzz    a few minutes of every fuzzer (FUZZ_SECONDS each)
+#   make test-sim   SEEDS seeds of every scenario of the simulator (100; 1000 before a release)
 #   make lint    layers, format, warnings of gcc and clang
 # `up`, `test` install the distribution packages they miss (as root; nothing is upgraded).
 
 BUILD         ?= build
 DATA_DIR      ?= /var/lib/davit
 FUZZ_SECONDS  ?= 20
+SEEDS         ?= 100
 DAVIT         := $(BUILD)/davit
 
-.PHONY: all build up down test test-unit test-integration bench fuzz lint clean
+.PHONY: all build up down test test-unit test-integration test-sim bench fuzz lint clean
 all: build
 
 $(BUILD)/build.ninja:
@@ -37,6 +39,10 @@ test-unit:
 
 test-integration:
 	@tests/run.sh integration
+
+test-sim:
+	@tools/setup.sh build test
+	@tests/sim/run.sh $(SEEDS)
 
 bench:
 	@tools/setup.sh build run test

@@ -189,6 +189,20 @@ static bool endpoints_are_pods(struct world *w, const char *app, unsigned replic
     return ok && n == replicas;
 }
 
+/* Pods of a Node that was removed count as ready until they are collected. */
+static bool pods_have_machines(struct world *w)
+{
+    struct store_iter it;
+    bool ok = true;
+    if (store_iter_init(&it, w->store, schema_kinds[KIND_POD], STR("default"), 0, STR_NONE,
+                        STR_NONE) < 0)
+        return false;
+    for (struct object *o; (o = store_iter_next(&it));)
+        ok &= machine_find(w, OBJECT_MSG(o, api_pod)->spec.node_name) >= 0;
+    store_iter_fini(&it);
+    return ok;
+}
+
 static bool all_is_well(struct world *w)
 {
     if (!w->store)
@@ -198,7 +212,7 @@ static bool all_is_well(struct world *w)
            app_is_complete(w, "api", API) && endpoints_are_pods(w, "web", WEB) &&
            endpoints_are_pods(w, "api", API) &&
            checker_pods_ready(w->checker, "id") == IDENTITIES &&
-           checker_running(w->checker) == IDENTITIES + WEB + API;
+           checker_running(w->checker) == IDENTITIES + WEB + API && pods_have_machines(w);
 }
 
 static void heal(struct world *w)
@@ -408,6 +422,7 @@ static uint64_t pods_there(struct world *w)
 static void cut_the_server_off(struct world *w)
 {
     world_run(w, 30 * S); /* calls that were lost before are over */
+    world_until(w, all_is_well, 300 * S, "everything still as declared");
     uint64_t before = pods_there(w);
     for (unsigned i = 0; i < MACHINES_MAX; i++)
         machine_cut(w, i, true, true);

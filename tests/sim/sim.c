@@ -1,8 +1,10 @@
 /* usage: sim [SCENARIO...] [--seed N] [--steps M] [--fresh K] [--seeds K] [--twice] [--trace]
+ *        sim --list
  *
  * Plays scenarios (default: all) on virtual time. --seed: replay; without it 1. --fresh K: besides,
  * K random seeds. --seeds: K seeds in a row from --seed on. --twice: plays each seed two times and
- * compares the histories. Prints what it plays before it plays it, so a crash names its seed. */
+ * compares the histories. --list: names the scenarios. Prints what it plays before it plays it, so
+ * a crash names its seed. */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +17,7 @@
 struct args {
     uint64_t seed;
     unsigned steps, fresh, seeds;
-    bool has_seed, twice, trace;
+    bool has_seed, twice, trace, list;
     const char *names[32];
     unsigned n_names;
 };
@@ -92,6 +94,8 @@ static void parse(int argc, char **argv, struct args *a)
             a->twice = true;
         else if (str_is(s, "--trace"))
             a->trace = true;
+        else if (str_is(s, "--list"))
+            a->list = true;
         else if (a->n_names < ARRAY_LEN(a->names))
             a->names[a->n_names++] = argv[i];
     }
@@ -116,6 +120,10 @@ int main(int argc, char **argv)
         if (!wanted(&a, s->name))
             continue;
         any = true;
+        if (a.list) {
+            puts(s->name);
+            continue;
+        }
         if (!play_seed(s, a.seed, &a))
             return 1;
         for (unsigned i = 1; i < a.seeds; i++)
