@@ -3,12 +3,14 @@
  *
  * A machine with a join token may become any node that is not there, and none that is: the token
  * lets machines in, it must not let one pose as another. Two machines that join under one name at
- * the same time are told apart by their keys. */
+ * the same time are told apart by their keys: the name is promised to the first that is approved,
+ * until it has made its Node, which is noted on the request, or the request is removed. No clock
+ * ends that, since the first may come late and the clock may jump. */
 #include "controllers/registry.h"
 
 #include "controllers/csr_plan.h"
 
-#define JOIN_WINDOW_S 300 /* an approved join that made no Node yet keeps its name for so long */
+#define CACHE_LAG (60 * NSEC_PER_SEC) /* after it our own approval is in the cache, or failed */
 
 struct run { /* of one request, in the run's arena */
     struct api_certificate_signing_request *c;
@@ -70,7 +72,7 @@ static bool promise(struct reconcile *rc, const struct run *run)
     p = NEW(struct promise);
     p->cn = str_dup(run->cn);
     memcpy(p->spki, run->spki, SHA256_BYTES);
-    p->until = now + (nsec_t)JOIN_WINDOW_S * NSEC_PER_SEC;
+    p->until = now + CACHE_LAG;
     (void)map_set(&st->promises, str_z(p->cn), p);
     return true;
 }
@@ -108,7 +110,7 @@ static bool has_condition(const struct api_certificate_signing_request *c)
     return csr_condition(c, "Approved") || csr_condition(c, "Denied") || csr_condition(c, "Failed");
 }
 
-/* Another machine was let in under this name a moment ago. */
+/* Another machine was let in under this name, and may come any moment. */
 static bool name_promised(struct reconcile *rc, const struct run *run)
 {
     struct client_cache_iter it;
@@ -116,11 +118,8 @@ static bool name_promised(struct reconcile *rc, const struct run *run)
                            STR_NONE);
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_certificate_signing_request *c = o->msg;
-        const struct api_certificate_signing_request_condition *k = csr_condition(c, "Approved");
         struct csr *other;
-        if (!k || !str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) ||
-            rc->now - k->last_update_time.usec > (usec_t)JOIN_WINDOW_S * 1000000 ||
-            csr_from_pem(c->spec.request, NULL, &other) < 0)
+        if (!csr_is_promise(c) || csr_from_pem(c->spec.request, NULL, &other) < 0)
             continue;
         const struct cert_facts *f = csr_facts(other);
         bool same = str_eq(f->cn, run->facts->cn) &&
@@ -136,7 +135,9 @@ static void refuse_name(struct reconcile *rc, struct run *run)
 {
     decide(rc, run, false, "NodeNameTaken",
            arena_printf(rc->arena,
-                        "another machine is joining as %.*s just now; choose another --node-name",
+                        "another machine was let in as %.*s and has not come yet; choose another "
+                        "--node-name, or, if there is no such machine any more, delete its "
+                        "certificate request (kubectl get csr)",
                         STR_ARG(str_sub(run->cn, strlen("system:node:"), run->cn.n)))
                .p);
 }
@@ -252,6 +253,30 @@ static void sign(struct reconcile *rc, struct run *run)
     controller_update_sub(rc, KIND_CERTIFICATE_SIGNING_REQUEST, "status", run->c, NULL, NULL);
 }
 
+/* ---- the promise of a name ---- */
+
+static void note_joined(struct reconcile *rc, const struct run *run)
+{
+    struct str name;
+    if (csr_recognize(run->c, run->facts, &name) == CSR_FOR_NODE &&
+        reconcile_get(rc, KIND_NODE, STR_NONE, name))
+        controller_patch(
+            rc, KIND_CERTIFICATE_SIGNING_REQUEST, &run->c->metadata, NULL, CLIENT_PATCH_MERGE,
+            STR("{\"metadata\":{\"annotations\":{\"" CSR_JOINED_ANNOTATION "\":\"true\"}}}"), NULL,
+            NULL);
+}
+
+static void map_node(struct controller *c, struct object *old, struct object *new)
+{
+    struct client_cache_iter it;
+    if (old || !new)
+        return;
+    client_cache_iter_init(&it, controller_cache(c, KIND_CERTIFICATE_SIGNING_REQUEST), STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));)
+        if (csr_is_promise(OBJECT_MSG(o, api_certificate_signing_request)))
+            controller_add_object(c, o);
+}
+
 /* ---- a run ---- */
 
 static void reconcile(struct reconcile *rc)
@@ -269,10 +294,12 @@ static void reconcile(struct reconcile *rc)
     }
     reconcile_again(rc, keep_s * NSEC_PER_SEC + NSEC_PER_MSEC);
     bool undecided = !has_condition(c);
+    bool promised = csr_is_promise(c) && c->status.certificate.n;
     bool to_sign = csr_condition(c, "Approved") && !csr_condition(c, "Failed") &&
                    !c->status.certificate.n && csr_signer_is_ours(c->spec.signer_name);
     struct csr *csr;
-    if (!opts->sign || (!undecided && !to_sign) || csr_from_pem(c->spec.request, NULL, &csr) < 0)
+    if (!opts->sign || (!undecided && !to_sign && !promised) ||
+        csr_from_pem(c->spec.request, NULL, &csr) < 0)
         return;
     struct run *run = ARENA_NEW(rc->arena, struct run);
     /* facts live in csr, which lives as long as this turn; what is asked later needs none of them
@@ -284,15 +311,17 @@ static void reconcile(struct reconcile *rc)
     memcpy(run->spki, run->facts->spki_sha256, SHA256_BYTES);
     if (undecided)
         approve(rc, run);
-    else
+    else if (to_sign)
         sign(rc, run);
+    else
+        note_joined(rc, run);
     run->facts = NULL;
     run->csr = csr_free(csr);
 }
 
 const struct controller_row csr_row = {
     .name = "certificates",
-    .watches = {{KIND_CERTIFICATE_SIGNING_REQUEST, controller_map_self}, {KIND_NODE, NULL}},
+    .watches = {{KIND_CERTIFICATE_SIGNING_REQUEST, controller_map_self}, {KIND_NODE, map_node}},
     .n_watches = 2,
     .init = init,
     .fini = fini,

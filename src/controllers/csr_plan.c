@@ -8,7 +8,7 @@
 
 #define HOUR_S         3600
 #define KEEP_DECIDED_S HOUR_S        /* as Kubernetes' cleaner */
-#define KEEP_PENDING_S (24 * HOUR_S) /* asked for and forgotten */
+#define KEEP_PENDING_S (24 * HOUR_S) /* asked for and forgotten, or let in and never come */
 
 static bool has_usage(const struct api_certificate_signing_request *c, const char *usage)
 {
@@ -141,11 +141,18 @@ int csr_cert_spec(const struct api_certificate_signing_request *c, const struct 
     return 0;
 }
 
+bool csr_is_promise(const struct api_certificate_signing_request *c)
+{
+    return str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) && csr_condition(c, "Approved") &&
+           !csr_condition(c, "Failed") && !str_starts(c->spec.username, STR("system:node:")) &&
+           !KV_GET(&c->metadata, annotations, STR(CSR_JOINED_ANNOTATION));
+}
+
 int64_t csr_keep_s(const struct api_certificate_signing_request *c, int64_t now_s)
 {
     static const char *const decided[] = {"Approved", "Denied", "Failed"};
     int64_t until = c->metadata.creation_timestamp.usec / 1000000 + KEEP_PENDING_S;
-    for (size_t i = 0; i < ARRAY_LEN(decided); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(decided) && !csr_is_promise(c); i++) {
         const struct api_certificate_signing_request_condition *k = csr_condition(c, decided[i]);
         if (k && k->last_update_time.set)
             until = MIN(until, k->last_update_time.usec / 1000000 + KEEP_DECIDED_S);

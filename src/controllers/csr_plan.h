@@ -36,5 +36,8 @@ int csr_cert_spec(const struct api_certificate_signing_request *c, const struct 
                   int64_t now_s, struct cert_spec *ret, struct error *err) MUST_CHECK;
 bool csr_signer_is_ours(struct str signer);
 
+/* A join that was approved and has made no Node yet: the name is promised to its key. */
+bool csr_is_promise(const struct api_certificate_signing_request *c);
+
 /* Seconds from now after which the request can be deleted; 0: now. */
 int64_t csr_keep_s(const struct api_certificate_signing_request *c, int64_t now_s);

@@ -174,6 +174,19 @@ static void how_long_they_stay(void **state)
     c.status.n_conditions = 1;
     assert_int_equal(csr_keep_s(&c, NOW_S), 3000);
     assert_int_equal(csr_keep_s(&c, NOW_S + 3000), 0);
+    /* a join keeps its name until the Node is there, for a day at most */
+    c.spec.signer_name = STR(CSR_SIGNER_KUBELET);
+    c.spec.username = STR("system:bootstrap:abcdef");
+    assert_true(csr_is_promise(&c));
+    assert_int_equal(csr_keep_s(&c, NOW_S), 24 * 3600 - 700);
+    struct kv_str joined = {STR(CSR_JOINED_ANNOTATION), STR("true")};
+    c.metadata.annotations = &joined;
+    c.metadata.n_annotations = 1;
+    assert_false(csr_is_promise(&c));
+    assert_int_equal(csr_keep_s(&c, NOW_S), 3000);
+    c.metadata.n_annotations = 0;
+    c.spec.username = STR("system:node:a"); /* renews: the Node is there */
+    assert_false(csr_is_promise(&c));
 }
 
 int main(void)

@@ -124,8 +124,38 @@ static void one_name_one_machine(void **state)
     down(&cl);
 }
 
+/* However late the first machine comes; and once it has come and was removed, the name is free. */
+static void a_name_is_kept_until_its_machine_comes(void **state)
+{
+    struct cluster cl;
+    struct str group = STR("system:bootstrappers:davit:nodes");
+    const struct api_node node = {.metadata = {.name = STR("a")}};
+    up(&cl);
+    const struct apiserver_peer peer = {
+        .user = STR("system:bootstrap:abcdef"), .groups = &group, .n_groups = 1};
+    struct client *c = apiserver_client_peer(cl.api, &peer);
+    ask(&cl, c, "first", "a");
+    rt_sim_run_for(cl.rt, 5 * NSEC_PER_SEC);
+    assert_true(look(&cl, "first")->status.certificate.n > 0);
+    rt_sim_wall_jump(cl.rt, INT64_C(7200) * 1000000);
+    rt_sim_run_for(cl.rt, 700 * NSEC_PER_SEC);
+    ask(&cl, c, "late", "a");
+    rt_sim_run_for(cl.rt, 5 * NSEC_PER_SEC);
+    assert_non_null(csr_condition(look(&cl, "late"), "Denied"));
+    client_create(cl.core, schema_kinds[KIND_NODE], &node, NULL, NULL);
+    rt_sim_run_for(cl.rt, 5 * NSEC_PER_SEC);
+    client_delete(cl.core, schema_kinds[KIND_NODE], STR_NONE, STR("a"), STR_NONE, NULL, NULL);
+    rt_sim_run_for(cl.rt, 5 * NSEC_PER_SEC);
+    ask(&cl, c, "anew", "a");
+    rt_sim_run_for(cl.rt, 5 * NSEC_PER_SEC);
+    assert_true(look(&cl, "anew")->status.certificate.n > 0);
+    client_free(c);
+    down(&cl);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_name_one_machine)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_name_one_machine),
+                                       cmocka_unit_test(a_name_is_kept_until_its_machine_comes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
