@@ -458,6 +458,8 @@ static void node_status_written(void *arg, const struct client_reply *reply)
 
     if (reply->r < 0)
         n->renewed_at = 1; /* long ago: again with the next lease */
+    else if (!n->renewed_at)
+        n->renewed_at = rt_now(n->h->client->rt); /* a status is a sign of life, too */
     if (reply->r < 0 || n->registered)
         return;
     n->registered = true;
