@@ -10,6 +10,8 @@
 
 /* Key of spec.extra: the address the API server was asked from. */
 #define CSR_EXTRA_ADDRESS "davit.dev/client-address"
+/* Annotation of a join's request, "true": the machine has made its Node; the name is the Node's. */
+#define CSR_JOINED_ANNOTATION "davit.dev/joined"
 
 /* The condition of a type ("Approved", "Denied", "Failed"), or NULL. */
 const struct api_certificate_signing_request_condition *

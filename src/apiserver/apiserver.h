@@ -72,6 +72,16 @@ struct apiserver *apiserver_free(struct apiserver *s);
 struct client *apiserver_client(struct apiserver *s, struct str user, const struct str *groups,
                                 size_t n_groups, bool authorize);
 
+/* The same for somebody who comes from elsewhere (the simulator's machines): always authorized. */
+struct apiserver_peer {
+    struct str user; /* of a certificate */
+    const struct str *groups;
+    size_t n_groups;
+    struct str token;   /* a bootstrap token "ID.SECRET" instead of user and groups */
+    struct str address; /* "192.0.2.7:4711": where the calls come from; empty: nowhere */
+};
+struct client *apiserver_client_peer(struct apiserver *s, const struct apiserver_peer *peer);
+
 /* ---- credentials for others (need pki_dir) ---- */
 
 /* Writes a kubeconfig (0600, atomically, not flushed) with an embedded client certificate.

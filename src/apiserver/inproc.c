@@ -5,12 +5,14 @@
  * Objects in answers and events are the store's own. Messages of requests are cloned, because the
  * verbs change what they are given. */
 #include "apiserver/internal.h"
+#include "apiserver/token.h"
 
 struct inproc {
     struct client client; /* first: what the user holds */
     struct apiserver *server;
     struct arena arena;
     struct api_user user;
+    struct str address;  /* of a peer */
     struct list calls;   /* struct inproc_call: under way or waiting to be told */
     struct list watches; /* struct client_watch */
     struct list answered;
@@ -169,6 +171,7 @@ static void inproc_call(struct client *client, const struct client_request *q, c
     c->done = on_done;
     c->dropped = on_dropped;
     c->user = p->user; /* borrowed: outlives its calls, see inproc_free */
+    c->client_address = copy(c, p->address);
     fill(c, q);
     ic->starting = true;
     api_call_start(c);
@@ -269,4 +272,14 @@ struct client *apiserver_client(struct apiserver *s, struct str user, const stru
     p->user.groups[p->user.n_groups++] = STR("system:authenticated");
     p->user.trusted = !authorize;
     return &p->client;
+}
+
+struct client *apiserver_client_peer(struct apiserver *s, const struct apiserver_peer *peer)
+{
+    struct client *c = apiserver_client(s, peer->user, peer->groups, peer->n_groups, true);
+    struct inproc *p = CONTAINER_OF(c, struct inproc, client);
+    p->address = arena_str(&p->arena, peer->address);
+    if (peer->token.n && !token_bootstrap_parse(peer->token, &p->arena, &p->user))
+        p->user = (struct api_user){.name = STR("system:anonymous")};
+    return c;
 }

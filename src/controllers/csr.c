@@ -3,16 +3,79 @@
  *
  * A machine with a join token may become any node that is not there, and none that is: the token
  * lets machines in, it must not let one pose as another. Two machines that join under one name at
- * the same time are told apart by their keys. */
+ * the same time are told apart by their keys: the name is promised to the first that is approved,
+ * until it has made its Node, which is noted on the request, or the request is removed. No clock
+ * ends that, since the first may come late and the clock may jump. */
 #include "controllers/registry.h"
 
 #include "controllers/csr_plan.h"
+
+#define CACHE_LAG (60 * NSEC_PER_SEC) /* after it our own approval is in the cache, or failed */
 
 struct run { /* of one request, in the run's arena */
     struct api_certificate_signing_request *c;
     const struct cert_facts *facts;
     struct csr *csr;
+    struct str cn; /* of the request, once facts are gone */
+    uint8_t spki[SHA256_BYTES];
+    bool joins;
 };
+
+/* The caches learn of an approval after a while, and requests are looked at side by side: what was
+ * approved here is remembered until the caches must know. A name belongs to the first key. */
+struct promise {
+    char *cn; /* owned */
+    uint8_t spki[SHA256_BYTES];
+    nsec_t until;
+};
+struct state {
+    struct map promises; /* cn -> struct promise */
+};
+
+static void promise_free(struct state *st, struct promise *p)
+{
+    (void)map_remove(&st->promises, str_z(p->cn));
+    free(p->cn);
+    free(p);
+}
+
+static void init(struct controller *c)
+{
+    controller_set_state(c, NEW_STATE(struct state));
+}
+
+static void fini(struct controller *c)
+{
+    struct state *st = controller_state(c);
+    for (struct map_slot *s; (s = map_next(&st->promises, NULL));)
+        promise_free(st, s->value);
+    map_fini(&st->promises);
+    controller_free_state(c);
+}
+
+/* The name is this key's now; false: it is another's. */
+static bool promise(struct reconcile *rc, const struct run *run)
+{
+    struct state *st = controller_state(rc->controller);
+    nsec_t now = rt_now(controller_rt(rc->controller));
+    struct promise *p;
+    for (struct map_slot *s = NULL; (s = map_next(&st->promises, s));) {
+        p = s->value;
+        if (p->until <= now) {
+            promise_free(st, p);
+            s = NULL;
+        }
+    }
+    p = map_get(&st->promises, run->cn);
+    if (p)
+        return memcmp(p->spki, run->spki, SHA256_BYTES) == 0;
+    p = NEW(struct promise);
+    p->cn = str_dup(run->cn);
+    memcpy(p->spki, run->spki, SHA256_BYTES);
+    p->until = now + CACHE_LAG;
+    (void)map_set(&st->promises, str_z(p->cn), p);
+    return true;
+}
 
 static void add_condition(struct reconcile *rc, struct run *run, const char *type,
                           const char *reason, const char *message)
@@ -47,17 +110,36 @@ static bool has_condition(const struct api_certificate_signing_request *c)
     return csr_condition(c, "Approved") || csr_condition(c, "Denied") || csr_condition(c, "Failed");
 }
 
-/* Another machine was let in under this name a moment ago. */
+/* Another machine was let in under this name, and may come any moment. */
 static bool name_promised(struct reconcile *rc, const struct run *run)
 {
     struct client_cache_iter it;
     client_cache_iter_init(&it, controller_cache(rc->controller, KIND_CERTIFICATE_SIGNING_REQUEST),
                            STR_NONE);
-    for (struct object *o; (o = client_cache_iter_next(&it));)
-        if (csr_promised_to_another(OBJECT_MSG(o, api_certificate_signing_request), run->facts,
-                                    rc->now))
+    for (struct object *o; (o = client_cache_iter_next(&it));) {
+        const struct api_certificate_signing_request *c = o->msg;
+        struct csr *other;
+        if (!csr_is_promise(c) || csr_from_pem(c->spec.request, NULL, &other) < 0)
+            continue;
+        const struct cert_facts *f = csr_facts(other);
+        bool same = str_eq(f->cn, run->facts->cn) &&
+                    memcmp(f->spki_sha256, run->facts->spki_sha256, SHA256_BYTES) != 0;
+        csr_free(other);
+        if (same)
             return true;
+    }
     return false;
+}
+
+static void refuse_name(struct reconcile *rc, struct run *run)
+{
+    decide(rc, run, false, "NodeNameTaken",
+           arena_printf(rc->arena,
+                        "another machine was let in as %.*s and has not come yet; choose another "
+                        "--node-name, or, if there is no such machine any more, delete its "
+                        "certificate request (kubectl get csr)",
+                        STR_ARG(str_sub(run->cn, strlen("system:node:"), run->cn.n)))
+               .p);
 }
 
 static bool on_reviewed(struct reconcile *rc, void *arg, const struct client_reply *reply)
@@ -66,7 +148,9 @@ static bool on_reviewed(struct reconcile *rc, void *arg, const struct client_rep
     const struct api_subject_access_review *r = reply->r == 0 ? reply->message : NULL;
     if (reply->r < 0)
         return false;
-    if (r && r->status.allowed)
+    if (r && r->status.allowed && run->joins && !promise(rc, run))
+        refuse_name(rc, run);
+    else if (r && r->status.allowed)
         decide(rc, run, true, "AutoApproved",
                "a node asked for its certificate and its requester may have it");
     return true; /* not allowed: people may decide */
@@ -132,32 +216,16 @@ static void approve(struct reconcile *rc, struct run *run)
                          STR_ARG(name), STR_ARG(name))
                 .p);
     } else if (what == CSR_FOR_NODE && name_promised(rc, run)) {
-        decide(
-            rc, run, false, "NodeNameTaken",
-            arena_printf(rc->arena,
-                         "another machine is joining as %.*s just now; choose another --node-name",
-                         STR_ARG(name))
-                .p);
+        refuse_name(rc, run);
     } else if (what != CSR_FOR_NODE_SERVER ||
                csr_names_ok(run->c, run->facts, name, node ? OBJECT_MSG(node, api_node) : NULL,
                             of_another_node, &asker)) {
+        run->joins = what == CSR_FOR_NODE;
         ask_permission(rc, run, csr_permission(what));
     }
 }
 
 /* ---- signing ---- */
-
-/* Two machines may have been approved under one name before either approval was seen. Approvals are
- * seen in their order, so the second sees the first at least: it, or both, get nothing. */
-static int check_alone(struct reconcile *rc, const struct run *run, struct error *err)
-{
-    struct str name;
-    if (csr_recognize(run->c, run->facts, &name) != CSR_FOR_NODE || !name_promised(rc, run))
-        return 0;
-    return error_set(err, REASON_INVALID,
-                     "another machine is joining as %.*s just now; choose another --node-name",
-                     STR_ARG(name));
-}
 
 static void sign(struct reconcile *rc, struct run *run)
 {
@@ -166,8 +234,6 @@ static void sign(struct reconcile *rc, struct run *run)
     struct error err = {0};
     char *pem = NULL;
     int r = csr_cert_spec(run->c, run->facts, rc->now / 1000000, &spec, &err);
-    if (r == 0)
-        r = check_alone(rc, run, &err);
     if (r == 0) {
         struct pkey *key = csr_public_key(run->csr);
         r = o->sign(o->sign_arg, key, &spec, &pem, &err);
@@ -187,6 +253,30 @@ static void sign(struct reconcile *rc, struct run *run)
     controller_update_sub(rc, KIND_CERTIFICATE_SIGNING_REQUEST, "status", run->c, NULL, NULL);
 }
 
+/* ---- the promise of a name ---- */
+
+static void note_joined(struct reconcile *rc, const struct run *run)
+{
+    struct str name;
+    if (csr_recognize(run->c, run->facts, &name) == CSR_FOR_NODE &&
+        reconcile_get(rc, KIND_NODE, STR_NONE, name))
+        controller_patch(
+            rc, KIND_CERTIFICATE_SIGNING_REQUEST, &run->c->metadata, NULL, CLIENT_PATCH_MERGE,
+            STR("{\"metadata\":{\"annotations\":{\"" CSR_JOINED_ANNOTATION "\":\"true\"}}}"), NULL,
+            NULL);
+}
+
+static void map_node(struct controller *c, struct object *old, struct object *new)
+{
+    struct client_cache_iter it;
+    if (old || !new)
+        return;
+    client_cache_iter_init(&it, controller_cache(c, KIND_CERTIFICATE_SIGNING_REQUEST), STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));)
+        if (csr_is_promise(OBJECT_MSG(o, api_certificate_signing_request)))
+            controller_add_object(c, o);
+}
+
 /* ---- a run ---- */
 
 static void reconcile(struct reconcile *rc)
@@ -204,28 +294,36 @@ static void reconcile(struct reconcile *rc)
     }
     reconcile_again(rc, keep_s * NSEC_PER_SEC + NSEC_PER_MSEC);
     bool undecided = !has_condition(c);
+    bool promised = csr_is_promise(c) && c->status.certificate.n;
     bool to_sign = csr_condition(c, "Approved") && !csr_condition(c, "Failed") &&
                    !c->status.certificate.n && csr_signer_is_ours(c->spec.signer_name);
     struct csr *csr;
-    if (!opts->sign || (!undecided && !to_sign) || csr_from_pem(c->spec.request, NULL, &csr) < 0)
+    if (!opts->sign || (!undecided && !to_sign && !promised) ||
+        csr_from_pem(c->spec.request, NULL, &csr) < 0)
         return;
     struct run *run = ARENA_NEW(rc->arena, struct run);
     /* facts live in csr, which lives as long as this turn; what is asked later needs none of them
      */
     *run = (struct run){.c = schema_clone(&api_certificate_signing_request_desc, c, rc->arena),
                         .facts = csr_facts(csr),
-                        .csr = csr};
+                        .csr = csr,
+                        .cn = arena_str(rc->arena, csr_facts(csr)->cn)};
+    memcpy(run->spki, run->facts->spki_sha256, SHA256_BYTES);
     if (undecided)
         approve(rc, run);
-    else
+    else if (to_sign)
         sign(rc, run);
+    else
+        note_joined(rc, run);
     run->facts = NULL;
     run->csr = csr_free(csr);
 }
 
 const struct controller_row csr_row = {
     .name = "certificates",
-    .watches = {{KIND_CERTIFICATE_SIGNING_REQUEST, controller_map_self}, {KIND_NODE, NULL}},
+    .watches = {{KIND_CERTIFICATE_SIGNING_REQUEST, controller_map_self}, {KIND_NODE, map_node}},
     .n_watches = 2,
+    .init = init,
+    .fini = fini,
     .reconcile = reconcile,
 };

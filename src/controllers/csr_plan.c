@@ -7,9 +7,8 @@
 #include "base/mem.h"
 
 #define HOUR_S         3600
-#define JOIN_WINDOW_S  300           /* an approved join that made no Node yet keeps its name */
 #define KEEP_DECIDED_S HOUR_S        /* as Kubernetes' cleaner */
-#define KEEP_PENDING_S (24 * HOUR_S) /* asked for and forgotten */
+#define KEEP_PENDING_S (24 * HOUR_S) /* asked for and forgotten, or let in and never come */
 
 static bool has_usage(const struct api_certificate_signing_request *c, const char *usage)
 {
@@ -54,23 +53,6 @@ const char *csr_permission(enum csr_for what)
         [CSR_FOR_NODE_SERVER] = "selfnodeserver",
     };
     return names[what];
-}
-
-bool csr_promised_to_another(const struct api_certificate_signing_request *other,
-                             const struct cert_facts *f, usec_t now)
-{
-    const struct api_certificate_signing_request_condition *k = csr_condition(other, "Approved");
-    struct csr *csr;
-    if (!k || csr_condition(other, "Failed") ||
-        !str_is(other->spec.signer_name, CSR_SIGNER_KUBELET) ||
-        now - k->last_update_time.usec > (usec_t)JOIN_WINDOW_S * 1000000 ||
-        csr_from_pem(other->spec.request, NULL, &csr) < 0)
-        return false;
-    const struct cert_facts *theirs = csr_facts(csr);
-    bool yes =
-        str_eq(theirs->cn, f->cn) && memcmp(theirs->spki_sha256, f->spki_sha256, SHA256_BYTES) != 0;
-    csr_free(csr);
-    return yes;
 }
 
 static struct str asked_from(const struct api_certificate_signing_request *c)
@@ -159,11 +141,18 @@ int csr_cert_spec(const struct api_certificate_signing_request *c, const struct 
     return 0;
 }
 
+bool csr_is_promise(const struct api_certificate_signing_request *c)
+{
+    return str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) && csr_condition(c, "Approved") &&
+           !csr_condition(c, "Failed") && !str_starts(c->spec.username, STR("system:node:")) &&
+           !KV_GET(&c->metadata, annotations, STR(CSR_JOINED_ANNOTATION));
+}
+
 int64_t csr_keep_s(const struct api_certificate_signing_request *c, int64_t now_s)
 {
     static const char *const decided[] = {"Approved", "Denied", "Failed"};
     int64_t until = c->metadata.creation_timestamp.usec / 1000000 + KEEP_PENDING_S;
-    for (size_t i = 0; i < ARRAY_LEN(decided); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(decided) && !csr_is_promise(c); i++) {
         const struct api_certificate_signing_request_condition *k = csr_condition(c, decided[i]);
         if (k && k->last_update_time.set)
             until = MIN(until, k->last_update_time.usec / 1000000 + KEEP_DECIDED_S);

@@ -21,11 +21,6 @@ enum csr_for csr_recognize(const struct api_certificate_signing_request *c,
  * the request to be approved; NULL for CSR_FOR_OTHERS. */
 const char *csr_permission(enum csr_for what);
 
-/* Whether other, a request that was approved for a machine that joins, promised it f's name a
- * moment ago while f is of another key: who comes second must not become the same node. */
-bool csr_promised_to_another(const struct api_certificate_signing_request *other,
-                             const struct cert_facts *f, usec_t now);
-
 /* Whether a serving certificate may carry the names it asks for: the node's own name, and addresses
  * that the request came from, or that the Node (NULL: not there) has. Asked from the server's own
  * machine (loopback) any address will do that foreign(arg, ip) does not call another node's. */
@@ -40,6 +35,9 @@ bool csr_node_has(const struct api_node *n, struct str ip); /* NULL: no */
 int csr_cert_spec(const struct api_certificate_signing_request *c, const struct cert_facts *f,
                   int64_t now_s, struct cert_spec *ret, struct error *err) MUST_CHECK;
 bool csr_signer_is_ours(struct str signer);
+
+/* A join that was approved and has made no Node yet: the name is promised to its key. */
+bool csr_is_promise(const struct api_certificate_signing_request *c);
 
 /* Seconds from now after which the request can be deleted; 0: now. */
 int64_t csr_keep_s(const struct api_certificate_signing_request *c, int64_t now_s);

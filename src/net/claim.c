@@ -91,6 +91,22 @@ static bool not_now(struct net_claim *c, const struct client_reply *reply)
     return true;
 }
 
+/* The client was freed before it answered. */
+static void dropped(void *arg)
+{
+    struct net_claim *c = arg;
+    if (--c->calls == 0 && c->cancelled)
+        claim_free(c);
+}
+
+static void call(struct net_claim *c, struct client_request req, client_done_fn done)
+{
+    req.kind = schema_kinds[KIND_NODE];
+    req.dropped = dropped;
+    c->calls++;
+    client_call(c->client, &req, done, c);
+}
+
 static void look(void *arg);
 
 static bool is_taken(const struct error *err)
@@ -172,28 +188,30 @@ static void on_looked(void *arg, const struct client_reply *reply)
         return;
     }
     struct str range = str_z(c->range);
-    c->calls++;
     if (have) {
         char *patch =
             xasprintf("{\"metadata\":{\"uid\":\"%.*s\"},\"spec\":{\"podCIDR\":\"%s\",\"podCIDRs\":"
                       "[\"%s\"]}}",
                       STR_ARG(have->metadata.uid), c->range, c->range);
-        client_patch(c->client, schema_kinds[KIND_NODE], STR_NONE, str_z(c->node_name), STR_NONE,
-                     CLIENT_PATCH_MERGE, str_z(patch), on_proposed, c);
+        call(c,
+             (struct client_request){.verb = CLIENT_PATCH,
+                                     .name = str_z(c->node_name),
+                                     .patch_type = CLIENT_PATCH_MERGE,
+                                     .patch = str_z(patch)},
+             on_proposed);
         free(patch);
     } else {
         const struct api_node fresh = {
             .metadata = {.name = str_z(c->node_name)},
             .spec = {.pod_cidr = range, .pod_cidrs = &range, .n_pod_cidrs = 1}};
-        client_create(c->client, schema_kinds[KIND_NODE], &fresh, on_proposed, c);
+        call(c, (struct client_request){.verb = CLIENT_CREATE, .body = &fresh}, on_proposed);
     }
 }
 
 static void look(void *arg)
 {
     struct net_claim *c = arg;
-    c->calls++;
-    client_get(c->client, schema_kinds[KIND_NODE], STR_NONE, str_z(c->node_name), on_looked, c);
+    call(c, (struct client_request){.verb = CLIENT_GET, .name = str_z(c->node_name)}, on_looked);
 }
 
 struct net_claim *net_claim_start(const struct net_claim_opts *o, net_claim_fn done, void *arg)

@@ -73,6 +73,14 @@ struct hollow_call {
     bool is_delete;
 };
 
+static void call_dropped(void *arg)
+{
+    struct hollow_call *call = arg;
+
+    free(call->key);
+    free(call);
+}
+
 static void pod_written(void *arg, const struct client_reply *reply)
 {
     struct hollow_call *call = arg;
@@ -90,8 +98,7 @@ static void pod_written(void *arg, const struct client_reply *reply)
         else
             hollow_pod_arm(p);
     }
-    free(call->key);
-    free(call);
+    call_dropped(call);
 }
 
 static struct hollow_call *pod_call(struct hollow_pod *p)
@@ -113,6 +120,7 @@ static void pod_delete(struct hollow_pod *p)
         .name = meta->name,
         .precondition_uid = meta->uid,
         .has_grace_period = true,
+        .dropped = call_dropped,
     };
 
     hollow_container(p, false);
@@ -157,6 +165,16 @@ static void container_fill(struct api_container_status *s, const struct api_cont
     s->state.running = running;
 }
 
+static struct str pod_address(struct hollow *h, struct arena *a)
+{
+    uint32_t ip = h->next_ip++;
+    struct str range = str_z(h->opts.pod_cidr);
+
+    if (range.n) /* a /24, whose first two addresses are no pod's */
+        return arena_printf(a, "%.*s.%u", (int)str_rfind(range, '.'), range.p, 2 + ip % 253);
+    return arena_printf(a, "10.%u.%u.%u", 128 + (ip >> 16 & 127), ip >> 8 & 255, ip & 255);
+}
+
 static void pod_run(struct hollow_pod *p)
 {
     static const char *const types[] = {"PodScheduled", "Initialized", "ContainersReady", "Ready"};
@@ -165,11 +183,10 @@ static void pod_run(struct hollow_pod *p)
     struct arena a = {0};
     struct api_pod *pod = schema_clone(&api_pod_desc, p->object->msg, &a);
     struct api_pod_status *st = &pod->status;
-    uint32_t ip = h->next_ip++;
 
     st->phase = STR("Running");
     st->start_time = now;
-    st->pod_ip = arena_printf(&a, "10.%u.%u.%u", 128 + (ip >> 16 & 127), ip >> 8 & 255, ip & 255);
+    st->pod_ip = pod_address(h, &a);
     st->pod_ips = ARENA_NEW(&a, struct api_pod_ip);
     st->pod_ips[0].ip = st->pod_ip;
     st->n_pod_ips = 1;
@@ -191,7 +208,14 @@ static void pod_run(struct hollow_pod *p)
     if (p->over || pod_behaves(p, "never-ready"))
         st->conditions[2].status = st->conditions[3].status = STR("False");
     pod->metadata.resource_version = STR_NONE;
-    client_update_status(h->client, schema_kinds[KIND_POD], pod, pod_written, pod_call(p));
+    const struct client_request req = {.verb = CLIENT_UPDATE,
+                                       .kind = schema_kinds[KIND_POD],
+                                       .ns = pod->metadata.namespace,
+                                       .name = pod->metadata.name,
+                                       .subresource = STR("status"),
+                                       .body = pod,
+                                       .dropped = call_dropped};
+    client_call(h->client, &req, pod_written, pod_call(p));
     arena_fini(&a);
     hollow_container(p, !p->over);
 }
@@ -249,7 +273,7 @@ static void pods_changed(void *arg, struct object *old, struct object *new)
         *p = (struct hollow_pod){.h = h, .node = node, .key = str_dup(buf_str(&key))};
         rt_timer_init(&p->timer, h->client->rt, pod_due, p);
         map_set(&h->pods_by_key, str_z(p->key), p);
-        p->running = str_is(pod->status.phase, "Running");
+        p->running = !h->opts.empty && str_is(pod->status.phase, "Running");
         p->over = str_is(pod->status.phase, "Succeeded") || str_is(pod->status.phase, "Failed");
         p->started = p->running || p->over;
         h->running += p->running;
@@ -434,6 +458,8 @@ static void node_status_written(void *arg, const struct client_reply *reply)
 
     if (reply->r < 0)
         n->renewed_at = 1; /* long ago: again with the next lease */
+    else if (!n->renewed_at)
+        n->renewed_at = rt_now(n->h->client->rt); /* a status is a sign of life, too */
     if (reply->r < 0 || n->registered)
         return;
     n->registered = true;
@@ -483,11 +509,13 @@ static void node_register(void *arg)
 struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
 {
     struct hollow *h = NEW(struct hollow);
-    const struct client_cache_opts cache = {.kind = schema_kinds[KIND_POD]};
+    struct client_cache_opts cache = {.kind = schema_kinds[KIND_POD]};
+    char own[96];
 
     h->client = c;
     h->opts = *opts;
     h->opts.labels = h->labels = opts->labels ? xstrdup(opts->labels) : NULL;
+    h->opts.pod_cidr = h->pod_cidr = opts->pod_cidr ? xstrdup(opts->pod_cidr) : NULL;
     if (!h->opts.name_prefix)
         h->opts.name_prefix = "hollow";
     if (!h->opts.lease_period)
@@ -509,6 +537,10 @@ struct hollow *hollow_new(struct client *c, const struct hollow_opts *opts)
         rt_timer_init(&n->lease_timer, c->rt, node_register, n);
         map_set(&h->nodes_by_name, str_z(n->name), n);
     }
+    ASSERT(!opts->pod_cidr || opts->nodes == 1);
+    snprintf(own, sizeof(own), "spec.nodeName=%s", h->nodes[0].name);
+    if (opts->pod_cidr)
+        cache.field_selector = str_z(own);
     h->pods = client_cache_new(c, &cache);
     client_cache_on_change(h->pods, pods_changed, h);
     return h;
@@ -565,6 +597,7 @@ struct hollow *hollow_free(struct hollow *h)
     map_fini(&h->pods_by_key);
     map_fini(&h->nodes_by_name);
     free(h->labels);
+    free(h->pod_cidr);
     free(h->nodes);
     free(h);
     return NULL;

@@ -21,6 +21,11 @@ struct hollow_opts {
     bool fence;
     double clock_rate;  /* how much faster than the server's this node's clock runs; 0.01: 1 % */
     const char *labels; /* "K=V,...": of every node; NULL: none */
+    /* For one node alone: it watches its own pods only, as a node's certificate allows, and their
+     * addresses come from its range, "10.128.3.0/24". NULL: all pods; addresses that no other node
+     * of this struct hollow gives. */
+    const char *pod_cidr;
+    bool empty; /* nothing runs here yet, whatever the API says of a node of that name */
     /* A pod's container starts or stops on a node; may be NULL. */
     void (*on_container)(void *arg, const char *node, const struct api_object_meta *pod, bool runs);
     void (*on_ready)(void *arg); /* all nodes are registered; may be NULL */

@@ -91,6 +91,14 @@ struct verify {
     uint64_t epoch;
 };
 
+static void verify_dropped(void *arg)
+{
+    struct verify *v = arg;
+
+    free(v->key);
+    free(v);
+}
+
 static void verified(void *arg, const struct client_reply *reply)
 {
     struct verify *v = arg;
@@ -107,8 +115,7 @@ static void verified(void *arg, const struct client_reply *reply)
         else if (!rt_timer_active(&p->timer) && reply->r != -ENOENT)
             rt_timer_start(&p->timer, NSEC_PER_SEC);
     }
-    free(v->key);
-    free(v);
+    verify_dropped(v);
 }
 
 bool hollow_fence_allows(struct hollow_pod *p)
@@ -127,6 +134,11 @@ bool hollow_fence_allows(struct hollow_pod *p)
     p->verifying = true;
     struct verify *v = NEW(struct verify);
     *v = (struct verify){p->h, xstrdup(p->key), f->epoch};
-    client_get(p->h->client, schema_kinds[KIND_POD], m->namespace, m->name, verified, v);
+    const struct client_request req = {.verb = CLIENT_GET,
+                                       .kind = schema_kinds[KIND_POD],
+                                       .ns = m->namespace,
+                                       .name = m->name,
+                                       .dropped = verify_dropped};
+    client_call(p->h->client, &req, verified, v);
     return false;
 }

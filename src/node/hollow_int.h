@@ -53,7 +53,7 @@ struct hollow {
     struct map nodes_by_name, pods_by_key;
     unsigned registered, running;
     uint32_t next_ip;
-    char *labels; /* owned */
+    char *labels, *pod_cidr; /* owned */
 };
 
 /* hollow.c */

@@ -42,6 +42,7 @@ struct identity {
     struct join_token token;
     bool has_token;
     struct kubeconfig now; /* what client uses */
+    const struct identity_net *net;
     struct client *client, *joining;
     struct rt_tls_server *tls;
     /* where it is */
@@ -56,6 +57,7 @@ struct identity {
     /* a request under way */
     struct pkey *key;
     char *request_name, *ca_pem, *cert_pem;
+    char *serving_pem; /* the certificate tls has */
 };
 
 static void go(struct identity *id, enum step step)
@@ -93,6 +95,13 @@ static void again(struct identity *id, const struct error *err)
 static struct client *client_now(const struct identity *id)
 {
     return id->purpose == FOR_JOIN ? id->joining : id->client;
+}
+
+static int connect_with(struct identity *id, const struct kubeconfig *k, struct client **ret,
+                        struct error *err)
+{
+    return id->net ? id->net->open(id->net->arg, k, ret, err)
+                   : net_client_new(id->rt, k, NULL, ret, err);
 }
 
 /* ---- files ---- */
@@ -169,7 +178,7 @@ static void load(struct identity *id)
     else if (id->now.cert_pem.n)
         r = check_loaded(id, &err);
     if (r == 0)
-        r = net_client_new(id->rt, &id->now, NULL, &id->client, &err);
+        r = connect_with(id, &id->now, &id->client, &err);
     if (r < 0)
         fail(id, r, &err);
     else
@@ -277,7 +286,7 @@ static void ask_cluster(struct identity *id)
         int r = kubeconfig_set_server(&k, str_z(id->server_url), &err);
         if (r == 0) {
             k.token = arena_printf(&k.arena, "%s.%s", id->token.id, id->token.secret);
-            r = net_client_new(id->rt, &k, NULL, &id->joining, &err);
+            r = connect_with(id, &k, &id->joining, &err);
         }
         kubeconfig_fini(&k);
         if (r < 0) {
@@ -414,7 +423,8 @@ static int keep_client_cert(struct identity *id, const char *key_pem, struct err
     struct kubeconfig fresh_one = {0};
     r = kubeconfig_load(id->kubeconfig, NULL, &fresh_one, err);
     if (r == 0)
-        r = net_client_reload(id->client, &fresh_one, err);
+        r = id->net ? id->net->reload(id->net->arg, id->client, &fresh_one, err)
+                    : net_client_reload(id->client, &fresh_one, err);
     if (r < 0) {
         kubeconfig_fini(&fresh_one);
         return r;
@@ -524,9 +534,18 @@ static int use_serving(struct identity *id, const char *cert_pem, const char *ke
                                             .key_pem = str_z(key_pem),
                                             .client_ca_pem = id->now.ca_pem,
                                             .alpn = alpn};
-    if (id->tls)
-        return rt_tls_server_reload(id->tls, opts.cert_pem, opts.key_pem, STR_NONE, err);
-    return rt_tls_server_new(&opts, err, &id->tls);
+    int r = 0;
+    if (!id->tls)
+        r = rt_tls_server_new(&opts, err, &id->tls);
+    else if (strcmp(id->serving_pem, cert_pem) != 0)
+        r = rt_tls_server_reload(id->tls, opts.cert_pem, opts.key_pem, STR_NONE, err);
+    else
+        return 0;
+    if (r == 0) {
+        free(id->serving_pem);
+        id->serving_pem = xstrdup(cert_pem);
+    }
+    return r;
 }
 
 static void serving(struct identity *id)
@@ -612,6 +631,7 @@ int identity_new(const struct identity_opts *o, struct identity **ret, struct er
         .join_key_file = xstrdup(o->join_key_file),
         .server_url = o->server_url ? xstrdup(o->server_url) : NULL,
         .has_token = o->token != NULL,
+        .net = o->net,
         .wait = RETRY_FIRST,
         .purpose = FOR_CLIENT,
     };
@@ -656,7 +676,7 @@ struct identity *identity_free(struct identity *id)
     crypto_wipe(&id->token, sizeof(id->token));
     char *owned[] = {id->node_name, id->node_ip,       id->kubeconfig, id->cert_file,
                      id->key_file,  id->join_key_file, id->server_url, id->request_name,
-                     id->ca_pem,    id->cert_pem};
+                     id->ca_pem,    id->cert_pem,      id->serving_pem};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(owned[i]);
     free(id);

@@ -14,6 +14,15 @@
 #include "rt/tls.h"
 
 struct identity;
+struct kubeconfig;
+
+/* How the server is reached; simulations bring a network of their own. Contracts as in
+ * client/net_client.h. */
+struct identity_net {
+    int (*open)(void *arg, const struct kubeconfig *k, struct client **ret, struct error *err);
+    int (*reload)(void *arg, struct client *c, const struct kubeconfig *k, struct error *err);
+    void *arg;
+};
 
 struct identity_opts { /* all is copied */
     struct rt *rt;     /* borrowed */
@@ -22,6 +31,7 @@ struct identity_opts { /* all is copied */
     const char *cert_file, *key_file; /* of the node's API */
     const char *join_key_file;        /* the key while joining */
     const char *server_url, *token; /* how to join when there is no kubeconfig; both or none NULL */
+    const struct identity_net *net; /* borrowed for good; NULL: HTTPS */
 };
 
 /* Once, from the loop. r == 0: client, CA and serving context are there. Else the node cannot be

@@ -639,8 +639,9 @@ static void on_leased(void *arg, const struct client_reply *reply)
     fence_acked(r->node->fence);
     nsec_t now = rt_now(r->node->rt);
     learn_grace(r, reply->object);
-    if (r->renewed_at &&
-        now - r->renewed_at > r->grace / 2) { /* meanwhile others may have called us Unknown */
+    nsec_t heard_at = r->renewed_at ? r->renewed_at : r->sent_at; /* a status is a sign of life */
+    if (heard_at &&
+        now - heard_at > r->grace / 2) { /* meanwhile others may have called us Unknown */
         free(TAKE_PTR(r->sent));
         report(r);
     }

@@ -1,6 +1,6 @@
 /* The checkers. They watch the store itself (not through any cache) and keep their own copy of the
  * world, so an event that is lost, doubled or out of order shows as a contradiction. */
-#include "world.h"
+#include "guard.h"
 
 #include "base/buf.h"
 #include "base/map.h"
@@ -14,6 +14,7 @@ struct checker {
     struct map acknowledged; /* same keys -> struct ack */
     struct map bound;        /* pod uid -> node name (owned) */
     struct map running;      /* "ns/name" -> struct run */
+    struct guard *guard;
     rev_t rev;
     bool attached;
     char *app;
@@ -38,7 +39,8 @@ static bool followed(enum kind_id k)
 {
     return k == KIND_POD || k == KIND_REPLICA_SET || k == KIND_DEPLOYMENT || k == KIND_JOB ||
            k == KIND_NODE || k == KIND_CONFIG_MAP || k == KIND_SERVICE || k == KIND_NAMESPACE ||
-           k == KIND_ENDPOINT_SLICE;
+           k == KIND_ENDPOINT_SLICE || k == KIND_POD_DISRUPTION_BUDGET ||
+           k == KIND_CERTIFICATE_SIGNING_REQUEST;
 }
 
 static char *key_of(const struct object *o)
@@ -145,6 +147,7 @@ static void take(struct checker *c, const struct store_event *ev)
         c->template_changes += !schema_equal(
             &api_pod_template_spec_desc, &OBJECT_MSG(k->object, api_deployment)->spec.template,
             &OBJECT_MSG(ev->object, api_deployment)->spec.template);
+    guard_see(c->guard, k ? k->object : NULL, deleted ? NULL : ev->object);
     if (k) {
         (void)map_remove(&c->objects, str_z(k->key));
         known_free(k);
@@ -166,8 +169,10 @@ static void on_events(void *arg, const struct store_event *events, size_t n)
     for (size_t i = 0; i < n; i++) {
         take(c, &events[i]);
         c->rev = MAX(c->rev, events[i].rev);
-        if (events[i].object->kind->id == KIND_POD)
+        if (events[i].object->kind->id == KIND_POD) {
             check_bounds(c);
+            guard_pods_changed(c->guard);
+        }
     }
 }
 
@@ -184,6 +189,7 @@ static void compare_found(struct checker *c, struct object *o)
         c->template_changes += !schema_equal(&api_pod_template_spec_desc,
                                              &OBJECT_MSG(k->object, api_deployment)->spec.template,
                                              &OBJECT_MSG(o, api_deployment)->spec.template);
+    guard_see(c->guard, k ? k->object : NULL, o);
     if (k) {
         (void)map_remove(&c->objects, str_z(k->key));
         known_free(k);
@@ -208,6 +214,7 @@ static void forget_missing(struct checker *c, enum kind_id kind)
         }
         if (!gone)
             return;
+        guard_see(c->guard, gone->object, NULL);
         (void)map_remove(&c->objects, str_z(gone->key));
         known_free(gone);
     }
@@ -233,6 +240,7 @@ void checker_attach(struct checker *c)
         ASSERT(r == 0);
     }
     c->attached = true;
+    guard_pods_changed(c->guard);
 }
 
 void checker_detach(struct checker *c)
@@ -247,6 +255,7 @@ struct checker *checker_new(struct world *w)
 {
     struct checker *c = NEW(struct checker);
     c->world = w;
+    c->guard = guard_new(w);
     return c;
 }
 
@@ -300,6 +309,7 @@ struct checker *checker_free(struct checker *c)
         free((char *)(uintptr_t)s->key.p);
     for (struct map_slot *s; (s = map_next(&c->running, NULL));)
         run_free(c, s->value);
+    guard_free(c->guard);
     map_fini(&c->running);
     map_fini(&c->objects);
     map_fini(&c->acknowledged);
@@ -407,4 +417,9 @@ unsigned checker_template_changes(struct checker *c)
 uint64_t checker_events_seen(struct checker *c)
 {
     return c->events;
+}
+
+struct guard *checker_guard(struct checker *c)
+{
+    return c->guard;
 }

@@ -284,10 +284,13 @@ void run_fence_chaos(struct world *w, unsigned steps)
     world_until(w, identities_run, 60 * S, "all identities");
     for (unsigned i = 0; i < steps * 6; i++) {
         fence_mishap(w);
-        world_run(w, (nsec_t)world_below(w, 40000) * NSEC_PER_MSEC);
+        for (nsec_t end = rt_now(w->rt) + (nsec_t)world_below(w, 40000) * NSEC_PER_MSEC;
+             rt_now(w->rt) < end;) {
+            world_run(w, 200 * NSEC_PER_MSEC);
+            make_missing(w); /* at once: who moves too early is met by who still runs */
+        }
         if (!w->store && world_below(w, 2))
             world_boot(w);
-        make_missing(w);
     }
     if (!w->store)
         world_boot(w);

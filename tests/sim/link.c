@@ -12,7 +12,9 @@ struct link {
     struct client *inner; /* owned; NULL: no server */
     struct list calls, watches;
     uint64_t random;
-    bool cut;
+    bool cut_up, cut_down; /* to the server, from it */
+    void (*on_free)(void *arg);
+    void *on_free_arg;
 };
 
 struct link_call {
@@ -64,9 +66,9 @@ static nsec_t delay(struct link *l)
     return l->faults->delay_min + (span > 0 ? (nsec_t)(next_random(l) % (uint64_t)span) : 0);
 }
 
-static bool lost(struct link *l)
+static bool lost(struct link *l, bool cut)
 {
-    return l->cut || (double)(next_random(l) >> 11) * 0x1p-53 < l->faults->loss;
+    return cut || (double)(next_random(l) >> 11) * 0x1p-53 < l->faults->loss;
 }
 
 /* ---- calls ---- */
@@ -105,7 +107,7 @@ static void call_answered(void *arg, const struct client_reply *reply)
     struct link_call *k = arg;
     struct link *l = k->link;
     k->at_server = false;
-    if (lost(l)) {
+    if (lost(l, l->cut_down)) {
         call_lose(k, l->faults->timeout);
         return;
     }
@@ -164,7 +166,7 @@ static void link_call(struct client *c, const struct client_request *req, client
     if (req->body)
         k->req.body = schema_clone(req->body_desc ? req->body_desc : req->kind->desc, req->body, a);
     list_push_back(&l->calls, &k->node);
-    if (lost(l)) {
+    if (lost(l, l->cut_up)) {
         call_lose(k, l->faults->timeout);
         return;
     }
@@ -194,7 +196,7 @@ static void watch_free(struct client_watch *w)
 static void watch_deliver(void *arg)
 {
     struct client_watch *w = arg;
-    if (w->link->cut && !w->over)
+    if (w->link->cut_down && !w->over)
         return; /* what is in the pipe stays there; watch_break ends it */
     w->delivering = true;
     while (!w->dead && !list_empty(&w->events)) {
@@ -259,7 +261,7 @@ static void watch_arrives(void *arg)
     struct client_watch *w = arg;
     struct link *l = w->link;
     w->started = true;
-    if (!l->inner || l->cut)
+    if (!l->inner || l->cut_up || l->cut_down)
         watch_break(w, l->faults->timeout);
     else
         w->inner = client_watch_start(l->inner, &w->opts, on_events, w);
@@ -304,10 +306,17 @@ static void link_watch_stop(struct client *c, struct client_watch *w)
 
 void link_set_cut(struct client *c, bool cut)
 {
+    link_set_cut_ways(c, cut, cut);
+}
+
+/* Without acknowledgements a connection dies, whichever way is cut. */
+void link_set_cut_ways(struct client *c, bool up, bool down)
+{
     struct link *l = CONTAINER_OF(c, struct link, client);
     struct client_watch *w;
-    l->cut = cut;
-    if (!cut)
+    l->cut_up = up;
+    l->cut_down = down;
+    if (!up && !down)
         return;
     LIST_FOR_EACH (w, &l->watches, node)
         if (w->started)
@@ -347,7 +356,16 @@ static void link_free(struct client *c)
             k->dropped(k->arg);
         call_free(k);
     }
+    if (l->on_free)
+        l->on_free(l->on_free_arg);
     free(l);
+}
+
+void link_on_free(struct client *c, void (*fn)(void *arg), void *arg)
+{
+    struct link *l = CONTAINER_OF(c, struct link, client);
+    l->on_free = fn;
+    l->on_free_arg = arg;
 }
 
 static const struct client_ops OPS = {

@@ -20,3 +20,7 @@ struct client *link_new(struct rt *rt, const struct link_faults *faults, uint64_
  */
 void link_set_inner(struct client *link, struct client *inner);
 void link_set_cut(struct client *link, bool cut); /* partition: nothing passes, either way */
+/* A partition of one direction: requests do not arrive, or answers and events do not. */
+void link_set_cut_ways(struct client *link, bool up, bool down);
+/* fn(arg) once, when the link is freed. */
+void link_on_free(struct client *link, void (*fn)(void *arg), void *arg);

@@ -509,7 +509,10 @@ const struct scenario SCENARIOS[] = {
     {"cut-off", "a server that hears of no node evicts nothing", 4, 1 * S, run_cut_off},
     {"fence", "pods that are one of a kind move from a node that is cut off", 4, 1 * S, run_fence,
      .skewed = true, .grace = 3 * S},
-    {"fence-chaos", "no identity ever runs twice", 5, 1 * S, run_fence_chaos, .skewed = true},
+    {"fence-chaos", "no identity ever runs twice", 5, 200 * NSEC_PER_MSEC, run_fence_chaos,
+     .skewed = true},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},
+    {"cluster", "machines join, die, leave and are cut off under everything else", 0,
+     200 * NSEC_PER_MSEC, run_cluster, .skewed = true, .grace = 10 * S, .joins = true},
     {0},
 };

@@ -10,6 +10,7 @@ struct scenario {
     unsigned zones;
     bool skewed;
     nsec_t grace;
+    bool joins;
 };
 extern const struct scenario SCENARIOS[]; /* name NULL ends it */
 
@@ -19,3 +20,5 @@ void run_zone_outage(struct world *w, unsigned steps);
 void run_cut_off(struct world *w, unsigned steps);
 void run_fence(struct world *w, unsigned steps);
 void run_fence_chaos(struct world *w, unsigned steps);
+/* cluster.c */
+void run_cluster(struct world *w, unsigned steps);

@@ -1,20 +1,24 @@
 /* usage: sim [SCENARIO...] [--seed N] [--steps M] [--fresh K] [--seeds K] [--twice] [--trace]
+ *        sim --list
  *
  * Plays scenarios (default: all) on virtual time. --seed: replay; without it 1. --fresh K: besides,
  * K random seeds. --seeds: K seeds in a row from --seed on. --twice: plays each seed two times and
- * compares the histories. Prints what it plays before it plays it, so a crash names its seed. */
+ * compares the histories. --list: names the scenarios. Prints what it plays before it plays it, so
+ * a crash names its seed. */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "guard.h"
+#include "machine.h"
 #include "scenarios.h"
 
 struct args {
     uint64_t seed;
     unsigned steps, fresh, seeds;
-    bool has_seed, twice, trace;
-    const char *names[16];
+    bool has_seed, twice, trace, list;
+    const char *names[32];
     unsigned n_names;
 };
 
@@ -32,7 +36,8 @@ static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bo
                                     .trace = trace,
                                     .zones = s->zones,
                                     .skewed = s->skewed,
-                                    .grace = s->grace};
+                                    .grace = s->grace,
+                                    .joins = s->joins};
     world_init(&w, &opts);
     if (trace)
         rt_sim_trace(w.rt, trace_step, NULL);
@@ -42,6 +47,10 @@ static uint64_t play(const struct scenario *s, uint64_t seed, unsigned steps, bo
            "%016llx\n",
            s->name, (unsigned long long)seed, steps, (double)rt_now(w.rt) / 1e9,
            (unsigned long long)checker_events_seen(w.checker), (unsigned long long)digest);
+    if (s->joins)
+        printf("    %u certificates, %u names refused, %u evictions, %u crashes\n",
+               guard_certificates(checker_guard(w.checker)), machines_refused(w.machines),
+               guard_evictions(checker_guard(w.checker)), w.crashes);
     world_fini(&w);
     return digest;
 }
@@ -85,6 +94,8 @@ static void parse(int argc, char **argv, struct args *a)
             a->twice = true;
         else if (str_is(s, "--trace"))
             a->trace = true;
+        else if (str_is(s, "--list"))
+            a->list = true;
         else if (a->n_names < ARRAY_LEN(a->names))
             a->names[a->n_names++] = argv[i];
     }
@@ -109,6 +120,10 @@ int main(int argc, char **argv)
         if (!wanted(&a, s->name))
             continue;
         any = true;
+        if (a.list) {
+            puts(s->name);
+            continue;
+        }
         if (!play_seed(s, a.seed, &a))
             return 1;
         for (unsigned i = 1; i < a.seeds; i++)

@@ -8,8 +8,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/yaml.h"
+#include "machine.h"
 
 #define START_WALL INT64_C(1767225600000000) /* 2026-01-01 */
+/* Authorities are valid from the real time on: a world with certificates is later than that. */
+#define START_WALL_JOINS INT64_C(2051222400000000) /* 2035-01-01 */
 
 uint64_t world_random(struct world *w)
 {
@@ -76,6 +79,7 @@ _Noreturn void world_fail(struct world *w, const char *fmt, ...)
     fprintf(stderr, "\n");
     va_end(args);
     dump(w);
+    machines_dump(w->machines);
     exit(1);
 }
 
@@ -91,12 +95,15 @@ void world_boot(struct world *w)
     struct error err = {0};
     if (store_open(w->rt, store_mem_new(w->disk), &(struct store_opts){0}, &w->store, &err) < 0)
         world_fail(w, "open the store: %.*s", STR_ARG(err.message));
-    if (apiserver_new(w->rt, w->store, &(struct apiserver_opts){0}, &w->api, &err) < 0)
+    const struct apiserver_opts api = {.cluster = w->opts.joins ? machines_cluster() : NULL};
+    struct controllers_opts co = {.root_ca_pem = "CA", .node_grace = w->opts.grace};
+    if (w->opts.joins)
+        machines_sign_with(w->machines, &co);
+    if (apiserver_new(w->rt, w->store, &api, &w->api, &err) < 0)
         world_fail(w, "start the server: %.*s", STR_ARG(err.message));
     w->core_client = apiserver_client(w->api, STR("system:davit"), NULL, 0, false);
     w->shared = client_shared_new(w->core_client);
-    w->controllers = controllers_new(
-        w->shared, &(struct controllers_opts){.root_ca_pem = "CA", .node_grace = w->opts.grace});
+    w->controllers = controllers_new(w->shared, &co);
     w->scheduler = scheduler_new(w->shared, NULL);
     client_shared_start(w->shared);
     controllers_start(w->controllers);
@@ -105,6 +112,7 @@ void world_boot(struct world *w)
         link_set_inner(w->node_links[i],
                        apiserver_client(w->api, STR("system:node"), NULL, 0, false));
     link_set_inner(w->user, apiserver_client(w->api, STR("user"), NULL, 0, false));
+    machines_server_up(w->machines);
     checker_attach(w->checker);
     error_fini(&err);
 }
@@ -122,9 +130,18 @@ void world_crash(struct world *w)
     for (unsigned i = 0; i < w->opts.nodes; i++)
         link_set_inner(w->node_links[i], NULL);
     link_set_inner(w->user, NULL);
+    machines_server_down(w->machines);
     w->api = apiserver_free(w->api);
     store_abandon(w->store);
     w->store = NULL;
+}
+
+void world_reopen(struct world *w)
+{
+    if (w->store && store_failed(w->store))
+        world_crash(w);
+    if (!w->store)
+        world_boot(w);
 }
 
 static void on_container(void *arg, const char *node, const struct api_object_meta *pod, bool runs)
@@ -137,7 +154,7 @@ void world_init(struct world *w, const struct world_opts *opts)
     *w = (struct world){.opts = *opts, .random = opts->seed};
     ASSERT(opts->nodes <= NODES_MAX);
     hash_seed(opts->seed, 1); /* the same order of maps in every run */
-    w->rt = rt_sim_new(opts->seed, START_WALL);
+    w->rt = rt_sim_new(opts->seed, opts->joins ? START_WALL_JOINS : START_WALL);
     w->disk = store_disk_new();
     store_disk_faults(w->disk)->latency_min = 200 * NSEC_PER_USEC;
     store_disk_faults(w->disk)->latency_max = 3 * NSEC_PER_MSEC;
@@ -147,6 +164,8 @@ void world_init(struct world *w, const struct world_opts *opts)
     w->user_faults = w->faults;
     w->user = link_new(w->rt, &w->user_faults, world_random(w));
     w->checker = checker_new(w);
+    if (opts->joins)
+        w->machines = machines_new(w);
     for (unsigned i = 0; i < opts->nodes; i++) {
         char *name = xasprintf("n%u", i);
         w->node_links[i] = link_new(w->rt, &w->faults, world_random(w));
@@ -179,6 +198,7 @@ void world_fini(struct world *w)
         hollow_free(w->nodes[i]);
         client_free(w->node_links[i]);
     }
+    machines_free(w->machines);
     client_free(w->user);
     checker_free(w->checker);
     store_disk_free(w->disk);
@@ -255,8 +275,7 @@ static void insist(struct world *w, const struct client_request *req)
             (req->verb == CLIENT_DELETE && u.r == -ENOENT))
             return;
         world_run(w, 500 * NSEC_PER_MSEC);
-        if (!w->store)
-            world_boot(w);
+        world_reopen(w);
     }
     world_fail(w, "the user gives up");
 }

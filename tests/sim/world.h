@@ -14,6 +14,8 @@
 #define NODES_MAX 12
 
 struct world;
+struct machines;
+struct guard;
 
 struct world_opts {
     uint64_t seed;
@@ -23,6 +25,7 @@ struct world_opts {
     unsigned zones; /* nodes are spread over so many; 0: they have no zone */
     bool skewed;    /* the nodes' clocks run at other rates than the server's, by up to 1 % */
     nsec_t grace;   /* 0: the default */
+    bool joins;     /* machines may join (machine.h): the server signs certificates */
 };
 
 struct world {
@@ -43,7 +46,8 @@ struct world {
     struct client *node_links[NODES_MAX];
     struct hollow *nodes[NODES_MAX];
     bool node_dead[NODES_MAX];
-    struct client *user; /* a link without loss of its own */
+    struct machines *machines; /* NULL: none can join */
+    struct client *user;       /* a link without loss of its own */
     struct link_faults user_faults;
     struct checker *checker;
 };
@@ -55,6 +59,8 @@ uint64_t world_below(struct world *w, uint64_t n);
 
 void world_crash(struct world *w); /* the server dies at once; the disk keeps what was durable */
 void world_boot(struct world *w);  /* and comes back */
+/* If it is down, or must be opened again because the outcome of a commit is not known. */
+void world_reopen(struct world *w);
 void world_run(struct world *w, nsec_t span);
 /* Steps until pred holds; aborts with a message when it does not within `timeout` of virtual time.
  */
@@ -104,3 +110,4 @@ unsigned checker_pods_alive(struct checker *c,
 /* Changes of the pod template of a Deployment seen so far. */
 unsigned checker_template_changes(struct checker *c);
 uint64_t checker_events_seen(struct checker *c);
+struct guard *checker_guard(struct checker *c); /* guard.h */

@@ -19,6 +19,14 @@ static void back(struct fx *f, struct client *before)
     f->c = before;
 }
 
+static struct client *come(struct fx *f, const char *token, const char *address)
+{
+    struct client *before = f->c;
+    const struct apiserver_peer peer = {.token = str_z(token), .address = str_z(address)};
+    f->c = apiserver_client_peer(f->api, &peer);
+    return before;
+}
+
 /* ---- certificate requests ---- */
 
 static int csr_create(struct fx *f, const char *name, const char *cn, const char *org,
@@ -166,6 +174,37 @@ static void bootstrap_tokens(void **state)
     assert_int_equal(check(f, good, &u), -EACCES); /* expired */
 }
 
+/* Whoever comes with a token in process is who it says, from where it came, and no longer than the
+ * token is good. */
+static void peers_are_not_trusted(void **state)
+{
+    struct fx *f = *state;
+    const struct schema_kind *k = KIND_OF(CERTIFICATE_SIGNING_REQUEST);
+    struct client *me = come(f, "abc123.0123456789abcdef", "192.0.2.7:4711");
+    assert_int_equal(csr_create(f, "a", "system:node:a", "system:nodes", CSR_SIGNER_KUBELET),
+                     -EACCES);
+    back(f, me);
+    assert_int_equal(fx_create(f, KIND_OF(SECRET), "kube-system",
+                               "{metadata: {name: bootstrap-token-abc123}, type: "
+                               "bootstrap.kubernetes.io/token, stringData: {token-id: abc123, "
+                               "token-secret: 0123456789abcdef, usage-bootstrap-authentication: "
+                               "'true', auth-extra-groups: 'system:bootstrappers:davit:nodes'}}"),
+                     0);
+    me = come(f, "abc123.0123456789abcdef", "192.0.2.7:4711");
+    assert_int_equal(csr_create(f, "a", "system:node:a", "system:nodes", CSR_SIGNER_KUBELET), 0);
+    assert_true(str_is(last(f)->spec.username, "system:bootstrap:abc123"));
+    assert_int_equal(last(f)->spec.n_extra, 1);
+    assert_true(str_is(last(f)->spec.extra[0].key, CSR_EXTRA_ADDRESS));
+    assert_true(str_is(last(f)->spec.extra[0].value.items[0], "192.0.2.7"));
+    assert_int_equal(approve(f, "a", "approval"), -EPERM);
+    back(f, me);
+    me = come(f, "no token", NULL);
+    assert_int_equal(csr_create(f, "b", "system:node:b", "system:nodes", CSR_SIGNER_KUBELET),
+                     -EPERM);
+    back(f, me);
+    assert_int_equal(fx_get(f, k, "", "b"), -ENOENT);
+}
+
 /* ---- ranges of nodes ---- */
 
 static const struct cluster_config cluster = {.pod_cidr = {"10.128.0.0/10", 13},
@@ -268,6 +307,7 @@ int main(void)
         T(requests_are_the_requesters),
         T(approving_and_signing_are_two_doors),
         T(bootstrap_tokens),
+        T(peers_are_not_trusted),
         cmocka_unit_test_setup_teardown(ranges_are_unique, range_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

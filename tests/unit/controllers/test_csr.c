@@ -163,36 +163,6 @@ static void what_is_signed(void **state)
     unmake(&root);
 }
 
-/* Of two keys that ask for one name, the second is told so, as long as the first may still be
- * coming. */
-static void promised_names(void **state)
-{
-    struct made a = make("system:node:a", "system:nodes", NULL, NULL),
-                thief = make("system:node:a", "system:nodes", NULL, NULL),
-                b = make("system:node:b", "system:nodes", NULL, NULL);
-    struct api_certificate_signing_request_condition marks[] = {
-        {.type = STR("Approved"), .last_update_time = timestamp_seconds(NOW_S * 1000000)},
-        {.type = STR("Failed"), .last_update_time = timestamp_seconds(NOW_S * 1000000)}};
-    char *pem = csr_to_pem(a.csr);
-    struct api_certificate_signing_request c = {
-        .spec = {.signer_name = STR(CSR_SIGNER_KUBELET), .request = str_z(pem)},
-        .status = {.conditions = marks, .n_conditions = 1}};
-    usec_t now = NOW_S * 1000000;
-    assert_true(csr_promised_to_another(&c, thief.facts, now));
-    assert_true(csr_promised_to_another(&c, thief.facts, now + 299 * 1000000));
-    assert_false(csr_promised_to_another(&c, thief.facts, now + 301 * 1000000));
-    assert_false(csr_promised_to_another(&c, a.facts, now)); /* the same machine once more */
-    assert_false(csr_promised_to_another(&c, b.facts, now));
-    c.status.n_conditions = 2; /* it never got its certificate */
-    assert_false(csr_promised_to_another(&c, thief.facts, now));
-    c.status.n_conditions = 0;
-    assert_false(csr_promised_to_another(&c, thief.facts, now));
-    free(pem);
-    unmake(&a);
-    unmake(&thief);
-    unmake(&b);
-}
-
 static void how_long_they_stay(void **state)
 {
     struct api_certificate_signing_request_condition approved = {
@@ -204,13 +174,27 @@ static void how_long_they_stay(void **state)
     c.status.n_conditions = 1;
     assert_int_equal(csr_keep_s(&c, NOW_S), 3000);
     assert_int_equal(csr_keep_s(&c, NOW_S + 3000), 0);
+    /* a join keeps its name until the Node is there, for a day at most */
+    c.spec.signer_name = STR(CSR_SIGNER_KUBELET);
+    c.spec.username = STR("system:bootstrap:abcdef");
+    assert_true(csr_is_promise(&c));
+    assert_int_equal(csr_keep_s(&c, NOW_S), 24 * 3600 - 700);
+    struct kv_str joined = {STR(CSR_JOINED_ANNOTATION), STR("true")};
+    c.metadata.annotations = &joined;
+    c.metadata.n_annotations = 1;
+    assert_false(csr_is_promise(&c));
+    assert_int_equal(csr_keep_s(&c, NOW_S), 3000);
+    c.metadata.n_annotations = 0;
+    c.spec.username = STR("system:node:a"); /* renews: the Node is there */
+    assert_false(csr_is_promise(&c));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recognizing),        cmocka_unit_test(names),
-        cmocka_unit_test(what_is_signed),     cmocka_unit_test(promised_names),
+        cmocka_unit_test(recognizing),
+        cmocka_unit_test(names),
+        cmocka_unit_test(what_is_signed),
         cmocka_unit_test(how_long_they_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
