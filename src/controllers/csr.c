@@ -49,28 +49,35 @@ static bool has_condition(const struct api_certificate_signing_request *c)
     return csr_condition(c, "Approved") || csr_condition(c, "Denied") || csr_condition(c, "Failed");
 }
 
-/* Another machine was let in under this name a moment ago. */
+/* Another machine was let in under this name a moment ago, or asked before this one and is about to
+ * be: permission takes a moment, and two that ask at once must not both find the name free. */
 static bool name_promised(struct reconcile *rc, const struct run *run)
 {
     struct client_cache_iter it;
+    rev_t mine = 0, first = 0;
     client_cache_iter_init(&it, controller_cache(rc->controller, KIND_CERTIFICATE_SIGNING_REQUEST),
                            STR_NONE);
     for (struct object *o; (o = client_cache_iter_next(&it));) {
         const struct api_certificate_signing_request *c = o->msg;
         const struct api_certificate_signing_request_condition *k = csr_condition(c, "Approved");
+        usec_t since = k ? k->last_update_time.usec : c->metadata.creation_timestamp.usec;
         struct csr *other;
-        if (!k || !str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) ||
-            rc->now - k->last_update_time.usec > (usec_t)JOIN_WINDOW_S * 1000000 ||
+        if (str_eq(c->metadata.uid, run->c->metadata.uid))
+            mine = o->rev;
+        if ((!k && has_condition(c)) || !str_is(c->spec.signer_name, CSR_SIGNER_KUBELET) ||
+            rc->now - since > (usec_t)JOIN_WINDOW_S * 1000000 ||
             csr_from_pem(c->spec.request, NULL, &other) < 0)
             continue;
         const struct cert_facts *f = csr_facts(other);
         bool same = str_eq(f->cn, run->facts->cn) &&
                     memcmp(f->spki_sha256, run->facts->spki_sha256, SHA256_BYTES) != 0;
         csr_free(other);
-        if (same)
+        if (same && k)
             return true;
+        if (same && (!first || o->rev < first))
+            first = o->rev;
     }
-    return false;
+    return first && first < mine;
 }
 
 static bool on_reviewed(struct reconcile *rc, void *arg, const struct client_reply *reply)

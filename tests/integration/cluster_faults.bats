@@ -98,12 +98,12 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     host_add w2
     token=$(token_of s)
     for h in w1 w2; do
-        NODE=twin AGENT_S=60 agent $h --server "$(url s)" --token "$token" >"$BATS_TEST_TMPDIR/$h" 3>&- &
+        NODE=twin AGENT_S=200 agent $h --server "$(url s)" --token "$token" >"$BATS_TEST_TMPDIR/$h" 3>&- &
     done
     one_told() { [ "$(grep -l 'twin.*--node-name' "$BATS_TEST_TMPDIR"/w[12] | wc -l)" = 1 ]; }
     one_in() { [ "$(grep -l '^ready' "$BATS_TEST_TMPDIR"/w[12] | wc -l)" = 1 ]; }
-    wait_for 30 one_told
-    wait_for 30 one_in
+    wait_for 60 one_told || { cat "$BATS_TEST_TMPDIR"/w[12]; kube get csr -o yaml; return 1; }
+    wait_for 60 one_in
     node_wait twin True
     host_kill w1
     host_kill w2
@@ -302,8 +302,8 @@ while True:
     host_add leaver
     agent_join leaver s
     look() { # what davit could have left
-        host_run leaver sh -c 'ip -o link | cut -d: -f2; ip route; ip rule; nft list tables; cut -d" " -f5 /proc/self/mountinfo; ls /var/run/netns 2>/dev/null; ps -eo comm=' |
-            sed 's/@.*//' | grep -vx 'sh\|ps\|cut\|sed\|ip\|ls' | sort
+        host_run leaver sh -c 'ip -o link | cut -d: -f2; ip route; ip rule; nft list tables; cut -d" " -f5 /proc/self/mountinfo | grep "/hosts/leaver/"; ls /var/run/netns 2>/dev/null; ps -eo comm=' |
+            sed 's/@.*//' | grep -vx 'sh\|ps\|cut\|grep\|sed\|ip\|ls' | sort
     }
     cgroups() { find /sys/fs/cgroup -path "*$BED_CGROUP/leaver/*" -type d 2>/dev/null | grep -c davit || true; }
     before=$(look)
