@@ -3,6 +3,7 @@
  * Kubernetes: pkg/registry/core/service. */
 #include "api/service.h"
 
+#include "base/map.h"
 #include "schema/schema.h"
 
 static bool has_nodeports(const struct api_service_spec *s)
@@ -119,6 +120,27 @@ static void drop_of_old_type(struct api_service_spec *s, const struct api_servic
         s->external_traffic_policy = STR_NONE;
 }
 
+/* Ports that name no node port keep the first one that their number and protocol had. */
+static void keep_node_ports(struct api_service_spec *s, const struct api_service_spec *o,
+                            struct arena *a)
+{
+    struct map had = {0};
+    for (uint32_t i = o->n_ports; i-- > 0;)
+        if (o->ports[i].node_port)
+            (void)map_set(
+                &had, arena_printf(a, "%d/%.*s", o->ports[i].port, STR_ARG(o->ports[i].protocol)),
+                &o->ports[i]);
+    for (uint32_t i = 0; i < s->n_ports; i++) {
+        struct api_service_port *p = &s->ports[i];
+        const struct api_service_port *was =
+            p->node_port ? NULL
+                         : map_get(&had, arena_printf(a, "%d/%.*s", p->port, STR_ARG(p->protocol)));
+        if (was)
+            p->node_port = was->node_port;
+    }
+    map_fini(&had);
+}
+
 /* A client that replaces a Service as it once wrote it does not name what was allocated. */
 static void keep_allocated(struct api_service_spec *s, const struct api_service_spec *o,
                            struct arena *a)
@@ -138,11 +160,8 @@ static void keep_allocated(struct api_service_spec *s, const struct api_service_
     }
     bool allocates = str_is(s->type, "NodePort") ||
                      (str_is(s->type, "LoadBalancer") && s->allocate_load_balancer_node_ports);
-    for (uint32_t i = 0; allocates && has_nodeports(o) && i < s->n_ports; i++)
-        for (uint32_t k = 0; !s->ports[i].node_port && k < o->n_ports; k++)
-            if (o->ports[k].port == s->ports[i].port &&
-                str_eq(o->ports[k].protocol, s->ports[i].protocol))
-                s->ports[i].node_port = o->ports[k].node_port;
+    if (allocates && has_nodeports(o))
+        keep_node_ports(s, o, a);
     if (service_needs_health_port(s) && service_needs_health_port(o) && !s->health_check_node_port)
         s->health_check_node_port = o->health_check_node_port;
 }

@@ -2,6 +2,7 @@
  * (pkg/apis/core/validation: ValidateService). What one field may look like is in the tables. */
 #include "api/check.h"
 #include "api/service.h"
+#include "base/set.h"
 #include "schema/schema.h"
 
 #define KUBELET_PORT 10250
@@ -55,17 +56,15 @@ static void validate_type(const struct api_service_spec *s, struct error *err)
 
 /* ---- ports ---- */
 
-static void validate_port(const struct api_service_spec *s, uint32_t i, struct error *err)
+static void validate_port(const struct api_service_spec *s, uint32_t i, struct set *names,
+                          struct error *err)
 {
     const struct api_service_port *p = &s->ports[i];
     PATH(name, "spec.ports[%u].name", i);
     if (s->n_ports > 1 && !p->name.n)
         check_required(err, name, "");
-    for (uint32_t k = 0; p->name.n && k < i; k++)
-        if (str_eq(p->name, s->ports[k].name)) {
-            check_duplicate(err, name, p->name);
-            break;
-        }
+    if (p->name.n && !set_add(names, p->name))
+        check_duplicate(err, name, p->name);
     if (p->app_protocol.p) {
         PATH(app, "spec.ports[%u].appProtocol", i);
         check_format(err, app, SCHEMA_FORMAT_QUALIFIED_NAME, p->app_protocol);
@@ -76,16 +75,21 @@ static void validate_port(const struct api_service_spec *s, uint32_t i, struct e
     }
 }
 
-static void validate_twins(const struct api_service_spec *s, uint32_t i, struct error *err)
+/* True when no port before had this number and protocol. */
+static bool port_is_new(struct set *seen, int32_t port, struct str protocol)
+{
+    char key[64]; /* the table knows three protocols; the text of another may be cut */
+    int n = snprintf(key, sizeof(key), "%d/%.*s", port, (int)MIN(protocol.n, (size_t)40),
+                     protocol.p ? protocol.p : "");
+    return set_add_copy(seen, (struct str){key, (size_t)n});
+}
+
+static void validate_twins(const struct api_service_spec *s, uint32_t i, struct set *ports,
+                           struct set *node_ports, struct error *err)
 {
     const struct api_service_port *p = &s->ports[i];
-    bool node_port = false, port = false;
-    for (uint32_t k = 0; k < i; k++) {
-        const struct api_service_port *q = &s->ports[k];
-        node_port = node_port || (p->node_port && p->node_port == q->node_port &&
-                                  str_eq(p->protocol, q->protocol));
-        port = port || (p->port == q->port && str_eq(p->protocol, q->protocol));
-    }
+    bool node_port = p->node_port && !port_is_new(node_ports, p->node_port, p->protocol);
+    bool port = !port_is_new(ports, p->port, p->protocol);
     PATH(at, "spec.ports[%u]", i);
     PATH(np, "spec.ports[%u].nodePort", i);
     if (node_port)
@@ -236,9 +240,10 @@ static void validate_policies(const struct api_service_spec *s, struct error *er
 void service_validate(const void *msg, struct error *err)
 {
     const struct api_service_spec *s = &((const struct api_service *)msg)->spec;
+    struct set names = {0}, ports = {0}, node_ports = {0};
     validate_type(s, err);
     for (uint32_t i = 0; i < s->n_ports; i++)
-        validate_port(s, i, err);
+        validate_port(s, i, &names, err);
     api_validate_labels(s->selector, s->n_selector, STR("spec.selector"), err);
     validate_affinity(s, err);
     if (!IS(s, "ExternalName")) {
@@ -247,7 +252,10 @@ void service_validate(const void *msg, struct error *err)
     }
     validate_external_ips(s, err);
     for (uint32_t i = 0; i < s->n_ports; i++)
-        validate_twins(s, i, err);
+        validate_twins(s, i, &ports, &node_ports, err);
+    set_fini(&names);
+    set_fini(&ports);
+    set_fini(&node_ports);
     validate_balancer(s, err);
     validate_policies(s, err);
 }
