@@ -16,6 +16,8 @@
 #include "net/rules_internal.h"
 #include "sys/netlink.h"
 
+#define ADDRESSES_MAX 8 /* as many walks of the table; with more, one that looks at everything */
+
 void net_flows_take(struct net_flows *f, struct net_batch *b)
 {
     f->gone = TAKE_PTR(b->gone);
@@ -155,12 +157,38 @@ static void own_add(void *arg, int index, const struct ip_prefix *addr)
     f->own[f->n_own++] = ip4_number(&addr->addr);
 }
 
+/* The addresses flows must have led to; 0: too many, or any. */
+static size_t addresses(const struct net_flows *f, uint32_t ips[static ADDRESSES_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_gone; i++) {
+        uint32_t ip = f->gone[i].ep.ip;
+        size_t k = 0;
+        while (k < n && ips[k] != ip)
+            k++;
+        if (!ip || k == ADDRESSES_MAX)
+            return 0;
+        ips[k] = ip;
+        n = MAX(n, k + 1);
+    }
+    return f->all ? 0 : n;
+}
+
 int net_flows_delete(struct net_flows *f)
 {
     CLEANUP(nl_closep) struct nl *nl = NULL;
-    int r = nl_open(-1, &nl);
+    uint32_t ips[ADDRESSES_MAX];
+    size_t n = addresses(f, ips);
+    struct conntrack_scope scope = {.unreplied = !f->udp};
+    int r = nl_open(-1, &nl), deleted = 0;
     f->n_own = 0;
     if (r == 0)
         r = nl_addr_list(nl, AF_INET, own_add, f);
-    return r < 0 ? r : conntrack_delete(!f->udp, match, f);
+    for (size_t i = 0; r >= 0 && i < MAX(n, 1); i++) {
+        struct ip_addr ip = n ? ip4_from_number(ips[i]) : (struct ip_addr){0};
+        scope.reply_src = n ? &ip : NULL;
+        r = conntrack_delete(&scope, match, f);
+        deleted += r;
+    }
+    return r < 0 ? r : deleted;
 }

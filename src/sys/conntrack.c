@@ -134,7 +134,29 @@ static int delete_one(struct nl *nl, const struct tuple *t)
     return nl_talk(nl, h, NULL, NULL);
 }
 
-int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg)
+/* The kernel's own names of these bits are not in its public headers. */
+#define FILTER_IP_SRC (1u << 0)
+
+static void put_scope(struct nlmsghdr *h, const struct conntrack_scope *s)
+{
+    if (s->unreplied) {
+        mnl_attr_put_u32(h, CTA_STATUS, 0);
+        mnl_attr_put_u32(h, CTA_STATUS_MASK, htonl(IPS_SEEN_REPLY));
+    }
+    if (!s->reply_src)
+        return;
+    struct nlattr *nest = mnl_attr_nest_start(h, CTA_TUPLE_REPLY);
+    struct nlattr *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
+    nl_put_ip(h, CTA_IP_V4_SRC, s->reply_src);
+    mnl_attr_nest_end(h, ip);
+    mnl_attr_nest_end(h, nest);
+    nest = mnl_attr_nest_start(h, CTA_FILTER);
+    mnl_attr_put_u32(h, CTA_FILTER_ORIG_FLAGS, 0);
+    mnl_attr_put_u32(h, CTA_FILTER_REPLY_FLAGS, FILTER_IP_SRC);
+    mnl_attr_nest_end(h, nest);
+}
+
+int conntrack_delete(const struct conntrack_scope *scope, conntrack_match_fn match, void *arg)
 {
     char buf[NL_MSG_BYTES];
     CLEANUP(nl_closep) struct nl *nl = NULL;
@@ -143,10 +165,7 @@ int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg)
         return r;
     struct found f = {.match = match, .arg = arg};
     struct nlmsghdr *dump = ct_msg(nl, buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
-    if (unreplied_only) {
-        mnl_attr_put_u32(dump, CTA_STATUS, 0);
-        mnl_attr_put_u32(dump, CTA_STATUS_MASK, htonl(IPS_SEEN_REPLY));
-    }
+    put_scope(dump, scope);
     r = nl_talk(nl, dump, dump_cb, &f);
     int deleted = 0;
     for (size_t i = 0; r >= 0 && i < f.n; i++) {

@@ -101,7 +101,13 @@ struct conntrack_flow {                /* what of an IPv4 entry a filter looks a
     bool replied; /* something came back */
 };
 typedef bool (*conntrack_match_fn)(void *arg, const struct conntrack_flow *f);
-/* Deletes every IPv4 entry that match says so. Cost: one dump of the table; where only those
- * without a reply are to be looked at, the kernel passes over the others (since 5.17; earlier ones
- * show them as well). Returns how many. */
-int conntrack_delete(bool unreplied_only, conntrack_match_fn match, void *arg) MUST_CHECK;
+/* Which entries match is asked about. The kernel passes over the others itself, which is what makes
+ * a full table cheap; one that is too old for that (before 5.8 and 5.17) shows them as well. */
+struct conntrack_scope {
+    bool unreplied;                  /* only those */
+    const struct ip_addr *reply_src; /* only those of this one; NULL: of anybody */
+};
+/* Deletes every IPv4 entry of the scope that match says so. Cost: a walk of the table. Returns how
+ * many. */
+int conntrack_delete(const struct conntrack_scope *scope, conntrack_match_fn match,
+                     void *arg) MUST_CHECK;

@@ -232,6 +232,41 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     kube delete pods --all
 }
 
+@test "a full connection table: new connections are made, Services change, the node stays" {
+    # of the host's own network; its size is everybody's and stays as it is
+    max=$(host_run n1 cat /proc/sys/net/netfilter/nf_conntrack_max)
+    [ "$max" -le 300000 ] || skip "the table of this machine holds $max"
+    kube create deployment web --image=davit.local/busybox:1 --replicas=2 -- sh -c 'mkdir /w; echo hi >/w/index.html; exec httpd -f -p 8080 -h /w'
+    kube patch deployment web -p '{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1}}}}'
+    kube expose deployment web --port=80 --target-port=8080 --type=NodePort
+    kube rollout status deployment/web --timeout=60s
+    # queries that nobody answers, from one socket to every port of some addresses
+    host_spawn n1 "$BED_DIR/log/flood" /usr/bin/python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    for host in range(50, 56):
+        for port in range(1024, 65536):
+            try:
+                s.sendto(b"?", ("10.78.0.%d" % host, port))
+            except OSError:
+                pass' >"$BED_DIR/flood.pid"
+    entries() { host_run n1 cat /proc/sys/net/netfilter/nf_conntrack_count; }
+    nearly_full() { [ "$(entries)" -gt $((max - max / 20)) ]; }
+    wait_for 120 nearly_full
+    url=http://$(host_ip n1):$(kube get svc web -o jsonpath='{.spec.ports[0].nodePort}')/
+    for _ in 1 2; do
+        for _ in $(seq 20); do equals hi host_run out curl -sS -m 20 "$url"; done
+        nearly_full
+        kube rollout restart deployment/web
+        kube rollout status deployment/web --timeout=120s
+    done
+    kill "$(cat "$BED_DIR/flood.pid")"
+    node_wait n1 True
+    kube delete deployment,service web
+    kube delete pods --all
+}
+
 @test "a node that comes back with another address: its certificate, its Node and the paths of the others follow" {
     host_add moving
     agent_join moving s

@@ -226,7 +226,7 @@ static void work(void *arg)
     p->sent_result = p->sent.n ? nft_run(p->nft, p->sent.data, &p->sent_err) : 0;
     /* Replies pass by their connection: those of a pod that is gone must not be the next one's. */
     if (p->sent_result == 0 && p->sent_gone.n) {
-        int r = conntrack_delete(false, is_gone, &p->sent_gone);
+        int r = conntrack_delete(&(struct conntrack_scope){0}, is_gone, &p->sent_gone);
         if (r < 0)
             log_warn("net: deleting flows of pods that are gone: %s", strerror(-r));
     }
