@@ -23,7 +23,7 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
-      terminationGracePeriodSeconds: 6
+      terminationGracePeriodSeconds: 12
       topologySpreadConstraints:
       - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}}
       containers:
@@ -31,7 +31,7 @@ spec:
         image: davit.local/busybox:1
         command: [sh, -c, "mkdir /w && echo \$HOSTNAME >/w/who && exec httpd -f -p 8080 -h /w"]
         readinessProbe: {httpGet: {path: /who, port: 8080}, periodSeconds: 1}
-        lifecycle: {preStop: {sleep: {seconds: 3}}}
+        lifecycle: {preStop: {sleep: {seconds: 8}}}
 ---
 apiVersion: v1
 kind: Service

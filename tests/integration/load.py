@@ -113,7 +113,9 @@ def failed(path, begin, end, sets_file=None, ips=()):
             excused += 1
         else:
             bad += 1
-            print(line.strip(), "(ports before: %s)" % ports.get((ip, own), ""), "(led to %s)" % " ".join(seen.get((ip, int(own)), {"nothing"})))
+            before = len(ports[(ip, own)]) - 1
+            pods = " ".join(seen.get((ip, int(own)), {"nothing"}))
+            print(line.strip(), f"(led to {pods}; its port had {before} requests before)")
     print(f"{path}: {good} good, {bad} failed, {excused} failed with their pod", file=sys.stderr)
     return 0 if good and not bad else 1
 
