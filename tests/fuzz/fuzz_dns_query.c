@@ -33,13 +33,18 @@ static struct zone *make_zone(void)
                                        .ports = &ep_port,
                                        .n_ports = 1};
     struct object *sl = object_new(schema_kinds[KIND_ENDPOINT_SLICE], &slice, 1);
+    struct object *objects[] = {object_new(schema_kinds[KIND_SERVICE], &web, 1),
+                                object_new(schema_kinds[KIND_SERVICE], &db, 1),
+                                object_new(schema_kinds[KIND_SERVICE], &ext, 1), sl};
 
     ASSERT(ip_parse(STR("10.96.0.10"), &o.dns_address) == 0 &&
            ip_prefix_parse(STR("10.96.0.0/16"), &o.service_cidr) == 0 &&
            ip_prefix_parse(STR("10.9.0.0/16"), &o.cluster_cidr) == 0 && zone_new(&o, &z) == 0);
-    zone_set(z, STR("d"), STR("web"), object_new(schema_kinds[KIND_SERVICE], &web, 1), NULL, 0);
-    zone_set(z, STR("d"), STR("db"), object_new(schema_kinds[KIND_SERVICE], &db, 1), &sl, 1);
-    zone_set(z, STR("d"), STR("e"), object_new(schema_kinds[KIND_SERVICE], &ext, 1), NULL, 0);
+    zone_set(z, STR("d"), STR("web"), objects[0], NULL, 0);
+    zone_set(z, STR("d"), STR("db"), objects[1], &sl, 1);
+    zone_set(z, STR("d"), STR("e"), objects[2], NULL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(objects); i++)
+        (void)object_unref(objects[i]);
     zone_synced(z);
     return z;
 }

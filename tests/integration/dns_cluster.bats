@@ -56,7 +56,7 @@ both() { printf 'set.default.svc.cluster.local. 5 A %s\n' "$(kube get pod on-n1 
 @test "queries of processes and pods leave no conntrack entry" {
     for _ in 1 2 3; do answers n1 set.default.svc.cluster.local A; done
     kube exec on-n1 -- nslookup set.default.svc.cluster.local 10.96.0.10
-    host_run n1 nft list ruleset | grep -q 'dport 53 notrack'
+    host_run n1 nft list ruleset | grep -q 'th dport 53 .*notrack'
     # by the kernel's own list where it has one
     [ -z "$(host_run n1 cat /proc/net/nf_conntrack 2>/dev/null | grep -E '[sd]port=53 ')" ]
 }
