@@ -33,6 +33,14 @@ static int read_file(const struct pki *p, const char *name, char **ret, struct e
     return r < 0 ? error_errno(err, r, "cannot read %s/%s", p->dir, name) : 1;
 }
 
+/* What is wrong with a file is nobody's request. */
+static void damaged(const struct pki *p, const char *name, struct error *err)
+{
+    error_prefix(err, "%s/%s", p->dir, name);
+    if (err)
+        err->reason = REASON_INTERNAL;
+}
+
 static int store_file(const struct pki *p, const char *name, const char *text, mode_t mode,
                       struct error *err)
 {
@@ -68,7 +76,7 @@ static int load_key(const struct pki *p, const char *name, struct pkey **ret, st
     if (r > 0) {
         r = pkey_from_pem(str_z(text), err, ret);
         if (r < 0)
-            error_prefix(err, "%s/%s", p->dir, name);
+            damaged(p, name, err);
         crypto_wipe(text, strlen(text));
         return r;
     }
@@ -124,7 +132,7 @@ static int load_ca(struct pki *p, int64_t now_s, struct error *err)
     if (have_cert) {
         r = cert_from_pem(str_z(text), err, &p->ca);
         if (r < 0) {
-            error_prefix(err, "%s/ca.crt", p->dir);
+            damaged(p, "ca.crt", err);
             return r;
         }
         if (!cert_key_matches(p->ca, p->ca_key))
