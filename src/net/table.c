@@ -157,8 +157,11 @@ static void print_nat_rules(struct buf *b, const struct net_rules_env *e)
          e->pod_cidr, e->cluster_cidr);
     rule(b, e, "postrouting",
          "ct status dnat ip daddr . meta l4proto . th dport @masq_ep masquerade");
+    /* What leaves by another instance's bridge goes to a pod of this machine, by that one's DNAT.
+     */
     rule(b, e, "postrouting",
-         "ct status dnat ip saddr != %s ip daddr %s ip daddr != %s masquerade fully-random",
+         "oifname != \"davit-*\" ct status dnat ip saddr != %s ip daddr %s ip daddr != %s "
+         "masquerade fully-random",
          e->cluster_cidr, e->cluster_cidr, e->pod_cidr);
     static const char *const wipe[] = {"wipe_in", "wipe_out"};
     for (size_t i = 0; i < ARRAY_LEN(wipe); i++)

@@ -35,6 +35,8 @@ Y
 setup_file() {
     davit_start
     load_image
+    # Another davit on this machine: it has the same ranges and must keep its hands off.
+    "$DAVIT" up --data-dir "$DAVIT_DIR.other" --listen "127.0.0.1:$(free_port)" --node-name other --detach 3>&- >&2
     server_yaml srv 2 | kubectl apply -f -
     kubectl run client --image=davit.local/busybox:1 -- sleep "7$DAVIT_PORT"
     export OUT=dvt$DAVIT_PORT LINK=dvt$DAVIT_PORT NET=198.18.$((DAVIT_PORT % 250))
@@ -54,6 +56,8 @@ setup_file() {
 teardown_file() {
     ip link del "$LINK" || true
     ip netns del "$OUT" || true
+    "$DAVIT" down --data-dir "$DAVIT_DIR.other" || true
+    rm -rf "$DAVIT_DIR.other"
     davit_stop
 }
 
