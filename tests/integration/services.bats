@@ -33,10 +33,10 @@ Y
 }
 
 setup_file() {
-    davit_start
+    davit_start --service-cidr "10.97.$((BASHPID % 256)).0/24" # others on this machine answer for 10.96.0.0/16
     load_image
-    # Another davit on this machine: it has the same ranges and must keep its hands off.
-    "$DAVIT" up --data-dir "$DAVIT_DIR.other" --listen "127.0.0.1:$(free_port)" --node-name other --detach 3>&- >&2
+    # Another davit on this machine, with the same range of pods: it must keep its hands off.
+    "$DAVIT" up --data-dir "$DAVIT_DIR.other" --listen "127.0.0.1:$(free_port)" --node-name other --service-cidr 10.98.0.0/16 --detach 3>&- >&2
     server_yaml srv 2 | kubectl apply -f -
     kubectl run client --image=davit.local/busybox:1 -- sleep "7$DAVIT_PORT"
     export OUT=dvt$DAVIT_PORT LINK=dvt$DAVIT_PORT NET=198.18.$((DAVIT_PORT % 250))
