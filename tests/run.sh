@@ -2,7 +2,7 @@
 # All tests, or some: tests/run.sh [unit] [integration]. Prints one line a suite and ends with "N passed, N failed".
 #   unit         layers; every cmocka test and fuzz corpus, the simulator's scenarios, under ASan and UBSan; gcc and clang builds
 #   integration  the built program, driven by kubectl, curl and the official JavaScript client (root)
-# BUILD, JOBS, DAVIT_KILLS, BATS_FILTER may be set.
+# BUILD, JOBS, BATS_JOBS (files at a time), DAVIT_KILLS, BATS_FILTER may be set.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -90,7 +90,7 @@ integration() {
     for file in "${files[@]}"; do
         bats_file "$file" &
         running=$((running + 1))
-        [ "$running" -lt "$jobs" ] || { wait -n; running=$((running - 1)); }
+        [ "$running" -lt "${BATS_JOBS:-$jobs}" ] || { wait -n; running=$((running - 1)); }
         while [ -e "$logs/$(basename "${files[next]}" .bats).result" ]; do
             bats_result "$(basename "${files[next]}" .bats)"
             next=$((next + 1))
