@@ -14,8 +14,8 @@ struct fake_call {
 
 static struct fake_list *list_of(struct fake *f, const struct schema_kind *k)
 {
-    return k == schema_kinds[KIND_SERVICE] ? &f->services
-           : k == schema_kinds[KIND_NODE]  ? &f->nodes
+    return k == schema_kinds[KIND_SERVICE]          ? &f->services
+           : k == schema_kinds[KIND_NODE]           ? &f->nodes
            : k == schema_kinds[KIND_ENDPOINT_SLICE] ? &f->slices
                                                     : &f->none;
 }
