@@ -22,12 +22,6 @@ struct ranges {
     struct store_watch watch;
 };
 
-static bool overlap(const struct ip_prefix *x, const struct ip_prefix *y)
-{
-    const struct ip_prefix *wide = x->bits < y->bits ? x : y, *narrow = wide == x ? y : x;
-    return ip_prefix_contains(wide, &narrow->addr);
-}
-
 static void claim(struct ranges *r, struct str node, const struct ip_prefix *prefix)
 {
     struct range *v = map_get(&r->by_node, node);
@@ -139,7 +133,7 @@ int admit_node_range(struct api_call *c, const void *msg, const struct object *o
                       ": must lie within the cluster's range of pod addresses");
     for (struct map_slot *s = NULL; (s = map_next(&r->by_node, s));) {
         const struct range *other = s->value;
-        if (!str_eq(s->key, n->metadata.name) && overlap(&other->prefix, &range))
+        if (!str_eq(s->key, n->metadata.name) && ip_prefix_overlap(&other->prefix, &range))
             return refuse(c, n->metadata.name, CAUSE_DUPLICATE, "Duplicate value", text, "");
     }
     if (!c->opts.dry_run)

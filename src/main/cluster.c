@@ -13,13 +13,6 @@
 #define SERVICE_BITS_MIN 12
 #define SERVICE_BITS_MAX 28
 
-static bool overlap(const struct ip_prefix *x, const struct ip_prefix *y)
-{
-    const struct ip_prefix *wide = x->bits < y->bits ? x : y, *narrow = wide == x ? y : x;
-
-    return ip_prefix_contains(wide, &narrow->addr);
-}
-
 static int check_range(struct str text, const char *flag, uint8_t bits_min, uint8_t bits_max,
                        struct ip_prefix *ret, struct error *err)
 {
@@ -45,7 +38,7 @@ static int check(const struct cluster_config *c, const char *node_ip, struct err
                         &services, err);
     if (r < 0)
         return r;
-    if (overlap(&pods, &services))
+    if (ip_prefix_overlap(&pods, &services))
         return error_set(err, REASON_BAD_REQUEST,
                          "the addresses of pods (%.*s) and of Services (%.*s) overlap; choose with "
                          "--cluster-cidr and --service-cidr",

@@ -41,12 +41,9 @@ static void note_address(void *arg, int index, const struct ip_prefix *addr)
 
 static bool overlaps(const struct taken *t, const struct ip_prefix *p)
 {
-    for (size_t i = 0; i < t->n; i++) {
-        struct ip_prefix wide = t->v[i].bits < p->bits ? t->v[i] : *p;
-        struct ip_prefix narrow = t->v[i].bits < p->bits ? *p : t->v[i];
-        if (wide.bits > 0 && ip_prefix_contains(&wide, &narrow.addr))
+    for (size_t i = 0; i < t->n; i++)
+        if (t->v[i].bits > 0 && p->bits > 0 && ip_prefix_overlap(&t->v[i], p))
             return true;
-    }
     return false;
 }
 

@@ -82,3 +82,9 @@ struct ip_addr ip4_from_number(uint32_t n)
         .family = AF_INET,
         .b = {(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
 }
+
+bool ip_prefix_overlap(const struct ip_prefix *x, const struct ip_prefix *y)
+{
+    const struct ip_prefix *wide = x->bits < y->bits ? x : y, *narrow = wide == x ? y : x;
+    return ip_prefix_contains(wide, &narrow->addr);
+}

@@ -25,7 +25,9 @@ const char *ip_prefix_format(const struct ip_prefix *p, char out[static IP_PREFI
 bool ip_eq(const struct ip_addr *a, const struct ip_addr *b);
 bool ip_is_loopback(const struct ip_addr *a);
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
-size_t ip_bytes(const struct ip_addr *a); /* 4 or 16 */
+bool ip_prefix_overlap(const struct ip_prefix *x,
+                       const struct ip_prefix *y); /* one has the other */
+size_t ip_bytes(const struct ip_addr *a);          /* 4 or 16 */
 
 /* IPv4 as a number in host order. */
 static inline uint32_t ip4_number(const struct ip_addr *a)
