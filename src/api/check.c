@@ -118,3 +118,15 @@ void check_immutable_str(struct error *err, struct str path, struct str a, struc
     if (!str_eq(a, b))
         check_invalid(err, path, a, "field is immutable");
 }
+
+int32_t check_share(struct error *err, struct str path, const struct int_or_str *v)
+{
+    int32_t n = 0;
+    if (int_or_str_scaled(v, 100, true, &n) < 0)
+        check_invalid(err, path, v->s,
+                      "a valid percent string must be a numeric string followed by an ending '%' "
+                      "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
+    else if (n < 0)
+        check_invalid_int(err, path, n, "must be greater than or equal to 0");
+    return n;
+}

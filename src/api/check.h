@@ -16,6 +16,9 @@ void check_invalid_int(struct error *err, struct str path, int64_t value, const 
 /* `Required value` or `Required value: why` */
 void check_required(struct error *err, struct str path, const char *why);
 void check_forbidden(struct error *err, struct str path, const char *why);
+/* A number or percentage of pods: its share of 100, after adding a cause when it is malformed or
+ * negative. */
+int32_t check_share(struct error *err, struct str path, const struct int_or_str *v);
 void check_duplicate(struct error *err, struct str path, struct str value);
 void check_not_found(struct error *err, struct str path, struct str value);
 /* `Unsupported value: "x": supported values: "a", "b"`; list is NULL terminated. */

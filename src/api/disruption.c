@@ -7,15 +7,9 @@
 
 static void check_amount(const struct int_or_str *v, const char *name, struct error *err)
 {
-    int32_t n = 0;
     PATH(at, "spec.%s", name);
-    if (int_or_str_scaled(v, 100, true, &n) < 0)
-        check_invalid(err, at, v->s,
-                      "a valid percent string must be a numeric string followed by an ending '%' "
-                      "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
-    else if (n < 0)
-        check_invalid_int(err, at, n, "must be greater than or equal to 0");
-    else if (v->type == INT_OR_STR_STR && n > 100)
+    int32_t n = check_share(err, at, v);
+    if (v->type == INT_OR_STR_STR && n > 100)
         check_invalid(err, at, v->s, "must not be greater than 100%");
 }
 

@@ -60,15 +60,8 @@ static void deployment_fill(void *msg, struct arena *a)
 
 static int32_t check_part(const struct int_or_str *v, const char *name, struct error *err)
 {
-    int32_t n = 0;
     PATH(at, "spec.strategy.rollingUpdate.%s", name);
-    if (int_or_str_scaled(v, 100, true, &n) < 0)
-        check_invalid(err, at, v->s,
-                      "a valid percent string must be a numeric string followed by an ending '%' "
-                      "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
-    else if (n < 0)
-        check_invalid_int(err, at, n, "must be greater than or equal to 0");
-    return n;
+    return check_share(err, at, v);
 }
 
 static void deployment_validate(const void *msg, struct error *err)
