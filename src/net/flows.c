@@ -16,7 +16,7 @@
 #include "net/rules_internal.h"
 #include "sys/netlink.h"
 
-#define ADDRESSES_MAX 8 /* as many walks of the table; with more, one that looks at everything */
+#define ADDRESSES_MAX 3 /* as many walks of the table; with more, one that looks at everything */
 
 void net_flows_take(struct net_flows *f, struct net_batch *b)
 {
@@ -61,11 +61,36 @@ void net_flows_all(struct net_flows *f, const struct net_rules *r)
     qsort(f->fronts, f->n_fronts, sizeof(*f->fronts), front_cmp);
 }
 
-void net_flows_fini(struct net_flows *f)
+static void fronts_fini(struct net_flows *f)
 {
     for (size_t i = 0; i < f->n_fronts; i++)
         free(f->fronts[i].eps);
-    free(f->fronts);
+    free(TAKE_PTR(f->fronts));
+    f->n_fronts = 0;
+}
+
+void net_flows_merge(struct net_flows *f, struct net_flows *from)
+{
+    f->udp |= from->udp;
+    if (from->all) {
+        fronts_fini(f);
+        f->all = true;
+        f->fronts = TAKE_PTR(from->fronts);
+        f->n_fronts = from->n_fronts;
+        f->cluster_cidr = from->cluster_cidr;
+        f->service_cidr = from->service_cidr;
+        from->n_fronts = 0;
+    }
+    f->gone = xrealloc(f->gone, (f->n_gone + from->n_gone + 1) * sizeof(*f->gone));
+    if (from->n_gone)
+        memcpy(&f->gone[f->n_gone], from->gone, from->n_gone * sizeof(*f->gone));
+    f->n_gone += from->n_gone;
+    net_flows_fini(from);
+}
+
+void net_flows_fini(struct net_flows *f)
+{
+    fronts_fini(f);
     free(f->gone);
     free(f->own);
     *f = (struct net_flows){0};
@@ -157,7 +182,8 @@ static void own_add(void *arg, int index, const struct ip_prefix *addr)
     f->own[f->n_own++] = ip4_number(&addr->addr);
 }
 
-/* The addresses flows must have led to; 0: too many, or any. */
+/* The addresses flows must have led to; 0: too many, or any. Where only unanswered flows matter, of
+ * which there are few, one walk for all is the cheapest. */
 static size_t addresses(const struct net_flows *f, uint32_t ips[static ADDRESSES_MAX])
 {
     size_t n = 0;
@@ -171,7 +197,7 @@ static size_t addresses(const struct net_flows *f, uint32_t ips[static ADDRESSES
         ips[k] = ip;
         n = MAX(n, k + 1);
     }
-    return f->all ? 0 : n;
+    return f->all || (!f->udp && n > 1) ? 0 : n;
 }
 
 int net_flows_delete(struct net_flows *f)

@@ -25,6 +25,8 @@ struct net_flows { /* zeroed: none */
 void net_flows_take(struct net_flows *f, struct net_batch *b);
 /* Copies the fronts of all rules. */
 void net_flows_all(struct net_flows *f, const struct net_rules *r);
+/* Takes what is in `from`: later in time, its fronts are the ones that count. */
+void net_flows_merge(struct net_flows *f, struct net_flows *from);
 void net_flows_fini(struct net_flows *f);
 bool net_flows_empty(const struct net_flows *f);
 /* Whether this flow goes to an endpoint that should not get it. Pure. */

@@ -112,7 +112,7 @@ struct net *net_free(struct net *n)
 {
     if (!n)
         return NULL;
-    ASSERT(!n->busy && n->ops.n == 0 && (!n->started || n->stopping));
+    ASSERT(!n->busy && !n->sweep.busy && n->ops.n == 0 && (!n->started || n->stopping));
     peers_free(n->peers);
     dns_free(n->dns);
     policy_free(n->policy);
@@ -241,7 +241,7 @@ int net_start(struct net *n, struct error *err)
 
 void net_stopped_check(struct net *n)
 {
-    if (n->stopping && !n->busy && !policy_busy(n->policy) && n->ops.n == 0 &&
+    if (n->stopping && !n->busy && !n->sweep.busy && !policy_busy(n->policy) && n->ops.n == 0 &&
         !rt_task_pending(&n->say_stopped))
         rt_task_schedule(&n->say_stopped);
 }
@@ -293,6 +293,11 @@ bool net_rules_settled(const struct net *n)
     return n->started && n->table_made && synced && (!n->peers || peers_settled(n->peers)) &&
            !n->busy && !n->full_needed && !n->batch.changes && !n->dirty.n &&
            policy_settled(n->policy);
+}
+
+bool net_flows_settled(const struct net *n)
+{
+    return net_rules_settled(n) && net_sweep_idle(&n->sweep);
 }
 
 void net_dump(const struct net *n, struct buf *out)

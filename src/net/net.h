@@ -70,6 +70,8 @@ net_gateway(const struct net *n); /* the host's address on the bridge: where pod
 
 /* Rules as they should be are in the kernel (for tests and readiness). */
 bool net_rules_settled(const struct net *n);
+/* And flows that they would not make any more are deleted. */
+bool net_flows_settled(const struct net *n);
 /* Text dump for `davit debug`. */
 void net_dump(const struct net *n, struct buf *out);
 

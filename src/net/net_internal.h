@@ -10,6 +10,7 @@
 #include "net/peers.h"
 #include "net/policy/watch.h"
 #include "net/rules.h"
+#include "net/sweep.h"
 #include "rt/rt.h"
 #include "sys/netlink.h"
 #include "sys/nft.h"
@@ -65,6 +66,7 @@ struct net {
     unsigned failures;
     struct net_tx tx; /* the one under way */
     int tx_result;
+    struct net_sweep sweep;
     char *zone; /* owned; plan_env's */
     uint64_t transactions, elements;
     nsec_t last_took; /* of the last transaction */

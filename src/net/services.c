@@ -257,11 +257,6 @@ static void work(void *arg)
 {
     struct net *n = arg;
     n->tx_result = net_apply(&n->tx, n->nft, n->nft_nl);
-    if (n->tx_result == 0 && !net_flows_empty(&n->tx.flows)) {
-        int r = net_flows_delete(&n->tx.flows);
-        if (r < 0)
-            log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-r));
-    }
 }
 
 static void failed(struct net *n)
@@ -292,6 +287,8 @@ static void work_done(void *arg)
     } else {
         n->failures = 0;
         n->table_made = true;
+        if (!n->stopping)
+            net_sweep_add(&n->sweep, &n->tx.flows);
     }
     net_tx_fini(&n->tx);
     if (n->stopping)
@@ -346,6 +343,13 @@ void services_pod_changed(struct net *n, struct str uid, uint32_t ip,
         rt_task_schedule_late(&n->flush);
 }
 
+static void swept(void *arg)
+{
+    struct net *n = arg;
+    if (n->stopping)
+        net_stopped_check(n);
+}
+
 static void chain_found(void *arg, const char *chain)
 {
     (void)chain;
@@ -382,6 +386,7 @@ int services_start(struct net *n, struct error *err)
     rt_task_init(&n->flush, n->rt, flush, n);
     rt_timer_init(&n->retry, n->rt, retry, n);
     rt_timer_init(&n->trust, n->rt, retry, n);
+    net_sweep_init(&n->sweep, n->rt, swept, n);
     n->nft = nft_new();
     net_rules_common(n->rules);
     n->plan_env.node_name = str_z(n->node_name);
@@ -432,6 +437,7 @@ void services_stop(struct net *n)
     rt_task_cancel(&n->flush);
     rt_timer_stop(&n->retry);
     rt_timer_stop(&n->trust);
+    net_sweep_stop(&n->sweep);
     dirty_clear(n);
     net_batch_fini(&n->batch);
 }

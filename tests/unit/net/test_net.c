@@ -39,7 +39,7 @@ static struct error why;
 
 static bool settled(void *arg)
 {
-    return net_rules_settled(net);
+    return net_flows_settled(net);
 }
 
 static void settle(void)
