@@ -103,6 +103,8 @@ struct client_ops {
     struct client_watch *(*watch_start)(struct client *c, const struct client_watch_opts *opts,
                                         client_watch_fn fn, void *arg);
     void (*watch_stop)(struct client *c, struct client_watch *w); /* no event after this returns */
+    /* See client_set_patience. NULL: a transport without connections. */
+    void (*set_patience)(struct client *c, nsec_t span);
     void (*free)(struct client *c);
 };
 struct client { /* first member of every transport */
@@ -124,6 +126,14 @@ static inline struct client_watch *client_watch_start(struct client *c,
 static inline void client_watch_stop(struct client *c, struct client_watch *w)
 {
     c->ops->watch_stop(c, w);
+}
+/* A server that is silent for span is asked for a sign of life and has twice that to give one; then
+ * the connection ends, with its calls and watches (-ETIMEDOUT). Opening one may take as long. Left
+ * to TCP, a connection that a partition broke is tried again only every half minute. */
+static inline void client_set_patience(struct client *c, nsec_t span)
+{
+    if (c->ops->set_patience)
+        c->ops->set_patience(c, span);
 }
 static inline void client_free(struct client *c)
 {

@@ -301,6 +301,19 @@ static void net_call(struct client *client, const struct client_request *req, cl
     buf_fini(&target);
 }
 
+static void net_set_patience(struct client *client, nsec_t span)
+{
+    struct net_client *c = CONTAINER_OF(client, struct net_client, client);
+    int64_t ms = MAX(span / NSEC_PER_MSEC, 1);
+    const struct http_client_patience p = {
+        .connect_timeout_ms = 2 * ms,
+        .ping_interval_ms = ms,
+        .ping_timeout_ms = 2 * ms,
+    };
+
+    http_client_set_patience(c->http, &p);
+}
+
 static void net_client_free(struct client *client)
 {
     struct net_client *c = CONTAINER_OF(client, struct net_client, client);
@@ -324,6 +337,7 @@ static const struct client_ops net_client_ops = {
     .call = net_call,
     .watch_start = net_watch_start,
     .watch_stop = net_watch_stop,
+    .set_patience = net_set_patience,
     .free = net_client_free,
 };
 

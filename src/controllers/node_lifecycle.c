@@ -7,8 +7,8 @@
  * clock has to be right, and after a restart every node gets a full grace period. And what counts
  * is seen against what else is heard: while no node at all is heard of for half a grace period, it
  * is this server that is deaf (cut off, stopped, its machine asleep). Then nothing is taken from
- * any node, and with the first sign of life all of them get a full grace period anew. Zones and
- * rates are in node_zones.h. */
+ * any node, and with the first sign of life all of them get two grace periods: the others have to
+ * notice first that their connections are gone. Zones and rates are in node_zones.h. */
 #include "api/fence.h"
 #include "controllers/node_taints.h"
 #include "controllers/node_zones.h"
@@ -19,7 +19,7 @@
 struct seen {
     char *name;            /* owned */
     int64_t lease, status; /* what the lease and the Ready condition said last */
-    nsec_t at;             /* when one of them was last seen to change, or grace began anew */
+    nsec_t at; /* when one of them was last seen to change; later when more grace is given */
 };
 struct state {
     struct map nodes; /* name -> struct seen */
@@ -42,8 +42,9 @@ static void add_all(struct controller *c)
 static void grace_anew(struct controller *c)
 {
     struct state *st = controller_state(c);
+    nsec_t at = rt_now(controller_rt(c)) + controller_opts(c)->node_grace;
     for (struct map_slot *s = NULL; (s = map_next(&st->nodes, s));)
-        ((struct seen *)s->value)->at = rt_now(controller_rt(c));
+        ((struct seen *)s->value)->at = at;
     add_all(c);
 }
 

@@ -458,6 +458,17 @@ struct http_client *http_client_free(struct http_client *cl)
     return NULL;
 }
 
+void http_client_set_patience(struct http_client *cl, const struct http_client_patience *p)
+{
+    struct cconn *c;
+
+    cl->opts.connect_timeout_ms = p->connect_timeout_ms;
+    cl->opts.ping_interval_ms = p->ping_interval_ms;
+    cl->opts.ping_timeout_ms = p->ping_timeout_ms;
+    LIST_FOR_EACH (c, &cl->conns, link)
+        cconn_arm(c);
+}
+
 void http_client_set_tls(struct http_client *cl, struct rt_tls_client *tls)
 {
     struct rt_tls_client *old = cl->tls;

@@ -59,6 +59,11 @@ struct http_client *http_client_free(struct http_client *c);
 /* New connections use this context from now on (rotated certificates); existing ones finish their
  * calls. */
 void http_client_set_tls(struct http_client *c, struct rt_tls_client *tls);
+/* Other values than those of the options, also for connections that are open. */
+struct http_client_patience {
+    int64_t connect_timeout_ms, ping_interval_ms, ping_timeout_ms; /* all > 0 */
+};
+void http_client_set_patience(struct http_client *c, const struct http_client_patience *p);
 struct rt *http_client_rt(const struct http_client *c);
 unsigned http_client_calls(const struct http_client *c);
 

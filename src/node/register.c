@@ -24,6 +24,7 @@
                           */
 #define REPORT_PERIOD    (300 * NSEC_PER_SEC)
 #define RETRY            (500 * NSEC_PER_MSEC)
+#define PATIENCE_MIN     NSEC_PER_SEC /* with a silent server: a busy one is no dead one */
 #define IMAGES_MAX       50
 #define MEMORY_LOW_BYTES (100ll << 20)
 #define DISK_LOW_PERCENT 10
@@ -589,6 +590,7 @@ static void learn_grace(struct registration *r, const struct object *lease)
     if (d.nsec == r->grace)
         return;
     r->grace = d.nsec;
+    client_set_patience(r->node->client, MAX(fence_lease_period(r->grace), PATIENCE_MIN));
     rt_timer_start(&r->lease, fence_lease_period(r->grace));
     free(TAKE_PTR(r->sent)); /* by that grace we may have been too slow, and count as lost */
     report(r);

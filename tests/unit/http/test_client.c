@@ -571,6 +571,18 @@ static void test_ping_finds_dead_peer(void **state)
     wait_for(&r);
     assert_int_equal(r.err, -ETIMEDOUT);
     clear(&r);
+    rt_stream_close(TAKE_PTR(mute), NULL, NULL);
+    /* less patience, learned while a call waits */
+    client = http_client_free(client);
+    client =
+        http_client_new(f.rt, &t, NULL, &(struct http_client_opts){.protocol = HTTP_CLIENT_HTTP2});
+    call(&r, "GET", "/hello", HTTP_BYTES_NONE);
+    while (!mute)
+        run_ms(&f, 1);
+    http_client_set_patience(client, &(struct http_client_patience){50, 50, 50});
+    wait_for(&r);
+    assert_int_equal(r.err, -ETIMEDOUT);
+    clear(&r);
     rt_stream_close(mute, NULL, NULL);
     rt_listener_close(l);
     stop();
