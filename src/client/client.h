@@ -103,9 +103,9 @@ struct client_ops {
     struct client_watch *(*watch_start)(struct client *c, const struct client_watch_opts *opts,
                                         client_watch_fn fn, void *arg);
     void (*watch_stop)(struct client *c, struct client_watch *w); /* no event after this returns */
+    void (*free)(struct client *c);
     /* See client_set_patience. NULL: a transport without connections. */
     void (*set_patience)(struct client *c, nsec_t span);
-    void (*free)(struct client *c);
 };
 struct client { /* first member of every transport */
     const struct client_ops *ops;
