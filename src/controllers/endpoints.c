@@ -1,7 +1,7 @@
 /* Endpoints and EndpointSlices of Services with a selector. (The slice of the `kubernetes` Service
  * is the API server's own matter: it knows where it listens.) */
-#include "controllers/endpoints_plan.h"
 #include "controllers/registry.h"
+#include "controllers/slices.h"
 
 struct state {
     int by_service; /* index of slices: "ns/service" */
@@ -95,25 +95,9 @@ static void gather_pods(struct reconcile *rc, struct endpoints_in *in)
 static void gather_slices(struct reconcile *rc, struct endpoints_in *in)
 {
     const struct state *st = controller_state(rc->controller);
-    struct client_cache *cache = controller_cache(rc->controller, KIND_ENDPOINT_SLICE);
-    struct client_cache_iter it;
-    const struct api_endpoint_slice **v = NULL;
-    uint32_t n = 0, cap = 0;
-    client_cache_iter_init_index(&it, cache, st->by_service, rc->key);
-    for (struct object *o; (o = client_cache_iter_next(&it));) {
-        if (object_meta(o)->deletion_timestamp.set)
-            continue;
-        if (n == cap) {
-            const struct api_endpoint_slice **old = v;
-            cap = cap ? cap * 2 : 8;
-            v = ARENA_NEW_N(rc->arena, const struct api_endpoint_slice *, cap);
-            for (uint32_t i = 0; i < n; i++)
-                v[i] = old[i];
-        }
-        v[n++] = OBJECT_MSG(reconcile_keep(rc, o), api_endpoint_slice);
-    }
+    const struct api_endpoint_slice **v;
+    in->n_slices = slices_gather(rc, st->by_service, &v);
     in->slices = v;
-    in->n_slices = n;
 }
 
 static bool is_ours(struct object *o)
@@ -130,12 +114,6 @@ static void remove_all(struct reconcile *rc)
         controller_delete(rc, KIND_ENDPOINT_SLICE, &in.slices[i]->metadata, NULL, NULL, NULL);
     if (is_ours(e))
         controller_delete(rc, KIND_ENDPOINTS, object_meta(e), NULL, NULL, NULL);
-}
-
-static bool made(struct reconcile *rc, void *arg, const struct client_reply *reply)
-{
-    /* Forbidden: the namespace is going away. */
-    return reply->r == 0 || reply->r == -EPERM || reply->r == -ENOENT;
 }
 
 static void reconcile(struct reconcile *rc)
@@ -155,19 +133,11 @@ static void reconcile(struct reconcile *rc)
     struct object *e = reconcile_get(rc, KIND_ENDPOINTS, rc->ns, rc->name);
     in.endpoints = e ? OBJECT_MSG(reconcile_keep(rc, e), api_endpoints) : NULL;
     endpoints_plan(rc->arena, &in, &plan);
-    for (uint32_t i = 0; i < plan.n_slices; i++) {
-        const struct slice_change *s = &plan.slices[i];
-        if (!s->new)
-            controller_delete(rc, KIND_ENDPOINT_SLICE, &s->old->metadata, NULL, NULL, NULL);
-        else if (s->old)
-            controller_update(rc, KIND_ENDPOINT_SLICE, s->new, NULL, NULL);
-        else
-            controller_create(rc, KIND_ENDPOINT_SLICE, s->new, made, NULL);
-    }
+    slices_apply(rc, plan.slices, plan.n_slices);
     if (plan.endpoints && in.endpoints)
         controller_update(rc, KIND_ENDPOINTS, plan.endpoints, NULL, NULL);
     else if (plan.endpoints)
-        controller_create(rc, KIND_ENDPOINTS, plan.endpoints, made, NULL);
+        controller_create(rc, KIND_ENDPOINTS, plan.endpoints, slices_made, NULL);
 }
 
 const struct controller_row endpoints_row = {

@@ -3,6 +3,7 @@
 #include "controllers/endpoints_mirror_plan.h"
 
 #include "controllers/registry.h"
+#include "controllers/slices.h"
 
 struct state {
     int by_service; /* mirrored slices: "ns/service" */
@@ -46,29 +47,6 @@ static void init(struct controller *c)
     controller_set_state(c, st);
 }
 
-static uint32_t gather(struct reconcile *rc, const struct api_endpoint_slice ***ret)
-{
-    const struct state *st = controller_state(rc->controller);
-    struct client_cache *cache = controller_cache(rc->controller, KIND_ENDPOINT_SLICE);
-    struct client_cache_iter it;
-    uint32_t n = 0, i = 0;
-    client_cache_iter_init_index(&it, cache, st->by_service, rc->key);
-    while (client_cache_iter_next(&it))
-        n++;
-    *ret = ARENA_NEW_N(rc->arena, const struct api_endpoint_slice *, n + 1);
-    client_cache_iter_init_index(&it, cache, st->by_service, rc->key);
-    for (struct object *o; (o = client_cache_iter_next(&it));)
-        if (!object_meta(o)->deletion_timestamp.set)
-            (*ret)[i++] = OBJECT_MSG(reconcile_keep(rc, o), api_endpoint_slice);
-    return i;
-}
-
-static bool made(struct reconcile *rc, void *arg, const struct client_reply *reply)
-{
-    /* Forbidden: the namespace is going away. */
-    return reply->r == 0 || reply->r == -EPERM || reply->r == -ENOENT;
-}
-
 static void reconcile(struct reconcile *rc)
 {
     struct object *svc = reconcile_get(rc, KIND_SERVICE, rc->ns, rc->name);
@@ -76,20 +54,13 @@ static void reconcile(struct reconcile *rc)
     const struct api_endpoints *e = o ? OBJECT_MSG(reconcile_keep(rc, o), api_endpoints) : NULL;
     const struct api_endpoint_slice **slices;
     struct mirror_plan plan;
-    uint32_t n = gather(rc, &slices);
+    const struct state *st = controller_state(rc->controller);
+    uint32_t n = slices_gather(rc, st->by_service, &slices);
     if (e &&
         (!svc || OBJECT_MSG(svc, api_service)->spec.n_selector > 0 || !endpoints_mirror_wanted(e)))
         e = NULL;
     endpoints_mirror_plan(rc->arena, e, slices, n, &plan);
-    for (uint32_t i = 0; i < plan.n_changes; i++) {
-        const struct slice_change *s = &plan.changes[i];
-        if (!s->new)
-            controller_delete(rc, KIND_ENDPOINT_SLICE, &s->old->metadata, NULL, NULL, NULL);
-        else if (s->old)
-            controller_update(rc, KIND_ENDPOINT_SLICE, s->new, NULL, NULL);
-        else
-            controller_create(rc, KIND_ENDPOINT_SLICE, s->new, made, NULL);
-    }
+    slices_apply(rc, plan.changes, plan.n_changes);
     if (plan.n_changes && plan.n_skipped)
         event_record(
             controller_events(rc->controller), schema_kinds[KIND_ENDPOINTS], &e->metadata,
