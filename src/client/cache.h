@@ -3,6 +3,7 @@
  * loop. */
 #pragma once
 
+#include "base/catalog.h"
 #include "base/map.h"
 #include "client/client.h"
 
@@ -66,8 +67,9 @@ size_t client_cache_count(const struct client_cache *cache);
 struct client_cache_iter {
     struct client_cache *cache;
     const struct map *spaces; /* private, as all of it */
-    struct map_slot *space, *slot;
-    const struct map *names;
+    struct map_slot *space;
+    const struct catalog *names;
+    uint32_t at;
     void **bucket;
     size_t n, i;
 };

@@ -21,8 +21,9 @@ struct str zone_address_key(const struct ip_addr *a, char bytes[static 17])
     return (struct str){bytes, 1 + ip_bytes(a)};
 }
 
-static struct str address_key(const struct zone_address *e)
+static struct str address_key(const void *value)
 {
+    const struct zone_address *e = value;
     struct ip_addr a = {.family = (uint8_t)e->bytes[0]};
 
     return (struct str){e->bytes, 1 + ip_bytes(&a)};
@@ -59,8 +60,10 @@ struct str zone_service_name(const struct zone_service *s)
     return (struct str){s->text + s->ns_n + 1, s->name_n};
 }
 
-static struct str key_of(const struct zone_service *s)
+static struct str key_of(const void *value)
 {
+    const struct zone_service *s = value;
+
     return (struct str){s->text, (size_t)s->ns_n + 1 + s->name_n};
 }
 
@@ -152,9 +155,10 @@ static void collect(struct zone_service *s, const struct api_service_spec *spec)
 static void index_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
+        struct zone_address *e = &s->addresses[i],
+                            *first = catalog_get(&z->addresses, address_key(e));
         if (!first) {
-            map_set(&z->addresses, address_key(e), e);
+            (void)catalog_set(&z->addresses, e);
         } else if (first->service != s) { /* twice in the same one needs no second entry */
             e->next = first->next;
             first->next = e;
@@ -165,11 +169,12 @@ static void index_addresses(struct zone *z, struct zone_service *s)
 static void unindex_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
+        struct zone_address *e = &s->addresses[i],
+                            *first = catalog_get(&z->addresses, address_key(e));
         if (first == e) {
-            map_remove(&z->addresses, address_key(e));
+            (void)catalog_remove(&z->addresses, address_key(e));
             if (e->next)
-                map_set(&z->addresses, address_key(e->next), e->next);
+                (void)catalog_set(&z->addresses, e->next);
             continue;
         }
         for (struct zone_address *p = first; p; p = p->next)
@@ -269,7 +274,7 @@ void zone_set(struct zone *z, struct str ns, struct str name, struct object *svc
 {
     char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
     uint8_t slot = zone_slot(str_z(key));
-    struct zone_service *old = map_get(&z->services, str_z(key));
+    struct zone_service *old = catalog_get(&z->services, str_z(key));
     struct zone_service *s =
         svc ? service_new(ns, name, OBJECT_MSG(svc, api_service), slices, n_slices) : NULL;
 
@@ -282,14 +287,14 @@ void zone_set(struct zone *z, struct str ns, struct str name, struct object *svc
     z->generation[slot]++;
     if (old) {
         unindex_addresses(z, old);
-        map_remove(&z->services, key_of(old));
+        (void)catalog_remove(&z->services, key_of(old));
         service_free(old);
     }
     if (!s != !old)
         count_namespace(z, ns, s);
     if (!s)
         return;
-    map_set(&z->services, key_of(s), s);
+    (void)catalog_set(&z->services, s);
     index_addresses(z, s);
 }
 
@@ -338,6 +343,8 @@ int zone_new(const struct zone_opts *o, struct zone **ret)
     z->dns_address = o->dns_address;
     z->reverse[0] = o->service_cidr;
     z->reverse[1] = o->cluster_cidr;
+    z->services = CATALOG(key_of);
+    z->addresses = CATALOG(address_key);
     *ret = z;
     return 0;
 }
@@ -346,16 +353,17 @@ struct zone *zone_free(struct zone *z)
 {
     if (!z)
         return NULL;
-    for (struct map_slot *s = NULL; (s = map_next(&z->services, s));)
-        service_free(s->value);
+    struct zone_service *service;
+    for (uint32_t at = 0; (service = catalog_next(&z->services, &at));)
+        service_free(service);
     for (struct map_slot *s = NULL; (s = map_next(&z->namespaces, s));) {
         struct zone_namespace *e = s->value;
         free(e->name);
         free(e);
     }
-    map_fini(&z->services);
+    catalog_fini(&z->services);
     map_fini(&z->namespaces);
-    map_fini(&z->addresses);
+    catalog_fini(&z->addresses);
     arena_fini(&z->names);
     free(z);
     return NULL;

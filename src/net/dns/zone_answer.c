@@ -289,7 +289,7 @@ static const struct zone_service *find_service(struct lookup *l, struct str ns, 
     int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
 
     l->ret->slot = zone_slot((struct str){key, (size_t)n});
-    return map_get(&l->z->services, (struct str){key, (size_t)n});
+    return catalog_get(&l->z->services, (struct str){key, (size_t)n});
 }
 
 /* ---- the domain ---- */
@@ -463,7 +463,7 @@ static enum zone_result reverse(struct lookup *l, struct str *ret_apex)
     if (!ip.family)
         return ZONE_NOT_MINE;
     const struct ip_prefix *range = our_range(l->z, &ip, bits);
-    struct zone_address *e = whole ? map_get(&l->z->addresses, zone_address_key(&ip, bytes)) : NULL;
+    struct zone_address *e = whole ? catalog_get(&l->z->addresses, zone_address_key(&ip, bytes)) : NULL;
     if (!range && !e)
         return ZONE_NOT_MINE;
     if (!l->z->synced)

@@ -1,13 +1,14 @@
 /* Between zone.c (what there is) and zone_answer.c (what is answered). */
 #pragma once
 
+#include "base/catalog.h"
 #include "base/map.h"
 #include "net/dns/zone.h"
 
 struct zone_address { /* an address of a service, in the index of addresses */
     struct zone_service *service;
     struct zone_address *next; /* of another service with the same address */
-    char bytes[17];            /* family and address; its key there */
+    char bytes[17];            /* family and address */
 };
 
 /* One block for most: there may be ten thousand. */
@@ -47,9 +48,9 @@ struct zone {
     struct arena names;
     struct ip_addr dns_address;
     struct ip_prefix reverse[2];
-    struct map services;   /* key -> struct zone_service */
-    struct map namespaces; /* name -> struct zone_namespace */
-    struct map addresses;  /* struct zone_address: key -> first of its list */
+    struct catalog services;  /* of struct zone_service, by "ns/name" */
+    struct map namespaces;    /* name -> struct zone_namespace */
+    struct catalog addresses; /* of struct zone_address, by address: the first of its list */
     uint64_t generation[256];
     bool synced;
 };
