@@ -308,6 +308,7 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->store.packed = opts->packed;
     c->store.kind = opts->kind;
     c->store.trim = opts->trim;
+    c->store.trim_for = opts->trim_for;
     c->page = opts->page;
     cache_disk_new(c, opts);
     return c;

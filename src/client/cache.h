@@ -18,7 +18,10 @@ struct client_cache_opts {
     bool packed;
     /* For what is kept packed or in a file; may be NULL: empties fields nobody here reads. msg is a
      * copy of the outermost struct, what it points to is frozen; the arena lasts long enough. */
-    void (*trim)(void *msg, struct arena *a);
+    void (*trim)(void *msg, struct arena *a, const char *trim_for);
+    /* For trim; may be NULL. Borrowed, as long as the cache lives. A file that was made for another
+     * one is not read. */
+    const char *trim_for;
     /* For whoever keeps what it needs itself, of many objects: the cache keeps namespace, name, uid
      * and revision alone. Handlers get new objects whole; of old ones, of those iterated, got and
      * indexed only object_meta may be used. */

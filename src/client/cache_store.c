@@ -196,7 +196,7 @@ static void encode(const struct cache_store *st, const struct object *o, struct 
 
     memcpy(copy, o->msg, st->kind->desc->size);
     if (st->trim)
-        st->trim(copy, &a);
+        st->trim(copy, &a, st->trim_for);
     struct api_object_meta *meta = copy; /* the first member of all kinds */
     meta->name = STR_NONE;
     if (o->rev)

@@ -19,7 +19,8 @@ struct cache_store {
     uint32_t mark; /* of the list being compared */
     bool packed;
     const struct schema_kind *kind;
-    void (*trim)(void *msg, struct arena *a);
+    void (*trim)(void *msg, struct arena *a, const char *trim_for);
+    const char *trim_for;
     struct object **lent; /* owned, as its objects are */
     size_t n_lent, cap_lent;
 };

@@ -73,9 +73,7 @@ static void mark(struct net *n, struct str ns, struct str name)
 
 static struct str slice_service(struct object *o)
 {
-    const struct api_object_meta *m = object_meta(o);
-    const struct str *name = KV_GET(m, labels, STR("kubernetes.io/service-name"));
-    return name ? *name : STR_NONE;
+    return net_slice_service(object_meta(o));
 }
 
 static void on_service(void *arg, struct object *old, struct object *new)
@@ -369,7 +367,7 @@ static void chain_found(void *arg, const char *chain)
 #define LIST_PAGE 500
 
 static struct client_cache *packed_cache(struct net *n, enum kind_id kind, const char *name,
-                                         void (*trim)(void *msg, struct arena *a),
+                                         void (*trim)(void *msg, struct arena *a, const char *own),
                                          const char *field_selector)
 {
     CLEANUP(freep) char *file = net_cache_file(n, name);
@@ -378,6 +376,7 @@ static struct client_cache *packed_cache(struct net *n, enum kind_id kind, const
                                                         .field_selector = str_z(field_selector),
                                                         .packed = true,
                                                         .trim = trim,
+                                                        .trim_for = n->node_name,
                                                         .page = LIST_PAGE,
                                                         .file = file});
 }

@@ -14,8 +14,10 @@ struct zone_address { /* an address of a service, in the index of addresses */
 /* One block for most: there may be ten thousand. */
 struct zone_service {
     struct zone_headless *headless; /* owned; NULL: it is none */
-    struct zone_address *addresses; /* owned, unless it is `one` */
-    struct zone_address one;
+    union {
+        struct zone_address one;   /* with no more than one */
+        struct zone_address *many; /* owned */
+    };
     uint32_t n_addresses;
     uint16_t ns_n, name_n;
     uint32_t n; /* bytes of text */
@@ -23,6 +25,11 @@ struct zone_service {
     char text[]; /* "ns/name", then the name an external one stands for (as text), or the named
                     ports (zone_ports_next) */
 };
+
+static inline const struct zone_address *zone_addresses(const struct zone_service *s)
+{
+    return s->n_addresses > 1 ? s->many : &s->one;
+}
 
 struct zone_headless { /* is answered from its endpoints, by the objects themselves */
     bool all;          /* also those not ready */
