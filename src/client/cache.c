@@ -136,8 +136,8 @@ static void drop_unmarked(struct client_cache *c)
 
     for (struct map_slot *s = NULL; (s = map_next(&c->store.spaces, s));) {
         struct cache_space *space = s->value;
-        for (struct map_slot *o = NULL; (o = map_next(&space->names, o));) {
-            struct cache_entry *e = o->value;
+        struct cache_entry *e;
+        for (uint32_t at = 0; (e = catalog_next(&space->names, &at));) {
             if (e->mark == c->store.mark)
                 continue;
             ARRAY_RESERVE(gone, n, cap);
@@ -308,6 +308,7 @@ struct client_cache *client_cache_new(struct client *client, const struct client
     c->store.packed = opts->packed;
     c->store.kind = opts->kind;
     c->store.trim = opts->trim;
+    c->store.trim_for = opts->trim_for;
     c->page = opts->page;
     cache_disk_new(c, opts);
     return c;
@@ -435,12 +436,13 @@ struct object *client_cache_iter_next(struct client_cache_iter *it)
     if (it->bucket)
         return it->i < it->n ? lend(it->cache, it->bucket[it->i++]) : NULL;
     for (;;) {
-        if (it->names && (it->slot = map_next(it->names, it->slot)))
-            return lend(it->cache, it->slot->value);
+        struct cache_entry *e = it->names ? catalog_next(it->names, &it->at) : NULL;
+        if (e)
+            return lend(it->cache, e);
         it->names = NULL;
         if (!it->spaces || !(it->space = map_next(it->spaces, it->space)))
             return NULL;
         it->names = &((struct cache_space *)it->space->value)->names;
-        it->slot = NULL;
+        it->at = 0;
     }
 }

@@ -3,6 +3,7 @@
  * loop. */
 #pragma once
 
+#include "base/catalog.h"
 #include "base/map.h"
 #include "client/client.h"
 
@@ -17,7 +18,10 @@ struct client_cache_opts {
     bool packed;
     /* For what is kept packed or in a file; may be NULL: empties fields nobody here reads. msg is a
      * copy of the outermost struct, what it points to is frozen; the arena lasts long enough. */
-    void (*trim)(void *msg, struct arena *a);
+    void (*trim)(void *msg, struct arena *a, const char *trim_for);
+    /* For trim; may be NULL. Borrowed, as long as the cache lives. A file that was made for another
+     * one is not read. */
+    const char *trim_for;
     /* For whoever keeps what it needs itself, of many objects: the cache keeps namespace, name, uid
      * and revision alone. Handlers get new objects whole; of old ones, of those iterated, got and
      * indexed only object_meta may be used. */
@@ -66,8 +70,9 @@ size_t client_cache_count(const struct client_cache *cache);
 struct client_cache_iter {
     struct client_cache *cache;
     const struct map *spaces; /* private, as all of it */
-    struct map_slot *space, *slot;
-    const struct map *names;
+    struct map_slot *space;
+    const struct catalog *names;
+    uint32_t at;
     void **bucket;
     size_t n, i;
 };

@@ -137,13 +137,14 @@ void cache_disk_answered(struct client_cache *c, int r, bool away)
 
 /* ---- life ---- */
 
-/* What is selected makes another cache of the same kind; so does what is left out of the objects,
- * but that is the same program's business: CACHE_FORMAT_VERSION. */
+/* What is selected makes another cache of the same kind; so does what is left out of the objects.
+ */
 static struct str describe(const struct client_cache_opts *o, struct arena *a)
 {
-    return arena_printf(a, "%s %s\nnamespace %.*s\nlabels %.*s\nfields %.*s\n",
+    return arena_printf(a, "%s %s\nnamespace %.*s\nlabels %.*s\nfields %.*s\n%s%s",
                         o->kind->api_version, o->kind->kind, STR_ARG(o->ns),
-                        STR_ARG(o->label_selector), STR_ARG(o->field_selector));
+                        STR_ARG(o->label_selector), STR_ARG(o->field_selector),
+                        o->trim_for ? "for " : "", o->trim_for ? o->trim_for : "");
 }
 
 void cache_disk_new(struct client_cache *c, const struct client_cache_opts *o)

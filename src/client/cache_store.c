@@ -1,7 +1,7 @@
 /* Two levels of maps, namespace then name, so that one namespace is walked without looking at the
- * others and keys need no memory of their own: they are borrowed from the objects. Index buckets
- * are arrays; each entry knows its places in them, so it leaves by a swap with the last, at a cost
- * that does not depend on the bucket. */
+ * others and keys need no memory of their own: they are in the entries, or in their objects. Index
+ * buckets are arrays; each entry knows its places in them, so it leaves by a swap with the last, at
+ * a cost that does not depend on the bucket. */
 #include "client/cache_store.h"
 #include "base/mem.h"
 #include "schema/schema.h"
@@ -9,9 +9,10 @@
 /* Most keys have one entry, and most entries one key of an index: those need no memory of their
  * own. */
 struct cache_bucket {
-    struct cache_entry **v; /* owned, unless it is &one */
-    uint32_t *ref;          /* the same; which of the entry's refs is this one */
-    struct cache_entry *one;
+    union {
+        struct cache_entry *one; /* cap 1 */
+        struct cache_entry **v;  /* owned; cap of them, then which of its refs each has here */
+    };
     uint32_t one_ref;
     uint32_t n, cap;
     uint16_t index, key_len;
@@ -20,9 +21,26 @@ struct cache_bucket {
 
 /* ---- indexes ---- */
 
+static struct cache_entry **bucket_entries(struct cache_bucket *b)
+{
+    return b->cap == 1 ? &b->one : b->v;
+}
+
+static uint32_t *bucket_refs(struct cache_bucket *b)
+{
+    return b->cap == 1 ? &b->one_ref : (uint32_t *)(b->v + b->cap);
+}
+
+static struct str bucket_key(const void *value)
+{
+    const struct cache_bucket *b = value;
+
+    return (struct str){b->key, b->key_len};
+}
+
 static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct str key)
 {
-    struct cache_bucket *b = map_get(&st->indexes[index], key);
+    struct cache_bucket *b = catalog_get(&st->indexes[index], key);
 
     if (b)
         return b;
@@ -30,35 +48,58 @@ static struct cache_bucket *bucket_get(struct cache_store *st, int index, struct
     b = xcalloc(1, sizeof(*b) + key.n);
     b->index = (uint16_t)index;
     b->key_len = (uint16_t)key.n;
-    b->v = &b->one;
-    b->ref = &b->one_ref;
     b->cap = 1;
     if (key.n)
         memcpy(b->key, key.p, key.n);
-    (void)map_set(&st->indexes[index], (struct str){b->key, b->key_len}, b);
+    (void)catalog_set(&st->indexes[index], b);
     return b;
 }
 
 static void bucket_free(struct cache_bucket *b)
 {
-    if (b->v != &b->one) {
+    if (b->cap > 1)
         free(b->v);
-        free(b->ref);
-    }
     free(b);
 }
 
 static void bucket_grow(struct cache_bucket *b)
 {
-    bool inside = b->v == &b->one;
+    uint32_t cap = b->cap * 2;
+    struct cache_entry **v = xmalloc(cap * (sizeof(*v) + sizeof(uint32_t)));
 
-    b->cap *= 2;
-    b->v = xrealloc(inside ? NULL : b->v, b->cap * sizeof(*b->v));
-    b->ref = xrealloc(inside ? NULL : b->ref, b->cap * sizeof(*b->ref));
-    if (inside) {
-        b->v[0] = b->one;
-        b->ref[0] = b->one_ref;
+    memcpy(v, bucket_entries(b), b->n * sizeof(*v));
+    memcpy(v + cap, bucket_refs(b), b->n * sizeof(uint32_t));
+    if (b->cap > 1)
+        free(b->v);
+    b->v = v;
+    b->cap = cap;
+}
+
+static struct cache_ref ref_get(const struct cache_entry *e, uint32_t i)
+{
+    return e->n_refs == 1 ? (struct cache_ref){e->bucket, e->at} : e->refs[i];
+}
+
+static void ref_moved(struct cache_entry *e, uint32_t i, uint32_t at)
+{
+    if (e->n_refs == 1)
+        e->at = at;
+    else
+        e->refs[i].at = at;
+}
+
+static void ref_add(struct cache_entry *e, struct cache_ref ref)
+{
+    if (e->n_refs == 0) {
+        e->bucket = ref.bucket;
+        e->at = ref.at;
+    } else {
+        struct cache_ref one = ref_get(e, 0);
+        e->refs = xrealloc(e->n_refs == 1 ? NULL : e->refs, (e->n_refs + 1) * sizeof(*e->refs));
+        e->refs[0] = one;
+        e->refs[e->n_refs] = ref;
     }
+    e->n_refs++;
 }
 
 struct emit_ctx {
@@ -74,22 +115,13 @@ static void emit(void *ctx, struct str key)
     struct cache_bucket *b = bucket_get(x->st, x->index, key);
 
     for (uint32_t i = 0; i < e->n_refs; i++) /* the same key twice */
-        if (e->refs[i].bucket == b)
+        if (ref_get(e, i).bucket == b)
             return;
     if (b->n == b->cap)
         bucket_grow(b);
-    if (!e->refs && x->st->n_indexes == 1) {
-        e->refs = e->inside;
-    } else if (e->refs == e->inside) {
-        struct cache_ref one = e->refs[0];
-        e->refs = xmalloc(2 * sizeof(*e->refs));
-        e->refs[0] = one;
-    } else {
-        e->refs = xrealloc(e->refs, (e->n_refs + 1) * sizeof(*e->refs));
-    }
-    e->refs[e->n_refs] = (struct cache_ref){b, b->n};
-    b->v[b->n] = e;
-    b->ref[b->n++] = e->n_refs++;
+    bucket_entries(b)[b->n] = e;
+    bucket_refs(b)[b->n] = e->n_refs;
+    ref_add(e, (struct cache_ref){b, b->n++});
 }
 
 static void entry_index(struct cache_store *st, struct cache_entry *e, struct object *o)
@@ -102,28 +134,33 @@ static void entry_index(struct cache_store *st, struct cache_entry *e, struct ob
 
 static void refs_free(struct cache_entry *e)
 {
-    if (e->refs != e->inside)
+    if (e->n_refs > 1)
         free(e->refs);
-    e->refs = NULL;
     e->n_refs = 0;
+}
+
+static void bucket_leave(struct cache_store *st, struct cache_bucket *b, uint32_t at)
+{
+    struct cache_entry **v = bucket_entries(b);
+    uint32_t *ref = bucket_refs(b), last = --b->n;
+
+    if (at != last) {
+        v[at] = v[last];
+        ref[at] = ref[last];
+        ref_moved(v[at], ref[at], at);
+    }
+    if (!b->n) {
+        (void)catalog_remove(&st->indexes[b->index], bucket_key(b));
+        bucket_free(b);
+    }
 }
 
 static void entry_unindex(struct cache_store *st, struct cache_entry *e)
 {
     for (uint32_t i = 0; i < e->n_refs; i++) {
-        struct cache_bucket *b = e->refs[i].bucket;
-        uint32_t at = e->refs[i].at;
-        ASSERT(b->v[at] == e && b->ref[at] == i);
-        b->n--;
-        if (at != b->n) {
-            b->v[at] = b->v[b->n];
-            b->ref[at] = b->ref[b->n];
-            b->v[at]->refs[b->ref[at]].at = at;
-        }
-        if (!b->n) {
-            (void)map_remove(&st->indexes[b->index], (struct str){b->key, b->key_len});
-            bucket_free(b);
-        }
+        struct cache_ref r = ref_get(e, i);
+        ASSERT(bucket_entries(r.bucket)[r.at] == e && bucket_refs(r.bucket)[r.at] == i);
+        bucket_leave(st, r.bucket, r.at);
     }
     refs_free(e);
 }
@@ -135,7 +172,7 @@ int cache_store_add_index(struct cache_store *st, client_cache_index_fn fn)
     ASSERT(st->n == 0);
     st->indexes = xrealloc(st->indexes, (size_t)st->n_indexes * sizeof(*st->indexes));
     st->index_fns = xrealloc(st->index_fns, (size_t)st->n_indexes * sizeof(*st->index_fns));
-    st->indexes[i] = (struct map){0};
+    st->indexes[i] = CATALOG(bucket_key);
     st->index_fns[i] = fn;
     return i;
 }
@@ -145,9 +182,9 @@ void **cache_store_bucket(const struct cache_store *st, int index, struct str ke
     struct cache_bucket *b;
 
     ASSERT(index >= 0 && index < st->n_indexes);
-    b = map_get(&st->indexes[index], key);
+    b = catalog_get(&st->indexes[index], key);
     *ret_n = b ? b->n : 0;
-    return b ? (void **)b->v : NULL;
+    return b ? (void **)bucket_entries(b) : NULL;
 }
 
 /* ---- packing ---- */
@@ -159,7 +196,7 @@ static void encode(const struct cache_store *st, const struct object *o, struct 
 
     memcpy(copy, o->msg, st->kind->desc->size);
     if (st->trim)
-        st->trim(copy, &a);
+        st->trim(copy, &a, st->trim_for);
     struct api_object_meta *meta = copy; /* the first member of all kinds */
     meta->name = STR_NONE;
     if (o->rev)
@@ -168,26 +205,41 @@ static void encode(const struct cache_store *st, const struct object *o, struct 
     arena_fini(&a);
 }
 
+static struct str packed_bytes(const struct cache_entry *e)
+{
+    return (struct str){e->bytes + e->name_n, e->n};
+}
+
 struct str cache_entry_encoded(const struct cache_store *st, const struct cache_entry *e,
                                const struct object *o, struct buf *b)
 {
     if (e->packed)
-        return (struct str){e->packed->bytes + e->packed->name_n, e->packed->n};
+        return packed_bytes(e);
     encode(st, o, b);
     return buf_str(b);
 }
 
-static struct cache_packed *pack(const struct cache_store *st, const struct object *o)
+static struct cache_entry *pack(const struct cache_store *st, const struct object *o)
 {
     struct buf b = {0};
     struct str name = object_name(o);
     encode(st, o, &b);
-    struct cache_packed *p = xmalloc(sizeof(*p) + name.n + b.n);
-    *p = (struct cache_packed){.rev = o->rev, .name_n = (uint32_t)name.n, .n = (uint32_t)b.n};
-    memcpy(p->bytes, name.p, name.n);
-    memcpy(p->bytes + name.n, b.data, b.n);
+    ASSERT(name.n <= UINT16_MAX);
+    struct cache_entry *e = xmalloc(sizeof(*e) + name.n + b.n);
+    *e = (struct cache_entry){
+        .packed = true, .rev = o->rev, .name_n = (uint16_t)name.n, .n = (uint32_t)b.n};
+    memcpy(e->bytes, name.p, name.n);
+    memcpy(e->bytes + name.n, b.data, b.n);
     buf_fini(&b);
-    return p;
+    return e;
+}
+
+static struct cache_entry *hold(struct object *o)
+{
+    struct cache_entry *e = NEW(struct cache_entry);
+
+    e->object = object_ref(o);
+    return e;
 }
 
 struct object *cache_object_decode(const struct schema_kind *kind, struct str name,
@@ -203,20 +255,19 @@ struct object *cache_object_decode(const struct schema_kind *kind, struct str na
     return o;
 }
 
-static struct object *unpack(const struct cache_store *st, const struct cache_packed *p)
-{
-    return cache_object_decode(st->kind, (struct str){p->bytes, p->name_n},
-                               (struct str){p->bytes + p->name_n, p->n}, p->rev);
-}
-
 rev_t cache_entry_rev(const struct cache_entry *e)
 {
-    return e->packed ? e->packed->rev : e->object->rev;
+    return e->packed ? e->rev : e->object->rev;
 }
 
 struct str cache_entry_name(const struct cache_entry *e)
 {
-    return e->packed ? (struct str){e->packed->bytes, e->packed->name_n} : object_name(e->object);
+    return e->packed ? (struct str){e->bytes, e->name_n} : object_name(e->object);
+}
+
+static struct str entry_key(const void *value)
+{
+    return cache_entry_name(value);
 }
 
 struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e)
@@ -224,7 +275,8 @@ struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e)
     if (!e->packed)
         return e->object;
     ARRAY_RESERVE(st->lent, st->n_lent, st->cap_lent);
-    return st->lent[st->n_lent++] = unpack(st, e->packed);
+    return st->lent[st->n_lent++] =
+               cache_object_decode(st->kind, cache_entry_name(e), packed_bytes(e), e->rev);
 }
 
 void cache_store_settle(struct cache_store *st)
@@ -240,8 +292,8 @@ void cache_store_settle(struct cache_store *st)
 
 static void entry_free(struct cache_entry *e)
 {
-    (void)object_unref(e->object);
-    free(e->packed);
+    if (!e->packed)
+        (void)object_unref(e->object);
     refs_free(e);
     free(e);
 }
@@ -249,15 +301,17 @@ static void entry_free(struct cache_entry *e)
 void cache_store_fini(struct cache_store *st)
 {
     for (int i = 0; i < st->n_indexes; i++) {
-        for (struct map_slot *s = NULL; (s = map_next(&st->indexes[i], s));)
-            bucket_free(s->value);
-        map_fini(&st->indexes[i]);
+        struct cache_bucket *b;
+        for (uint32_t at = 0; (b = catalog_next(&st->indexes[i], &at));)
+            bucket_free(b);
+        catalog_fini(&st->indexes[i]);
     }
     for (struct map_slot *s = NULL; (s = map_next(&st->spaces, s));) {
         struct cache_space *space = s->value;
-        for (struct map_slot *o = NULL; (o = map_next(&space->names, o));)
-            entry_free(o->value);
-        map_fini(&space->names);
+        struct cache_entry *e;
+        for (uint32_t at = 0; (e = catalog_next(&space->names, &at));)
+            entry_free(e);
+        catalog_fini(&space->names);
         free(space);
     }
     map_fini(&st->spaces);
@@ -271,47 +325,46 @@ struct cache_entry *cache_store_find(const struct cache_store *st, struct str ns
 {
     struct cache_space *space = map_get(&st->spaces, ns);
 
-    return space ? map_get(&space->names, name) : NULL;
+    return space ? catalog_get(&space->names, name) : NULL;
+}
+
+static struct cache_space *space_get(struct cache_store *st, struct str ns)
+{
+    struct cache_space *space = map_get(&st->spaces, ns);
+
+    if (space)
+        return space;
+    space = xcalloc(1, sizeof(*space) + ns.n + 1);
+    space->names = CATALOG(entry_key);
+    space->ns_len = ns.n;
+    if (ns.n)
+        memcpy(space->ns, ns.p, ns.n);
+    (void)map_set(&st->spaces, (struct str){space->ns, space->ns_len}, space);
+    return space;
 }
 
 void cache_store_set(struct cache_store *st, struct object *o)
 {
-    struct str ns = object_ns(o);
-    struct cache_space *space = map_get(&st->spaces, ns);
-    struct cache_entry *e;
-    struct cache_packed *was;
-    struct object *old;
+    struct cache_space *space = space_get(st, object_ns(o));
+    struct cache_entry *e = st->packed ? pack(st, o) : hold(o);
+    struct cache_entry *was = catalog_set(&space->names, e);
 
-    if (!space) {
-        space = xcalloc(1, sizeof(*space) + ns.n + 1);
-        space->ns_len = ns.n;
-        if (ns.n)
-            memcpy(space->ns, ns.p, ns.n);
-        (void)map_set(&st->spaces, (struct str){space->ns, space->ns_len}, space);
-    }
-    e = map_get(&space->names, object_name(o));
-    if (!e) {
-        /* room inside for one ref, where that is what most will have */
-        e = xcalloc(1, sizeof(*e) + (st->n_indexes == 1 ? sizeof(e->inside[0]) : 0));
+    if (was) {
+        e->mark = was->mark;
+        e->filed = was->filed;
+        e->in_file = was->in_file;
+        entry_unindex(st, was);
+        entry_free(was);
+    } else {
         st->n++;
     }
-    entry_unindex(st, e);
-    old = e->object;
-    was = e->packed;
-    if (st->packed)
-        e->packed = pack(st, o);
-    else
-        e->object = object_ref(o);
-    (void)map_set(&space->names, cache_entry_name(e), e); /* the key moves to the new object */
     entry_index(st, e, o);
-    free(was);
-    (void)object_unref(old);
 }
 
 void cache_store_remove(struct cache_store *st, struct str ns, struct str name)
 {
     struct cache_space *space = map_get(&st->spaces, ns);
-    struct cache_entry *e = space ? map_remove(&space->names, name) : NULL;
+    struct cache_entry *e = space ? catalog_remove(&space->names, name) : NULL;
 
     if (!e)
         return;
@@ -320,7 +373,7 @@ void cache_store_remove(struct cache_store *st, struct str ns, struct str name)
     st->n--;
     if (!space->names.n) {
         (void)map_remove(&st->spaces, (struct str){space->ns, space->ns_len});
-        map_fini(&space->names);
+        catalog_fini(&space->names);
         free(space);
     }
 }

@@ -11,15 +11,16 @@
 #include "client/cache.h"
 
 struct cache_store {
-    struct map spaces;   /* namespace -> struct cache_space, owned */
-    struct map *indexes; /* owned; index key -> struct cache_bucket, owned */
+    struct map spaces;       /* namespace -> struct cache_space, owned */
+    struct catalog *indexes; /* owned; of struct cache_bucket, owned, by index key */
     client_cache_index_fn *index_fns;
     int n_indexes;
     size_t n;
     uint32_t mark; /* of the list being compared */
     bool packed;
     const struct schema_kind *kind;
-    void (*trim)(void *msg, struct arena *a);
+    void (*trim)(void *msg, struct arena *a, const char *trim_for);
+    const char *trim_for;
     struct object **lent; /* owned, as its objects are */
     size_t n_lent, cap_lent;
 };
@@ -29,25 +30,29 @@ struct cache_ref {
     uint32_t at; /* place in bucket->v */
 };
 
-struct cache_packed {
-    rev_t rev;
-    uint32_t name_n, n;
-    char bytes[]; /* the name, then the object */
-};
-
+/* Of ten thousands of small objects this is the greater part, so it is one block without gaps. */
 struct cache_entry {
-    struct object *object;       /* owned; NULL when packed */
-    struct cache_packed *packed; /* owned */
-    struct cache_ref *refs;      /* owned, unless they are `inside` */
+    union {
+        struct object *object; /* owned */
+        rev_t rev;             /* packed */
+    };
+    union {
+        struct cache_ref *refs;      /* owned; with more than one */
+        struct cache_bucket *bucket; /* with one, which is most: its bucket, and there: */
+    };
+    uint32_t at;
     uint32_t n_refs;
     uint32_t mark;
     uint32_t filed; /* hash of what the file says of it */
+    uint32_t n;     /* packed: bytes of the object */
+    uint16_t name_n;
     bool in_file;
-    struct cache_ref inside[];
+    bool packed;
+    char bytes[]; /* packed: the name, then the object */
 };
 
 struct cache_space {
-    struct map names; /* name (borrowed from the object) -> struct cache_entry, owned */
+    struct catalog names; /* of struct cache_entry, owned */
     size_t ns_len;
     char ns[];
 };
@@ -67,7 +72,7 @@ struct str cache_entry_encoded(const struct cache_store *st, const struct cache_
 /* Borrowed; packed: until cache_store_settle. */
 struct object *cache_entry_object(struct cache_store *st, struct cache_entry *e);
 void cache_store_settle(struct cache_store *st);
-/* Takes a reference on o. */
+/* Takes a reference on o. The entry there was is another one afterwards. */
 void cache_store_set(struct cache_store *st, struct object *o);
 void cache_store_remove(struct cache_store *st, struct str ns, struct str name);
 /* Entries of one index key; borrowed until the next change. */

@@ -47,9 +47,10 @@ void net_flows_all(struct net_flows *f, const struct net_rules *r)
     if (ip_prefix_parse(str_z(r->env.cluster_cidr), &f->cluster_cidr) < 0 ||
         ip_prefix_parse(str_z(r->env.service_cidr), &f->service_cidr) < 0)
         f->all = false;
-    f->fronts = xcalloc(r->fronts.n + 1, sizeof(*f->fronts));
-    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));) {
-        const struct net_front *from = &((const struct front_state *)s->value)->f;
+    f->fronts = xcalloc((size_t)r->fronts.n + 1, sizeof(*f->fronts));
+    const struct front_state *state;
+    for (uint32_t at = 0; (state = catalog_next(&r->fronts, &at));) {
+        const struct net_front *from = &state->f;
         struct net_front *to = &f->fronts[f->n_fronts++];
         *to = *from;
         to->ranges = NULL;

@@ -123,7 +123,7 @@ struct net *net_free(struct net *n)
     pool_close(&n->pool);
     net_tx_fini(&n->tx);
     free(n->zone);
-    map_fini(&n->dirty);
+    catalog_fini(&n->dirty);
     map_fini(&n->ops);
     if (n->dirfd >= 0)
         close(n->dirfd);
@@ -304,7 +304,7 @@ void net_dump(const struct net *n, struct buf *out)
 {
     buf_printf(out,
                "net %s bridge %s range %s leases %zu transactions %llu elements %llu last %lld us "
-               "failures %u dirty %zu%s\n",
+               "failures %u dirty %u%s\n",
                n->config.id, n->config.bridge, n->config.pod_cidr, n->pool.leases.n,
                (unsigned long long)n->transactions, (unsigned long long)n->elements,
                (long long)(n->last_took / NSEC_PER_USEC), n->failures, n->dirty.n,

@@ -50,7 +50,7 @@ struct net {
     struct client_cache *nodes;             /* owned; this node's own */
     int slices_by_service;
     struct net_rules *rules; /* owned */
-    struct map dirty;        /* key -> struct service_dirty */
+    struct catalog dirty;    /* of struct service_dirty, by key */
     struct dns *dns;         /* owned; NULL: none */
     bool dns_synced;
     struct net_batch batch; /* gathered, not sent */

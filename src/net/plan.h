@@ -21,23 +21,22 @@ enum net_front_kind {
     NET_FRONT_NODEPORT, /* port on every address of the node */
 };
 
-/* One thing that clients connect to. */
+/* One thing that clients connect to. The first five say which. */
 struct net_front {
-    enum net_front_kind kind;
-    uint32_t ip;   /* VIP only */
-    uint8_t proto; /* IPPROTO_* */
+    uint32_t ip; /* VIP only */
     uint16_t port;
-    uint32_t affinity_s; /* 0: none */
+    uint8_t proto; /* IPPROTO_* */
+    uint8_t kind;  /* enum net_front_kind */
     /* For pods and this node only; the front without it is then for the rest.
      * (externalTrafficPolicy Local: those outside get the endpoints of this node, those inside
      * all.) */
     bool inside;
-    bool silent;                    /* without endpoints: packets are dropped, not refused */
+    bool silent;         /* without endpoints: packets are dropped, not refused */
+    uint32_t affinity_s; /* 0: none */
+    uint32_t n_ranges, n_eps;
     const struct net_range *ranges; /* VIP: clients that may; sorted, disjoint; none: all */
-    uint32_t n_ranges;
     struct net_endpoint
         *eps; /* sorted by address and port, no duplicates; none: connections are refused */
-    uint32_t n_eps;
 };
 
 struct net_range {

@@ -7,9 +7,21 @@
 
 /* ---- life ---- */
 
+static struct str service_key(const void *value)
+{
+    return str_z(((const struct service_state *)value)->key);
+}
+
+static struct str state_key(const void *value)
+{
+    return front_key(&((const struct front_state *)value)->f);
+}
+
 struct net_rules *net_rules_new(const struct net_rules_env *env)
 {
     struct net_rules *r = NEW(struct net_rules);
+    r->services = CATALOG(service_key);
+    r->fronts = CATALOG(state_key);
     r->env = (struct net_rules_env){
         .table = xstrdup(env->table),
         .bridge = xstrdup(env->bridge),
@@ -49,7 +61,6 @@ static void unblock(struct net_rules *r, struct service_state *s)
 
 static void front_free(struct front_state *f)
 {
-    list_remove(&f->link);
     free(f->f.eps);
     ranges_free(f->f.ranges);
     free(f->ids);
@@ -60,10 +71,11 @@ struct net_rules *net_rules_free(struct net_rules *r)
 {
     if (!r)
         return NULL;
-    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));)
-        front_free(s->value);
-    for (struct map_slot *s = NULL; (s = map_next(&r->services, s));) {
-        struct service_state *svc = s->value;
+    struct front_state *front;
+    for (uint32_t at = 0; (front = catalog_next(&r->fronts, &at));)
+        front_free(front);
+    struct service_state *svc;
+    for (uint32_t at = 0; (svc = catalog_next(&r->services, &at));) {
         unblock(r, svc);
         free(svc);
     }
@@ -79,8 +91,8 @@ struct net_rules *net_rules_free(struct net_rules *r)
             free(s->value);
         map_fini(plain[i]);
     }
-    map_fini(&r->fronts);
-    map_fini(&r->services);
+    catalog_fini(&r->fronts);
+    catalog_fini(&r->services);
     map_fini(&r->pods);
     const char *const strings[] = {r->env.table,        r->env.bridge,       r->env.pod_cidr,
                                    r->env.cluster_cidr, r->env.service_cidr, r->env.dns_address,
@@ -112,8 +124,7 @@ static void block(struct net_rules *r, struct service_state *s, const struct net
 static bool apply_front(struct net_rules *r, struct service_state *s, const struct net_front *f,
                         struct net_batch *b)
 {
-    uint32_t key[3];
-    struct front_state *state = map_get(&r->fronts, front_key(f, key));
+    struct front_state *state = catalog_get(&r->fronts, front_key(f));
     if (state && state->owner != s)
         return false;
     bool fresh = !state;
@@ -125,9 +136,9 @@ static bool apply_front(struct net_rules *r, struct service_state *s, const stru
         state->f.n_eps = 0;
         state->f.ranges = NULL;
         state->f.n_ranges = 0;
-        list_init(&state->link);
-        list_push_back(&s->fronts, &state->link);
-        map_set(&r->fronts, front_key(f, state->key), state);
+        state->next = s->fronts;
+        s->fronts = state;
+        (void)catalog_set(&r->fronts, state);
     }
     state->seen = true;
     front_change(r, state, f, fresh, false, b);
@@ -136,13 +147,15 @@ static bool apply_front(struct net_rules *r, struct service_state *s, const stru
 
 static bool drop_unseen(struct net_rules *r, struct service_state *s, struct net_batch *b)
 {
-    struct front_state *f;
     bool freed = false;
-    LIST_FOR_EACH (f, &s->fronts, link) {
-        if (f->seen)
+    for (struct front_state **at = &s->fronts, *f; (f = *at);) {
+        if (f->seen) {
+            at = &f->next;
             continue;
+        }
         front_change(r, f, NULL, false, true, b);
-        map_remove(&r->fronts, (struct str){(const char *)f->key, sizeof(f->key)});
+        *at = f->next;
+        (void)catalog_remove(&r->fronts, front_key(&f->f));
         front_free(f);
         freed = true;
     }
@@ -152,9 +165,8 @@ static bool drop_unseen(struct net_rules *r, struct service_state *s, struct net
 static bool apply(struct net_rules *r, struct service_state *s, const struct net_plan *plan,
                   struct net_batch *b)
 {
-    struct front_state *f;
     bool complete = true;
-    LIST_FOR_EACH (f, &s->fronts, link)
+    for (struct front_state *f = s->fronts; f; f = f->next)
         f->seen = false;
     for (size_t i = 0; i < plan->n; i++)
         if (!apply_front(r, s, &plan->v[i], b))
@@ -172,33 +184,29 @@ static bool apply(struct net_rules *r, struct service_state *s, const struct net
 
 static void service_drop(struct net_rules *r, struct service_state *s)
 {
-    if (!list_empty(&s->fronts) || s->blocked)
+    if (s->fronts || s->blocked)
         return;
-    map_remove(&r->services, str_z(s->key));
+    (void)catalog_remove(&r->services, str_z(s->key));
     free(s);
 }
 
 void net_rules_service(struct net_rules *r, struct str key, const struct net_plan *plan,
                        struct net_batch *b)
 {
-    struct service_state *s = map_get(&r->services, key);
+    struct service_state *s = catalog_get(&r->services, key), *other;
     if (!s && plan->n == 0)
         return;
     if (!s) {
         s = xcalloc(1, sizeof(*s) + key.n + 1);
         memcpy(s->key, key.p, key.n);
-        list_init(&s->fronts);
-        map_set(&r->services, str_z(s->key), s);
+        (void)catalog_set(&r->services, s);
     }
     bool freed = apply(r, s, plan, b);
     service_drop(r, s);
     /* Nobody frees anything when a blocked one gets what it waited for, so one round is enough. */
-    for (struct map_slot *slot = NULL;
-         freed && r->n_blocked && (slot = map_next(&r->services, slot));) {
-        struct service_state *other = slot->value;
+    for (uint32_t at = 0; freed && r->n_blocked && (other = catalog_next(&r->services, &at));)
         if (other->blocked)
             (void)apply(r, other, other->blocked, b);
-    }
 }
 
 size_t net_rules_fronts(const struct net_rules *r)
@@ -226,8 +234,9 @@ void net_rules_wanted(struct net_rules *r, struct net_batch *b)
 {
     for (struct map_slot *s = NULL; (s = map_next(&r->chains, s));)
         chain_put(r, s->value, b);
-    for (struct map_slot *s = NULL; (s = map_next(&r->fronts, s));)
-        front_print(r, s->value, b);
+    struct front_state *f;
+    for (uint32_t at = 0; (f = catalog_next(&r->fronts, &at));)
+        front_print(r, f, b);
     for (struct map_slot *s = NULL; (s = map_next(&r->masq, s));)
         batch_put(b, PUT_ADD, NET_MAP_MASQ_EP, ((const struct counted *)s->value)->fields, NULL);
     pods_print(r, b);
@@ -236,7 +245,7 @@ void net_rules_wanted(struct net_rules *r, struct net_batch *b)
 void net_rules_dump(struct net_rules *r, struct buf *out)
 {
     struct net_batch b = {0};
-    buf_printf(out, "services %zu fronts %zu pods %zu chains %zu blocked %u\n", r->services.n,
+    buf_printf(out, "services %u fronts %u pods %zu chains %zu blocked %u\n", r->services.n,
                r->fronts.n, r->pods.n, r->chains.n, r->n_blocked);
     net_table_print(&r->env, out);
     net_rules_wanted(r, &b);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "base/list.h"
+#include "base/catalog.h"
 #include "base/map.h"
 #include "net/plan.h"
 #include "sys/nft_elem.h"

@@ -12,12 +12,11 @@
 #define CHAINS_COMMON 8
 #define ID_MASK       0x007fffffu /* what front_tag leaves */
 
-struct str front_key(const struct net_front *f, uint32_t out[static 3])
+static_assert(offsetof(struct net_front, inside) == 8, "what says which front lies close");
+
+struct str front_key(const struct net_front *f)
 {
-    out[0] = f->ip;
-    out[1] = (uint32_t)f->port << 16 | f->proto;
-    out[2] = (uint32_t)f->kind << 1 | f->inside;
-    return (struct str){(const char *)out, 3 * sizeof(*out)};
+    return (struct str){(const char *)f, offsetof(struct net_front, inside) + sizeof(f->inside)};
 }
 
 /* Without affinity nobody has one. */
@@ -140,7 +139,7 @@ void net_rules_common(struct net_rules *r)
     struct net_batch b = {0};
     for (uint32_t n = 1; n <= CHAINS_COMMON; n++)
         for (int kind = NET_FRONT_VIP; kind <= NET_FRONT_NODEPORT; kind++)
-            (void)need_chain(r, &(struct net_front){.kind = (enum net_front_kind)kind}, n, &b);
+            (void)need_chain(r, &(struct net_front){.kind = (uint8_t)kind}, n, &b);
     net_batch_fini(&b);
 }
 

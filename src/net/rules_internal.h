@@ -12,15 +12,14 @@
 #define NET_PRIORITY_INSIDE 0x00800000u /* those of the same front for clients inside */
 
 struct service_state {
-    struct list fronts;
+    struct front_state *fronts; /* owned */
     /* When another service holds what this one wants: a copy of its plan, to be tried again. */
     struct net_plan *blocked; /* owned; NULL: not blocked */
-    char key[];               /* in rules.services */
+    char key[];
 };
 
 struct front_state {
-    struct list link; /* in owner->fronts */
-    uint32_t key[3];  /* its bytes are in rules.fronts */
+    struct front_state *next; /* of the same owner */
     struct service_state *owner;
     struct net_front f; /* eps owned: place i is what random number i leads to; ranges owned */
     uint32_t *ids;      /* owned; the id of each place; NULL without affinity */
@@ -54,8 +53,8 @@ struct chain_state {
 
 struct net_rules {
     struct net_rules_env env; /* strings owned */
-    struct map services;      /* key -> struct service_state */
-    struct map fronts;        /* key -> struct front_state */
+    struct catalog services;  /* of struct service_state, by key */
+    struct catalog fronts;    /* of struct front_state, by front_key */
     struct map pods;          /* uid -> struct pod_state */
     struct map host_ports;    /* key -> struct host_port_state */
     struct map masq;          /* fields as bytes -> struct counted */
@@ -91,7 +90,7 @@ static inline uint32_t front_tag(const struct net_front *f)
 {
     return NET_PRIORITY_PREFIX | (f->inside ? NET_PRIORITY_INSIDE : 0);
 }
-struct str front_key(const struct net_front *f, uint32_t out[static 3]);
+struct str front_key(const struct net_front *f); /* borrowed from f */
 /* Makes s what f wants; f->n_eps 0 with `gone`: leaves nothing, not even a refusal. */
 void front_change(struct net_rules *r, struct front_state *s, const struct net_front *f, bool fresh,
                   bool gone, struct net_batch *b);

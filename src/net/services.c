@@ -18,12 +18,15 @@
 #define RETRY_FIRST  (1 * NSEC_PER_SEC)
 #define RETRY_LAST   (60 * NSEC_PER_SEC)
 #define SLICES_MAX   1024               /* of one service: 100,000 endpoints */
+#define NAMES_MAX    520                /* "ns/name" */
 #define PLAN_AT_ONCE 256                /* services a turn: some milliseconds */
 #define TRUST        (5 * NSEC_PER_SEC) /* after the start */
 
+/* One block: it lies between what is kept of Services, and goes soon. */
 struct service_dirty {
-    char *ns, *name, *key; /* owned */
-    bool named;            /* the name server has it */
+    bool named; /* the name server has it */
+    uint8_t ns_n;
+    char key[]; /* "ns/name" */
 };
 
 static void transact(struct net *n);
@@ -36,29 +39,41 @@ static bool ready_to_plan(const struct net *n)
 
 /* ---- marking ---- */
 
+static struct str dirty_key(const void *value)
+{
+    return str_z(((const struct service_dirty *)value)->key);
+}
+
+static struct str dirty_ns(const struct service_dirty *d)
+{
+    return (struct str){d->key, d->ns_n};
+}
+
+static struct str dirty_name(const struct service_dirty *d)
+{
+    return str_z(d->key + d->ns_n + 1);
+}
+
 static void mark(struct net *n, struct str ns, struct str name)
 {
-    char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
-    struct service_dirty *d = map_get(&n->dirty, str_z(key));
-    if (n->stopping || d) {
-        free(key);
-        if (n->stopping)
-            return;
-        d->named = false; /* the name server wants to know, whatever the rules wait for */
-        rt_task_schedule_late(&n->flush);
-        return;
+    char key[NAMES_MAX];
+    if (n->stopping || ns.n > UINT8_MAX || ns.n + name.n + 2 > sizeof(key))
+        return; /* longer than the API server takes */
+    int k = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
+    struct service_dirty *d = catalog_get(&n->dirty, str_z(key));
+    if (!d) {
+        d = xcalloc(1, sizeof(*d) + (size_t)k + 1);
+        d->ns_n = (uint8_t)ns.n;
+        memcpy(d->key, key, (size_t)k);
+        (void)catalog_set(&n->dirty, d);
     }
-    d = NEW(struct service_dirty);
-    *d = (struct service_dirty){.ns = str_dup(ns), .name = str_dup(name), .key = key};
-    map_set(&n->dirty, str_z(key), d);
+    d->named = false; /* the name server wants to know, whatever the rules wait for */
     rt_task_schedule_late(&n->flush);
 }
 
 static struct str slice_service(struct object *o)
 {
-    const struct api_object_meta *m = object_meta(o);
-    const struct str *name = KV_GET(m, labels, STR("kubernetes.io/service-name"));
-    return name ? *name : STR_NONE;
+    return net_slice_service(object_meta(o));
 }
 
 static void on_service(void *arg, struct object *old, struct object *new)
@@ -157,7 +172,7 @@ static void plan_one(struct net *n, const struct service_dirty *d)
 {
     struct arena a = {0};
     struct net_plan plan = {0};
-    struct object *svc = client_cache_get(n->services, str_z(d->ns), str_z(d->name));
+    struct object *svc = client_cache_get(n->services, dirty_ns(d), dirty_name(d));
     if (svc) {
         struct object *objects[SLICES_MAX];
         size_t n_slices = slices_of(n, d, objects);
@@ -178,13 +193,13 @@ static void plan_one(struct net *n, const struct service_dirty *d)
 static void name_dirty(struct net *n)
 {
     struct object *slices[SLICES_MAX];
-    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));) {
-        struct service_dirty *d = s->value;
+    struct service_dirty *d;
+    for (uint32_t at = 0; (d = catalog_next(&n->dirty, &at));) {
         if (d->named)
             continue;
-        struct object *svc = client_cache_get(n->services, str_z(d->ns), str_z(d->name));
+        struct object *svc = client_cache_get(n->services, dirty_ns(d), dirty_name(d));
         bool headless = svc && str_is(OBJECT_MSG(svc, api_service)->spec.cluster_ip, "None");
-        dns_set(n->dns, str_z(d->ns), str_z(d->name), svc, slices,
+        dns_set(n->dns, dirty_ns(d), dirty_name(d), svc, slices,
                 headless ? slices_of(n, d, slices) : 0);
         client_cache_release(n->services);
         client_cache_release(n->slices);
@@ -195,19 +210,12 @@ static void name_dirty(struct net *n)
     n->dns_synced = true;
 }
 
-static void dirty_free(struct service_dirty *d)
-{
-    free(d->ns);
-    free(d->name);
-    free(d->key);
-    free(d);
-}
-
 static void dirty_clear(struct net *n)
 {
-    for (struct map_slot *s = NULL; (s = map_next(&n->dirty, s));)
-        dirty_free(s->value);
-    map_fini(&n->dirty);
+    struct service_dirty *d;
+    for (uint32_t at = 0; (d = catalog_next(&n->dirty, &at));)
+        free(d);
+    catalog_fini(&n->dirty);
 }
 
 /* Ten thousand at once would hold the loop, and with it probes and heartbeats. False: more to do.
@@ -216,16 +224,16 @@ static bool dirty_plan(struct net *n)
 {
     struct service_dirty *some[PLAN_AT_ONCE];
     size_t k = 0;
-    for (struct map_slot *s = NULL; k < PLAN_AT_ONCE && (s = map_next(&n->dirty, s));)
-        some[k++] = s->value;
+    for (uint32_t at = 0; k < PLAN_AT_ONCE && (some[k] = catalog_next(&n->dirty, &at));)
+        k++;
     for (size_t i = 0; i < k; i++) {
-        map_remove(&n->dirty, str_z(some[i]->key));
+        (void)catalog_remove(&n->dirty, str_z(some[i]->key));
         plan_one(n, some[i]);
-        dirty_free(some[i]);
+        free(some[i]);
     }
     if (n->dirty.n)
         return false;
-    map_fini(&n->dirty); /* it may have been large */
+    catalog_fini(&n->dirty); /* it may have been large */
     return true;
 }
 
@@ -359,7 +367,7 @@ static void chain_found(void *arg, const char *chain)
 #define LIST_PAGE 500
 
 static struct client_cache *packed_cache(struct net *n, enum kind_id kind, const char *name,
-                                         void (*trim)(void *msg, struct arena *a),
+                                         void (*trim)(void *msg, struct arena *a, const char *own),
                                          const char *field_selector)
 {
     CLEANUP(freep) char *file = net_cache_file(n, name);
@@ -368,6 +376,7 @@ static struct client_cache *packed_cache(struct net *n, enum kind_id kind, const
                                                         .field_selector = str_z(field_selector),
                                                         .packed = true,
                                                         .trim = trim,
+                                                        .trim_for = n->node_name,
                                                         .page = LIST_PAGE,
                                                         .file = file});
 }
@@ -383,6 +392,7 @@ int services_start(struct net *n, struct error *err)
     int r = nl_open_nft(&n->nft_nl);
     if (r < 0)
         return error_errno(err, -r, "net: nftables");
+    n->dirty = CATALOG(dirty_key);
     rt_task_init(&n->flush, n->rt, flush, n);
     rt_timer_init(&n->retry, n->rt, retry, n);
     rt_timer_init(&n->trust, n->rt, retry, n);

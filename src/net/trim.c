@@ -34,49 +34,98 @@ static void one_label(struct api_object_meta *m, struct str key, struct arena *a
         *label = (struct kv_str){key, *value};
 }
 
-void net_trim_service(void *msg, struct arena *a)
+static void unless(struct str *value, const char *what)
 {
-    struct api_service *s = msg;
-
-    (void)a;
-    trim_meta(&s->metadata);
-    trim_identity(&s->metadata);
-    s->metadata.n_labels = s->spec.n_selector = s->status.n_conditions = 0;
-    s->spec.n_ip_families = 0;
-    s->spec.ip_family_policy = s->spec.load_balancer_ip = STR_NONE;
-    s->spec.has_allocate_load_balancer_node_ports = false;
-    if (s->spec.n_cluster_ips == 1 && str_eq(s->spec.cluster_ips[0], s->spec.cluster_ip))
-        s->spec.n_cluster_ips = 0; /* a reader takes the one there is */
+    if (!str_eqz(*value, what))
+        *value = STR_NONE;
 }
 
-static void trim_endpoint(struct api_endpoint *e)
+static void trim_service_port(struct api_service_port *p)
+{
+    p->app_protocol = STR_NONE;
+    p->target_port = (struct int_or_str){0}; /* slices say it */
+    if (str_is(p->protocol, "TCP"))
+        p->protocol = STR_NONE; /* as whoever reads it takes it */
+}
+
+void net_trim_service(void *msg, struct arena *a, const char *own)
+{
+    struct api_service *s = msg;
+    struct api_service_spec *spec = &s->spec;
+    struct api_service_port *ports = ARENA_NEW_N(a, struct api_service_port, spec->n_ports + 1);
+
+    trim_meta(&s->metadata);
+    trim_identity(&s->metadata);
+    s->metadata.n_labels = spec->n_selector = s->status.n_conditions = 0;
+    spec->n_ip_families = 0;
+    spec->ip_family_policy = spec->load_balancer_ip = STR_NONE;
+    spec->has_allocate_load_balancer_node_ports = false;
+    if (spec->n_cluster_ips == 1 && str_eq(spec->cluster_ips[0], spec->cluster_ip))
+        spec->n_cluster_ips = 0; /* a reader takes the one there is */
+    if (!str_is(spec->type, "LoadBalancer"))
+        unless(&spec->type, "ExternalName");
+    unless(&spec->session_affinity, "ClientIP");
+    unless(&spec->internal_traffic_policy, "Local");
+    unless(&spec->external_traffic_policy, "Local");
+    for (uint32_t i = 0; i < spec->n_ports; i++) {
+        ports[i] = spec->ports[i];
+        trim_service_port(&ports[i]);
+    }
+    spec->ports = ports;
+}
+
+static void trim_endpoint(struct api_endpoint *e, struct str own)
 {
     struct api_endpoint_conditions *c = &e->conditions;
 
     e->target_ref = NULL;
     e->n_deprecated_topology = 0;
     e->zone = STR_NONE; /* hints say whose traffic it gets */
+    if (own.n && !str_eq(e->node_name, own))
+        e->node_name = STR_NONE; /* elsewhere is elsewhere */
     /* ready is all there is to say: the others follow from it */
     if (c->has_ready && c->ready && c->has_serving && c->serving && !c->terminating)
         *c = (struct api_endpoint_conditions){0};
 }
 
-void net_trim_slice(void *msg, struct arena *a)
+void net_trim_slice(void *msg, struct arena *a, const char *own)
 {
     struct api_endpoint_slice *s = msg;
     struct api_endpoint *copy = ARENA_NEW_N(a, struct api_endpoint, s->n_endpoints + 1);
+    struct api_discovery_endpoint_port *ports =
+        ARENA_NEW_N(a, struct api_discovery_endpoint_port, s->n_ports + 1);
+    struct str service = net_slice_service(&s->metadata);
 
     trim_meta(&s->metadata);
     trim_identity(&s->metadata);
-    one_label(&s->metadata, STR(SERVICE_LABEL), a);
+    s->metadata.n_labels = 0;
+    s->metadata.generate_name = service;
     for (uint32_t i = 0; i < s->n_endpoints; i++) {
         copy[i] = s->endpoints[i];
-        trim_endpoint(&copy[i]);
+        trim_endpoint(&copy[i], str_z(own));
     }
     s->endpoints = copy;
+    for (uint32_t i = 0; i < s->n_ports; i++) {
+        ports[i] = s->ports[i];
+        ports[i].app_protocol = STR_NONE;
+        if (str_is(ports[i].protocol, "TCP"))
+            ports[i].protocol = STR_NONE;
+    }
+    s->ports = ports;
 }
 
-void net_trim_node(void *msg, struct arena *a)
+/* The label's name is longer than most names, and there is one of each Service. A trimmed slice has
+ * its Service where nothing else is left: one with neither field nor label is nobody's. */
+struct str net_slice_service(const struct api_object_meta *m)
+{
+    const struct str *name = KV_GET(m, labels, STR(SERVICE_LABEL));
+
+    if (name)
+        return *name;
+    return m->uid.n ? STR_NONE : m->generate_name;
+}
+
+void net_trim_node(void *msg, struct arena *a, const char *own)
 {
     struct api_node *n = msg;
     struct api_node_spec spec = {.pod_cidr = n->spec.pod_cidr};
@@ -90,7 +139,7 @@ void net_trim_node(void *msg, struct arena *a)
     n->status = status;
 }
 
-void net_trim_policy(void *msg, struct arena *a)
+void net_trim_policy(void *msg, struct arena *a, const char *own)
 {
     struct api_network_policy *p = msg;
 
@@ -99,7 +148,7 @@ void net_trim_policy(void *msg, struct arena *a)
     p->metadata.n_labels = 0;
 }
 
-void net_trim_namespace(void *msg, struct arena *a)
+void net_trim_namespace(void *msg, struct arena *a, const char *own)
 {
     struct api_namespace *n = msg;
 
@@ -121,7 +170,7 @@ static struct api_container *ports_of(const struct api_container *v, uint32_t n,
     return copy;
 }
 
-void net_trim_pod(void *msg, struct arena *a)
+void net_trim_pod(void *msg, struct arena *a, const char *own)
 {
     struct api_pod *p = msg;
     struct api_pod_spec spec = {.containers = ports_of(p->spec.containers, p->spec.n_containers, a),

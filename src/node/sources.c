@@ -120,10 +120,11 @@ static void on_synced(void *arg)
     kick_users(arg);
 }
 
-static void trim(void *msg, struct arena *a)
+static void trim(void *msg, struct arena *a, const char *trim_for)
 {
     struct api_object_meta *m = msg; /* the first member of all kinds */
     (void)a;
+    (void)trim_for;
     m->n_managed_fields = m->n_annotations = m->n_labels = 0;
 }
 

@@ -21,8 +21,9 @@ struct str zone_address_key(const struct ip_addr *a, char bytes[static 17])
     return (struct str){bytes, 1 + ip_bytes(a)};
 }
 
-static struct str address_key(const struct zone_address *e)
+static struct str address_key(const void *value)
 {
+    const struct zone_address *e = value;
     struct ip_addr a = {.family = (uint8_t)e->bytes[0]};
 
     return (struct str){e->bytes, 1 + ip_bytes(&a)};
@@ -59,8 +60,10 @@ struct str zone_service_name(const struct zone_service *s)
     return (struct str){s->text + s->ns_n + 1, s->name_n};
 }
 
-static struct str key_of(const struct zone_service *s)
+static struct str key_of(const void *value)
 {
+    const struct zone_service *s = value;
+
     return (struct str){s->text, (size_t)s->ns_n + 1 + s->name_n};
 }
 
@@ -76,10 +79,10 @@ struct str zone_external_name(const struct zone_service *s)
     return s->external ? rest_of(s) : STR_NONE;
 }
 
-/* A port: number, lengths of protocol and name, and these. */
+/* A port: number, lengths of protocol (0: TCP) and name, and these. */
 static void add_port(struct buf *b, const struct api_service_port *p)
 {
-    struct str protocol = p->protocol.n ? p->protocol : STR("TCP");
+    struct str protocol = str_is(p->protocol, "TCP") ? STR_NONE : p->protocol;
 
     if (!p->name.n || p->name.n > UINT8_MAX || protocol.n > UINT8_MAX)
         return; /* the specification: unnamed ports have no records */
@@ -99,7 +102,7 @@ bool zone_ports_next(const struct zone_service *s, size_t *at, struct zone_port 
     if (s->external || *at == rest.n)
         return false;
     ret->port = (uint16_t)(p[0] << 8 | p[1]);
-    ret->protocol = (struct str){(const char *)p + 4, p[2]};
+    ret->protocol = p[2] ? (struct str){(const char *)p + 4, p[2]} : STR("TCP");
     ret->name = (struct str){(const char *)p + 4 + p[2], p[3]};
     *at += 4u + p[2] + p[3];
     return true;
@@ -119,11 +122,17 @@ static void write_text(struct buf *b, struct str ns, struct str name, const stru
 
 /* ---- the index of addresses ---- */
 
-static void note(struct zone_service *s, const struct ip_addr *a)
-{
-    struct zone_address *e = &s->addresses[s->n_addresses++];
+struct noted {
+    struct zone_service *s;
+    struct zone_address *v;
+    uint32_t n;
+};
 
-    e->service = s;
+static void note(struct noted *to, const struct ip_addr *a)
+{
+    struct zone_address *e = &to->v[to->n++];
+
+    e->service = to->s;
     (void)zone_address_key(a, e->bytes);
 }
 
@@ -136,25 +145,36 @@ static void collect(struct zone_service *s, const struct api_service_spec *spec)
 
     for (size_t i = 0; s->headless && i < s->headless->n_slices; i++)
         most += OBJECT_MSG(s->headless->slices[i], api_endpoint_slice)->n_endpoints;
-    s->addresses = most <= 1 ? &s->one : xcalloc(most, sizeof(*s->addresses));
-    if (s->headless) {
-        while (zone_endpoints_next(&it, &e))
-            note(s, &e.ip);
+    struct noted to = {.s = s, .v = xcalloc(most + 1, sizeof(*to.v))};
+    while (s->headless && zone_endpoints_next(&it, &e))
+        note(&to, &e.ip);
+    for (uint32_t i = 0; !s->headless && !s->external && i < spec->n_cluster_ips; i++)
+        if (ip_parse(spec->cluster_ips[i], &ip) == 0)
+            note(&to, &ip);
+    if (!s->headless && !s->external && !spec->n_cluster_ips &&
+        ip_parse(spec->cluster_ip, &ip) == 0)
+        note(&to, &ip);
+    s->n_addresses = to.n;
+    if (to.n > 1) {
+        s->many = to.v;
         return;
     }
-    for (uint32_t i = 0; !s->external && i < spec->n_cluster_ips; i++)
-        if (ip_parse(spec->cluster_ips[i], &ip) == 0)
-            note(s, &ip);
-    if (!s->external && !spec->n_cluster_ips && ip_parse(spec->cluster_ip, &ip) == 0)
-        note(s, &ip);
+    s->one = to.v[0];
+    free(to.v);
+}
+
+static struct zone_address *address_at(struct zone_service *s, size_t i)
+{
+    return s->n_addresses > 1 ? &s->many[i] : &s->one;
 }
 
 static void index_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
+        struct zone_address *e = address_at(s, i),
+                            *first = catalog_get(&z->addresses, address_key(e));
         if (!first) {
-            map_set(&z->addresses, address_key(e), e);
+            (void)catalog_set(&z->addresses, e);
         } else if (first->service != s) { /* twice in the same one needs no second entry */
             e->next = first->next;
             first->next = e;
@@ -165,11 +185,12 @@ static void index_addresses(struct zone *z, struct zone_service *s)
 static void unindex_addresses(struct zone *z, struct zone_service *s)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct zone_address *e = &s->addresses[i], *first = map_get(&z->addresses, address_key(e));
+        struct zone_address *e = address_at(s, i),
+                            *first = catalog_get(&z->addresses, address_key(e));
         if (first == e) {
-            map_remove(&z->addresses, address_key(e));
+            (void)catalog_remove(&z->addresses, address_key(e));
             if (e->next)
-                map_set(&z->addresses, address_key(e->next), e->next);
+                (void)catalog_set(&z->addresses, e->next);
             continue;
         }
         for (struct zone_address *p = first; p; p = p->next)
@@ -189,8 +210,8 @@ static struct zone_service *service_free(struct zone_service *s)
     for (size_t i = 0; s->headless && i < s->headless->n_slices; i++)
         object_unref(s->headless->slices[i]);
     free(s->headless);
-    if (s->addresses != &s->one)
-        free(s->addresses);
+    if (s->n_addresses > 1)
+        free(s->many);
     free(s);
     return NULL;
 }
@@ -215,7 +236,7 @@ static struct zone_service *service_new(struct str ns, struct str name,
     bool external = str_is(svc->spec.type, "ExternalName");
 
     write_text(&text, ns, name, svc, external);
-    struct zone_service *s = xcalloc(1, sizeof(*s) + text.n);
+    struct zone_service *s = xcalloc(1, offsetof(struct zone_service, text) + text.n);
     s->ns_n = (uint16_t)ns.n;
     s->name_n = (uint16_t)name.n;
     s->n = (uint32_t)text.n;
@@ -259,7 +280,7 @@ static bool unchanged(const struct zone_service *old, const struct zone_service 
         return a->all == b->all && a->n_slices == b->n_slices &&
                memcmp(a->slices, b->slices, a->n_slices * sizeof(a->slices[0])) == 0;
     for (size_t i = 0; i < new->n_addresses; i++)
-        if (memcmp(old->addresses[i].bytes, new->addresses[i].bytes, 17) != 0)
+        if (memcmp(zone_addresses(old)[i].bytes, zone_addresses(new)[i].bytes, 17) != 0)
             return false;
     return true;
 }
@@ -269,7 +290,7 @@ void zone_set(struct zone *z, struct str ns, struct str name, struct object *svc
 {
     char *key = xasprintf("%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
     uint8_t slot = zone_slot(str_z(key));
-    struct zone_service *old = map_get(&z->services, str_z(key));
+    struct zone_service *old = catalog_get(&z->services, str_z(key));
     struct zone_service *s =
         svc ? service_new(ns, name, OBJECT_MSG(svc, api_service), slices, n_slices) : NULL;
 
@@ -282,14 +303,14 @@ void zone_set(struct zone *z, struct str ns, struct str name, struct object *svc
     z->generation[slot]++;
     if (old) {
         unindex_addresses(z, old);
-        map_remove(&z->services, key_of(old));
+        (void)catalog_remove(&z->services, key_of(old));
         service_free(old);
     }
     if (!s != !old)
         count_namespace(z, ns, s);
     if (!s)
         return;
-    map_set(&z->services, key_of(s), s);
+    (void)catalog_set(&z->services, s);
     index_addresses(z, s);
 }
 
@@ -338,6 +359,8 @@ int zone_new(const struct zone_opts *o, struct zone **ret)
     z->dns_address = o->dns_address;
     z->reverse[0] = o->service_cidr;
     z->reverse[1] = o->cluster_cidr;
+    z->services = CATALOG(key_of);
+    z->addresses = CATALOG(address_key);
     *ret = z;
     return 0;
 }
@@ -346,16 +369,17 @@ struct zone *zone_free(struct zone *z)
 {
     if (!z)
         return NULL;
-    for (struct map_slot *s = NULL; (s = map_next(&z->services, s));)
-        service_free(s->value);
+    struct zone_service *service;
+    for (uint32_t at = 0; (service = catalog_next(&z->services, &at));)
+        service_free(service);
     for (struct map_slot *s = NULL; (s = map_next(&z->namespaces, s));) {
         struct zone_namespace *e = s->value;
         free(e->name);
         free(e);
     }
-    map_fini(&z->services);
+    catalog_fini(&z->services);
     map_fini(&z->namespaces);
-    map_fini(&z->addresses);
+    catalog_fini(&z->addresses);
     arena_fini(&z->names);
     free(z);
     return NULL;

@@ -144,8 +144,9 @@ static void add_cluster_ips(struct lookup *l, const struct zone_service *s, stru
                             enum dns_section section, bool every)
 {
     for (size_t i = 0; i < s->n_addresses; i++) {
-        struct ip_addr ip = {.family = (uint8_t)s->addresses[i].bytes[0]};
-        memcpy(ip.b, s->addresses[i].bytes + 1, ip_bytes(&ip));
+        const struct zone_address *e = &zone_addresses(s)[i];
+        struct ip_addr ip = {.family = (uint8_t)e->bytes[0]};
+        memcpy(ip.b, e->bytes + 1, ip_bytes(&ip));
         if (every || wants(l, ip.family == AF_INET ? DNS_A : DNS_AAAA))
             (void)add_address(l, &ip, owner, section);
     }
@@ -289,7 +290,7 @@ static const struct zone_service *find_service(struct lookup *l, struct str ns, 
     int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(ns), STR_ARG(name));
 
     l->ret->slot = zone_slot((struct str){key, (size_t)n});
-    return map_get(&l->z->services, (struct str){key, (size_t)n});
+    return catalog_get(&l->z->services, (struct str){key, (size_t)n});
 }
 
 /* ---- the domain ---- */
@@ -463,7 +464,8 @@ static enum zone_result reverse(struct lookup *l, struct str *ret_apex)
     if (!ip.family)
         return ZONE_NOT_MINE;
     const struct ip_prefix *range = our_range(l->z, &ip, bits);
-    struct zone_address *e = whole ? map_get(&l->z->addresses, zone_address_key(&ip, bytes)) : NULL;
+    struct zone_address *e =
+        whole ? catalog_get(&l->z->addresses, zone_address_key(&ip, bytes)) : NULL;
     if (!range && !e)
         return ZONE_NOT_MINE;
     if (!l->z->synced)

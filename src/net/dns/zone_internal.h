@@ -1,20 +1,23 @@
 /* Between zone.c (what there is) and zone_answer.c (what is answered). */
 #pragma once
 
+#include "base/catalog.h"
 #include "base/map.h"
 #include "net/dns/zone.h"
 
 struct zone_address { /* an address of a service, in the index of addresses */
     struct zone_service *service;
     struct zone_address *next; /* of another service with the same address */
-    char bytes[17];            /* family and address; its key there */
+    char bytes[17];            /* family and address */
 };
 
 /* One block for most: there may be ten thousand. */
 struct zone_service {
     struct zone_headless *headless; /* owned; NULL: it is none */
-    struct zone_address *addresses; /* owned, unless it is `one` */
-    struct zone_address one;
+    union {
+        struct zone_address one;   /* with no more than one */
+        struct zone_address *many; /* owned */
+    };
     uint32_t n_addresses;
     uint16_t ns_n, name_n;
     uint32_t n; /* bytes of text */
@@ -22,6 +25,11 @@ struct zone_service {
     char text[]; /* "ns/name", then the name an external one stands for (as text), or the named
                     ports (zone_ports_next) */
 };
+
+static inline const struct zone_address *zone_addresses(const struct zone_service *s)
+{
+    return s->n_addresses > 1 ? s->many : &s->one;
+}
 
 struct zone_headless { /* is answered from its endpoints, by the objects themselves */
     bool all;          /* also those not ready */
@@ -47,9 +55,9 @@ struct zone {
     struct arena names;
     struct ip_addr dns_address;
     struct ip_prefix reverse[2];
-    struct map services;   /* key -> struct zone_service */
-    struct map namespaces; /* name -> struct zone_namespace */
-    struct map addresses;  /* struct zone_address: key -> first of its list */
+    struct catalog services;  /* of struct zone_service, by "ns/name" */
+    struct map namespaces;    /* name -> struct zone_namespace */
+    struct catalog addresses; /* of struct zone_address, by address: the first of its list */
     uint64_t generation[256];
     bool synced;
 };

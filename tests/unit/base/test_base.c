@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "base/catalog.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/set.h"
@@ -140,6 +141,67 @@ static void map_agrees_with_an_array(void **state)
         live--;
     assert_int_equal(live, 0);
     map_fini(&m);
+}
+
+struct named {
+    char name[16];
+    bool in;
+};
+
+static struct str named_key(const void *value)
+{
+    return str_z(((const struct named *)value)->name);
+}
+
+static void catalog_agrees_with_an_array(void **state)
+{
+    enum { KEYS = 500, STEPS = 40000 };
+    static struct named values[KEYS], again[KEYS];
+    struct catalog c = CATALOG(named_key);
+    struct named *v;
+    uint32_t live = 0, seed = 1, at = 0;
+
+    assert_null(catalog_get(&c, STR("nothing")));
+    assert_null(catalog_remove(&c, STR("nothing")));
+    assert_null(catalog_next(&c, &at));
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(values[i].name, sizeof(values[i].name), "key-%d", i);
+        again[i] = values[i];
+    }
+    for (int step = 0; step < STEPS; step++) {
+        int i;
+        seed = seed * 1664525 + 1013904223;
+        i = (int)((seed >> 8) % KEYS);
+        /* grows first, shrinks later, at last it is empty */
+        if ((seed >> 24) % 128 > (unsigned)step / 320) {
+            assert_ptr_equal(catalog_set(&c, &values[i]), values[i].in ? &values[i] : NULL);
+            live += !values[i].in;
+            values[i].in = true;
+        } else {
+            void *old = catalog_remove(&c, str_z(values[i].name));
+            assert_ptr_equal(old, values[i].in ? &values[i] : NULL);
+            live -= values[i].in;
+            values[i].in = false;
+        }
+        assert_int_equal(c.n, live);
+        assert_true(c.n * 8 <= c.cap * 7);
+        if (step % 500)
+            continue;
+        for (int k = 0; k < KEYS; k++)
+            assert_ptr_equal(catalog_get(&c, str_z(again[k].name)),
+                             values[k].in ? &values[k] : NULL);
+        uint32_t seen = 0;
+        for (at = 0; (v = catalog_next(&c, &at)); seen++)
+            assert_true(v->in);
+        assert_int_equal(seen, live);
+    }
+    (void)catalog_set(&c, &values[0]);
+    assert_ptr_equal(catalog_set(&c, &again[0]), &values[0]);
+    assert_ptr_equal(catalog_get(&c, str_z("key-0")), &again[0]);
+    catalog_fini(&c);
+    assert_null(catalog_get(&c, str_z("key-0")));
+    assert_null(catalog_set(&c, &values[0])); /* usable again */
+    catalog_fini(&c);
 }
 
 struct number {
@@ -367,6 +429,7 @@ int main(void)
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(strings_are_cut),
         cmocka_unit_test(map_agrees_with_an_array),
+        cmocka_unit_test(catalog_agrees_with_an_array),
         cmocka_unit_test(bytes_become_utf8),
         cmocka_unit_test(sets_know_what_was_there),
         cmocka_unit_test(heap_gives_the_least),

@@ -386,7 +386,7 @@ static void test_shorthands(void **state)
     buf_fini(&f.last_text);
 }
 
-static void trim(void *msg, struct arena *a)
+static void trim(void *msg, struct arena *a, const char *trim_for)
 {
     struct api_config_map *m = msg;
     (void)a;

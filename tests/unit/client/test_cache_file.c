@@ -210,7 +210,7 @@ static void on_synced(void *arg)
     buf_add_lit(&l->log, "synced ");
 }
 
-static void trim(void *msg, struct arena *a)
+static void trim(void *msg, struct arena *a, const char *trim_for)
 {
     struct api_config_map *m = msg;
     m->metadata.n_annotations = 0;
