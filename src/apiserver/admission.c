@@ -1,7 +1,7 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
  * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
-#include "apiserver/internal.h"
+#include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
 
 struct plugin {
@@ -75,6 +75,7 @@ static const struct plugin plugins[] = {
     {"RBACEscalation", NULL, rbac_validate, NULL},
     {"NodeRange", NULL, admit_node_range, NULL},
     {"CertificateRequests", admit_csr_mutate, admit_csr_validate, NULL},
+    {"PodSecurity", NULL, admit_pod_security, NULL},
 };
 
 int admit_mutate(struct api_call *c, void *msg, const struct object *old)
