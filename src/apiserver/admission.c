@@ -69,6 +69,7 @@ static int rbac_validate(struct api_call *c, const void *msg, const struct objec
 static const struct plugin plugins[] = {
     {"NamespaceLifecycle", NULL, NULL, namespace_remove},
     {"NodeRestriction", NULL, admit_node_restriction, NULL},
+    {"TaintNodesByCondition", admit_node_taint, NULL, NULL},
     {"ServiceAccount", admit_service_account, NULL, NULL},
     {"Priority", admit_priority, NULL, NULL},
     {"DefaultTolerationSeconds", admit_tolerations, NULL, NULL},

@@ -7,3 +7,4 @@
 #include "apiserver/internal.h"
 
 int admit_pod_security(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+int admit_node_taint(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;

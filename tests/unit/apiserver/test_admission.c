@@ -161,6 +161,22 @@ static void tells_who_raises_a_level(void **state)
                      -EBADMSG);
 }
 
+/* ---- nodes ---- */
+
+static void new_nodes_wait_until_they_are_ready(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, KIND_OF(NODE), "", "{metadata: {name: a}}"));
+    const struct api_node *n = f->object->msg;
+    assert_int_equal(n->spec.n_taints, 1);
+    assert_str(n->spec.taints[0].key, "node.kubernetes.io/not-ready");
+    assert_str(n->spec.taints[0].effect, "NoSchedule");
+    assert_ok(fx_create(f, KIND_OF(NODE), "",
+                        "{metadata: {name: b}, status: {conditions: [{type: Ready, status: "
+                        "'True'}]}}"));
+    assert_int_equal(OBJECT_MSG(f->object, api_node)->spec.n_taints, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
 
 int main(void)
@@ -169,6 +185,7 @@ int main(void)
         T(enforces_on_pods_and_warns_for_templates),
         T(warns_without_refusing),
         T(tells_who_raises_a_level),
+        T(new_nodes_wait_until_they_are_ready),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
