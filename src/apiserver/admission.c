@@ -3,6 +3,7 @@
  * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
+#include "apiserver/quota.h"
 
 struct plugin {
     const char *name;
@@ -66,17 +67,25 @@ static int rbac_validate(struct api_call *c, const void *msg, const struct objec
 
 /* ---- the table ---- */
 
+/* Changes in the order Kubernetes makes them; ResourceQuota is last, since it takes what it grants.
+ */
 static const struct plugin plugins[] = {
     {"NamespaceLifecycle", NULL, NULL, namespace_remove},
     {"NodeRestriction", NULL, admit_node_restriction, NULL},
     {"TaintNodesByCondition", admit_node_taint, NULL, NULL},
+    {"LimitRanger", admit_limits_mutate, admit_limits_validate, NULL},
     {"ServiceAccount", admit_service_account, NULL, NULL},
     {"Priority", admit_priority, NULL, NULL},
     {"DefaultTolerationSeconds", admit_tolerations, NULL, NULL},
+    {"DefaultStorageClass", admit_storage_class, NULL, NULL},
+    {"PersistentVolumeClaimResize", NULL, admit_claim_resize, NULL},
+    {"DefaultIngressClass", admit_ingress_class, NULL, NULL},
+    {"RuntimeClass", admit_runtime_class, NULL, NULL},
     {"RBACEscalation", NULL, rbac_validate, NULL},
     {"NodeRange", NULL, admit_node_range, NULL},
     {"CertificateRequests", admit_csr_mutate, admit_csr_validate, NULL},
     {"PodSecurity", NULL, admit_pod_security, NULL},
+    {"ResourceQuota", NULL, admit_quota, NULL},
 };
 
 int admit_mutate(struct api_call *c, void *msg, const struct object *old)

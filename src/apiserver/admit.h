@@ -8,3 +8,13 @@
 
 int admit_pod_security(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_node_taint(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_limits_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_limits_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+int admit_runtime_class(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_storage_class(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+int admit_claim_resize(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+int admit_ingress_class(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+/* The youngest object of the kind, then the first by name, one of whose annotations named is "true"
+ * (in the call's arena); absent: there is none. */
+struct str admit_default_class(struct api_call *c, const struct schema_kind *k,
+                               const char *const *annotations, size_t n);

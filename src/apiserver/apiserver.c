@@ -4,6 +4,7 @@
 
 #include "apiserver/front.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "client/kubeconfig.h"
@@ -175,6 +176,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
+    s->quotas = quotas_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -254,6 +256,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
+    s->quotas = quotas_free(s->quotas);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

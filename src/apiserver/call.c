@@ -5,7 +5,7 @@
  * later, and the call waits for it in server->calls. So nothing a verb looked at can change under
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
-#include "apiserver/internal.h"
+#include "apiserver/quota.h"
 #include "apiserver/subresource.h"
 
 #include <stdarg.h>
@@ -314,6 +314,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;
     c->done(c);

@@ -19,6 +19,7 @@ struct apiserver {
     struct pki *pki;            /* owned; NULL: none */
     struct rbac *rbac;          /* owned */
     struct pod_index *pods;     /* owned */
+    struct quotas *quotas;      /* owned */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct front *front;        /* owned; NULL: not listening */
