@@ -6,6 +6,13 @@
 
 #include "apiserver/internal.h"
 
+/* Which plugins are asked: bits of the table's rows, from lists "A,B" (NULL: none) of those
+ * switched on and off beyond what is usual. */
+int admit_plugins(const char *enable, const char *disable, uint64_t *ret,
+                  struct error *err) MUST_CHECK;
+
+int admit_owner_references(struct api_call *c, const void *msg,
+                           const struct object *old) MUST_CHECK;
 int admit_pod_security(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_node_taint(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
 int admit_limits_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;

@@ -1,6 +1,6 @@
 /* Admission plugins, asked as a client would: calls with their warnings, no controller running. */
 #include "api_test.h"
-#include "apiserver/internal.h"
+#include "apiserver/admit.h"
 
 /* ---- calls as an administrator, whose warnings can be read ---- */
 
@@ -619,6 +619,66 @@ static void runtime_classes_shape_pods(void **state)
                      -EPERM);
 }
 
+/* ---- owners ---- */
+
+static void switches_plugins(void **state)
+{
+    uint64_t usual, more, less;
+    struct error err = {0};
+    assert_ok(admit_plugins(NULL, NULL, &usual, &err));
+    assert_ok(admit_plugins("OwnerReferencesPermissionEnforcement,PodSecurity", NULL, &more, &err));
+    assert_int_equal(more & usual, usual);
+    assert_int_equal(__builtin_popcountll(more), __builtin_popcountll(usual) + 1);
+    assert_ok(admit_plugins(NULL, "PodSecurity,ResourceQuota", &less, &err));
+    assert_int_equal(__builtin_popcountll(less), __builtin_popcountll(usual) - 2);
+    assert_int_equal(admit_plugins("Magic", NULL, &more, &err), -EINVAL);
+    assert_str(err.message, "there is no admission plugin \"Magic\"");
+    error_clear(&err);
+    assert_int_equal(admit_plugins(NULL, "NodeRestriction", &more, &err), -EINVAL);
+    assert_str(err.message, "the admission plugin \"NodeRestriction\" cannot be switched off");
+    error_fini(&err);
+}
+
+static void owners_need_rights(void **state)
+{
+    struct fx *f = *state;
+    struct error err = {0};
+    struct client *root = f->c;
+    assert_ok(admit_plugins("OwnerReferencesPermissionEnforcement", NULL, &f->api->plugins, &err));
+    assert_ok(fx_create(f, KIND_OF(ROLE), "default",
+                        "{metadata: {name: r}, rules: [{apiGroups: [''], resources: [configmaps], "
+                        "verbs: [create, get, patch, update]}]}"));
+    assert_ok(fx_create(f, KIND_OF(ROLE_BINDING), "default",
+                        "{metadata: {name: r}, roleRef: {kind: Role, name: r}, subjects: [{kind: "
+                        "User, name: ann}]}"));
+    rt_sim_run_for(f->rt, NSEC_PER_SEC);
+#define OWNED(name, more)                                                                          \
+    "{metadata: {name: " name ", ownerReferences: [{apiVersion: v1, kind: Secret, name: s, uid: "  \
+    "u" more "}]}}"
+    f->c = apiserver_client(f->api, STR("ann"), NULL, 0, true);
+    assert_int_equal(fx_create(f, KIND_OF(CONFIG_MAP), "default", OWNED("a", "")), -EPERM);
+    assert_true(str_starts(f->text, STR("configmaps \"a\" is forbidden: cannot set an ownerRef on "
+                                        "a resource you can't delete: ")));
+    assert_ok(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: a}}"));
+    client_free(f->c);
+    f->c = root;
+    assert_ok(fx_patch(f, KIND_OF(ROLE), "default", "r", NULL, CLIENT_PATCH_JSON,
+                       "[{\"op\":\"add\",\"path\":\"/rules/0/verbs/-\",\"value\":\"delete\"}]"));
+    f->c = apiserver_client(f->api, STR("ann"), NULL, 0, true);
+    assert_ok(fx_create(f, KIND_OF(CONFIG_MAP), "default", OWNED("b", "")));
+    assert_int_equal(
+        fx_create(f, KIND_OF(CONFIG_MAP), "default", OWNED("c", ", blockOwnerDeletion: true")),
+        -EPERM);
+    assert_true(str_search(f->text, STR("cannot set blockOwnerDeletion if an ownerReference refers "
+                                        "to a resource you can't set finalizers on")) > 0);
+    /* what does not change is not asked about again */
+    assert_ok(fx_patch(f, KIND_OF(CONFIG_MAP), "default", "b", NULL, CLIENT_PATCH_MERGE,
+                       "{\"data\":{\"x\":\"y\"}}"));
+    client_free(f->c);
+    f->c = root;
+    error_fini(&err);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
 
 int main(void)
@@ -628,6 +688,8 @@ int main(void)
         T(warns_without_refusing),
         T(tells_who_raises_a_level),
         T(new_nodes_wait_until_they_are_ready),
+        cmocka_unit_test(switches_plugins),
+        T(owners_need_rights),
         T(limits_are_defaults),
         T(limits_are_bounds),
         T(quotas_bound_pods),
