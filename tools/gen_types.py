@@ -493,9 +493,9 @@ class Generator:
         return "(const char *const[]){%s}" % ", ".join([c_str(i) for i in items] + ["NULL"])
 
     def column_row(self, c):
-        return "    {%s, %s, %s, %s, %s, %s, %d}," % (
+        return "    {%s, %s, %s, %s, %s, %s, %s, %d}," % (
             c_str(c.name), c_str(c.type), c_str(c.format or ""), c_str(c.path or None),
-            c_str(c.hook or None), c_str(c.description or ""), c.priority)
+            c_str(c.hook or None), c_str(c.description or ""), c_str(c.absent or None), c.priority)
 
     def conversions(self, m, stored):
         """pairs of fields of m and of the message it is stored as"""
@@ -517,8 +517,8 @@ class Generator:
 
     def emit_kinds(self, o):
         o.append("const struct schema_column schema_default_columns[2] = {")
-        o.append('    {"Name", "string", "name", "metadata.name", NULL, "", 0},')
-        o.append('    {"Age", "string", "", NULL, "age", "", 0},\n};')
+        o.append('    {"Name", "string", "name", "metadata.name", NULL, "", NULL, 0},')
+        o.append('    {"Age", "string", "", NULL, "age", "", NULL, 0},\n};')
         for m in self.kinds():
             r = m.resource
             stored = self.messages["." + r.storage] if r.storage else m
@@ -542,7 +542,7 @@ class Generator:
     .selectable = %s, .subresources = %s_subresources,
     .columns = %s, .convert = %s_convert,
     .n_subresources = %d, .n_columns = %d, .n_convert = %d, .verbs = %s,
-    .name_format = %d, .namespaced = %s,
+    .name_format = %d, .namespaced = %s, .generation = %s,
 };""" % (m.c, self.kind_id(m), self.kind_id(stored), m.c, "&%s_desc" % lst.c if lst else "NULL",
          c_str(m.group), c_str(m.version), c_str(m.api_version()), c_str(m.name),
          c_str(lst.name if lst else None), c_str(r.plural), c_str(r.singular),
@@ -550,7 +550,8 @@ class Generator:
          self.string_list(r.selectable), m.c,
          "%s_columns" % m.c if m.columns else "schema_default_columns", m.c,
          len(r.subresources), len(m.columns) or 2, len(pairs), self.verb_bits(r.verbs),
-         r.name_format or 2, "true" if r.namespaced else "false"))
+         r.name_format or 2, "true" if r.namespaced else "false",
+         "true" if r.generation else "false"))
         o.append("const struct schema_kind *const schema_kinds[_KIND_MAX + 1] = {")
         o += ["    [%s] = &%s_kind," % (self.kind_id(m), m.c) for m in self.kinds()]
         o.append("};")

@@ -1,6 +1,8 @@
 /* See check.h: the sentences people grep for live in one place. */
 #include "api/check.h"
 
+#include "api/hooks.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,5 +130,57 @@ int32_t check_share(struct error *err, struct str path, const struct int_or_str 
                       "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
     else if (n < 0)
         check_invalid_int(err, path, n, "must be greater than or equal to 0");
+    return n;
+}
+
+static void check_requirement(const struct api_label_selector_requirement *r, struct str path,
+                              struct error *err)
+{
+    PATH(values, "%s.values", path.p);
+    PATH(operator, "%s.operator", path.p);
+    PATH(key, "%s.key", path.p);
+    if (str_is(r->operator, "In") || str_is(r->operator, "NotIn")) {
+        if (!r->n_values)
+            check_required(err, values, "must be specified when `operator` is 'In' or 'NotIn'");
+    } else if (str_is(r->operator, "Exists") || str_is(r->operator, "DoesNotExist")) {
+        if (r->n_values)
+            check_forbidden(err, values,
+                            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    } else {
+        check_invalid(err, operator, r->operator, "not a valid selector operator");
+    }
+    check_format(err, key, SCHEMA_FORMAT_QUALIFIED_NAME, r->key);
+    for (uint32_t i = 0; i < r->n_values; i++) {
+        PATH(value, "%s[%u]", values.p, i);
+        check_format(err, value, SCHEMA_FORMAT_LABEL_VALUE, r->values[i]);
+    }
+}
+
+void check_label_selector(struct error *err, struct str path, const struct api_label_selector *s)
+{
+    PATH(labels, "%s.matchLabels", path.p);
+    if (!s)
+        return;
+    api_validate_labels(s->match_labels, s->n_match_labels, labels, err);
+    for (uint32_t i = 0; i < s->n_match_expressions; i++) {
+        PATH(at, "%s.matchExpressions[%u]", path.p, i);
+        check_requirement(&s->match_expressions[i], at, err);
+    }
+}
+
+void check_quantity(struct error *err, struct str path, const struct quantity *q)
+{
+    static const struct quantity zero = {0};
+    char text[QUANTITY_TEXT_MAX];
+    if (quantity_cmp(q, &zero) < 0)
+        check_invalid(err, path, (struct str){text, quantity_format(q, text)},
+                      "must be greater than or equal to 0");
+}
+
+unsigned check_n_set(const struct schema_desc *d, const void *msg)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < d->n_fields; i++)
+        n += !schema_field_absent(&d->fields[i], msg);
     return n;
 }

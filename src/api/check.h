@@ -30,3 +30,9 @@ void check_format(struct error *err, struct str path, enum schema_format f, stru
 void check_immutable(struct error *err, struct str path, const struct schema_desc *d, const void *a,
                      const void *b);
 void check_immutable_str(struct error *err, struct str path, struct str a, struct str b);
+/* A label selector; NULL is fine. */
+void check_label_selector(struct error *err, struct str path, const struct api_label_selector *s);
+/* Adds a cause when an amount is below 0. */
+void check_quantity(struct error *err, struct str path, const struct quantity *q);
+/* How many fields of a message are set: for those of which one is allowed. */
+unsigned check_n_set(const struct schema_desc *d, const void *msg);

@@ -5,10 +5,14 @@
 #include "api/config.h"
 #include "api/csr.h"
 #include "api/disruption.h"
+#include "api/ingress.h"
 #include "api/kv.h"
 #include "api/network_policy.h"
 #include "api/pod.h"
+#include "api/quota.h"
 #include "api/service.h"
+#include "api/storage.h"
+#include "api/webhook.h"
 #include "api/workload.h"
 #include "base/set.h"
 #include "schema/schema.h"
@@ -296,6 +300,11 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_DEPLOYMENT] = &deployment_hooks,
     [KIND_REPLICA_SET] = &replica_set_hooks,
     [KIND_JOB] = &job_hooks,
+    [KIND_STATEFUL_SET] = &stateful_set_hooks,
+    [KIND_DAEMON_SET] = &daemon_set_hooks,
+    [KIND_REPLICATION_CONTROLLER] = &replication_controller_hooks,
+    [KIND_CRON_JOB] = &cron_job_hooks,
+    [KIND_POD_TEMPLATE] = &pod_template_hooks,
     [KIND_CONFIG_MAP] = &config_map_hooks,
     [KIND_SECRET] = &secret_hooks,
     [KIND_NAMESPACE] = &namespace_hooks,
@@ -311,6 +320,26 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_CLUSTER_ROLE] = &cluster_role_hooks,
     [KIND_ROLE_BINDING] = &role_binding_hooks,
     [KIND_CLUSTER_ROLE_BINDING] = &cluster_role_binding_hooks,
+    [KIND_LIMIT_RANGE] = &limit_range_hooks,
+    [KIND_RESOURCE_QUOTA] = &resource_quota_hooks,
+    [KIND_PERSISTENT_VOLUME] = &persistent_volume_hooks,
+    [KIND_PERSISTENT_VOLUME_CLAIM] = &persistent_volume_claim_hooks,
+    [KIND_STORAGE_CLASS] = &storage_class_hooks,
+    [KIND_VOLUME_ATTRIBUTES_CLASS] = &volume_attributes_class_hooks,
+    [KIND_CSI_DRIVER] = &csi_driver_hooks,
+    [KIND_CSI_NODE] = &csi_node_hooks,
+    [KIND_CSI_STORAGE_CAPACITY] = &csi_storage_capacity_hooks,
+    [KIND_VOLUME_ATTACHMENT] = &volume_attachment_hooks,
+    [KIND_INGRESS] = &ingress_hooks,
+    [KIND_INGRESS_CLASS] = &ingress_class_hooks,
+    [KIND_IP_ADDRESS] = &ip_address_hooks,
+    [KIND_SERVICE_CIDR] = &service_cidr_hooks,
+    [KIND_MUTATING_WEBHOOK_CONFIGURATION] = &mutating_webhook_configuration_hooks,
+    [KIND_VALIDATING_WEBHOOK_CONFIGURATION] = &validating_webhook_configuration_hooks,
+    [KIND_MUTATING_ADMISSION_POLICY] = &mutating_policy_hooks,
+    [KIND_MUTATING_ADMISSION_POLICY_BINDING] = &mutating_policy_binding_hooks,
+    [KIND_VALIDATING_ADMISSION_POLICY] = &validating_policy_hooks,
+    [KIND_VALIDATING_ADMISSION_POLICY_BINDING] = &validating_policy_binding_hooks,
 };
 
 const struct api_hooks *api_hooks_find(const struct schema_kind *k)

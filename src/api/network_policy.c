@@ -50,42 +50,6 @@ static void network_policy_fill(void *msg, struct arena *a)
         s->policy_types[s->n_policy_types++] = STR("Egress");
 }
 
-static void validate_requirement(const struct api_label_selector_requirement *r, struct str path,
-                                 struct error *err)
-{
-    PATH(values, "%s.values", path.p);
-    PATH(operator, "%s.operator", path.p);
-    PATH(key, "%s.key", path.p);
-    if (str_is(r->operator, "In") || str_is(r->operator, "NotIn")) {
-        if (!r->n_values)
-            check_required(err, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    } else if (str_is(r->operator, "Exists") || str_is(r->operator, "DoesNotExist")) {
-        if (r->n_values)
-            check_forbidden(err, values,
-                            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    } else {
-        check_invalid(err, operator, r->operator, "not a valid selector operator");
-    }
-    check_format(err, key, SCHEMA_FORMAT_QUALIFIED_NAME, r->key);
-    for (uint32_t i = 0; i < r->n_values; i++) {
-        PATH(value, "%s[%u]", values.p, i);
-        check_format(err, value, SCHEMA_FORMAT_LABEL_VALUE, r->values[i]);
-    }
-}
-
-static void validate_selector(const struct api_label_selector *s, struct str path,
-                              struct error *err)
-{
-    PATH(labels, "%s.matchLabels", path.p);
-    if (!s)
-        return;
-    api_validate_labels(s->match_labels, s->n_match_labels, labels, err);
-    for (uint32_t i = 0; i < s->n_match_expressions; i++) {
-        PATH(at, "%s.matchExpressions[%u]", path.p, i);
-        validate_requirement(&s->match_expressions[i], at, err);
-    }
-}
-
 static const char *port_number_check(int32_t port)
 {
     return port < 1 || port > 65535 ? "must be between 1 and 65535, inclusive" : NULL;
@@ -139,8 +103,8 @@ static void validate_peer(const struct api_network_policy_peer *p, struct str pa
     PATH(pods, "%s.podSelector", path.p);
     PATH(namespaces, "%s.namespaceSelector", path.p);
     PATH(block, "%s.ipBlock", path.p);
-    validate_selector(p->pod_selector, pods, err);
-    validate_selector(p->namespace_selector, namespaces, err);
+    check_label_selector(err, pods, p->pod_selector);
+    check_label_selector(err, namespaces, p->namespace_selector);
     if (p->ip_block)
         validate_ip_block(p->ip_block, block, err);
     if (!p->pod_selector && !p->namespace_selector && !p->ip_block)
@@ -166,7 +130,7 @@ static void validate_rule(const struct api_network_policy_port *ports, uint32_t 
 static void network_policy_validate(const void *msg, struct error *err)
 {
     const struct api_network_policy_spec *s = &((const struct api_network_policy *)msg)->spec;
-    validate_selector(&s->pod_selector, STR("spec.podSelector"), err);
+    check_label_selector(err, STR("spec.podSelector"), &s->pod_selector);
     for (uint32_t i = 0; i < s->n_ingress; i++) {
         const struct api_network_policy_ingress_rule *r = &s->ingress[i];
         PATH(at, "spec.ingress[%u]", i);

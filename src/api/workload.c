@@ -10,9 +10,9 @@
 static const char *const always[] = {"Always", NULL};
 static const char *const on_failure_never[] = {"OnFailure", "Never", NULL};
 
-static void validate_selector(const struct api_label_selector *sel,
-                              const struct api_pod_template_spec *t, const char *kind,
-                              struct error *err)
+void workload_selector_validate(const struct api_label_selector *sel,
+                                const struct api_pod_template_spec *t, const char *kind,
+                                struct error *err)
 {
     struct arena a = {0};
     struct label_selector s;
@@ -68,7 +68,7 @@ static void deployment_validate(const void *msg, struct error *err)
 {
     const struct api_deployment *d = msg;
     const struct api_deployment_strategy *s = &d->spec.strategy;
-    validate_selector(d->spec.selector, &d->spec.template, "deployment", err);
+    workload_selector_validate(d->spec.selector, &d->spec.template, "deployment", err);
     pod_template_validate(&d->spec.template, "spec.template", always, err);
     if (str_is(s->type, "Recreate") && s->rolling_update) {
         check_forbidden(err, STR("spec.strategy.rollingUpdate"),
@@ -106,7 +106,7 @@ static void replica_set_fill(void *msg, struct arena *a)
 static void replica_set_validate(const void *msg, struct error *err)
 {
     const struct api_replica_set *r = msg;
-    validate_selector(r->spec.selector, &r->spec.template, "replicaset", err);
+    workload_selector_validate(r->spec.selector, &r->spec.template, "replicaset", err);
     pod_template_validate(&r->spec.template, "spec.template", always, err);
 }
 
@@ -157,7 +157,7 @@ static void job_prepare_create(void *msg, struct arena *a)
 static void job_validate(const void *msg, struct error *err)
 {
     const struct api_job *j = msg;
-    validate_selector(j->spec.selector, &j->spec.template, "job", err);
+    workload_selector_validate(j->spec.selector, &j->spec.template, "job", err);
     pod_template_validate(&j->spec.template, "spec.template", on_failure_never, err);
     if (str_is(j->spec.completion_mode, "Indexed") && !j->spec.has_completions)
         check_required(err, STR("spec.completions"), "when completion mode is Indexed");

@@ -1,11 +1,13 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
  * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
-#include "apiserver/internal.h"
+#include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
+#include "apiserver/quota.h"
 
 struct plugin {
     const char *name;
+    enum { ALWAYS, ON, OFF } use; /* ALWAYS: what it does cannot be done without */
     int (*mutate)(struct api_call *c, void *msg, const struct object *old);
     int (*validate)(struct api_call *c, const void *msg, const struct object *old);
     int (*remove)(struct api_call *c, const struct object *old);
@@ -66,21 +68,70 @@ static int rbac_validate(struct api_call *c, const void *msg, const struct objec
 
 /* ---- the table ---- */
 
+/* Changes in the order Kubernetes makes them; ResourceQuota is last, since it takes what it grants.
+ */
 static const struct plugin plugins[] = {
-    {"NamespaceLifecycle", NULL, NULL, namespace_remove},
-    {"NodeRestriction", NULL, admit_node_restriction, NULL},
-    {"ServiceAccount", admit_service_account, NULL, NULL},
-    {"Priority", admit_priority, NULL, NULL},
-    {"DefaultTolerationSeconds", admit_tolerations, NULL, NULL},
-    {"RBACEscalation", NULL, rbac_validate, NULL},
-    {"NodeRange", NULL, admit_node_range, NULL},
-    {"CertificateRequests", admit_csr_mutate, admit_csr_validate, NULL},
+    {"NamespaceLifecycle", ALWAYS, NULL, NULL, namespace_remove},
+    {"NodeRestriction", ALWAYS, NULL, admit_node_restriction, NULL},
+    {"TaintNodesByCondition", ON, admit_node_taint, NULL, NULL},
+    {"LimitRanger", ON, admit_limits_mutate, admit_limits_validate, NULL},
+    {"ServiceAccount", ALWAYS, admit_service_account, NULL, NULL},
+    {"Priority", ALWAYS, admit_priority, NULL, NULL},
+    {"DefaultTolerationSeconds", ON, admit_tolerations, NULL, NULL},
+    {"DefaultStorageClass", ON, admit_storage_class, NULL, NULL},
+    {"PersistentVolumeClaimResize", ON, NULL, admit_claim_resize, NULL},
+    {"DefaultIngressClass", ON, admit_ingress_class, NULL, NULL},
+    {"RuntimeClass", ON, admit_runtime_class, NULL, NULL},
+    {"RBACEscalation", ALWAYS, NULL, rbac_validate, NULL},
+    {"NodeRange", ALWAYS, NULL, admit_node_range, NULL},
+    {"CertificateRequests", ALWAYS, admit_csr_mutate, admit_csr_validate, NULL},
+    {"PodSecurity", ON, NULL, admit_pod_security, NULL},
+    {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
+static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");
+
+static int switch_plugins(const char *list, bool on, uint64_t *bits, struct error *err)
+{
+    struct str rest = str_z(list), name;
+    while (str_cut(&rest, ',', &name) || name.n) {
+        size_t i = 0;
+        while (i < ARRAY_LEN(plugins) && !str_eqz(name, plugins[i].name))
+            i++;
+        if (i == ARRAY_LEN(plugins))
+            return error_set(err, REASON_BAD_REQUEST, "there is no admission plugin \"%.*s\"",
+                             STR_ARG(name));
+        if (!on && plugins[i].use == ALWAYS)
+            return error_set(err, REASON_BAD_REQUEST,
+                             "the admission plugin \"%.*s\" cannot be switched off", STR_ARG(name));
+        *bits = on ? *bits | UINT64_C(1) << i : *bits & ~(UINT64_C(1) << i);
+    }
+    return 0;
+}
+
+int admit_plugins(const char *enable, const char *disable, uint64_t *ret, struct error *err)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++)
+        if (plugins[i].use != OFF)
+            bits |= UINT64_C(1) << i;
+    int r = switch_plugins(disable, false, &bits, err);
+    if (r >= 0)
+        r = switch_plugins(enable, true, &bits, err);
+    if (r >= 0)
+        *ret = bits;
+    return r;
+}
+
+static bool is_on(const struct api_call *c, size_t i)
+{
+    return c->server->plugins & UINT64_C(1) << i;
+}
 
 int admit_mutate(struct api_call *c, void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
-        int r = plugins[i].mutate ? plugins[i].mutate(c, msg, old) : 0;
+        int r = plugins[i].mutate && is_on(c, i) ? plugins[i].mutate(c, msg, old) : 0;
         if (r < 0)
             return r;
     }
@@ -90,7 +141,7 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old)
 int admit_validate(struct api_call *c, const void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
-        int r = plugins[i].validate ? plugins[i].validate(c, msg, old) : 0;
+        int r = plugins[i].validate && is_on(c, i) ? plugins[i].validate(c, msg, old) : 0;
         if (r < 0)
             return r;
     }
@@ -100,7 +151,7 @@ int admit_validate(struct api_call *c, const void *msg, const struct object *old
 int admit_delete(struct api_call *c, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
-        int r = plugins[i].remove ? plugins[i].remove(c, old) : 0;
+        int r = plugins[i].remove && is_on(c, i) ? plugins[i].remove(c, old) : 0;
         if (r < 0)
             return r;
     }

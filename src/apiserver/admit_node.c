@@ -1,6 +1,7 @@
 /* NodeRestriction: a node changes only itself, its lease and the pods bound to it, and gives itself
- * no labels that decide what may run on it. Kubernetes: plugin/pkg/admission/noderestriction. */
-#include "apiserver/internal.h"
+ * no labels that decide what may run on it. Kubernetes: plugin/pkg/admission/noderestriction.
+ * TaintNodesByCondition: nothing runs on a new node before it says that it is ready. */
+#include "apiserver/admit.h"
 
 static int node_object(struct api_call *c, struct str node, const struct api_node *n,
                        const struct object *old)
@@ -81,5 +82,34 @@ int admit_node_restriction(struct api_call *c, const void *msg, const struct obj
             return call_forbidden(
                 c, m->name, "can only access node lease with the same name as the requesting node");
     }
+    return 0;
+}
+
+/* ---- TaintNodesByCondition ---- */
+
+static bool is_ready(const struct api_node *n)
+{
+    for (uint32_t i = 0; i < n->status.n_conditions; i++)
+        if (str_is(n->status.conditions[i].type, "Ready"))
+            return str_is(n->status.conditions[i].status, "True");
+    return false;
+}
+
+/* The node lifecycle controller takes it away again. A node that is made ready (simulated ones)
+ * need not wait for that. */
+int admit_node_taint(struct api_call *c, void *msg, const struct object *old)
+{
+    static const char key[] = "node.kubernetes.io/not-ready";
+    struct api_node *n = msg;
+    if (c->kind != KIND(NODE) || old || is_ready(n))
+        return 0;
+    for (uint32_t i = 0; i < n->spec.n_taints; i++)
+        if (str_eqz(n->spec.taints[i].key, key) && str_is(n->spec.taints[i].effect, "NoSchedule"))
+            return 0;
+    struct api_taint *v = ARENA_NEW_N(&c->arena, struct api_taint, n->spec.n_taints + 1);
+    if (n->spec.n_taints)
+        memcpy(v, n->spec.taints, n->spec.n_taints * sizeof(*v));
+    v[n->spec.n_taints++] = (struct api_taint){.key = str_z(key), .effect = STR("NoSchedule")};
+    n->spec.taints = v;
     return 0;
 }

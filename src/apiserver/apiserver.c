@@ -2,8 +2,10 @@
  * Events, the renewal of certificates. */
 #include "apiserver/internal.h"
 
+#include "apiserver/admit.h"
 #include "apiserver/front.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "client/kubeconfig.h"
@@ -160,21 +162,24 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     rt_timer_init(&s->hub_timer, core, on_hubs, s);
     rt_timer_init(&s->event_timer, core, on_event_sweep, s);
     rt_timer_init(&s->renew_timer, core, on_renew, s);
-    if (s->opts.pki_dir) {
-        int r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
-                         rt_wall(core) / 1000000, &s->pki, err);
-        if (r < 0) {
-            hubs_free(s->hubs);
-            free_opts(s);
-            free(s);
-            return r;
-        }
-        rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    int r = admit_plugins(opts ? opts->enable_admission : NULL,
+                          opts ? opts->disable_admission : NULL, &s->plugins, err);
+    if (r >= 0 && s->opts.pki_dir)
+        r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
+                     rt_wall(core) / 1000000, &s->pki, err);
+    if (r < 0) {
+        hubs_free(s->hubs);
+        free_opts(s);
+        free(s);
+        return r;
     }
+    if (s->opts.pki_dir)
+        rt_timer_start(&s->renew_timer, RENEW_PERIOD);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
+    s->quotas = quotas_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -254,6 +259,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
+    s->quotas = quotas_free(s->quotas);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

@@ -39,6 +39,8 @@ struct apiserver_opts {
     /* What DefaultTolerationSeconds gives; without has_default_tolerations 300 s each. */
     bool has_default_tolerations;
     int64_t not_ready_toleration_s, unreachable_toleration_s;
+    /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
+    const char *enable_admission, *disable_admission;
     bool no_bootstrap; /* write no default objects (unit tests) */
 };
 

@@ -62,7 +62,8 @@ static void want(struct apiserver *s, const struct schema_kind *k, const void *m
         if (!rbac || (update && str_is(*update, "false")) || o->deletion_timestamp.set)
             goto out;
         struct api_object_meta own = *m;
-        *m = *o;
+        *m = *o; /* what an administrator marked it with stays */
+        kv_str_merge(&a, &own.labels, &own.n_labels, o->labels, o->n_labels);
         m->labels = own.labels;
         m->n_labels = own.n_labels;
         if (schema_equal(k->desc, copy, old->msg))

@@ -5,7 +5,7 @@
  * later, and the call waits for it in server->calls. So nothing a verb looked at can change under
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
-#include "apiserver/internal.h"
+#include "apiserver/quota.h"
 #include "apiserver/subresource.h"
 
 #include <stdarg.h>
@@ -47,13 +47,16 @@ const char *api_call_verb_text(const struct api_call *c)
 
 void api_call_warn(struct api_call *c, const char *fmt, ...)
 {
-    char text[512];
+    CLEANUP(freep) char *text = NULL;
     va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     if (c->reply.n_warnings >= 64) /* a response's headers are bounded */
         return;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0);
+    if (n > API_WARNING_BYTES_MAX)
+        text[API_WARNING_BYTES_MAX] = '\0';
     struct str *more = ARENA_NEW_N(&c->arena, struct str, c->reply.n_warnings + 1);
     if (c->reply.n_warnings)
         memcpy(more, c->reply.warnings, sizeof(*more) * c->reply.n_warnings);
@@ -98,8 +101,9 @@ int call_already_exists(struct api_call *c, struct str name)
 static int error_va(struct api_call *c, enum error_reason reason, const char *prefix,
                     const char *fmt, va_list ap)
 {
-    char text[1024];
-    vsnprintf(text, sizeof(text), fmt, ap);
+    CLEANUP(freep) char *text = NULL;
+    int n = vasprintf(&text, fmt, ap);
+    ASSERT(n >= 0);
     return error_set(&c->reply.err, reason, "%s%s", prefix, text);
 }
 
@@ -310,6 +314,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;
     c->done(c);

@@ -117,6 +117,7 @@ struct api_call {
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;
+    struct quota_charge *charge; /* taken of quotas until the write is counted (quota.h) */
     struct front_watch *watch; /* made by the front's done, told with the call */
     bool answer_scale;         /* the object in the reply is told as its Scale */
     struct list link;          /* server->calls */

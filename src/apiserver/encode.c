@@ -206,9 +206,12 @@ static void make_pretty(struct buf *b)
 static size_t warning_headers(struct exchange *x, struct http_header *h, size_t max)
 {
     const struct api_reply *rep = &x->call->reply;
-    size_t n = 0;
+    size_t n = 0, bytes = 0;
     for (unsigned i = 0; i < rep->n_warnings && n < max; i++) {
         struct buf b = {0};
+        bytes += rep->warnings[i].n;
+        if (bytes > API_WARNINGS_BYTES_MAX)
+            break;
         buf_add_lit(&b, "299 - \"");
         for (size_t k = 0; k < rep->warnings[i].n; k++) {
             char ch = rep->warnings[i].p[k];

@@ -19,6 +19,8 @@ struct apiserver {
     struct pki *pki;            /* owned; NULL: none */
     struct rbac *rbac;          /* owned */
     struct pod_index *pods;     /* owned */
+    struct quotas *quotas;      /* owned */
+    uint64_t plugins;           /* admission plugins that are asked (admit.h) */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct front *front;        /* owned; NULL: not listening */

@@ -515,6 +515,28 @@ static bool may(struct api_call *c, const char *verb, const char *resource, stru
     return authz_allowed(c->server, &at, NULL, &reason);
 }
 
+/* A role that gathers others may come to hold anything. */
+static bool gathers(const struct api_cluster_role *r)
+{
+    return r->aggregation_rule && r->aggregation_rule->n_cluster_role_selectors;
+}
+
+static bool may_do_everything(struct api_call *c)
+{
+    static struct str all[] = {{"*", 1}};
+    const struct api_policy_rule rules[] = {
+        {.verbs = all,
+         .n_verbs = 1,
+         .api_groups = all,
+         .n_api_groups = 1,
+         .resources = all,
+         .n_resources = 1},
+        {.verbs = all, .n_verbs = 1, .non_resource_urls = all, .n_non_resource_urls = 1}};
+    uint64_t steps = 0;
+    return user_covers(c, STR_NONE, &rules[0], &steps) &&
+           user_covers(c, STR_NONE, &rules[1], &steps);
+}
+
 int rbac_check_escalation(struct api_call *c, const void *msg, const struct object *old)
 {
     const struct api_object_meta *m = msg;
@@ -544,9 +566,13 @@ int rbac_check_escalation(struct api_call *c, const void *msg, const struct obje
             return call_not_found(
                 c, str_is(ref->kind, "ClusterRole") ? KIND(CLUSTER_ROLE) : KIND(ROLE), ref->name);
     }
-    (void)old;
     if (!binding && may(c, "escalate", c->kind->plural, m->name))
         return 0;
+    if (c->kind == KIND(CLUSTER_ROLE) &&
+        (gathers(msg) || (old && gathers(OBJECT_MSG(old, api_cluster_role)))) &&
+        !may_do_everything(c))
+        return call_forbidden(c, m->name,
+                              "must have cluster-admin privileges to use the aggregationRule");
     uint64_t steps = 0;
     for (uint32_t i = 0; i < rules.n; i++)
         if (!user_covers(c, m->namespace, &rules.v[i], &steps)) {

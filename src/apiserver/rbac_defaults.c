@@ -286,6 +286,27 @@ static void binding_of(struct arena *a, const struct binding_row *row,
     }
 }
 
+/* Subjects an administrator added to a default binding stay, as long as it binds the same role. */
+static void keep_subjects(struct apiserver *s, struct arena *a, struct api_cluster_role_binding *b)
+{
+    struct object *o = store_peek(s->store, KIND(CLUSTER_ROLE_BINDING), STR_NONE, b->metadata.name);
+    const struct api_cluster_role_binding *old = o ? o->msg : NULL;
+    if (!old || !schema_equal(&api_role_ref_desc, &old->role_ref, &b->role_ref))
+        return;
+    struct api_subject *v = ARENA_NEW_N(a, struct api_subject, b->n_subjects + old->n_subjects);
+    uint32_t n = b->n_subjects;
+    memcpy(v, b->subjects, n * sizeof(*v));
+    for (uint32_t i = 0; i < old->n_subjects; i++) {
+        bool there = false;
+        for (uint32_t k = 0; k < n && !there; k++)
+            there = schema_equal(&api_subject_desc, &v[k], &old->subjects[i]);
+        if (!there)
+            v[n++] = old->subjects[i];
+    }
+    b->subjects = v;
+    b->n_subjects = n;
+}
+
 void bootstrap_roles(struct apiserver *s,
                      void (*want)(struct apiserver *s, const struct schema_kind *k,
                                   const void *msg))
@@ -306,6 +327,7 @@ void bootstrap_roles(struct apiserver *s,
         struct arena a = {0};
         struct api_cluster_role_binding b = {0};
         binding_of(&a, &bindings[i], &b);
+        keep_subjects(s, &a, &b);
         want(s, KIND(CLUSTER_ROLE_BINDING), &b);
         arena_fini(&a);
     }

@@ -64,6 +64,13 @@ bool call_is_status(const struct api_call *c)
     return str_is(c->subresource, "status") || str_is(c->subresource, "approval");
 }
 
+/* metadata.generation counts the changes of its spec. */
+static bool counts_generation(const struct schema_kind *k)
+{
+    const struct api_hooks *h = api_hooks_find(k);
+    return k->generation || (h && h->generation);
+}
+
 static size_t field_bytes(const struct schema_field *f)
 {
     return f->flags & SCHEMA_POINTER ? sizeof(void *) : f->elem_size;
@@ -123,7 +130,7 @@ int strategy_create(struct api_call *c, void *msg)
     m->has_deletion_grace_period_seconds = false;
     m->creation_timestamp = timestamp_seconds(rt_wall(c->server->rt));
     make_uid(c->server->rt, &c->arena, &m->uid);
-    m->generation = h && h->generation ? 1 : 0;
+    m->generation = counts_generation(c->kind) ? 1 : 0;
     if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memset(schema_at(f, msg), 0, field_bytes(f));
@@ -182,15 +189,18 @@ static void keep_meta(struct api_call *c, struct api_object_meta *m,
     }
 }
 
+/* All but metadata and status: the spec, or what stands in its place. */
 static bool spec_changed(const struct schema_kind *k, const void *a, const void *b)
 {
-    const struct schema_field *f = top_field(k, "spec");
-    if (!f || f->type != SCHEMA_MSG)
-        return false;
-    const void *x = schema_sub(f, a), *y = schema_sub(f, b);
-    if (!x || !y)
-        return x != y;
-    return !schema_equal(f->msg, x, y);
+    for (unsigned i = 0; i < k->desc->n_fields; i++) {
+        struct schema_desc one = *k->desc; /* of just this field: equality is one of messages */
+        one.fields = &k->desc->fields[i];
+        one.n_fields = 1;
+        if (strcmp(one.fields->name, "metadata") != 0 && strcmp(one.fields->name, "status") != 0 &&
+            !schema_equal(&one, a, b))
+            return true;
+    }
+    return false;
 }
 
 int strategy_update(struct api_call *c, void *msg, struct object *old)
@@ -229,7 +239,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     api_default(c->kind, msg, &c->arena);
     if (h && h->prepare_update)
         h->prepare_update(msg, o, &c->arena);
-    if (h && h->generation && !status_only && spec_changed(c->kind, msg, o))
+    if (counts_generation(c->kind) && !status_only && spec_changed(c->kind, msg, o))
         m->generation++;
     return 0;
 }

@@ -9,21 +9,35 @@
 
 struct scale_view {
     int32_t spec, status;
-    const struct api_label_selector *selector;
+    const struct api_label_selector *selector; /* or those labels */
+    const struct kv_str *labels;
+    uint32_t n_labels;
     int32_t *put; /* where a write goes, in a clone */
     bool *put_has;
 };
 
+/* o: the object, as its own struct */
+#define SCALE_VIEW(v, o)                                                                           \
+    ((v)->spec = (o)->spec.replicas, (v)->status = (o)->status.replicas,                           \
+     (v)->put = &(o)->spec.replicas, (v)->put_has = &(o)->spec.has_replicas)
+
 static bool scale_view(const struct schema_kind *k, const void *msg, struct scale_view *v)
 {
+    void *o = (void *)(uintptr_t)msg;
+    *v = (struct scale_view){0};
     if (k == KIND(DEPLOYMENT)) {
-        struct api_deployment *d = (void *)(uintptr_t)msg;
-        *v = (struct scale_view){d->spec.replicas, d->status.replicas, d->spec.selector,
-                                 &d->spec.replicas, &d->spec.has_replicas};
+        SCALE_VIEW(v, (struct api_deployment *)o);
+        v->selector = ((struct api_deployment *)o)->spec.selector;
     } else if (k == KIND(REPLICA_SET)) {
-        struct api_replica_set *r = (void *)(uintptr_t)msg;
-        *v = (struct scale_view){r->spec.replicas, r->status.replicas, r->spec.selector,
-                                 &r->spec.replicas, &r->spec.has_replicas};
+        SCALE_VIEW(v, (struct api_replica_set *)o);
+        v->selector = ((struct api_replica_set *)o)->spec.selector;
+    } else if (k == KIND(STATEFUL_SET)) {
+        SCALE_VIEW(v, (struct api_stateful_set *)o);
+        v->selector = ((struct api_stateful_set *)o)->spec.selector;
+    } else if (k == KIND(REPLICATION_CONTROLLER)) {
+        SCALE_VIEW(v, (struct api_replication_controller *)o);
+        v->labels = ((struct api_replication_controller *)o)->spec.selector;
+        v->n_labels = ((struct api_replication_controller *)o)->spec.n_selector;
     } else {
         return false;
     }
@@ -45,7 +59,12 @@ struct api_scale *scale_of(struct api_call *c, const struct object *o)
     s->metadata.creation_timestamp = m->creation_timestamp;
     s->spec.replicas = v.spec;
     s->status.replicas = v.status;
-    if (label_selector_compile(&c->arena, v.selector, &sel, NULL) >= 0)
+    int r = 0;
+    if (v.labels)
+        label_selector_from_map(&c->arena, v.labels, v.n_labels, &sel);
+    else
+        r = label_selector_compile(&c->arena, v.selector, &sel, NULL);
+    if (r >= 0)
         s->status.selector = label_selector_print(&c->arena, &sel);
     return s;
 }

@@ -355,6 +355,8 @@ static const struct passed {
      "how long pods that do not say stay on a node that is not ready (300)", PART_SERVER},
     {"--default-unreachable-toleration-seconds", "N", "the same on a node that is silent (300)",
      PART_SERVER},
+    {"--enable-admission-plugins", "NAME,...", "asked beyond the usual ones", PART_SERVER},
+    {"--disable-admission-plugins", "NAME,...", "not asked", PART_SERVER},
     {"--resolv-conf", "FILE", "the node's name servers (/etc/resolv.conf)", PART_AGENT},
     {"--node-labels", "K=V,...", "of this machine's Node object", PART_AGENT},
     {"--max-pods", "N", "pods this machine takes (250)", PART_AGENT},

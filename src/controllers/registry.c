@@ -13,6 +13,7 @@ const struct controller_row *const controller_rows[] = {
     &endpoints_mirror_row,
     &service_row,
     &node_lifecycle_row,
+    &node_ttl_row,
     &taint_eviction_row,
     &pod_gc_row,
     &disruption_row,

@@ -132,6 +132,8 @@ void replicaset_plan(struct arena *a, const struct api_replica_set *rs,
     }
 }
 
+/* A failure that goes on is told with the words it began with: each try names another pod, and a
+ * status that changed each time would start the next try at once. */
 void replicaset_set_failure(struct arena *a, struct api_replica_set_status *st, const char *reason,
                             struct str message, usec_t now)
 {
@@ -144,6 +146,7 @@ void replicaset_set_failure(struct arena *a, struct api_replica_set_status *st, 
             v[n++] = st->conditions[i];
         } else if (reason && str_eqz(st->conditions[i].reason, reason)) {
             since = st->conditions[i].last_transition_time;
+            message = st->conditions[i].message;
         }
     }
     if (reason)

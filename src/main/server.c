@@ -31,6 +31,7 @@
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
     const char *eviction_rate, *secondary_rate, *zone_threshold;
+    const char *enable_admission, *disable_admission;
     struct cluster_wish cluster;
     nsec_t node_grace;
     int64_t large_cluster, not_ready_s, unreachable_s;
@@ -257,6 +258,8 @@ static int server_start(struct server *s, struct error *err)
         .has_default_tolerations = true,
         .not_ready_toleration_s = o->not_ready_s,
         .unreachable_toleration_s = o->unreachable_s,
+        .enable_admission = o->enable_admission,
+        .disable_admission = o->disable_admission,
     };
     struct controllers_opts controllers = {.node_grace = o->node_grace};
     int r = server_node_opts(o, &controllers, err);
@@ -391,6 +394,9 @@ int main_server(int argc, char **argv)
          CLI_INT, &o.not_ready_s, 0, 1 << 30},
         {"default-unreachable-toleration-seconds", "N", "the same on a node that is silent (300)",
          CLI_INT, &o.unreachable_s, 0, 1 << 30},
+        {"enable-admission-plugins", "NAME,...", "asked beyond the usual ones", CLI_STRING,
+         &o.enable_admission},
+        {"disable-admission-plugins", "NAME,...", "not asked", CLI_STRING, &o.disable_admission},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},

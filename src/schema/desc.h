@@ -214,10 +214,11 @@ struct schema_column {
     const char *name;
     const char *type;   /* string, integer, number, boolean, date */
     const char *format; /* "" or "name" */
-    const char *path;   /* dotted path of JSON names, or NULL */
+    const char *path;   /* dotted path of JSON names, or NULL; lists are counted or joined */
     const char *hook;   /* name of a function of src/schema/table_hooks.c, or NULL */
     const char *description;
-    int32_t priority; /* 0 always, 1 with -o wide */
+    const char *absent; /* text of a path that leads nowhere; NULL: none */
+    int32_t priority;   /* 0 always, 1 with -o wide */
 };
 
 struct schema_subresource {
@@ -252,4 +253,5 @@ struct schema_kind {
     uint8_t verbs;       /* enum schema_verb */
     uint8_t name_format; /* enum schema_format of metadata.name */
     bool namespaced;
+    bool generation; /* metadata.generation counts changes of all but metadata and status */
 };

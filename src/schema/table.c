@@ -36,15 +36,35 @@ void table_columns_print(const struct schema_kind *kind, struct buf *b)
     buf_add_char(b, ']');
 }
 
-/* The text behind a path; nothing when it is absent. */
+/* "a,b" of a list of texts, "k=v,l=w" of a map. */
+static void joined_print(const struct schema_ref *ref, struct buf *text)
+{
+    bool map = ref->field->flags & SCHEMA_MAP;
+
+    for (uint32_t i = 0; i < ref->n; i++) {
+        const struct str *list = *(struct str *const *)ref->ptr;
+        const struct kv_str *pairs = *(struct kv_str *const *)ref->ptr;
+        buf_printf(text, "%s%.*s", i ? "," : "", STR_ARG(map ? pairs[i].key : list[i]));
+        if (map)
+            buf_printf(text, "=%.*s", STR_ARG(pairs[i].value));
+    }
+}
+
+/* The text behind a path: how many a list has, where a number is wanted, or its texts; nothing when
+ * it is absent. */
 static bool path_print(const struct schema_kind *kind, const void *msg, const char *path,
-                       struct buf *text)
+                       bool number, struct buf *text)
 {
     struct schema_ref ref;
 
     if (schema_get_path(kind->desc, msg, str_z(path), &ref) <= 0)
         return false;
-    schema_ref_print(&ref, text);
+    if (ref.whole && number)
+        buf_add_i64(text, ref.n);
+    else if (ref.whole && ref.field->type == SCHEMA_STRING)
+        joined_print(&ref, text);
+    else
+        schema_ref_print(&ref, text);
     return true;
 }
 
@@ -60,7 +80,9 @@ static void cell_print(const struct schema_kind *kind, const struct schema_colum
     if (hook)
         hook(kind, msg, now, text);
     else
-        there = c->path && path_print(kind, msg, c->path, text);
+        there = c->path && path_print(kind, msg, c->path, number, text);
+    if (!hook && c->absent && text->n == 0)
+        buf_add_str(text, str_z(c->absent));
     if (number && (!there || text->n == 0))
         buf_add_lit(b, "0");
     else if (number)

@@ -21,11 +21,13 @@ TABLE_HOOK(pod_restarts);
 TABLE_HOOK(pod_status);
 /* table_workload.c */
 TABLE_HOOK(containers);
-TABLE_HOOK(deployment_ready);
+TABLE_HOOK(cronjob_last_schedule);
+TABLE_HOOK(cronjob_suspend);
 TABLE_HOOK(images);
 TABLE_HOOK(job_completions);
 TABLE_HOOK(job_duration);
 TABLE_HOOK(job_status);
+TABLE_HOOK(ready_replicas);
 TABLE_HOOK(selector);
 TABLE_HOOK(template_labels);
 /* table_cluster.c */
@@ -45,3 +47,19 @@ TABLE_HOOK(node_status);
 TABLE_HOOK(service_cluster_ip);
 TABLE_HOOK(service_external_ip);
 TABLE_HOOK(service_ports);
+/* table_storage.c */
+TABLE_HOOK(csidriver_tokens);
+TABLE_HOOK(pv_claim);
+TABLE_HOOK(quota_limit);
+TABLE_HOOK(quota_request);
+TABLE_HOOK(storageclass_name);
+TABLE_HOOK(volume_access_modes);
+TABLE_HOOK(volume_status);
+/* table_policy.c */
+TABLE_HOOK(ingress_address);
+TABLE_HOOK(ingress_hosts);
+TABLE_HOOK(ingress_ports);
+TABLE_HOOK(ingressclass_parameters);
+TABLE_HOOK(ipaddress_parent);
+TABLE_HOOK(policy_param_kind);
+TABLE_HOOK(policy_param_ref);

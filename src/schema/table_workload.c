@@ -62,12 +62,36 @@ TABLE_HOOK(template_labels)
     table_or_none(text);
 }
 
-TABLE_HOOK(deployment_ready)
+/* Deployments and stateful sets. */
+TABLE_HOOK(ready_replicas)
 {
-    const struct api_deployment *d = msg;
+    static const char *const paths[] = {"status.readyReplicas", "spec.replicas"};
+    struct schema_ref ref;
 
-    buf_printf(text, "%d/%d", d->status.ready_replicas,
-               d->spec.has_replicas ? d->spec.replicas : 1);
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        if (i)
+            buf_add_char(text, '/');
+        if (schema_get_path(kind->desc, msg, str_z(paths[i]), &ref) > 0)
+            schema_ref_print(&ref, text);
+        else
+            buf_add_i64(text, (int64_t)i); /* none ready; one wanted by default */
+    }
+}
+
+TABLE_HOOK(cronjob_suspend)
+{
+    const struct api_cron_job_spec *s = &((const struct api_cron_job *)msg)->spec;
+
+    buf_add_str(text, !s->has_suspend ? STR("<unset>") : s->suspend ? STR("True") : STR("False"));
+}
+
+TABLE_HOOK(cronjob_last_schedule)
+{
+    const struct api_cron_job *c = msg;
+
+    if (c->status.last_schedule_time.set)
+        table_age_print(c->status.last_schedule_time, now, text);
+    table_or_none(text);
 }
 
 static bool job_condition(const struct api_job *j, const char *type)

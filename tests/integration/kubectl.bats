@@ -316,7 +316,7 @@ Y
     contains "ephemeral containers are disabled" kubectl debug debugged --image=davit.local/busybox:1 -- id
     contains "could not find the requested resource" kubectl autoscale deployment web --max=3
     contains "Metrics API not available" kubectl top nodes
-    printf '{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"s"}}' >"$BATS_TEST_TMPDIR/s.json"
-    contains 'no matches for kind "StatefulSet" in version "apps/v1"' kubectl apply -f "$BATS_TEST_TMPDIR/s.json"
+    printf '{"apiVersion":"apps/v1","kind":"StatefulPod","metadata":{"name":"s"}}' >"$BATS_TEST_TMPDIR/s.json"
+    contains 'no matches for kind "StatefulPod" in version "apps/v1"' kubectl apply -f "$BATS_TEST_TMPDIR/s.json"
     kubectl delete pod debugged --now
 }

@@ -511,6 +511,7 @@ const struct scenario SCENARIOS[] = {
      .skewed = true, .grace = 3 * S},
     {"fence-chaos", "no identity ever runs twice", 5, 200 * NSEC_PER_MSEC, run_fence_chaos,
      .skewed = true},
+    {"quota", "a quota is never overshot, whatever dies", 3, 1 * S, run_quota},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},
     {"cluster", "machines join, die, leave and are cut off under everything else", 0,
      200 * NSEC_PER_MSEC, run_cluster, .skewed = true, .grace = 10 * S, .joins = true},

@@ -115,6 +115,86 @@ static void no_escalation(void **state)
     back(f, me);
 }
 
+/* Who may write roles may not let one gather what he has not. */
+static void gathering_needs_everything(void **state)
+{
+    struct fx *f = *state;
+    static const char gathering[] = "{metadata: {name: grow}, aggregationRule: "
+                                    "{clusterRoleSelectors: [{matchLabels: {a: b}}]}}";
+    assert_ok(fx_create(f, KIND_OF(CLUSTER_ROLE), "",
+                        "{metadata: {name: roles}, rules: [{apiGroups: "
+                        "['rbac.authorization.k8s.io'], resources: ['*'], verbs: [get, create, "
+                        "update]}]}"));
+    assert_ok(fx_create(f, KIND_OF(CLUSTER_ROLE_BINDING), "",
+                        "{metadata: {name: roles}, roleRef: {kind: ClusterRole, name: roles}, "
+                        "subjects: [{kind: User, name: ann}]}"));
+    settle(f);
+    struct client *me = become(f, "ann", NULL);
+    assert_int_equal(fx_create(f, KIND_OF(CLUSTER_ROLE), "", gathering), -EPERM);
+    assert_str(f->text, "clusterroles.rbac.authorization.k8s.io \"grow\" is forbidden: must have "
+                        "cluster-admin privileges to use the aggregationRule");
+    assert_ok(fx_create(f, KIND_OF(CLUSTER_ROLE), "", "{metadata: {name: grow}}"));
+    back(f, me);
+    me = become(f, "root", "system:masters");
+    assert_ok(fx_delete(f, KIND_OF(CLUSTER_ROLE), "", "grow"));
+    assert_ok(fx_create(f, KIND_OF(CLUSTER_ROLE), "", gathering));
+    back(f, me);
+    me = become(f, "ann", NULL);
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "grow"));
+    struct api_cluster_role *r = fx_edit(f);
+    r->aggregation_rule = NULL;
+    assert_int_equal(fx_update(f, KIND_OF(CLUSTER_ROLE), r, NULL), -EPERM);
+    back(f, me);
+    /* the administrator by his role, not by his group */
+    assert_ok(fx_create(f, KIND_OF(CLUSTER_ROLE_BINDING), "",
+                        "{metadata: {name: boss}, roleRef: {kind: ClusterRole, name: "
+                        "cluster-admin}, subjects: [{kind: User, name: bob}]}"));
+    settle(f);
+    me = become(f, "bob", NULL);
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "grow"));
+    r = fx_edit(f);
+    r->aggregation_rule = NULL;
+    assert_ok(fx_update(f, KIND_OF(CLUSTER_ROLE), r, NULL));
+    back(f, me);
+}
+
+/* At the next start what was taken from the defaults is there again, and what was added still. */
+static void defaults_are_mended(void **state)
+{
+    struct fx *f = *state;
+    struct error err = {0};
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE_BINDING), "", "system:discovery"));
+    struct api_cluster_role_binding *b = fx_edit(f);
+    b->subjects[0] = (struct api_subject){
+        .kind = STR("User"), .api_group = STR("rbac.authorization.k8s.io"), .name = STR("ann")};
+    assert_ok(fx_update(f, KIND_OF(CLUSTER_ROLE_BINDING), b, NULL));
+    assert_ok(fx_patch(f, KIND_OF(CLUSTER_ROLE), "", "system:basic-user", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"labels\":{\"mine\":\"yes\"}},\"rules\":[]}"));
+    assert_ok(fx_patch(f, KIND_OF(CLUSTER_ROLE), "", "system:monitoring", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"annotations\":{\"rbac.authorization.kubernetes.io/"
+                       "autoupdate\":\"false\"}},\"rules\":[]}"));
+    client_free(f->c);
+    f->done = false;
+    apiserver_stop(f->api, 1000, fx_set_done, f);
+    fx_wait(f);
+    apiserver_free(f->api);
+    assert_ok(apiserver_new(f->rt, f->store, &(struct apiserver_opts){0}, &f->api, &err));
+    assert_true(rt_run_until(f->rt, fx_is_ready, f, 10 * NSEC_PER_SEC));
+    f->c = apiserver_client(f->api, STR("tester"), NULL, 0, false);
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE_BINDING), "", "system:discovery"));
+    const struct api_cluster_role_binding *now = f->object->msg;
+    assert_int_equal(now->n_subjects, 2);
+    assert_str(now->subjects[0].name, "system:authenticated");
+    assert_str(now->subjects[1].name, "ann");
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "system:basic-user"));
+    const struct api_cluster_role *r = f->object->msg;
+    assert_true(r->n_rules > 0);
+    assert_int_equal(r->metadata.n_labels, 2);
+    assert_ok(fx_get(f, KIND_OF(CLUSTER_ROLE), "", "system:monitoring"));
+    assert_int_equal(OBJECT_MSG(f->object, api_cluster_role)->n_rules, 0);
+    error_fini(&err);
+}
+
 static void nodes_are_restricted(void **state)
 {
     struct fx *f = *state;
@@ -380,6 +460,8 @@ int main(void)
         T(rbac_decides),
         T(roles_aggregate),
         T(no_escalation),
+        T(gathering_needs_everything),
+        T(defaults_are_mended),
         T(nodes_are_restricted),
         T(reviews_answer),
         cmocka_unit_test_setup_teardown(tokens, token_setup, fx_teardown),

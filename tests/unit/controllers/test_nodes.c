@@ -1,6 +1,7 @@
 /* Zones and rates, taints by condition, and the words of fencing. */
 #include "api/fence.h"
 #include "controllers/node_taints.h"
+#include "controllers/node_ttl.h"
 #include "controllers/node_zones.h"
 #include "test.h"
 
@@ -186,12 +187,31 @@ static void who_is_fenced(void **state)
     }
 }
 
+/* A cluster that grows and shrinks around a boundary stays where it is. */
+static void ttl_by_size(void **state)
+{
+    static const struct {
+        size_t nodes;
+        unsigned seconds;
+    } rows[] = {{1, 0},     {100, 0},   {101, 15},   {95, 15},  {90, 15},    {89, 0},
+                {500, 15},  {501, 30},  {450, 30},   {449, 15}, {5000, 300}, {1800, 300},
+                {1799, 60}, {2000, 60}, {2001, 300}, {0, 0}};
+    unsigned step = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        step = node_ttl_step(step, rows[i].nodes);
+        if (node_ttl_seconds(step) != rows[i].seconds)
+            fail_msg("%zu nodes: %u s, not %u", rows[i].nodes, node_ttl_seconds(step),
+                     rows[i].seconds);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zone_states),    cmocka_unit_test(tiny_rates),
         cmocka_unit_test(all_zones_down), cmocka_unit_test(taints_follow_conditions),
-        cmocka_unit_test(promises),       cmocka_unit_test(who_is_fenced),
+        cmocka_unit_test(ttl_by_size),    cmocka_unit_test(promises),
+        cmocka_unit_test(who_is_fenced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,8 @@ static void test_replicaset(void **state)
     assert_int_equal(p.n_create + p.n_victims, 0);
     struct api_replica_set_status st = {0};
     replicaset_set_failure(&a, &st, "FailedCreate", STR("no"), NOW);
-    replicaset_set_failure(&a, &st, "FailedCreate", STR("no"), NOW + SEC);
+    replicaset_set_failure(&a, &st, "FailedCreate", STR("no, again"), NOW + SEC);
+    assert_str(st.conditions[0].message, "no");
     assert_int_equal(st.n_conditions, 1);
     assert_int_equal(st.conditions[0].last_transition_time.usec, NOW);
     replicaset_set_failure(&a, &st, NULL, STR_NONE, NOW);

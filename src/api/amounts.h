@@ -1,0 +1,26 @@
+/* Amounts of resources by name: sums and maxima of them, and what a pod asks for as a whole.
+ * Pure functions; memory is the arena's, keys are borrowed. */
+#pragma once
+
+#include "api/tables.gen.h"
+#include "base/arena.h"
+#include "base/buf.h"
+
+struct amounts { /* sorted by name, each once */
+    struct arena *arena;
+    struct kv_quantity *v;
+    uint32_t n, cap;
+};
+
+void amounts_set(struct amounts *a, struct str name, const struct quantity *q);
+void amounts_add(struct amounts *a, struct str name, const struct quantity *q);
+void amounts_raise(struct amounts *a, struct str name, const struct quantity *q); /* to at least */
+void amounts_add_all(struct amounts *a, const struct kv_quantity *v, uint32_t n);
+const struct quantity *amounts_get(const struct amounts *a, struct str name); /* NULL: none */
+/* "cpu=1,memory=2Gi" */
+void amounts_print(const struct amounts *a, struct buf *b);
+
+/* What the pod asks for (limits: its limits), as the scheduler counts it: the sum of its containers
+ * and sidecars or, if that is more, what its init containers need one after the other; what the pod
+ * says as a whole replaces that; its overhead comes on top (of limits where there are any). */
+void pod_amounts(const struct api_pod_spec *s, bool limits, struct amounts *ret);

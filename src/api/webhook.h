@@ -1,0 +1,15 @@
+/* Hooks of what objects have to pass on their way in: webhook configurations and policies. */
+#pragma once
+
+#include "api/hooks.h"
+
+/* webhook.c */
+extern const struct api_hooks mutating_webhook_configuration_hooks,
+    validating_webhook_configuration_hooks;
+/* admission_policy.c */
+extern const struct api_hooks mutating_policy_hooks, mutating_policy_binding_hooks,
+    validating_policy_hooks, validating_policy_binding_hooks;
+
+/* Operations on resources at `path`. */
+void admission_rule_validate(const struct api_admission_rule_with_operations *r, const char *path,
+                             struct error *err);
