@@ -39,7 +39,7 @@ metrics() {
     ticking() { [ "$(lines)" -ge 3 ]; }
     wait_for 10 ticking
 
-    host_spawn n1 "$BED_DIR/log/fill" /usr/bin/python3 "$ROOT/tests/integration/conntrack.py" 25 >"$BED_DIR/fill.pid"
+    host_spawn n1 "$BED_DIR/log/fill" /usr/bin/python3 "$ROOT/tests/integration/conntrack.py" 300 >"$BED_DIR/fill.pid"
     wait_for 60 grep -q full "$BED_DIR/log/fill"
     # it is: a new connection is not made
     run host_run n1 curl -sS -m 2 "http://$vip:8080/hi"
@@ -60,8 +60,8 @@ metrics() {
     equals True kube get node n1 -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
     kill "$(cat "$BED_DIR/fill.pid")"
-    wait_for 90 hi
-    wait_for 90 contains ConntrackHasRoom events
+    wait_for 30 hi
+    wait_for 30 contains ConntrackHasRoom events
     contains "node_conntrack_entries_limit $max" metrics
     kill "$(cat "$BED_DIR/ticks.pid")"
     # none was lost

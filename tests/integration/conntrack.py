@@ -1,13 +1,15 @@
 """Fills the connection table of the network it runs in with connections that count as established, so that the kernel
 throws none of them out to make room, and keeps it full.
 
-    conntrack.py LIFETIME_S    until it is killed; "full" is printed when it is"""
+    conntrack.py LIFETIME_S    until SIGTERM, which takes all of them away again; "full" is printed when it is"""
+import signal
 import socket
 import struct
 import sys
 import time
 
-TUPLE_ORIG, TUPLE_REPLY, STATUS, TIMEOUT = 1, 2, 3, 7
+TUPLE_ORIG, TUPLE_REPLY, STATUS, TIMEOUT, MARK, MARK_MASK = 1, 2, 3, 7, 8, 21
+OURS = 0x0DA71
 SEEN_REPLY_ASSURED_CONFIRMED = 2 | 4 | 8
 NESTED = 0x8000
 
@@ -27,6 +29,7 @@ def message(host, port, lifetime):
     body = struct.pack("=BBH", socket.AF_INET, 0, 0)
     body += attr(TUPLE_ORIG | NESTED, addresses(a, b, port, 9)) + attr(TUPLE_REPLY | NESTED, addresses(b, a, 9, port))
     body += attr(STATUS, struct.pack("!I", SEEN_REPLY_ASSURED_CONFIRMED)) + attr(TIMEOUT, struct.pack("!I", lifetime))
+    body += attr(MARK, struct.pack("!I", OURS))
     return struct.pack("=IHHII", 16 + len(body), 1 << 8, 1 | 0x400 | 0x200, 0, 0) + body  # CREATE, EXCL: errors alone come back
 
 
@@ -35,7 +38,17 @@ def number(name):
         return int(f.read())
 
 
+def take_away(*_):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    body = struct.pack("=BBH", socket.AF_INET, 0, 0)
+    body += attr(MARK, struct.pack("!I", OURS)) + attr(MARK_MASK, struct.pack("!I", 0xFFFFFFFF))
+    s.send(struct.pack("=IHHII", 16 + len(body), 1 << 8 | 2, 1 | 4, 0, 0) + body)  # DELETE, ACK
+    error = struct.unpack("=i", s.recv(65536)[16:20])[0]
+    sys.exit("they stay: %d" % error if error else 0)
+
+
 def main(lifetime):
+    signal.signal(signal.SIGTERM, take_away)
     s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
     s.setblocking(False)
     limit, said = number("max"), False

@@ -74,7 +74,7 @@ goes_on() {
     # a token alone is not enough: the name is taken
     agent_join n1 s
     # shellcheck disable=SC2046 # two options and their values
-    run host_run n1 timeout 20 "$DAVIT" agent --data-dir "$(host_disk n1)" --node-name n1 $(cat "$BED_DIR/join.n1")
+    run host_run n1 timeout 60 "$DAVIT" agent --data-dir "$(host_disk n1)" --node-name n1 $(cat "$BED_DIR/join.n1")
     [ "$status" = 1 ] && [[ "$output" == *"davit node rm n1"* ]]
     goes_on
 
