@@ -399,10 +399,27 @@ class Walk:
         for name in self.names[1:]:
             code, n = ask("POST", self.path, self.object(name, group="g"))
             self.check(code == 201, "create another", code, n)
+        if self.key != "v1/events" and self.key != "events.k8s.io/v1/events":
+            self.let_go()
         code, n = ask("DELETE", self.path + "?labelSelector=group%3Dg&propagationPolicy=Background&gracePeriodSeconds=0")
         code, l = ask("GET", self.path + "?labelSelector=group%3Dg")
         if self.check(code == 200 and l["items"] == [], "delete the collection", code, l):
             self.did("deletecollection")
+
+    def let_go(self):
+        """Deletes that wait for the garbage collector."""
+        for name, how in zip(self.names[1:], ["Orphan", "Foreground"]):
+            code, n = ask("DELETE", self.path + "/" + name + "?gracePeriodSeconds=0&propagationPolicy=" + how)
+            self.check(code == 200 and n["metadata"]["finalizers"], "delete " + how, code, n)
+        for name in self.names[1:]:
+            for _ in range(400):
+                code, n = ask("GET", self.path + "/" + name)
+                if code == 404:
+                    break
+                time.sleep(0.01)
+            self.check(code == 404, "a delete waits forever", name, n)
+        for name in self.names[1:]:
+            ask("POST", self.path, self.object(name, group="g"))
 
     def watch(self, since):
         """What happened, read back from where the walk started."""
