@@ -229,6 +229,9 @@ def discovered():
 
 def discovery():
     have, gv = discovered(), None
+    code, groups = ask("GET", "/apis")
+    preferred = {g["name"]: g["preferredVersion"]["version"] for g in groups["groups"]}
+    check(preferred["autoscaling"] == "v2", "preferred version of autoscaling", preferred)
     for line in filter(None, KUBERNETES.split("\n")):
         words = line.split()
         if len(words) == 1:
