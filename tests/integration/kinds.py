@@ -207,7 +207,7 @@ QUESTIONS = {
     },
 }
 # Controllers of the server write these.
-BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "namespaces", "services"}
+BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
 # Asked of a node: with a node, in pods.bats and kubectl.bats.
 NEED_NODE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward"}
 
