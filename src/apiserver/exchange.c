@@ -5,6 +5,7 @@
  * the call returns from the core in every case; so neither thread ever frees what the other holds.
  */
 #include "apiserver/front_int.h"
+#include "apiserver/impersonate.h"
 
 #include <stdarg.h>
 
@@ -252,6 +253,8 @@ void exchange_handle(struct http_request *req, void *arg)
     int r = negotiate(x);
     if (r >= 0 && authn_request(io, req, c) < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
+    if (r >= 0 && impersonate_read(req->headers, req->n_headers, &c->arena, &c->impersonation) < 0)
+        r = call_error(c, REASON_BAD_REQUEST, "too many groups or extra values are impersonated");
     if (found == ROUTE_OK && x->route.kind == KIND(CERTIFICATE_SIGNING_REQUEST))
         c->client_address = arena_str(&c->arena, req->peer_addr);
     if (r >= 0 && found == ROUTE_BAD_PATH)

@@ -19,6 +19,7 @@
 #define API_NAME_TRIES         8      /* generateName: tries for a free name, as kube-apiserver */
 #define API_GENERATE_NAME_MAX  58     /* 63 less the five random characters */
 #define API_USER_GROUPS_MAX    256    /* groups of one identity (impersonation chooses them) */
+#define API_USER_EXTRA_MAX     64     /* extra values of one identity, likewise */
 #define API_TOKEN_BYTES_MAX    8192   /* a service account token is about 1 KB */
 #define API_TOKEN_CACHE_MAX    4096   /* verified tokens remembered by an I/O thread */
 #define API_WARNING_BYTES_MAX  4096   /* one; as kube-apiserver cuts all of them together */
