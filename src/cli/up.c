@@ -342,6 +342,7 @@ static const struct passed {
     {"--service-cidr", "CIDR", "addresses of Services (" SERVICE_CIDR_DEFAULT ")", PART_SERVER},
     {"--network", "KIND", "between nodes: vxlan, routes or auto (vxlan)", PART_SERVER},
     {"--tls-san", "NAME,...", "more names and addresses the API is reached by", PART_SERVER},
+    {"--encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", PART_SERVER},
     {"--io-threads", "N", "threads that serve connections (1)", PART_SERVER},
     {"--node-grace", "TIME", "a node silent for so long is lost (40s)", PART_SERVER},
     {"--node-eviction-rate", "N", "lost nodes a second whose pods are evicted, in a zone (0.1)",

@@ -30,6 +30,7 @@
 
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
+    const char *encrypt;
     const char *eviction_rate, *secondary_rate, *zone_threshold;
     const char *enable_admission, *disable_admission;
     struct cluster_wish cluster;
@@ -177,7 +178,7 @@ static int server_open_store(struct server *s, struct error *err)
     int r = keys_open(&s->keys, &s->dir, err);
 
     if (r == 0)
-        r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
+        r = secret_seal_open(&s->seal, s->keys.dir, s->opts->encrypt, keys_fresh(&s->keys), err);
     if (r == 0) {
         r = store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
         if (r < 0)
@@ -335,7 +336,8 @@ static int server_run(const struct server_opts *o, struct error *err)
         if (r == 0)
             rt_free(s.rt);
     }
-    secret_seal_fini(&s.seal);
+    if (r == 0) /* else a worker may be sealing yet */
+        secret_seal_fini(&s.seal);
     keys_fini(&s.keys);
     arena_fini(&s.arena);
     fd_closep(&s.lock_fd);
@@ -397,6 +399,8 @@ int main_server(int argc, char **argv)
         {"enable-admission-plugins", "NAME,...", "asked beyond the usual ones", CLI_STRING,
          &o.enable_admission},
         {"disable-admission-plugins", "NAME,...", "not asked", CLI_STRING, &o.disable_admission},
+        {"encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", CLI_STRING,
+         &o.encrypt},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},
