@@ -129,6 +129,7 @@ struct api_call *api_call_free(struct api_call *c); /* takes NULL; returns NULL.
 void api_call_start(struct api_call *c);
 /* Text of the verb RBAC knows: "get", "list" ... */
 const char *api_call_verb_text(const struct api_call *c);
+const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
 
 /* The Status an error or a successful delete is answered with, made in a. */

@@ -344,6 +344,8 @@ static const struct passed {
     {"--tls-san", "NAME,...", "more names and addresses the API is reached by", PART_SERVER},
     {"--encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", PART_SERVER},
     {"--io-threads", "N", "threads that serve connections (1)", PART_SERVER},
+    {"--max-requests-inflight", "N", "requests that run at once, shared out by priority (600)",
+     PART_SERVER},
     {"--node-grace", "TIME", "a node silent for so long is lost (40s)", PART_SERVER},
     {"--node-eviction-rate", "N", "lost nodes a second whose pods are evicted, in a zone (0.1)",
      PART_SERVER},

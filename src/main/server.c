@@ -36,7 +36,7 @@ struct server_opts {
     struct cluster_wish cluster;
     nsec_t node_grace;
     int64_t large_cluster, not_ready_s, unreachable_s;
-    int64_t ready_fd, io_threads;
+    int64_t ready_fd, io_threads, seats;
     bool local_node;
 };
 
@@ -256,6 +256,7 @@ static int server_start(struct server *s, struct error *err)
                              : listens_on_any(o->listen) ? o->node_ip
                                                          : NULL,
         .io_threads = (unsigned)o->io_threads,
+        .seats = (unsigned)o->seats,
         .has_default_tolerations = true,
         .not_ready_toleration_s = o->not_ready_s,
         .unreachable_toleration_s = o->unreachable_s,
@@ -402,6 +403,8 @@ int main_server(int argc, char **argv)
         {"encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", CLI_STRING,
          &o.encrypt},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
+        {"max-requests-inflight", "N", "requests that run at once, shared out by priority (600)",
+         CLI_INT, &o.seats, 8, 100000},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},

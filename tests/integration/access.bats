@@ -197,3 +197,29 @@ is_nowhere() {
     run -1 "$DAVIT" server --data-dir "$d" --listen "127.0.0.1:$port"
     [[ $output == *'secrets.key is damaged'* ]]
 }
+
+# ---- priority and fairness ----
+
+@test "who takes all seats and all places in his queue is refused more, and others come before those who wait for him" {
+    local d=$BATS_TEST_TMPDIR/d port flood other words
+    port=$(free_port)
+    serve "$d" --local-node --node-name node1 --max-requests-inflight 20
+    kubectl create serviceaccount flood
+    kubectl create serviceaccount other
+    kubectl create rolebinding view --clusterrole=view --serviceaccount=default:other
+    flood=$(kubectl create token flood)
+    other=$(kubectl create token other)
+    "$BATS_TEST_DIRNAME/../lib/kubeconfig-pem" "$d/agent.kubeconfig" "$d/node"
+    words=$(/usr/bin/python3 "$BATS_TEST_DIRNAME/flood.py" "$port" "$flood" "$other" 340 "$d/node.crt" "$d/node.key" \
+        /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node1)
+    echo "$words"
+    [[ $words == *refused=27* && $words == *node=404* && $words == *early=0* && $words == *other=200* ]]
+    [[ $words == *'before=313 after=313'* ]] # thirteen ran (four were borrowed), three hundred waited
+    kubectl get --raw /metrics >"$BATS_TEST_TMPDIR/metrics" # as system:masters, at any time
+    metric() { grep -F "apiserver_flowcontrol_$1{" "$BATS_TEST_TMPDIR/metrics" | grep -F "\"$2\"" | sed 's/.* //'; }
+    [ "$(metric rejected_requests_total 'service-accounts",priority_level="workload-low",reason="queue-full' | head -1)" -ge 27 ]
+    [ "$(metric dispatched_requests_total system-node-high)" -ge 1 ]
+    [ "$(metric request_wait_duration_seconds_count service-accounts)" -ge 1 ]
+    [ "$(metric nominal_limit_seats workload-low)" = 9 ]
+    equals yes kubectl auth can-i list pods
+}
