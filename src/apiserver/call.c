@@ -41,6 +41,11 @@ struct api_call *api_call_free(struct api_call *c)
     return NULL;
 }
 
+const char *api_verb_text(enum api_verb v)
+{
+    return verb_texts[v];
+}
+
 const char *api_call_verb_text(const struct api_call *c)
 {
     return c->authz_verb ? c->authz_verb : verb_texts[c->verb];

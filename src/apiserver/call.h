@@ -14,6 +14,7 @@
 
 struct apiserver;
 struct front_watch;
+struct impersonation;
 
 enum api_verb {
     API_GET,
@@ -95,9 +96,8 @@ struct api_call {
     struct str query; /* raw; API_CONNECT passes it on */
     struct api_user user;
     struct str client_address; /* of a create of a CertificateSigningRequest; absent: in-process */
-    struct str impersonate_user, impersonate_uid; /* absent: none */
-    struct str *impersonate_groups;
-    uint32_t n_impersonate_groups;
+    const struct impersonation *impersonation; /* whom the user asks to be; NULL: himself */
+    struct api_user *impersonator; /* who really asks, once he became user; NULL: user himself */
     struct api_options opts;
     struct api_delete_opts {
         bool has_grace, has_orphan, orphan;
@@ -132,6 +132,7 @@ struct api_call *api_call_free(struct api_call *c); /* takes NULL; returns NULL.
 void api_call_start(struct api_call *c);
 /* Text of the verb RBAC knows: "get", "list" ... */
 const char *api_call_verb_text(const struct api_call *c);
+const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
 /* Adds something to what the audit log is told of the call; nothing, when it is told nothing. The
  * key is static. */

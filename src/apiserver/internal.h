@@ -138,6 +138,10 @@ struct authz_attrs {
 bool authz_allowed(struct apiserver *s, const struct authz_attrs *at, struct arena *a,
                    struct str *ret_reason);
 int authz_call(struct api_call *c) MUST_CHECK; /* also impersonation */
+/* 0, or the reply says what is forbidden. */
+int authz_require(struct api_call *c, const struct authz_attrs *at) MUST_CHECK;
+/* impersonate.c: makes c->user whom the request asks to be, if he may. */
+int impersonate(struct api_call *c) MUST_CHECK;
 struct rbac *rbac_new(struct apiserver *s);
 struct rbac *rbac_free(struct rbac *r);
 bool rbac_allowed(struct rbac *r, const struct authz_attrs *at, struct arena *a,
@@ -152,6 +156,8 @@ int rbac_check_escalation(struct api_call *c, const void *msg, const struct obje
 bool authz_node_is(const struct api_user *u, struct str *ret_node);
 bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz_attrs *at,
                         struct str *ret_reason);
+/* As the API has it: one row a key. In a, with room for one more. (review.c) */
+struct kv_extra_value *user_extra(const struct api_user *u, struct arena *a, uint32_t *ret_n);
 bool user_in_group(const struct api_user *u, struct str group);
 
 /* ---- tokens (authn.c) ---- */
