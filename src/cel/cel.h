@@ -189,6 +189,7 @@ struct cel_value cel_double(double d);
 struct cel_value cel_string(struct str s); /* valid UTF-8; borrowed */
 struct cel_value cel_bytes(struct str s);
 struct cel_value cel_list(const struct cel_value *v, uint32_t n); /* borrowed */
+struct cel_value cel_optional(const struct cel_value *v);         /* borrowed; NULL: none */
 /* A JSON tree. With a type its strings become times, bytes and so on as that says; with NULL it is
  * free-form. */
 struct cel_value cel_json(const struct json *v, const struct cel_type *t, struct arena *a);
@@ -266,9 +267,11 @@ enum cel_outcome {
 };
 struct cel_result {
     enum cel_outcome outcome;
-    struct cel_value value; /* of CEL_OUTCOME_VALUE; lives as long as arena and input */
-    struct str message;     /* of the others; in the arena or static */
-    uint64_t cost;          /* what was spent, in Kubernetes' units */
+    /* Of CEL_OUTCOME_VALUE; lives as long as arena, input and program (literals are the program's).
+     */
+    struct cel_value value;
+    struct str message; /* of the others; in the arena or static */
+    uint64_t cost;      /* what was spent, in Kubernetes' units */
 };
 void cel_eval(const struct cel_program *p, const struct cel_input *in, struct arena *a,
               struct cel_result *ret);

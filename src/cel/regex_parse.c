@@ -1,45 +1,7 @@
 /* The syntax of RE2, straight to a program: each piece is compiled as it is read, and a repetition
  * moves or copies the instructions of the piece before it. Targets are relative while that happens,
  * so that copies need no mending. */
-#include "cel/internal.h"
-#include "cel/regex_int.h"
-
-#define UNICODE_MAX 200 /* classes by category in one expression */
-
-enum re_flags {
-    RE_FOLD = 1 << 0,   /* i */
-    RE_LINES = 1 << 1,  /* m */
-    RE_DOT_NL = 1 << 2, /* s */
-    RE_LAZY = 1 << 3,   /* U */
-};
-
-struct re {
-    struct arena *a;
-    struct str s;
-    size_t i;
-    unsigned flags, nest, n_unicode;
-    struct inst *v;
-    uint32_t n, cap;
-    const char *why;
-    struct str what; /* the part complained about */
-};
-
-static bool wrong(struct re *r, const char *why, size_t from, size_t to)
-{
-    if (!r->why) {
-        r->why = why;
-        r->what = str_sub(r->s, from, to);
-    }
-    return false;
-}
-static char peek(const struct re *r, size_t ahead)
-{
-    return r->i + ahead < r->s.n ? r->s.p[r->i + ahead] : 0;
-}
-static bool more(const struct re *r)
-{
-    return r->i < r->s.n;
-}
+#include "cel/regex_parse.h"
 
 /* --- Instructions -------------------------------------------------------------------------------
  */
@@ -47,7 +9,7 @@ static bool more(const struct re *r)
 static bool room(struct re *r, uint32_t n)
 {
     if (r->n + n > REGEX_INSTS_MAX)
-        return wrong(r, "expression too large", 0, 0);
+        return re_wrong(r, "expression too large", 0, 0);
     if (r->n + n > r->cap) {
         uint32_t cap = MAX(r->cap * 2, r->n + n + 16);
         struct inst *v = ARENA_NEW_N(r->a, struct inst, cap);
@@ -80,7 +42,7 @@ static struct inst split(bool lazy, int32_t first, int32_t other)
     return lazy ? (struct inst){INST_SPLIT, (uint32_t)other, (uint32_t)first, NULL}
                 : (struct inst){INST_SPLIT, (uint32_t)first, (uint32_t)other, NULL};
 }
-static bool emit_set(struct re *r, struct rune_set *s)
+bool re_emit_set(struct re *r, struct rune_set *s)
 {
     struct rune_set *own = ARENA_NEW(r->a, struct rune_set);
     rune_set_close(s);
@@ -96,234 +58,7 @@ static bool emit_rune(struct re *r, uint32_t rune)
     struct rune_set s = {0};
     rune_set_add(&s, r->a, rune, rune);
     rune_set_fold(&s, r->a);
-    return emit_set(r, &s);
-}
-
-/* --- Escapes and classes ------------------------------------------------------------------------
- */
-
-static void perl_class(struct rune_set *s, struct arena *a, char c)
-{
-    struct rune_set one = {0};
-    switch (c | 0x20) {
-    case 'd':
-        rune_set_add(&one, a, '0', '9');
-        break;
-    case 's':
-        rune_set_add(&one, a, '\t', '\n');
-        rune_set_add(&one, a, '\f', '\r');
-        rune_set_add(&one, a, ' ', ' ');
-        break;
-    default:
-        rune_set_add(&one, a, '0', '9');
-        rune_set_add(&one, a, 'A', 'Z');
-        rune_set_add(&one, a, '_', '_');
-        rune_set_add(&one, a, 'a', 'z');
-    }
-    if (!(c & 0x20))
-        rune_set_negate(&one, a);
-    rune_set_add_set(s, a, &one);
-}
-
-/* \pL, \p{Lu}, \P.., \p{^..}; at the letter p. */
-static bool unicode_class(struct re *r, struct rune_set *s)
-{
-    size_t from = r->i - 1;
-    bool negated = peek(r, 0) == 'P';
-    struct str name;
-    r->i++;
-    if (++r->n_unicode > UNICODE_MAX) /* each is some kilobytes */
-        return wrong(r, "expression too large", 0, 0);
-    if (peek(r, 0) == '{') {
-        ssize_t end = str_find(str_sub(r->s, r->i, r->s.n), '}');
-        if (end < 0)
-            return wrong(r, "invalid character class range", from, r->s.n);
-        name = str_sub(r->s, r->i + 1, r->i + (size_t)end);
-        r->i += (size_t)end + 1;
-    } else {
-        size_t at = r->i;
-        if (!more(r))
-            return wrong(r, "invalid character class range", from, r->s.n);
-        (void)cel_utf8_get(r->s, &at);
-        name = str_sub(r->s, r->i, at);
-        r->i = at;
-    }
-    if (name.n && name.p[0] == '^') {
-        negated = !negated;
-        name = str_sub(name, 1, name.n);
-    }
-    struct rune_set one = {0};
-    if (!rune_set_category(&one, r->a, name, false))
-        return wrong(r, "invalid character class range", from, r->i);
-    if (r->flags & RE_FOLD)
-        rune_set_fold(&one, r->a);
-    if (negated)
-        rune_set_negate(&one, r->a);
-    rune_set_add_set(s, r->a, &one);
-    return true;
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* One code point behind a backslash. */
-static bool escaped_rune(struct re *r, uint32_t *ret)
-{
-    static const char from[] = "afnrtv", to[] = "\a\f\n\r\t\v";
-    size_t start = r->i - 1;
-    char c = peek(r, 0);
-    const char *k = c ? memchr(from, c, sizeof from - 1) : NULL;
-    if (!more(r))
-        return wrong(r, "trailing backslash at end of expression", 0, 0);
-    r->i++;
-    if (k)
-        return *ret = (uint8_t)to[k - from], true;
-    if (c == 'x') {
-        uint32_t v = 0, n = 0;
-        bool braces = peek(r, 0) == '{';
-        r->i += braces;
-        while (hex_digit(peek(r, 0)) >= 0 && (braces || n < 2) && v <= 0x10ffff) {
-            v = v * 16 + (uint32_t)hex_digit(peek(r, 0));
-            r->i++;
-            n++;
-        }
-        if (n == 0 || (!braces && n != 2) || v > 0x10ffff || (braces && peek(r, 0) != '}'))
-            return wrong(r, "invalid escape sequence", start, MIN(r->i + 1, r->s.n));
-        r->i += braces;
-        return *ret = v, true;
-    }
-    /* \1 is a reference unless more digits follow: octal. */
-    if (c == '0' || (c >= '1' && c <= '7' && peek(r, 0) >= '0' && peek(r, 0) <= '7')) {
-        uint32_t v = (uint32_t)(c - '0');
-        for (unsigned n = 1; n < 3 && peek(r, 0) >= '0' && peek(r, 0) <= '7'; n++)
-            v = v * 8 + (uint32_t)(r->s.p[r->i++] - '0');
-        return *ret = v, true;
-    }
-    bool word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (word || (uint8_t)c >= 0x80)
-        return wrong(r, "invalid escape sequence", start, r->i);
-    return *ret = (uint8_t)c, true;
-}
-
-static const struct posix {
-    const char *name, *ranges; /* pairs */
-} POSIX[] = {
-    {"alnum", "09AZaz"},
-    {"alpha", "AZaz"},
-    {"ascii", "\001\177"},
-    {"blank", "\t\t  "},
-    {"cntrl", "\001\037\177\177"},
-    {"digit", "09"},
-    {"graph", "!~"},
-    {"lower", "az"},
-    {"print", " ~"},
-    {"punct", "!/:@[`{~"},
-    {"space", "\t\r  "},
-    {"upper", "AZ"},
-    {"word", "09AZ__az"},
-    {"xdigit", "09AFaf"},
-};
-
-/* [:alpha:] at "[:". 0: it is none. */
-static int posix_class(struct re *r, struct rune_set *s)
-{
-    struct str rest = str_sub(r->s, r->i + 2, r->s.n);
-    ssize_t end = str_search(rest, STR(":]"));
-    if (end < 0)
-        return 0;
-    struct str name = str_sub(rest, 0, (size_t)end);
-    bool negated = name.n && name.p[0] == '^';
-    if (negated)
-        name = str_sub(name, 1, name.n);
-    for (unsigned k = 0; k < ARRAY_LEN(POSIX); k++) {
-        if (!str_eqz(name, POSIX[k].name))
-            continue;
-        struct rune_set one = {0};
-        for (const char *p = POSIX[k].ranges; *p; p += 2)
-            rune_set_add(&one, r->a, (uint8_t)p[0] == 1 ? 0 : (uint8_t)p[0], (uint8_t)p[1]);
-        if (r->flags & RE_FOLD)
-            rune_set_fold(&one, r->a);
-        if (negated)
-            rune_set_negate(&one, r->a);
-        rune_set_add_set(s, r->a, &one);
-        r->i += 2 + (size_t)end + 2;
-        return 1;
-    }
-    wrong(r, "invalid character class range", r->i, r->i + 4 + (size_t)end);
-    return -1;
-}
-
-static bool class_rune(struct re *r, size_t open, uint32_t *ret)
-{
-    if (!more(r))
-        return wrong(r, "missing closing ]", open, r->s.n);
-    if (peek(r, 0) == '\\') {
-        r->i++;
-        return escaped_rune(r, ret);
-    }
-    *ret = cel_utf8_get(r->s, &r->i);
-    return true;
-}
-
-/* An item of a class that is a class. 1 done, 0 no, -1 wrong. */
-static int class_in_class(struct re *r, struct rune_set *s)
-{
-    char c = peek(r, 0), e = peek(r, 1);
-    if (c == '[' && e == ':')
-        return posix_class(r, s);
-    if (c == '\\' && e && strchr("dDsSwW", e)) {
-        perl_class(s, r->a, e);
-        r->i += 2;
-        return 1;
-    }
-    if (c == '\\' && (e == 'p' || e == 'P')) {
-        r->i++;
-        return unicode_class(r, s) ? 1 : -1;
-    }
-    return 0;
-}
-
-/* Behind "[". */
-static bool parse_class(struct re *r)
-{
-    struct rune_set s = {0}, plain = {0};
-    size_t open = r->i - 1;
-    bool negated = peek(r, 0) == '^', first = true;
-    r->i += negated;
-    for (; !(peek(r, 0) == ']' && !first); first = false) {
-        uint32_t lo, hi;
-        size_t at = r->i;
-        if (!more(r))
-            return wrong(r, "missing closing ]", open, r->s.n);
-        int k = class_in_class(r, &s);
-        if (k < 0)
-            return false;
-        if (k > 0)
-            continue;
-        if (!class_rune(r, open, &lo))
-            return false;
-        hi = lo;
-        if (peek(r, 0) == '-' && peek(r, 1) != ']' && r->i + 1 < r->s.n) {
-            r->i++;
-            if (!class_rune(r, open, &hi))
-                return false;
-            if (hi < lo)
-                return wrong(r, "invalid character class range", at, r->i);
-        }
-        rune_set_add(&plain, r->a, lo, hi);
-    }
-    r->i++;
-    if (r->flags & RE_FOLD)
-        rune_set_fold(&plain, r->a);
-    rune_set_add_set(&s, r->a, &plain);
-    if (negated)
-        rune_set_negate(&s, r->a);
-    return emit_set(r, &s);
+    return re_emit_set(r, &s);
 }
 
 /* --- The grammar --------------------------------------------------------------------------------
@@ -336,22 +71,22 @@ static bool parse_group_head(struct re *r, size_t open, bool *ret_group)
 {
     bool minus = false, any = false;
     *ret_group = true;
-    size_t skip = peek(r, 0) == 'P' && peek(r, 1) == '<' ? 2 : peek(r, 0) == '<' ? 1 : 0;
+    size_t skip = re_peek(r, 0) == 'P' && re_peek(r, 1) == '<' ? 2 : re_peek(r, 0) == '<' ? 1 : 0;
     if (skip) {
         size_t from = r->i + skip, to = from;
         while (to < r->s.n && r->s.p[to] != '>')
             to++;
         if (to == r->s.n || to == from)
-            return wrong(r, "invalid named capture", open, MIN(to + 1, r->s.n));
+            return re_wrong(r, "invalid named capture", open, MIN(to + 1, r->s.n));
         for (size_t i = from; i < to; i++)
-            if (!(r->s.p[i] == '_' || (r->s.p[i] | 0x20) >= 'a' || hex_digit(r->s.p[i]) >= 0))
-                return wrong(r, "invalid named capture", open, to + 1);
+            if (!(r->s.p[i] == '_' || (r->s.p[i] | 0x20) >= 'a' || re_hex(r->s.p[i]) >= 0))
+                return re_wrong(r, "invalid named capture", open, to + 1);
         r->i = to + 1;
         return true;
     }
-    for (; more(r); r->i++) {
+    for (; re_more(r); r->i++) {
         static const char letters[] = "imsU";
-        char c = peek(r, 0);
+        char c = re_peek(r, 0);
         const char *k = c ? strchr(letters, c) : NULL;
         if (k && *k) {
             unsigned bit = 1u << (k - letters);
@@ -368,7 +103,7 @@ static bool parse_group_head(struct re *r, size_t open, bool *ret_group)
             break;
         }
     }
-    return wrong(r, "invalid or unsupported Perl syntax", open, MIN(r->i + 1, r->s.n));
+    return re_wrong(r, "invalid or unsupported Perl syntax", open, MIN(r->i + 1, r->s.n));
 }
 
 static bool parse_group(struct re *r)
@@ -376,7 +111,7 @@ static bool parse_group(struct re *r)
     size_t open = r->i++;
     unsigned flags = r->flags;
     bool group = true;
-    if (peek(r, 0) == '?') {
+    if (re_peek(r, 0) == '?') {
         r->i++;
         if (!parse_group_head(r, open, &group))
             return false;
@@ -384,12 +119,12 @@ static bool parse_group(struct re *r)
             return true; /* flags hold until the group around ends */
     }
     if (++r->nest > REGEX_NEST_MAX)
-        return wrong(r, "expression nests too deeply", 0, 0);
+        return re_wrong(r, "expression nests too deeply", 0, 0);
     if (!parse_alternatives(r))
         return false;
     r->nest--;
-    if (peek(r, 0) != ')' || !more(r))
-        return wrong(r, "missing closing )", 0, r->s.n);
+    if (re_peek(r, 0) != ')' || !re_more(r))
+        return re_wrong(r, "missing closing )", 0, r->s.n);
     r->i++;
     r->flags = flags;
     return true;
@@ -402,7 +137,7 @@ static bool emit_assert(struct re *r, enum inst_assert what)
 
 static bool parse_escape(struct re *r)
 {
-    char e = peek(r, 1);
+    char e = re_peek(r, 1);
     uint32_t rune;
     struct rune_set s = {0};
     static const char asserts[] = "AzbB";
@@ -416,13 +151,13 @@ static bool parse_escape(struct re *r)
     }
     if (e && strchr("dDsSwW", e)) {
         r->i++;
-        perl_class(&s, r->a, e);
+        re_perl_class(&s, r->a, e);
         if (r->flags & RE_FOLD)
             rune_set_fold(&s, r->a);
-        return emit_set(r, &s);
+        return re_emit_set(r, &s);
     }
     if (e == 'p' || e == 'P')
-        return unicode_class(r, &s) && emit_set(r, &s);
+        return re_unicode_class(r, &s) && re_emit_set(r, &s);
     if (e == 'Q') {
         ssize_t end = str_search(str_sub(r->s, ++r->i, r->s.n), STR("\\E"));
         size_t stop = end < 0 ? r->s.n : r->i + (size_t)end;
@@ -432,7 +167,7 @@ static bool parse_escape(struct re *r)
         r->i = end < 0 ? stop : stop + 2;
         return true;
     }
-    return escaped_rune(r, &rune) && emit_rune(r, rune);
+    return re_escaped_rune(r, &rune) && emit_rune(r, rune);
 }
 
 /* One piece; *ret_start: where its instructions begin, so that a repetition finds them. \Qab\E*
@@ -440,12 +175,12 @@ static bool parse_escape(struct re *r)
 static bool parse_atom(struct re *r)
 {
     struct rune_set s = {0};
-    switch (peek(r, 0)) {
+    switch (re_peek(r, 0)) {
     case '(':
         return parse_group(r);
     case '[':
         r->i++;
-        return parse_class(r);
+        return re_parse_class(r);
     case '\\':
         return parse_escape(r);
     case '.':
@@ -456,7 +191,7 @@ static bool parse_atom(struct re *r)
             rune_set_add(&s, r->a, 0, 9);
             rune_set_add(&s, r->a, 11, 0x10ffff);
         }
-        return emit_set(r, &s);
+        return re_emit_set(r, &s);
     case '^':
         r->i++;
         return emit_assert(r, r->flags & RE_LINES ? ASSERT_BEGIN_LINE : ASSERT_BEGIN_TEXT);
@@ -491,7 +226,7 @@ static int parse_count(struct re *r, int *ret_min, int *ret_max)
     *ret_max = comma ? v[1] : v[0];
     if (v[0] > REGEX_REPEAT_MAX || *ret_max > REGEX_REPEAT_MAX ||
         (*ret_max >= 0 && *ret_max < v[0]))
-        return wrong(r, "invalid repeat count", from, r->i), -1;
+        return re_wrong(r, "invalid repeat count", from, r->i), -1;
     return 1;
 }
 
@@ -536,9 +271,9 @@ static bool parse_repeat(struct re *r, uint32_t start, bool nothing, bool *ret_r
 {
     int min = 0, max = -1;
     size_t from = r->i;
-    char c = peek(r, 0);
+    char c = re_peek(r, 0);
     *ret_repeated = false;
-    if (c == '{' && more(r)) {
+    if (c == '{' && re_more(r)) {
         int k = parse_count(r, &min, &max);
         if (k <= 0)
             return k == 0;
@@ -550,9 +285,9 @@ static bool parse_repeat(struct re *r, uint32_t start, bool nothing, bool *ret_r
         return true;
     }
     if (nothing)
-        return wrong(r, "missing argument to repetition operator", from, r->i);
+        return re_wrong(r, "missing argument to repetition operator", from, r->i);
     bool lazy = r->flags & RE_LAZY;
-    if (peek(r, 0) == '?' && more(r)) {
+    if (re_peek(r, 0) == '?' && re_more(r)) {
         lazy = !lazy;
         r->i++;
     }
@@ -563,14 +298,14 @@ static bool parse_repeat(struct re *r, uint32_t start, bool nothing, bool *ret_r
 static bool parse_sequence(struct re *r)
 {
     bool nothing = true;
-    while (more(r) && peek(r, 0) != '|' && peek(r, 0) != ')') {
+    while (re_more(r) && re_peek(r, 0) != '|' && re_peek(r, 0) != ')') {
         uint32_t start = r->n;
         size_t from = r->i;
-        bool again = false, quoted = peek(r, 0) == '\\' && peek(r, 1) == 'Q';
-        char c = peek(r, 0);
+        bool again = false, quoted = re_peek(r, 0) == '\\' && re_peek(r, 1) == 'Q';
+        char c = re_peek(r, 0);
         if (c == '*' || c == '+' || c == '?')
-            return wrong(r, "missing argument to repetition operator", from, from + 1);
-        bool flags_only = c == '(' && peek(r, 1) == '?';
+            return re_wrong(r, "missing argument to repetition operator", from, from + 1);
+        bool flags_only = c == '(' && re_peek(r, 1) == '?';
         if (!parse_atom(r))
             return false;
         flags_only = flags_only && r->s.p[r->i - 1] == ')' && r->n == start &&
@@ -589,7 +324,7 @@ static bool parse_sequence(struct re *r)
                 r->what = str_sub(r->s, op, MAX(r->i, second));
                 return false;
             }
-            if (peek(r, 0) == '{' && r->i == second && more(r)) { /* text */
+            if (re_peek(r, 0) == '{' && r->i == second && re_more(r)) { /* text */
                 r->i++;
                 if (!emit_rune(r, '{'))
                     return false;
@@ -607,7 +342,7 @@ static bool parse_alternatives(struct re *r)
         return false;
     /* a|b|c: split a, (split b, c); jumps to the end are known last, so alternatives nest to the
      * right from one list of starts. */
-    while (more(r) && peek(r, 0) == '|') {
+    while (re_more(r) && re_peek(r, 0) == '|') {
         uint32_t len = r->n - start;
         r->i++;
         if (!insert(r, start, split(false, 1, (int32_t)len + 2)))
@@ -627,9 +362,10 @@ static bool parse_alternatives(struct re *r)
 struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_why)
 {
     struct re r = {.a = a, .s = pattern};
-    bool ok = str_utf8_valid(pattern) ? parse_alternatives(&r) : wrong(&r, "invalid UTF-8", 0, 0);
-    if (ok && more(&r))
-        ok = wrong(&r, "unexpected )", 0, pattern.n);
+    bool ok =
+        str_utf8_valid(pattern) ? parse_alternatives(&r) : re_wrong(&r, "invalid UTF-8", 0, 0);
+    if (ok && re_more(&r))
+        ok = re_wrong(&r, "unexpected )", 0, pattern.n);
     if (!ok || !emit(&r, (struct inst){.op = INST_MATCH})) {
         *ret_why = r.what.n ? arena_printf(a, "error parsing regexp: %s: `%.*s`", r.why,
                                            (int)MIN(r.what.n, 200), r.what.p)

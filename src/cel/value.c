@@ -84,9 +84,13 @@ struct cel_value cel_type_value(const char *name)
 {
     return (struct cel_value){.type = CEL_TYPE, .s = str_z(name)};
 }
+struct cel_value cel_optional(const struct cel_value *v)
+{
+    return (struct cel_value){.type = CEL_OPTIONAL, .p = v};
+}
 struct cel_value cel_none(void)
 {
-    return (struct cel_value){.type = CEL_OPTIONAL};
+    return cel_optional(NULL);
 }
 struct cel_value cel_some(struct cel_eval *c, struct cel_value v)
 {
@@ -94,7 +98,7 @@ struct cel_value cel_some(struct cel_eval *c, struct cel_value v)
     if (!p)
         return v.type == CEL_ERROR ? v : cel_no_memory();
     *p = v;
-    return (struct cel_value){.type = CEL_OPTIONAL, .p = p};
+    return cel_optional(p);
 }
 
 struct cel_value cel_text(struct cel_eval *c, struct str s)

@@ -157,7 +157,17 @@ static void answer(void *ctx, const struct cel_authz_check *what, struct arena *
                    struct cel_authz_result *ret)
 {
     struct asked *s = ctx;
+    /* What is asked may be text of the program, which is gone when the tests look. */
     s->last = *what;
+    s->last.account_namespace = arena_str(a, what->account_namespace);
+    s->last.account_name = arena_str(a, what->account_name);
+    s->last.group = arena_str(a, what->group);
+    s->last.resource = arena_str(a, what->resource);
+    s->last.subresource = arena_str(a, what->subresource);
+    s->last.namespace_ = arena_str(a, what->namespace_);
+    s->last.name = arena_str(a, what->name);
+    s->last.field_selector = arena_str(a, what->field_selector);
+    s->last.label_selector = arena_str(a, what->label_selector);
     s->n++;
     ret->allowed = str_is(what->verb, "get");
     ret->reason = arena_printf(a, "%.*s is looked at", STR_ARG(what->verb));

@@ -241,6 +241,7 @@ static void test_host(void **state)
         {"variables == variables", "true"},
         {"missing", "error: no such attribute(s): missing"},
         {"broken + 1", "error: made so"},
+        {"oldSelf.hasValue() ? oldSelf.value() : 7", "7"}, /* as optionalOldSelf has it */
     };
     unsigned asked = 0;
     struct cel_lab lab = {.env = cel_env_new(0)};
@@ -248,6 +249,7 @@ static void test_host(void **state)
             cel_host_object(&host, &asked));
     lab_var(&lab, "missing", cel_type_of(CEL_INT), (struct cel_value){0});
     lab_var(&lab, "broken", cel_type_of(CEL_INT), cel_error(STR("made so")));
+    lab_var(&lab, "oldSelf", cel_type_optional(lab.env, cel_type_of(CEL_INT)), cel_optional(NULL));
     lab_rows(&lab, rows, ARRAY_LEN(rows));
     assert_int_equal(asked, 1); /* only when somebody looks */
     lab_fini(&lab);
