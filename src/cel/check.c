@@ -187,11 +187,26 @@ static const struct cel_type *check_logic(struct check *k, struct node *v)
     return cel_type_of(CEL_BOOL);
 }
 
+static bool is_index(const struct node *v)
+{
+    return v->op == NODE_CALL && str_is(v->name, "_[_]");
+}
+void check_free(struct node *v)
+{
+    while ((v->op == NODE_SELECT && !(v->flags & (NODE_TEST | NODE_OPT | NODE_BY_OPT))) ||
+           is_index(v))
+        v = v->kids[0];
+    if (v->op == NODE_IDENT)
+        v->flags |= NODE_FREE;
+}
+
 static const struct cel_type *check_cond(struct check *k, struct node *v)
 {
     const struct cel_type *args[3];
     for (unsigned i = 0; i < 3; i++)
         args[i] = check_node(k, v->kids[i]);
+    check_free(v->kids[1]);
+    check_free(v->kids[2]);
     if (unify_try(k, args[0], cel_type_of(CEL_BOOL)) && unify_try(k, args[2], args[1]))
         return type_wild(type_deref(args[2])) ? args[2] : args[1];
     check_no_overload(k, v, "_?_:_", false, args, 3);

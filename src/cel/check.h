@@ -38,6 +38,10 @@ const struct cel_type *check_node(struct check *k, struct node *v);
 struct str check_dotted(struct check *k, const struct node *v);
 bool check_known_root(struct check *k, const struct node *v); /* a is a variable */
 
+/* cel-go resolves a path that is an index or a branch of ?: as part of what is around it, and
+ * charges its steps but not the variable it starts at. */
+void check_free(struct node *v);
+
 /* check_call.c */
 const struct cel_type *check_call(struct check *k, struct node *v);
 void check_no_overload(struct check *k, const struct node *v, const char *name, bool member,

@@ -136,6 +136,8 @@ const struct cel_type *check_call(struct check *k, struct node *v)
     }
     const struct cel_type *t = v->n <= CEL_ARGS_MAX ? resolve(k, v, &all, args) : NULL;
     if (t) {
+        if (str_is(v->name, "_[_]"))
+            check_free(v->kids[1]);
         check_literals(k, v);
         return t;
     }

@@ -14,7 +14,7 @@ static struct cel_value cancelled(const struct cel_eval *c)
 
 static struct cel_value run_ident(struct cel_eval *c, const struct node *n)
 {
-    cel_charge(c, 1);
+    cel_charge(c, !(n->flags & NODE_FREE));
     if (n->flags & NODE_LOCAL) {
         struct cel_local *l = &c->locals[n->slot];
         if (l->init) {

@@ -39,6 +39,7 @@ enum node_flags {
     NODE_LOCAL = 1 << 3,
     NODE_ABSOLUTE = 1 << 4, /* .name */
     NODE_BY_OPT = 1 << 5,   /* select on an optional */
+    NODE_FREE = 1 << 6,     /* a variable that is not charged, see check_free */
 };
 
 struct overload;

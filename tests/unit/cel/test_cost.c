@@ -18,6 +18,14 @@ static void test_actual(void **state)
         {"x > 0 && x < 10", 4},
         {"x < 0 && x < 10", 2}, /* what is not looked at costs nothing */
         {"true ? 1 : x", 0},
+        {"x > 0 ? x : 5", 2}, /* a branch that is a path: its steps only */
+        {"x > 0 ? d.a : 5", 3},
+        {"['a'].all(k, d[k] == 1)", 17},
+        {"d['a' + '']", 3},
+        {"'0123456789'.matches('[0-9]')", 4},
+        {"[{'k1': 1}, {'k2': 2}].all(x, true)", 77},
+        {"(1 > 2 || 2 > 1) == true", 3},
+        {"bytes(s)", 2},
         {"[1, 2, 3]", 10},
         {"{'a': 1}", 30},
         {"[1, 2, 3].all(x, true)", 20},
@@ -54,14 +62,19 @@ static void test_actual(void **state)
     lab_fini(&lab);
 }
 
-static const char SCHEMA[] = "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\"},"
-                             "\"s\":{\"type\":\"string\",\"maxLength\":100},"
-                             "\"long\":{\"type\":\"string\"},\"l\":{\"type\":\"array\","
-                             "\"maxItems\":10,\"items\":{\"type\":\"string\",\"maxLength\":20}},"
-                             "\"many\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"e\":{"
-                             "\"type\":\"string\",\"enum\":[\"ab\",\"abcde\"]},"
-                             "\"m\":{\"type\":\"object\",\"maxProperties\":4,"
-                             "\"additionalProperties\":{\"type\":\"string\",\"maxLength\":50}}}}";
+static const char SCHEMA[] =
+    "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\"},"
+    "\"s\":{\"type\":\"string\",\"maxLength\":100},"
+    "\"long\":{\"type\":\"string\"},\"l\":{\"type\":\"array\","
+    "\"maxItems\":10,\"items\":{\"type\":\"string\",\"maxLength\":20}},"
+    "\"many\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"e\":{"
+    "\"type\":\"string\",\"enum\":[\"ab\",\"abcde\"]},"
+    "\"nest\":{\"type\":\"array\",\"maxItems\":50,\"items\":{\"type\":\"array\",\"maxItems\":10,"
+    "\"items\":{\"type\":\"integer\"}}},"
+    "\"mm\":{\"type\":\"object\",\"maxProperties\":5,\"additionalProperties\":{\"type\":\"object\","
+    "\"maxProperties\":10,\"additionalProperties\":{\"type\":\"integer\"}}},"
+    "\"m\":{\"type\":\"object\",\"maxProperties\":4,"
+    "\"additionalProperties\":{\"type\":\"string\",\"maxLength\":50}}}}";
 
 static void test_estimate(void **state)
 {
@@ -89,6 +102,10 @@ static void test_estimate(void **state)
         {"has(self.s)", 1, 1},
         {"[1, 2, 3].all(x, x > 0)", 20, 26},
         {"self.l[0] == 'x'", 4, 4},
+        {"self.nest.all(x, x.all(y, true))", 3, 1753},
+        {"self.mm.all(k, self.mm[k].all(x, true))", 3, 193},
+        {"(self.l + self.l).all(x, true)", 6, 66},
+        {"self.mm.all(k, self.mm[k].all(k, true) && self.n > 0)", 3, 208},
     };
     struct cel_lab lab = {.env = cel_env_new(0)};
     lab_json_var(&lab, "self", SCHEMA, "{}");
