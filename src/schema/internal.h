@@ -40,3 +40,12 @@ static inline bool schema_is_scalar_str(const struct schema_field *f)
  * can be is shared with it. */
 const void *convert_hpa1_to_storage(const void *msg, struct arena *a);
 const void *convert_hpa1_from_storage(const void *msg, struct arena *a);
+
+/* Parts of what schema_encode_json prints: whether a field is printed at all, a field's value, one
+ * element or map value. */
+bool schema_field_shown(const struct schema_field *f, const void *msg);
+void schema_field_print(const struct schema_field *f, const void *msg, struct buf *b);
+void schema_value_print(const struct schema_field *f, const void *p, struct buf *b);
+/* Parts of schema_equal. */
+bool schema_field_equal(const struct schema_field *f, const void *a, const void *b);
+bool schema_value_equal(const struct schema_field *f, const void *x, const void *y);
