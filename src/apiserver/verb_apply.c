@@ -237,7 +237,7 @@ static int merge(struct apply *p)
         doc = schema_to_json(desc, view, SCHEMA_ENCODE_TYPE_META, &c->arena);
     }
     apply_merge(desc, &doc, p->config, &c->arena);
-    if (!fields_empty(p->last))
+    if (!fields_contain(p->wanted, p->last)) /* something is left out */
         apply_prune(desc, doc, p->last, all_owned(p), &c->arena);
     p->msg = schema_new(desc, &c->arena);
     r = schema_decode_json(desc, doc, &c->arena, NULL, p->msg, &c->reply.err);

@@ -17,7 +17,7 @@ static void merge_msg(struct merge *m, const struct schema_desc *desc, struct js
 /* ---- lists ---- */
 
 struct elem {
-    const struct json *v;
+    struct json *v;
     struct elem *other; /* of the same key in the other list */
     struct str key;     /* absent: it has none */
     bool done;
@@ -28,7 +28,7 @@ struct elems {
     size_t n;
 };
 
-static struct elems elems_of(struct merge *m, const struct schema_field *f, const struct json *list)
+static struct elems elems_of(struct merge *m, const struct schema_field *f, struct json *list)
 {
     struct elems l = {.v = ARENA_NEW_N(m->a, struct elem, list ? list->n + 1 : 1)};
     if (json_is(list, JSON_ARR))
@@ -76,11 +76,12 @@ static const struct elem *next_shared(const struct elems *config, size_t i)
     return NULL;
 }
 
-/* Elements of the configuration in its order; others stay behind those they stood behind. */
-static struct json *merge_list(struct merge *m, const struct schema_field *f,
-                               const struct json *live, const struct json *config)
+/* Elements of the configuration in its order; others stay behind those they stood behind. The live
+ * ones move over. */
+static struct json *merge_list(struct merge *m, const struct schema_field *f, struct json *live,
+                               const struct json *config)
 {
-    struct elems l = elems_of(m, f, live), c = elems_of(m, f, config);
+    struct elems l = elems_of(m, f, live), c = elems_of(m, f, json_clone(config, m->a));
     struct json *out = json_new_arr(m->a);
     const struct elem *shared;
     size_t i = 0, j = 0;
@@ -89,7 +90,8 @@ static struct json *merge_list(struct merge *m, const struct schema_field *f,
     while (i < l.n || j < c.n) {
         struct elem *e = i < l.n ? &l.v[i] : NULL;
         if (e && !e->other && !e->done) {
-            json_push(out, json_clone(e->v, m->a));
+            e->v->next = NULL;
+            json_push(out, e->v);
             i++;
             continue;
         }
@@ -100,14 +102,15 @@ static struct json *merge_list(struct merge *m, const struct schema_field *f,
         if (j == c.n)
             break;
         struct elem *x = &c.v[j++];
-        struct json *v = json_clone(x->other ? x->other->v : x->v, m->a);
+        struct json *v = x->v;
         if (x->other) {
             x->other->done = true;
-            if (fields_elem_shape(f) == FIELDS_MSG)
+            if (fields_elem_shape(f) == FIELDS_MSG) {
+                v = x->other->v;
                 merge_msg(m, f->msg, v, x->v);
-            else
-                v = json_clone(x->v, m->a);
+            }
         }
+        v->next = NULL;
         json_push(out, v);
         if (x == shared)
             shared = next_shared(&c, j);
@@ -117,13 +120,22 @@ static struct json *merge_list(struct merge *m, const struct schema_field *f,
 
 /* ---- maps and messages ---- */
 
+/* A node of its own over the same children: values that are owned as a whole are not looked into. */
+static struct json *share(struct merge *m, const struct json *v)
+{
+    struct json *copy = arena_alloc(m->a, sizeof(*copy));
+    *copy = *v;
+    copy->next = NULL;
+    return copy;
+}
+
 static void merge_value(struct merge *m, const struct schema_field *f, bool elem, struct json *doc,
                         const struct json *c)
 {
     struct json *there = member_get(&m->members, doc, c->key);
     enum fields_shape shape = elem ? fields_elem_shape(f) : fields_shape(f);
     if (shape == FIELDS_LEAF) {
-        member_set(&m->members, doc, c->key, json_clone(c, m->a));
+        member_set(&m->members, doc, c->key, share(m, c));
         return;
     }
     if (c->type == JSON_NULL) { /* what others have in it stays */
@@ -281,6 +293,6 @@ static void prune_many(const struct schema_field *f, struct json *v, struct str 
 void apply_prune(const struct schema_desc *desc, struct json *doc, struct str last,
                  struct str owned, struct arena *a)
 {
-    if (!fields_empty(last))
+    if (!fields_contain(owned, last))
         prune_msg(desc, doc, fields_body(last), fields_body(owned), fields_by_number(desc), a);
 }

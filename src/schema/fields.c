@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "codec/out.h"
 
 #include <pthread.h>
 
@@ -96,6 +97,11 @@ struct str fields_pack(const struct schema_desc *desc, struct str body, struct a
 static bool get_varint(struct str *s, uint32_t *ret)
 {
     uint32_t v = 0;
+    if (LIKELY(s->n && (uint8_t)s->p[0] < 128)) {
+        *ret = (uint8_t)*s->p++;
+        s->n--;
+        return true;
+    }
     for (unsigned i = 0; i < s->n && i < 5; i++) {
         uint8_t c = (uint8_t)s->p[i];
         if (i == 4 && c > 15)
@@ -209,7 +215,7 @@ const struct fields_entry *fields_find(const struct fields_level *l, const struc
 
 /* ---- writing ---- */
 
-static size_t put_varint(char *p, uint32_t v)
+static inline size_t put_varint(char *p, uint32_t v)
 {
     size_t n = 0;
     for (; v >= 128; v >>= 7)
@@ -218,13 +224,14 @@ static size_t put_varint(char *p, uint32_t v)
     return n;
 }
 
-static void put_head(struct buf *b, const struct fields_elem *e, uint32_t flags)
+static inline void put_head(struct buf *b, const struct fields_elem *e, uint32_t flags)
 {
-    bool text = e->type != FIELDS_NUMBER;
-    char *p = buf_reserve(b, 10 + e->text.n);
-    size_t n =
-        put_varint(p, (uint32_t)(text ? e->type : e->number) << 3 | flags | (text ? FLAG_TEXT : 0));
-    if (text) {
+    char *p = out_room(b, 10 + e->text.n);
+    size_t n;
+    if (e->type == FIELDS_NUMBER) {
+        n = put_varint(p, (uint32_t)e->number << 3 | flags);
+    } else {
+        n = put_varint(p, (uint32_t)e->type << 3 | flags | FLAG_TEXT);
         n += put_varint(p + n, (uint32_t)e->text.n);
         if (e->text.n)
             memcpy(p + n, e->text.p, e->text.n);
@@ -242,8 +249,8 @@ struct fields_mark fields_begin(struct buf *b, const struct fields_elem *e)
 {
     struct fields_mark m = {.at = b->n};
     put_head(b, e, FLAG_SUB);
-    buf_add_char(b, 0); /* the length, if it is short */
-    m.sub = b->n;
+    *out_room(b, 1) = 0; /* the length, if it is short */
+    m.sub = ++b->n;
     return m;
 }
 

@@ -7,10 +7,12 @@
 #include "schema/fields_int.h"
 
 #include "base/set.h"
+#include "codec/out.h"
 
 struct diff {
     struct arena *a;
     struct buf changed, removed;
+    struct buf text;                        /* scratch */
     const struct schema_field *skip, *meta; /* of the root */
     bool numbers;
 };
@@ -97,24 +99,23 @@ static bool keys_equal(const struct keys *k, const void *x, const void *y)
 
 static struct str key_text(struct diff *d, const struct keys *k, const void *elem)
 {
-    struct buf b = {0};
+    struct buf *b = &d->text;
+    buf_clear(b);
     for (size_t i = 0; i < k->n; i++) {
         const struct schema_field *f = k->f[i];
         bool absent = schema_field_absent(f, elem);
         if (absent && f->rules->default_text && f->type == SCHEMA_STRING) {
-            buf_printf(&b, "%c\"%s\":", b.n ? ',' : '{', f->name);
-            json_print_str(str_z(f->rules->default_text), &b);
+            fields_key_head(f, b);
+            json_print_str(str_z(f->rules->default_text), b);
         } else if (!absent || f->flags & SCHEMA_ALWAYS) {
-            buf_printf(&b, "%c\"%s\":", b.n ? ',' : '{', f->name);
-            schema_field_print(f, elem, &b);
+            fields_key_head(f, b);
+            schema_field_print(f, elem, b);
         }
     }
-    if (!b.n)
-        buf_add_char(&b, '{');
-    buf_add_char(&b, '}');
-    struct str s = arena_str(d->a, buf_str(&b));
-    buf_fini(&b);
-    return s;
+    if (!b->n)
+        OUT_LIT(b, "{");
+    OUT_LIT(b, "}");
+    return arena_str(d->a, buf_str(b));
 }
 
 static const char *elem_at(const struct schema_field *f, const char *base, uint32_t i)
@@ -194,11 +195,9 @@ static void diff_keyed(struct diff *d, const struct schema_field *f, const void 
 
 static struct str value_text(struct diff *d, const struct schema_field *f, const void *p)
 {
-    struct buf b = {0};
-    schema_value_print(f, p, &b);
-    struct str s = arena_str(d->a, buf_str(&b));
-    buf_fini(&b);
-    return s;
+    buf_clear(&d->text);
+    schema_value_print(f, p, &d->text);
+    return arena_str(d->a, buf_str(&d->text));
 }
 
 /* Members of b that are not in a. */
@@ -274,13 +273,12 @@ static void diff_field(struct diff *d, const struct schema_field *f, const void 
 {
     bool old = x && schema_field_shown(f, x), new = y &&schema_field_shown(f, y);
     enum fields_shape shape;
-    if ((!old && !new) || f == d->skip)
+    if ((!old && !new) || f == d->skip || (old && new &&schema_field_equal(f, x, y)))
         return;
     shape = fields_shape(f);
     if (shape == FIELDS_LEAF) {
         struct fields_elem e = field_elem(d, f);
-        if (!old || !new || !schema_field_equal(f, x, y))
-            fields_put(new ? &d->changed : &d->removed, &e);
+        fields_put(new ? &d->changed : &d->removed, &e);
     } else if (shape == FIELDS_MSG) {
         struct fields_elem e = field_elem(d, f);
         diff_sub(d, &e, f->msg, old ? schema_sub(f, x) : NULL, new ? schema_sub(f, y) : NULL, old,
@@ -334,11 +332,13 @@ bool fields_diff(const struct schema_desc *desc, const void *old, const void *ne
     if (d.skip && desc->json != desc->fields)
         d.skip = NULL; /* no object has both */
     (void)buf_reserve(&d.changed, 256);
+    (void)buf_reserve(&d.removed, 64);
     diff_msg(&d, desc, old, new);
     bool any = d.changed.n || d.removed.n;
     ret->changed = fields_pack(desc, buf_str(&d.changed), a);
     ret->removed = fields_pack(desc, buf_str(&d.removed), a);
     buf_fini(&d.changed);
     buf_fini(&d.removed);
+    buf_fini(&d.text);
     return any;
 }

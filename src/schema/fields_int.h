@@ -1,6 +1,7 @@
 /* Reading and writing packed sets entry by entry: for the files of fields and apply. */
 #pragma once
 
+#include "codec/out.h"
 #include "schema/fields.h"
 #include "schema/internal.h"
 
@@ -62,6 +63,13 @@ static inline struct fields_elem fields_elem_named(uint8_t type, struct str text
  * written are their defaults. Absent, or why there is no such step. */
 struct str fields_elem_of_json(const struct schema_field *f, const struct json *v, struct arena *a,
                                struct fields_elem *ret);
+/* The name of a key in the text of such a step. */
+static inline void fields_key_head(const struct schema_field *f, struct buf *b)
+{
+    out_add(b, b->n ? ",\"" : "{\"", 2);
+    out_add(b, f->name, f->name_len);
+    OUT_LIT(b, "\":");
+}
 /* As people read it: .name, [name="web"], [="x"], [3]. */
 void fields_step_print(const struct fields_elem *e, struct buf *b);
 /* Metadata of the object itself that belongs to nobody. */

@@ -286,13 +286,15 @@ static struct str key_of_json(const struct schema_field *f, const struct json *v
         done = name;
         const struct schema_field *g = schema_field_find(f->msg, name, strlen(name));
         const struct json *value = json_get(v, str_z(name));
-        const char *deflt = g ? g->rules->default_text : NULL;
+        if (!g)
+            continue;
+        const char *deflt = g->rules->default_text;
         if ((!value || value->type == JSON_NULL) && !deflt)
             return arena_printf(a,
                                 "associative list with keys has an element that omits key field "
                                 "\"%s\" (and doesn't have default value)",
                                 name);
-        buf_printf(b, "%c\"%s\":", b->n ? ',' : '{', name);
+        fields_key_head(g, b);
         if (value && value->type != JSON_NULL)
             json_print(value, b);
         else if (g->type == SCHEMA_STRING)
@@ -300,7 +302,7 @@ static struct str key_of_json(const struct schema_field *f, const struct json *v
         else
             buf_add_str(b, str_z(deflt));
     }
-    buf_add_char(b, '}');
+    OUT_LIT(b, "}");
     return STR_NONE;
 }
 

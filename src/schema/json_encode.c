@@ -145,17 +145,6 @@ static void encode_map(const struct schema_field *f, const void *msg, struct buf
     PUT(b, "}");
 }
 
-/* Whether a field is printed at all when it is not marked SCHEMA_ALWAYS. */
-static bool shown(const struct schema_field *f, const void *msg)
-{
-    if (!schema_probe_zero(f,
-                           msg)) /* plain messages have no probe and are printed even when empty */
-        return f->probe_size || !(f->flags & SCHEMA_OMITZERO) || !schema_field_absent(f, msg);
-    /* Absent; but these are structs or have marshallers in Go, where omitempty does nothing. */
-    return f->type >= SCHEMA_QUANTITY &&
-           !(f->flags & (SCHEMA_LIST | SCHEMA_MAP | SCHEMA_POINTER | SCHEMA_OMITZERO));
-}
-
 static void encode_field(const struct schema_field *f, const void *msg, struct buf *b)
 {
     if (f->flags & SCHEMA_LIST) {
@@ -191,7 +180,7 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, bool typ
         sep = ',';
     }
     for (const struct schema_field *f = desc->json, *end = f + desc->n_json; f < end; f++) {
-        if (!(f->flags & SCHEMA_ALWAYS) && !shown(f, msg))
+        if (!schema_field_shown(f, msg))
             continue;
         size_t n = f->name_len;
         char *o = out_room(b, n + 4);
@@ -227,11 +216,6 @@ struct json *schema_to_json(const struct schema_desc *desc, const void *msg, uns
     buf_fini(&b);
     ASSERT(r == 0);
     return v;
-}
-
-bool schema_field_shown(const struct schema_field *f, const void *msg)
-{
-    return f->flags & SCHEMA_ALWAYS || shown(f, msg);
 }
 
 void schema_field_print(const struct schema_field *f, const void *msg, struct buf *b)
