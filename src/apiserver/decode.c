@@ -74,27 +74,6 @@ static int PRINTF(4, 5)
     return error_invalid(&c->reply.err, arena_printf(&c->arena, "%s.meta.k8s.io", kind), STR(""));
 }
 
-/* Names of managers are shown to people: short, and nothing in them that does not print. */
-static int check_manager(struct exchange *x)
-{
-    struct api_call *c = x->call;
-    struct str name = c->opts.field_manager;
-    enum api_verb v = x->route.verb;
-    if (!name.n || (v != API_CREATE && v != API_UPDATE && v != API_PATCH))
-        return 0;
-    c->verb = v;
-    if (name.n > MANAGER_BYTES_MAX)
-        return option_invalid(c, CAUSE_TOO_LONG, "fieldManager",
-                              "Too long: may not be more than %d bytes", MANAGER_BYTES_MAX);
-    for (size_t i = 0; i < name.n; i++)
-        if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
-            return option_invalid(
-                c, CAUSE_INVALID, "fieldManager",
-                "Invalid value: \"%.*s\": invalid character U+%04X (at position %zu)",
-                STR_ARG(name), (unsigned)(unsigned char)name.p[i], i);
-    return 0;
-}
-
 /* The part of the user agent that says which program it is. */
 static void read_user_agent(struct exchange *x)
 {
@@ -110,6 +89,31 @@ static void read_user_agent(struct exchange *x)
     }
     x->call->user_agent = arena_str(&x->call->arena, buf_str(&b));
     buf_fini(&b);
+}
+
+/* Names of managers are shown to people: short, and nothing in them that does not print. */
+static int check_manager(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    struct str name = c->opts.field_manager;
+    enum api_verb v = x->route.verb;
+    if (v != API_CREATE && v != API_UPDATE && v != API_PATCH)
+        return 0;
+    if (!name.n) {
+        read_user_agent(x);
+        return 0;
+    }
+    c->verb = v;
+    if (name.n > MANAGER_BYTES_MAX)
+        return option_invalid(c, CAUSE_TOO_LONG, "fieldManager",
+                              "Too long: may not be more than %d bytes", MANAGER_BYTES_MAX);
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
+            return option_invalid(
+                c, CAUSE_INVALID, "fieldManager",
+                "Invalid value: \"%.*s\": invalid character U+%04X (at position %zu)",
+                STR_ARG(name), (unsigned)(unsigned char)name.p[i], i);
+    return 0;
 }
 
 static int option(struct exchange *x, struct str k, struct str v)
@@ -171,7 +175,6 @@ int decode_options(struct exchange *x)
             return r;
     }
     x->call->unknown = x->unknown;
-    read_user_agent(x);
     return check_manager(x);
 }
 

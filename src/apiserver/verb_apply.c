@@ -449,8 +449,7 @@ int verb_apply(struct api_call *c)
         return r;
     if (!old && !(c->kind->verbs & SCHEMA_VERB_CREATE))
         return call_not_found(c, c->kind, c->name);
-    p.live = old ? schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena),
-                                &c->arena)
+    p.live = old ? schema_from_storage(c->kind, old->msg, &c->arena)
                  : schema_new(c->kind->desc, &c->arena);
     read_managers(&p);
     r = merge(&p);

@@ -418,40 +418,69 @@ static bool ascending(struct str body, size_t *ret_n)
     return up;
 }
 
+#define SORT_FEW   32 /* so many entries, and so many bytes, are sorted without asking for memory */
+#define SORT_BYTES 1024
+
+/* Writes sorted entries; those for the same step become one: of a message printed as part of its
+ * parent, or of a key that is there twice. */
+static void put_sorted(struct buf *b, const struct fields_entry *v, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t j = i + 1;
+        while (j < n && entry_cmp(&v[i], &v[j]) == 0)
+            j++;
+        if (j == i + 1) {
+            put_entry(b, &v[i++]);
+            continue;
+        }
+        bool member = false;
+        struct fields_mark m = fields_begin(b, &v[i].elem);
+        for (; i < j; i++) {
+            buf_add_str(b, v[i].sub);
+            member |= v[i].member;
+        }
+        fields_sort(b, m.sub);
+        fields_end(b, m, member);
+    }
+}
+
+static void insertion_sort(struct fields_entry *v, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct fields_entry x = v[i];
+        size_t j = i;
+        for (; j && entry_cmp(&v[j - 1], &x) > 0; j--)
+            v[j] = v[j - 1];
+        v[j] = x;
+    }
+}
+
 void fields_sort(struct buf *b, size_t from)
 {
-    struct buf copy = {0};
+    struct fields_entry few[SORT_FEW], *v = few;
+    char bytes[SORT_BYTES], *copy = bytes;
     struct str s = str_sub(buf_str(b), from, b->n);
     size_t n, k = 0;
     if (ascending(s, &n))
         return;
-    struct fields_entry *v = xcalloc(n, sizeof(*v));
-    buf_add_str(&copy, s);
-    s = buf_str(&copy);
+    if (n > SORT_FEW)
+        v = xcalloc(n, sizeof(*v));
+    if (s.n > SORT_BYTES)
+        copy = xmalloc(s.n);
+    memcpy(copy, s.p, s.n);
+    s.p = copy;
     while (k < n && fields_next(&s, &v[k]))
         k++;
-    qsort(v, k, sizeof(*v), entry_cmp);
+    if (k > SORT_FEW)
+        qsort(v, k, sizeof(*v), entry_cmp);
+    else
+        insertion_sort(v, k);
     b->n = from;
-    for (size_t i = 0; i < k;) {
-        size_t j = i + 1;
-        while (j < k && entry_cmp(&v[i], &v[j]) == 0)
-            j++;
-        if (j == i + 1) {
-            put_entry(b, &v[i]);
-        } else { /* a message printed as part of its parent, or a key that is there twice */
-            bool member = false;
-            struct fields_mark m = fields_begin(b, &v[i].elem);
-            for (size_t same = i; same < j; same++) {
-                buf_add_str(b, v[same].sub);
-                member |= v[same].member;
-            }
-            fields_sort(b, m.sub);
-            fields_end(b, m, member);
-        }
-        i = j;
-    }
-    free(v);
-    buf_fini(&copy);
+    put_sorted(b, v, k);
+    if (v != few)
+        free(v);
+    if (copy != bytes)
+        free(copy);
 }
 
 /* ---- types ---- */
