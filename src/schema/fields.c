@@ -16,8 +16,12 @@
 /* ---- which type a set speaks of ---- */
 
 #define ROOTS_SLOTS 512
-static const struct schema_desc *roots[ROOTS_SLOTS];
+static const struct schema_desc *roots[ROOTS_SLOTS]; /* by id */
 static uint32_t root_ids[ROOTS_SLOTS];
+static struct {
+    const struct schema_desc *desc;
+    uint32_t id;
+} roots_of[ROOTS_SLOTS]; /* by address */
 static pthread_once_t roots_once = PTHREAD_ONCE_INIT;
 
 static_assert(_KIND_MAX * 3 < ROOTS_SLOTS, "the table of roots should stay sparse");
@@ -26,6 +30,11 @@ static uint32_t root_hash(const char *name)
 {
     uint32_t h = hash_fnv1a32(name, strlen(name));
     return h ? h : 1;
+}
+
+static uint32_t address_hash(const struct schema_desc *d)
+{
+    return (uint32_t)((uintptr_t)d / sizeof(*d));
 }
 
 static void roots_init(void)
@@ -37,6 +46,11 @@ static void roots_init(void)
             ASSERT(root_ids[s % ROOTS_SLOTS] != id);
         roots[s % ROOTS_SLOTS] = d;
         root_ids[s % ROOTS_SLOTS] = id;
+        for (s = address_hash(d); roots_of[s % ROOTS_SLOTS].desc; s++)
+            if (roots_of[s % ROOTS_SLOTS].desc == d)
+                break;
+        roots_of[s % ROOTS_SLOTS].desc = d;
+        roots_of[s % ROOTS_SLOTS].id = id;
     }
 }
 
@@ -67,8 +81,11 @@ bool fields_same_root(struct str a, struct str b)
 
 static uint32_t root_of(const struct schema_desc *desc)
 {
-    uint32_t id = root_hash(desc->openapi);
-    return root_find(id) == desc ? id : 0;
+    pthread_once(&roots_once, roots_init);
+    for (uint32_t s = address_hash(desc); roots_of[s % ROOTS_SLOTS].desc; s++)
+        if (roots_of[s % ROOTS_SLOTS].desc == desc)
+            return roots_of[s % ROOTS_SLOTS].id;
+    return 0;
 }
 
 bool fields_by_number(const struct schema_desc *desc)

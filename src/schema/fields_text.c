@@ -42,6 +42,14 @@ struct items {
     size_t n, cap;
 };
 
+/* Not zeroed: most levels have a handful. */
+static void items_init(struct items *l)
+{
+    l->v = l->few;
+    l->n = 0;
+    l->cap = ARRAY_LEN(l->few);
+}
+
 static bool item_after(const struct item *a, const struct item *b)
 {
     if (a->e.elem.type != b->e.elem.type)
@@ -109,8 +117,8 @@ static void print_step(const struct item *x, struct buf *b)
 
 static void print_level(struct str body, bool member, struct at at, struct buf *b)
 {
-    struct items l = {.cap = ARRAY_LEN(l.few)};
-    l.v = l.few;
+    struct items l;
+    items_init(&l);
     items_read(&l, body, at.desc);
     OUT_LIT(b, "{");
     if (member && body.n)
@@ -370,8 +378,8 @@ void fields_step_print(const struct fields_elem *e, struct buf *b)
 
 static void each_level(struct each *x, struct str body, struct at at)
 {
-    struct items l = {.cap = ARRAY_LEN(l.few)};
-    l.v = l.few;
+    struct items l;
+    items_init(&l);
     items_read(&l, body, at.desc);
     for (size_t i = 0; i < l.n; i++) {
         size_t n = x->path.n;
