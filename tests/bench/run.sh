@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 build=${1:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 davit=$build/davit
-ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler tests/bench/bench_dns tests/bench/bench_services tests/bench/bench_policy tests/bench/bench_cel >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
+ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_apply tests/bench/bench_scheduler tests/bench/bench_dns tests/bench/bench_services tests/bench/bench_policy tests/bench/bench_cel >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
 dir=$(mktemp -d /tmp/davit-bench.XXXXXX)
 port=${BENCH_PORT:-$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 pid=
@@ -83,6 +83,13 @@ if [ "${BENCH:-}" != quick ]; then
 fi
 server_stop
 rm -rf "$dir"
+
+# ---- apply and strategic merge of a Deployment, in the core; what every write pays for managedFields ----
+"$build/tests/bench/bench_apply" >"$dir.figures" 2>&1
+report apply_deployment "$(figure apply_deployment)" per_s 20000 more
+report strategic_deployment "$(figure strategic_deployment)" per_s 20000 more
+note managed_create "$(figure managed_create)" us
+note managed_update "$(figure managed_update)" us
 
 # ---- policies ----
 "$build/tests/bench/bench_policy" >"$dir.figures" 2>&1
