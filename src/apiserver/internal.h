@@ -23,6 +23,8 @@ struct apiserver {
     uint64_t plugins;           /* admission plugins that are asked (admit.h) */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct ranges *ranges;      /* owned: pod ranges of nodes */
+    struct kinds *kinds;        /* owned: custom kinds that are served */
+    struct crds *crds;          /* owned: makes them */
     struct front *front;        /* owned; NULL: not listening */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
@@ -67,7 +69,13 @@ bool review_is(const struct schema_kind *k);
 /* The kind objects of k are stored as. */
 static inline const struct schema_kind *storage_kind(const struct schema_kind *k)
 {
-    return schema_kinds[k->storage];
+    return schema_stored(k);
+}
+/* Objects have no protobuf form: custom kinds have none anywhere; definitions hold schemas, which
+ * are kept as JSON here. */
+static inline bool kind_is_json_only(const struct schema_kind *k)
+{
+    return k->custom || k == KIND(CUSTOM_RESOURCE_DEFINITION);
 }
 /* The newest accepted state, durable or not. Borrowed for this turn. */
 struct object *call_peek(struct api_call *c);

@@ -22,9 +22,9 @@ static void move_field(const struct schema_field *from, const void *src,
 
 const void *schema_to_storage(const struct schema_kind *k, const void *msg, struct arena *a)
 {
-    const struct schema_desc *to = schema_kinds[k->storage]->desc;
     if (k->storage == k->id)
         return msg;
+    const struct schema_desc *to = schema_stored(k)->desc;
     void *out = schema_new(to, a);
     for (unsigned i = 0; i < k->n_convert; i++)
         move_field(&k->desc->fields[k->convert[i].own], msg, &to->fields[k->convert[i].stored],
@@ -34,9 +34,9 @@ const void *schema_to_storage(const struct schema_kind *k, const void *msg, stru
 
 const void *schema_from_storage(const struct schema_kind *k, const void *msg, struct arena *a)
 {
-    const struct schema_desc *from = schema_kinds[k->storage]->desc;
     if (k->storage == k->id)
         return msg;
+    const struct schema_desc *from = schema_stored(k)->desc;
     void *out = schema_new(k->desc, a);
     for (unsigned i = 0; i < k->n_convert; i++)
         move_field(&from->fields[k->convert[i].stored], msg, &k->desc->fields[k->convert[i].own],
