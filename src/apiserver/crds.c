@@ -51,13 +51,21 @@ static bool same_kinds(const crd_t *a, const crd_t *b)
            a->metadata.deletion_timestamp.set == b->metadata.deletion_timestamp.set;
 }
 
+static void gone(struct apiserver *s, struct object *o)
+{
+    const struct schema_kind *k = custom_stored_of(o->msg);
+    kinds_set(s->kinds, object_name(o), NULL, 0);
+    if (k)
+        api_watch_end_kind(s, k);
+}
+
 static void on_events(void *arg, const struct store_event *events, size_t n)
 {
     struct crds *c = arg;
     for (size_t i = 0; i < n; i++) {
         const struct store_event *e = &events[i];
         if (e->type == STORE_EVENT_DELETED)
-            kinds_set(c->server->kinds, object_name(e->object), NULL, 0);
+            gone(c->server, e->object);
         else if (!e->prev || !same_kinds(e->prev->msg, e->object->msg))
             serve(c->server, e->object);
     }

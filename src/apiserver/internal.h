@@ -214,6 +214,8 @@ struct api_watch_opts {
 int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_watch_fn fn, void *arg,
                     struct api_watch **ret, struct error *err) MUST_CHECK;
 void api_watch_stop(struct api_watch *w); /* takes NULL */
+/* The kind is served no more: clients' watches of it end, by an ERROR event. */
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored);
 void api_watch_tick(struct apiserver *s); /* bookmarks */
 void api_watch_hubs_init(struct apiserver *s);
 void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */

@@ -22,7 +22,7 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
     case CLIENT_PATCH_MERGE:
         return patch_merge(doc, patch, &c->arena, err);
     case CLIENT_PATCH_STRATEGIC:
-        if (c->kind->custom)
+        if (c->kind->custom && c->kind->stored != c->kind)
             return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
                               "the body of the request was in an unknown format - accepted media "
                               "types include: application/json-patch+json, "

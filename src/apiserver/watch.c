@@ -347,6 +347,18 @@ void api_watch_stop(struct api_watch *w)
         finish_stop(w);
 }
 
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored)
+{
+    struct api_watch *w;
+    LIST_FOR_EACH (w, &s->watches, link) {
+        if (w->kind == stored || storage_kind(w->kind) != stored || w->err.reason != REASON_NONE)
+            continue; /* of the server's own parts */
+        (void)error_set(&w->err, REASON_EXPIRED, "the resource %s.%s is not served any more",
+                        stored->plural, stored->group);
+        rt_task_schedule(&w->task);
+    }
+}
+
 void api_watch_tick(struct apiserver *s)
 {
     struct client_event ev = {CLIENT_EVENT_BOOKMARK, NULL, store_rev(s->store), NULL};
