@@ -559,7 +559,7 @@ static void check_place(struct compiler *c, const struct structural_node *n, con
     bool given = json_get_str(v, STR("type")).n > 0;
     if (!given && ((!n->int_or_string && !n->preserve) || level == LEVEL_ROOT))
         cause(c, at, "type", CAUSE_REQUIRED, "Required value: %s", must[level]);
-    if (level == LEVEL_ROOT && given && n->type != STRUCTURAL_OBJECT)
+    if (level == LEVEL_ROOT && n->type && n->type != STRUCTURAL_OBJECT)
         cause(c, at, "type", CAUSE_INVALID, "Invalid value: \"%s\": must be object at the root",
               type_texts[n->type]);
     if (level == LEVEL_ROOT && n->embedded)
@@ -571,7 +571,7 @@ static void check_place(struct compiler *c, const struct structural_node *n, con
                   n->preserve ? "x-kubernetes-preserve-unknown-fields"
                               : "x-kubernetes-embedded-resource",
                   "must be false if x-kubernetes-int-or-string is true");
-    if (n->preserve && given && n->type != STRUCTURAL_OBJECT)
+    if (n->preserve && n->type && n->type != STRUCTURAL_OBJECT)
         cause(c, at, "type", CAUSE_INVALID,
               "Invalid value: \"%s\": must be object if x-kubernetes-preserve-unknown-fields is "
               "true",
