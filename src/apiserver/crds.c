@@ -19,7 +19,26 @@ struct crds {
 
 /* ---- what is served ---- */
 
-static void serve(struct apiserver *s, struct object *o)
+/* The revision from which on objects were written by the schema a version has now. */
+static rev_t since(struct apiserver *s, const crd_t *crd, uint32_t version, const crd_t *prev,
+                   rev_t now)
+{
+    const struct api_custom_resource_definition_version *v = &crd->spec.versions[version];
+    rev_t rev = now;
+    for (uint32_t i = 0; prev && v->schema && i < prev->spec.n_versions; i++) {
+        const struct api_custom_resource_definition_version *p = &prev->spec.versions[i];
+        if (!str_eq(p->name, v->name) || !p->schema ||
+            !str_eq(p->schema->open_apiv3_schema, v->schema->open_apiv3_schema))
+            continue;
+        const struct schema_kind *k =
+            kinds_by_plural(s->kinds, crd->spec.group, v->name, crd->spec.names.plural);
+        rev = k ? k->custom->since : now;
+        custom_unref(k);
+    }
+    return rev;
+}
+
+static void serve(struct apiserver *s, struct object *o, const crd_t *prev)
 {
     const crd_t *crd = o->msg;
     uint32_t n = 0;
@@ -28,7 +47,7 @@ static void serve(struct apiserver *s, struct object *o)
     for (uint32_t i = 0; crd_is_established(crd) && i < crd->spec.n_versions; i++) {
         if (!crd->spec.versions[i].served)
             continue;
-        if (custom_new(crd, i, o->rev, &v[n], &err) == 0) {
+        if (custom_new(crd, i, since(s, crd, i, prev, o->rev), &v[n], &err) == 0) {
             n++;
         } else {
             log_warn("version %.*s of %.*s is not served: %.*s",
@@ -67,7 +86,7 @@ static void on_events(void *arg, const struct store_event *events, size_t n)
         if (e->type == STORE_EVENT_DELETED)
             gone(c->server, e->object);
         else if (!e->prev || !same_kinds(e->prev->msg, e->object->msg))
-            serve(c->server, e->object);
+            serve(c->server, e->object, e->prev ? e->prev->msg : NULL);
     }
 }
 
@@ -90,7 +109,7 @@ struct crds *crds_new(struct apiserver *s)
                         STR_NONE) >= 0) {
         for (struct object *o; (o = store_iter_next(&it));) {
             adopt(s, o->msg);
-            serve(s, o);
+            serve(s, o, NULL);
         }
         store_iter_fini(&it);
     }

@@ -180,7 +180,9 @@ static int from_tree(struct exchange *x, const struct schema_desc *d, struct jso
     int r = check_type(x, d, api_version, kind);
     if (r >= 0) {
         if (d == x->route.kind->desc)
-            custom_take(x->route.kind, v, &c->arena, &opts);
+            r = custom_take(x->route.kind, v, &c->arena, &opts, &c->reply.err);
+    }
+    if (r >= 0) {
         r = schema_decode_json(d, v, &c->arena, &opts, c->body, &c->reply.err);
         if (r < 0)
             error_prefix(&c->reply.err, "%s in version \"%s\" cannot be handled as a %s", d->name,

@@ -43,9 +43,11 @@ static int decode(struct api_call *c, const struct schema_desc *desc, struct jso
     struct schema_decode opts = {.unknown = c->unknown};
     c->body = schema_new(desc, &c->arena);
     c->body_desc = desc;
+    int r = 0;
     if (desc == c->kind->desc)
-        custom_take(c->kind, doc, &c->arena, &opts);
-    int r = schema_decode_json(desc, doc, &c->arena, &opts, c->body, &c->reply.err);
+        r = custom_take(c->kind, doc, &c->arena, &opts, &c->reply.err);
+    if (r >= 0)
+        r = schema_decode_json(desc, doc, &c->arena, &opts, c->body, &c->reply.err);
     for (unsigned i = 0; r >= 0 && i < MIN(opts.n_warnings, (unsigned)SCHEMA_WARNINGS_MAX); i++)
         api_call_warn(c, "%.*s", STR_ARG(opts.warnings[i]));
     return r;

@@ -171,7 +171,7 @@ void api_watch_hubs_init(struct apiserver *s)
 
 static void choose_hub(struct api_watch *w)
 {
-    if (storage_kind(w->kind) != w->kind)
+    if (storage_kind(w->kind) != w->kind || w->kind->custom)
         return;
     struct str name = w->name.n ? w->name : field_selector_exact(&w->fields, STR("metadata.name"));
     struct str node =

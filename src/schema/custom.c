@@ -322,15 +322,32 @@ void custom_unref(const struct schema_kind *k)
 
 /* ---- objects ---- */
 
-void custom_take(const struct schema_kind *k, struct json *object, struct arena *a,
-                 struct schema_decode *opts)
+/* Patches can put a deep value into a deep place. */
+static bool is_deeper(const struct json *v, unsigned than)
+{
+    if (v->type < JSON_ARR)
+        return false;
+    for (const struct json *c = v->first; c; c = c->next)
+        if (than == 0 || is_deeper(c, than - 1))
+            return true;
+    return false;
+}
+
+int custom_take(const struct schema_kind *k, struct json *object, struct arena *a,
+                struct schema_decode *opts, struct error *err)
 {
     const struct custom *c = k->custom;
     opts->n_warnings = 0;
-    if (!c || !c->schema)
-        return;
+    if (!c)
+        return 0;
+    if (is_deeper(object, JSON_DEPTH_MAX - 8))
+        return error_set(err, REASON_BAD_REQUEST, "the object is nested too deeply");
+    if (!c->schema)
+        return 0;
     structural_prune(c->schema, object, a, opts);
-    structural_default(c->schema, object, a);
+    if (structural_default(c->schema, object, a) < 0)
+        return error_set(err, REASON_TOO_LARGE, "the object is too large once defaults are set");
+    return 0;
 }
 
 struct json *custom_tree(const struct schema_kind *k, const void *msg, struct arena *a)
@@ -356,9 +373,9 @@ const void *custom_read(const struct schema_kind *k, const void *msg, rev_t rev,
         return msg;
     struct json *tree = custom_tree(k, msg, a);
     structural_prune(c->schema, tree, a, NULL);
-    structural_default(c->schema, tree, a);
     void *out = schema_new(k->desc, a);
-    if (schema_decode_json(k->desc, tree, a, NULL, out, NULL) < 0)
+    if (structural_default(c->schema, tree, a) < 0 ||
+        schema_decode_json(k->desc, tree, a, NULL, out, NULL) < 0)
         return msg;
     return out;
 }

@@ -63,9 +63,10 @@ const struct schema_kind *custom_ref(const struct schema_kind *k);
 void custom_unref(const struct schema_kind *k);
 
 /* Prunes and defaults an object as it came, in place; what it says of unknown fields is kept in
- * opts for schema_decode_json, which is called next. Nothing happens for other kinds. */
-void custom_take(const struct schema_kind *k, struct json *object, struct arena *a,
-                 struct schema_decode *opts);
+ * opts for schema_decode_json, which is called next. An object that is too deep to be read back, or
+ * would be too large, is refused. Nothing happens for other kinds. */
+int custom_take(const struct schema_kind *k, struct json *object, struct arena *a,
+                struct schema_decode *opts, struct error *err) MUST_CHECK;
 /* The schema's rules, as causes. Stored kinds have none. */
 int custom_validate(const struct schema_kind *k, const void *msg, struct error *err) MUST_CHECK;
 /* An object as read: what was written before the schema came gets its defaults and loses what it

@@ -8,6 +8,8 @@
 #define PATTERN_BYTES_MAX 8192
 #define PATTERN_STEPS_MAX 10000 /* instructions of one program; {1,1000} makes a thousand */
 #define PATTERN_DEPTH_MAX 100   /* groups within groups */
+#define PATTERN_WORK_MAX                                                                           \
+    20000000 /* places looked at in one match, some 100 ms: beyond it a text does not match */
 
 struct pattern;
 

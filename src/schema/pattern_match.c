@@ -95,7 +95,7 @@ static void look(struct run *r, uint32_t before, uint32_t now)
 
 static bool run(struct run *r, struct places *now, struct places *next, struct str s)
 {
-    uint32_t before = UINT32_MAX;
+    uint32_t before = UINT32_MAX, left = PATTERN_WORK_MAX;
     for (size_t i = 0; i <= s.n;) {
         uint32_t c = i < s.n ? pattern_char(s, &i) : UINT32_MAX;
         look(r, before, c);
@@ -108,8 +108,9 @@ static bool run(struct run *r, struct places *now, struct places *next, struct s
                 return true;
         if (enter(r, fresh, r->p->start))
             return true;
-        if (c == UINT32_MAX)
+        if (c == UINT32_MAX || left < fresh->n)
             return false;
+        left -= fresh->n;
         for (uint32_t k = 0; k < fresh->n; k++) {
             const struct pattern_step *t = &r->p->steps[fresh->at[k]];
             if (t->op == PATTERN_CLASS && in_class(t->class, c) && !has(now, t->x))

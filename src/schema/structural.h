@@ -19,6 +19,8 @@
     256 /* allOf, anyOf, oneOf, not: parts below one node of the skeleton */
 #define STRUCTURAL_ENUM_MAX   5000
 #define STRUCTURAL_CAUSES_MAX ERROR_CAUSES_MAX
+#define STRUCTURAL_ADDED_MAX  200000   /* values that defaults add to one object */
+#define STRUCTURAL_WORK_MAX   20000000 /* rules and enum values looked at for one object */
 
 enum structural_type {
     STRUCTURAL_ANY, /* none given: preserve-unknown or int-or-string */
@@ -52,6 +54,7 @@ struct structural_node {
     struct str format, pattern_text;
     const struct pattern *pattern;
     const struct json *default_;   /* NULL: none */
+    uint32_t n_default;            /* values in it */
     struct structural_prop *props; /* sorted by name */
     struct structural_node *items, *additional;
     struct structural_node **all, **any, **one;
@@ -81,7 +84,8 @@ struct structural *structural_free(struct structural *s); /* takes NULL; returns
  * and metadata of the root are left alone. */
 void structural_prune(const struct structural *s, struct json *object, struct arena *a,
                       struct schema_decode *opts);
-void structural_default(const struct structural *s, struct json *object, struct arena *a);
+/* -EFBIG: the object would grow beyond measure (STRUCTURAL_ADDED_MAX). */
+int structural_default(const struct structural *s, struct json *object, struct arena *a) MUST_CHECK;
 /* Checks an object (metadata is not looked at); one cause for each breach. 0 or -EBADMSG. */
 int structural_validate(const struct structural *s, const struct json *object,
                         struct error *err) MUST_CHECK;

@@ -146,34 +146,51 @@ static void put_default(const struct structural_prop *p, struct json *v, struct 
     json_push(v, d);
 }
 
-void structural_default_node(const struct structural_node *n, struct json *v, struct arena *a)
+static bool fill(const struct structural_node *n, struct json *v, struct arena *a, uint32_t *left);
+
+static bool fill_all(const struct structural_node *n, struct json *v, struct arena *a,
+                     uint32_t *left)
+{
+    for (struct json *c = v->first; c; c = c->next)
+        if (!fill(n, c, a, left))
+            return false;
+    return true;
+}
+
+/* False: more values would be added than may be. */
+static bool fill(const struct structural_node *n, struct json *v, struct arena *a, uint32_t *left)
 {
     if (!n->has_defaults)
-        return;
-    if (v->type == JSON_ARR && n->items) {
-        for (struct json *c = v->first; c; c = c->next)
-            structural_default_node(n->items, c, a);
-        return;
-    }
+        return true;
+    if (v->type == JSON_ARR)
+        return !n->items || fill_all(n->items, v, a, left);
     if (v->type != JSON_OBJ)
-        return;
+        return true;
     for (uint32_t i = 0; i < n->n_props; i++) {
         const struct structural_prop *p = &n->props[i];
         if (!p->node->has_defaults)
             continue;
         struct json *there = json_get(v, p->name);
-        if (p->node->default_ && (!there || (there->type == JSON_NULL && !p->node->nullable)))
+        if (p->node->default_ && (!there || (there->type == JSON_NULL && !p->node->nullable))) {
+            if (*left < p->node->n_default)
+                return false;
+            *left -= p->node->n_default;
             put_default(p, v, there, a);
+        }
         there = there ? there : json_get(v, p->name);
-        if (there)
-            structural_default_node(p->node, there, a);
+        if (there && !fill(p->node, there, a, left))
+            return false;
     }
-    if (n->additional && n->additional->has_defaults)
-        for (struct json *c = v->first; c; c = c->next)
-            structural_default_node(n->additional, c, a);
+    return !n->additional || !n->additional->has_defaults || fill_all(n->additional, v, a, left);
 }
 
-void structural_default(const struct structural *s, struct json *object, struct arena *a)
+int structural_default_node(const struct structural_node *n, struct json *v, struct arena *a)
 {
-    structural_default_node(s->root, object, a);
+    uint32_t left = STRUCTURAL_ADDED_MAX;
+    return fill(n, v, a, &left) ? 0 : -EFBIG;
+}
+
+int structural_default(const struct structural *s, struct json *object, struct arena *a)
+{
+    return structural_default_node(s->root, object, a);
 }

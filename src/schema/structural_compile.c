@@ -613,13 +613,24 @@ static void sum_up(struct structural_node *n)
         (n->items && n->items->has_defaults) || (n->additional && n->additional->has_defaults);
 }
 
+static uint32_t values_in(const struct json *v)
+{
+    uint32_t n = 1;
+    for (const struct json *c = v->type >= JSON_ARR ? v->first : NULL; c; c = c->next)
+        n += values_in(c);
+    return n;
+}
+
 static void check_default(struct compiler *c, const struct structural_node *n, const struct at *at)
 {
     struct error why = {0};
     if (!n->default_)
         return;
     struct json *copy = json_clone(n->default_, c->a);
-    structural_default_node(n, copy, c->a);
+    if (structural_default_node(n, copy, c->a) < 0) {
+        forbidden(c, at, "default", "it and the defaults in it are too large");
+        return;
+    }
     struct schema_decode unknown = {.unknown = SCHEMA_UNKNOWN_WARN};
     structural_prune_node(n, copy, c->a, &unknown);
     struct buf b = {0};
@@ -645,6 +656,7 @@ static struct structural_node *place(struct compiler *c, const struct json *v, e
     n->embedded = flag(v, "x-kubernetes-embedded-resource");
     n->int_or_string = flag(v, "x-kubernetes-int-or-string");
     n->default_ = json_getz(v, "default");
+    n->n_default = n->default_ ? values_in(n->default_) : 0;
     refuse_unsupported(c, v, at);
     parse_values(c, n, v, at);
     count_rules(c, v, at);

@@ -9,7 +9,8 @@
 /* The walks on a part: a node and a value that stands at its place. */
 void structural_prune_node(const struct structural_node *n, struct json *v, struct arena *a,
                            struct schema_decode *opts);
-void structural_default_node(const struct structural_node *n, struct json *v, struct arena *a);
+int structural_default_node(const struct structural_node *n, struct json *v,
+                            struct arena *a) MUST_CHECK;
 int structural_validate_node(const struct structural_node *n, const struct json *v,
                              struct error *err) MUST_CHECK;
 /* True too for formats nobody checks. */

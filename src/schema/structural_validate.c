@@ -9,6 +9,7 @@
 struct check {
     struct error *err; /* NULL: only yes or no is asked */
     bool failed;
+    uint32_t *left; /* of STRUCTURAL_WORK_MAX, for all parts of one check */
 };
 
 static void value_check(struct check *c, const struct structural_node *n, const struct json *v,
@@ -299,10 +300,10 @@ static void embedded_check(struct check *c, const struct json *v, const struct s
 
 /* ---- allOf, anyOf, oneOf, not ---- */
 
-static bool holds(const struct structural_node *n, const struct json *v,
+static bool holds(const struct structural_node *n, const struct json *v, uint32_t *left,
                   const struct schema_frame *at)
 {
-    struct check quiet = {0};
+    struct check quiet = {.left = left};
     if (n->type && !type_fits(n, v))
         return false;
     rules_check(&quiet, n, v, at);
@@ -324,18 +325,18 @@ static void parts_check(struct check *c, const struct structural_node *n, const 
     bool some = n->n_any == 0;
     uint32_t ones = 0;
     for (uint32_t i = 0; i < n->n_any && !some; i++)
-        some = holds(n->any[i], v, at);
+        some = holds(n->any[i], v, c->left, at);
     if (!some)
         must(c, at, "validate at least one schema (anyOf)");
     for (uint32_t i = 0; i < n->n_one; i++)
-        ones += holds(n->one[i], v, at);
+        ones += holds(n->one[i], v, c->left, at);
     if (n->n_one && ones != 1)
         must(c, at,
              ones ? "validate one and only one schema (oneOf). Found more than one valid"
                   : "validate one and only one schema (oneOf). Found none valid");
     bool all = true;
     for (uint32_t i = 0; i < n->n_all; i++) {
-        struct check part = {.err = c->err};
+        struct check part = {.err = c->err, .left = c->left};
         if (n->all[i]->type && !type_fits(n->all[i], v))
             part.failed = true;
         rules_check(&part, n->all[i], v, at);
@@ -343,7 +344,7 @@ static void parts_check(struct check *c, const struct structural_node *n, const 
     }
     if (!all)
         must(c, at, "validate all the schemas (allOf)");
-    if (n->not_ && holds(n->not_, v, at))
+    if (n->not_ && holds(n->not_, v, c->left, at))
         must(c, at, "not validate the schema (not)");
 }
 
@@ -351,6 +352,11 @@ static void parts_check(struct check *c, const struct structural_node *n, const 
 static void rules_check(struct check *c, const struct structural_node *n, const struct json *v,
                         const struct schema_frame *at)
 {
+    if (*c->left < n->n_enum + 1) {
+        c->failed = true; /* structural_validate says why */
+        return;
+    }
+    *c->left -= n->n_enum + 1;
     if (n->n_enum)
         enum_check(c, n, v, at);
     if (v->type == JSON_INT || v->type == JSON_REAL)
@@ -396,14 +402,19 @@ static void value_check(struct check *c, const struct structural_node *n, const 
 int structural_validate_node(const struct structural_node *n, const struct json *v,
                              struct error *err)
 {
-    struct check c = {.err = err};
+    uint32_t left = STRUCTURAL_WORK_MAX;
+    struct check c = {.err = err, .left = &left};
     value_check(&c, n, v, false, NULL);
     return c.failed ? -EBADMSG : 0;
 }
 
 int structural_validate(const struct structural *s, const struct json *object, struct error *err)
 {
-    struct check c = {.err = err};
+    uint32_t left = STRUCTURAL_WORK_MAX;
+    struct check c = {.err = err, .left = &left};
     value_check(&c, s->root, object, true, NULL);
+    if (c.failed && err && !err->causes)
+        cause(&c, CAUSE_TOO_MANY, NULL,
+              "Too many: the object is too large for its schema to be checked");
     return c.failed ? -EBADMSG : 0;
 }

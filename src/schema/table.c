@@ -29,8 +29,9 @@ void table_columns_print(const struct schema_kind *kind, struct buf *b)
     for (size_t i = 0; i < n; i++) {
         buf_printf(b, "%s{\"name\":", i ? "," : "");
         json_print_str(str_z(c[i].name), b);
-        buf_printf(b, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c[i].type,
-                   c[i].format ? c[i].format : "");
+        buf_printf(b, ",\"type\":\"%s\",\"format\":", c[i].type);
+        json_print_str(str_z(c[i].format ? c[i].format : ""), b);
+        buf_add_lit(b, ",\"description\":");
         json_print_str(str_z(c[i].description ? c[i].description : ""), b);
         buf_printf(b, ",\"priority\":%d}", c[i].priority);
     }

@@ -16,10 +16,12 @@ static void object(const struct structural *s, struct str text, struct arena *a)
     if (json_parse(text, a, NULL, &v, NULL) < 0)
         return;
     structural_prune(s, v, a, &opts);
-    structural_default(s, v, a);
+    if (structural_default(s, v, a) < 0)
+        return;
     json_print_sorted(v, &once);
     structural_prune(s, v, a, &none);
-    structural_default(s, v, a);
+    int r = structural_default(s, v, a);
+    ASSERT(r == 0);
     json_print_sorted(v, &twice);
     ASSERT(str_eq(buf_str(&once), buf_str(&twice)));
     ASSERT((structural_validate(s, v, &err) < 0) == (err.causes != NULL));

@@ -59,7 +59,7 @@ static struct custom_object *read_as(struct fx *f, const struct custom *c, const
     struct schema_decode opts = {0};
     struct json *v;
     assert_ok(json_parse(str_z(text), &f->a, NULL, &v, NULL));
-    custom_take(&c->kind, v, &f->a, &opts);
+    assert_ok(custom_take(&c->kind, v, &f->a, &opts, NULL));
     assert_ok(schema_decode_json(&c->desc, v, &f->a, &opts, o, NULL));
     return o;
 }

@@ -272,7 +272,7 @@ static void pruned_and_defaulted(void **state)
         struct schema_decode opts = {.unknown = SCHEMA_UNKNOWN_WARN};
         assert_ok(json_parse(str_z(rows[i].in), &a, NULL, &v, NULL));
         structural_prune(s, v, &a, &opts);
-        structural_default(s, v, &a);
+        assert_ok(structural_default(s, v, &a));
         json_print_sorted(v, &b);
         assert_str(buf_str(&b), rows[i].out);
         assert_int_equal(opts.n_warnings, rows[i].n_warnings);
