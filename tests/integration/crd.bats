@@ -11,7 +11,7 @@ server_start() {
 
 server_kill() {
     kill -9 "$(cat "$DAVIT_DIR.pid")"
-    wait_for 10 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
+    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
 }
 
 setup_file() {
@@ -23,7 +23,7 @@ setup_file() {
 
 teardown_file() {
     kill "$(cat "$DAVIT_DIR.pid")" || true
-    wait_for 10 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
+    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
     rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
 }
 
@@ -33,7 +33,7 @@ api() { # curl arguments...: as the administrator
         kubectl config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >"$dir/crt"
         kubectl config view --raw -o jsonpath='{.users[0].user.client-key-data}' | base64 -d >"$dir/key"
     }
-    curl -sk --max-time 10 --cert "$dir/crt" --key "$dir/key" "${@:1:$#-1}" "https://127.0.0.1:$DAVIT_PORT${*: -1}"
+    curl -sk --max-time 30 --cert "$dir/crt" --key "$dir/key" "${@:1:$#-1}" "https://127.0.0.1:$DAVIT_PORT${*: -1}"
 }
 
 # PLURAL KIND SCOPE [EXTRA of the version]: a definition in the group acme.io
@@ -104,10 +104,10 @@ object() { # KIND NAME [SPEC]
     kubectl label gear one side=left
     equals "gear.acme.io/one" kubectl get ge -l side=left -o name
     equals "one" sh -c 'kubectl get ge one -o yaml | sed -n "s/^  name: //p"'
-    timeout 10 kubectl get ge -w -o name >"$BATS_TEST_TMPDIR/w" 3>&- &
-    wait_for 10 grep -q two "$BATS_TEST_TMPDIR/w"
+    timeout 60 kubectl get ge -w -o name >"$BATS_TEST_TMPDIR/w" 3>&- &
+    wait_for 30 grep -q two "$BATS_TEST_TMPDIR/w"
     object Gear three | kubectl create -f -
-    wait_for 10 grep -q three "$BATS_TEST_TMPDIR/w"
+    wait_for 30 grep -q three "$BATS_TEST_TMPDIR/w"
     kill %1
     as='application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
     contains '"kind":"PartialObjectMetadataList"' api -H "Accept: $as" /apis/acme.io/v1/namespaces/default/gears
@@ -174,11 +174,11 @@ object() { # KIND NAME [SPEC]
     uid=$(kubectl get cm owned -o jsonpath='{.metadata.uid}')
     object Gear last | sed "s/name: last/name: last, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owned, uid: $uid}]/" | kubectl create -f -
     kubectl delete gear one
-    wait_for 10 sh -c '! kubectl get cm owned'
-    wait_for 10 sh -c '! kubectl get gear last'
+    wait_for 30 sh -c '! kubectl get cm owned'
+    wait_for 30 sh -c '! kubectl get gear last'
     kubectl create namespace gone
     object Gear inside | kubectl -n gone create -f -
-    kubectl delete namespace gone --timeout 20s
+    kubectl delete namespace gone --timeout 60s
     run ! kubectl -n gone get gear inside
 }
 
@@ -197,7 +197,7 @@ object() { # KIND NAME [SPEC]
     contains '"gear" is already in use' kubectl get crd gearbox.acme.io -o jsonpath='{.status.conditions[0].message}'
     equals 404 api -o /dev/null -w '%{http_code}' /apis/acme.io/v1/gearbox
     kubectl delete crd gears.acme.io
-    wait_for 10 sh -c '[ "$(kubectl get crd gearbox.acme.io -o jsonpath="{.status.conditions[*].status}")" = "True True" ]'
+    wait_for 30 sh -c '[ "$(kubectl get crd gearbox.acme.io -o jsonpath="{.status.conditions[*].status}")" = "True True" ]'
     # kubectl remembers where Gear was
     object Gear wide | api -H 'Content-Type: application/yaml' --data-binary @- /apis/acme.io/v1/gearbox
     contains wide kubectl get gearbox
@@ -209,14 +209,14 @@ object() { # KIND NAME [SPEC]
     object Nut a | kubectl create -f -
     object Nut b | sed 's/name: b/name: b, finalizers: [acme.io\/hold]/' | kubectl create -f -
     kubectl delete crd nuts.acme.io --wait=false
-    wait_for 10 sh -c '! kubectl get nut a'
-    wait_for 10 sh -c 'kubectl get crd nuts.acme.io -o yaml | grep -q InstanceDeletionInProgress'
+    wait_for 30 sh -c '! kubectl get nut a'
+    wait_for 30 sh -c 'kubectl get crd nuts.acme.io -o yaml | grep -q InstanceDeletionInProgress'
     run ! kubectl create -f - <<<"$(object Nut c)"
     [[ $output == *"create not allowed while custom resource definition is terminating"* ]]
     server_kill
     server_start
     kubectl patch nut b --type merge -p '{"metadata":{"finalizers":[]}}'
-    wait_for 10 sh -c '! kubectl get crd nuts.acme.io'
+    wait_for 30 sh -c '! kubectl get crd nuts.acme.io'
     # a second life under the same name begins empty, in another scope too
     definition nuts Nut Cluster | kubectl apply -f -
     contains '"items":[]' api /apis/acme.io/v1/nuts
