@@ -57,11 +57,12 @@ def name_hash(name):
 class Field:
     def __init__(self, msg, proto, opt, doc):
         self.msg, self.proto, self.opt, self.doc = msg, proto, opt, doc
-        self.name, self.number = proto.name, proto.number
+        self.name, self.number = opt.json or proto.name, proto.number
         c = snake(proto.name)
         self.c = c + "_" if c in C_KEYWORDS else c
         self.map = self.list = False
         self.ref = None  # Message
+        self.shape = None  # Message that describes a RAW field
         self.builtin = None
 
     def resolve(self, gen):
@@ -90,6 +91,10 @@ class Field:
                      "struct timestamp": "kv_timestamp"}
             self.kv = kinds.get(self.c_type) or "kv_" + self.c_type.split()[-1].replace("api_", "", 1)
         self.enum = gen.find_enum(self) if self.opt.enum else None
+        if self.opt.shape:
+            if self.type != "RAW":
+                sys.exit("%s.%s: only raw fields have a shape" % (self.msg.name, self.name))
+            self.shape = gen.messages["." + self.opt.shape]
 
     def by_value(self):
         return self.type == "MSG" and not (self.pointer or self.list or self.map)
@@ -246,7 +251,7 @@ class Generator:
                 return
             done.add(m.full)
             for f in m.fields:
-                if f.ref and (f.by_value() or f.map):
+                if f.ref and f.ref is not m and (f.by_value() or f.map):
                     visit(f.ref)
             out.append(m)
         for m in self.order:
@@ -259,10 +264,16 @@ class Generator:
             o.append("struct %s;" % m.c)
         kvs = set()
         for m in self.sorted_by_value():
+            own = []  # maps to messages of the same type: their entries come behind it
             for f in m.fields:
                 if f.map and f.kv not in ("kv_str", "kv_quantity", "kv_timestamp") and f.kv not in kvs:
                     kvs.add(f.kv)
-                    o.append("\nstruct %s {\n    struct str key;\n    %s value;\n};" % (f.kv, f.c_type))
+                    text = "\nstruct %s {\n    struct str key;\n    %s value;\n};" % (f.kv, f.c_type)
+                    if f.ref is m:
+                        o.append("struct %s;" % f.kv)
+                        own.append(text)
+                    else:
+                        o.append(text)
             o.append("")
             if m.doc:
                 o.append("/* %s */" % m.doc)
@@ -274,6 +285,7 @@ class Generator:
             if not m.fields:
                 o.append("    char unused_;")
             o.append("};")
+            o += own
         return "\n".join(o) + "\n"
 
     # --- tables ---
@@ -404,7 +416,7 @@ class Generator:
         size = "struct " + f.kv if f.map else f.c_type
         probe, probe_size = self.probe(m, f, path, head, last)
         return "    {%s, %s, &%s, offsetof(struct %s, %s), %s, %s, %d, sizeof(%s), %s, %d, SCHEMA_%s, %d}," % (
-            c_str(f.name), "&%s_desc" % f.ref.c if f.ref else "NULL", self.rules(f, o), m.c, path, aux,
+            c_str(f.name), "&%s_desc" % (f.ref or f.shape).c if f.ref or f.shape else "NULL", self.rules(f, o), m.c, path, aux,
             " | ".join(flags) or "0", f.number, size, probe, probe_size, f.type, len(f.name))
 
     @staticmethod

@@ -4,6 +4,7 @@
 #include "api/autoscaling.h"
 #include "api/check.h"
 #include "api/config.h"
+#include "api/crd_hooks.h"
 #include "api/csr.h"
 #include "api/device.h"
 #include "api/disruption.h"
@@ -318,6 +319,7 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_POD_DISRUPTION_BUDGET] = &pod_disruption_budget_hooks,
     [KIND_PRIORITY_CLASS] = &priority_class_hooks,
     [KIND_CERTIFICATE_SIGNING_REQUEST] = &csr_hooks,
+    [KIND_CUSTOM_RESOURCE_DEFINITION] = &crd_hooks,
     [KIND_NETWORK_POLICY] = &network_policy_hooks,
     [KIND_ROLE] = &role_hooks,
     [KIND_CLUSTER_ROLE] = &cluster_role_hooks,

@@ -3,6 +3,7 @@
  * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
+#include "apiserver/crds.h"
 #include "apiserver/quota.h"
 
 struct plugin {
@@ -85,6 +86,7 @@ static const struct plugin plugins[] = {
     {"RBACEscalation", ALWAYS, NULL, rbac_validate, NULL},
     {"NodeRange", ALWAYS, NULL, admit_node_range, NULL},
     {"CertificateRequests", ALWAYS, admit_csr_mutate, admit_csr_validate, NULL},
+    {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, admit_crd_validate, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},

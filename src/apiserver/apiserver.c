@@ -4,7 +4,9 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
+#include "apiserver/crds.h"
 #include "apiserver/front.h"
+#include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
@@ -178,6 +180,8 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    s->kinds = kinds_new();
+    s->crds = crds_new(s);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
@@ -260,6 +264,8 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->crds = crds_free(s->crds);
+    s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);

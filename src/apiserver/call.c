@@ -6,6 +6,7 @@
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
 #include "api/kv.h"
+#include "apiserver/crds.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
 
@@ -407,7 +408,7 @@ void api_call_start(struct api_call *c)
     int r;
     if (s->stopping && !c->user.trusted)
         r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
-    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0)
+    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0 && (r = crds_check_call(c)) >= 0)
         r = run_resource(c);
     if (r > 0)
         return;

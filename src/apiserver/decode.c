@@ -3,6 +3,7 @@
 #include "apiserver/front_int.h"
 
 #include "codec/yaml.h"
+#include "schema/custom.h"
 #include "schema/schema.h"
 
 #include <stdarg.h>
@@ -246,7 +247,7 @@ static int check_type(struct exchange *x, const struct schema_desc *d, struct st
     return 0;
 }
 
-static int from_tree(struct exchange *x, const struct schema_desc *d, const struct json *v)
+static int from_tree(struct exchange *x, const struct schema_desc *d, struct json *v)
 {
     struct api_call *c = x->call;
     struct schema_decode opts = {.unknown = x->unknown};
@@ -256,6 +257,10 @@ static int from_tree(struct exchange *x, const struct schema_desc *d, const stru
                           "the body of the request must be an object of kind %s", d->name);
     schema_type_meta(v, &api_version, &kind);
     int r = check_type(x, d, api_version, kind);
+    if (r >= 0) {
+        if (d == x->route.kind->desc)
+            r = custom_take(x->route.kind, v, &c->arena, &opts, &c->reply.err);
+    }
     if (r >= 0) {
         r = schema_decode_json(d, v, &c->arena, &opts, c->body, &c->reply.err);
         if (r < 0)
@@ -321,6 +326,11 @@ int decode_body(struct exchange *x, struct str body)
             c, REASON_UNSUPPORTED_MEDIA_TYPE,
             "the body of the request was in an unknown format - accepted media types include: "
             "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+    if (media == MEDIA_PB && d == x->route.kind->desc && kind_is_json_only(x->route.kind))
+        return call_error(
+            c, REASON_UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json, application/yaml");
     c->body = schema_new(d, &c->arena);
     c->body_desc = d;
     int r;

@@ -1,10 +1,15 @@
-/* Discovery documents: made once from the table of kinds, kept as shared bytes with an ETag each.
- * Legacy discovery
+/* Discovery documents: made from the table of kinds and the custom kinds that are served, kept as
+ * shared bytes with an ETag each, and made anew when somebody asks after the custom kinds have
+ * changed (so that a hundred definitions in a row cost one making). Legacy discovery
  * (/api, /apis, one list a group version) and the aggregated form are both served. And the door to
  * OpenAPI. */
 #include "apiserver/front_int.h"
 
+#include "base/set.h"
+
 #include "schema/openapi.h"
+
+#include <pthread.h>
 
 #define OPENAPI_V2_PB "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
@@ -16,6 +21,11 @@ struct document {
 };
 
 struct discovery {
+    struct kinds *customs;           /* borrowed */
+    pthread_mutex_t lock;            /* of all below: I/O threads ask, and the first makes anew */
+    uint64_t generation;             /* of customs, that the documents tell of */
+    const struct schema_kind **more; /* owned references */
+    size_t n_more;
     struct document *v; /* owned */
     size_t n, cap;
 };
@@ -25,17 +35,27 @@ struct gv {
     const char *group, *version;
 };
 
-static size_t group_versions(struct gv *out, size_t max)
+static size_t all_n(const struct discovery *d)
+{
+    return _KIND_MAX + d->n_more;
+}
+
+static const struct schema_kind *kind_at(const struct discovery *d, size_t i)
+{
+    return i < _KIND_MAX ? schema_kinds[i] : d->more[i - _KIND_MAX];
+}
+
+/* out: room for all_n. */
+static size_t group_versions(const struct discovery *d, struct gv *out)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
-        const struct schema_kind *k = schema_kinds[i];
-        bool there = false;
-        for (size_t j = 0; j < n && !there; j++)
-            there = strcmp(out[j].group, k->group) == 0 && strcmp(out[j].version, k->version) == 0;
-        if (!there && n < max)
+    struct set seen = {0};
+    for (size_t i = 0; i < all_n(d); i++) {
+        const struct schema_kind *k = kind_at(d, i);
+        if (set_add(&seen, str_z(k->api_version)))
             out[n++] = (struct gv){k->group, k->version};
     }
+    set_fini(&seen);
     return n;
 }
 
@@ -88,7 +108,7 @@ static void add_verbs(struct buf *b, uint8_t verbs)
 static void resource_list(struct discovery *d, const struct gv *gv)
 {
     struct buf b = {0};
-    char path[128], api[96];
+    char path[600], api[512];
     const char *sep = "";
     snprintf(api, sizeof(api), "%s%s%s", gv->group, gv->group[0] ? "/" : "", gv->version);
     snprintf(path, sizeof(path), "/%s/%s", gv->group[0] ? "apis" : "api", api);
@@ -96,8 +116,8 @@ static void resource_list(struct discovery *d, const struct gv *gv)
                "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"%s\","
                "\"resources\":[",
                api);
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
-        const struct schema_kind *k = schema_kinds[i];
+    for (size_t i = 0; i < all_n(d); i++) {
+        const struct schema_kind *k = kind_at(d, i);
         if (strcmp(k->group, gv->group) != 0 || strcmp(k->version, gv->version) != 0)
             continue;
         buf_printf(&b,
@@ -163,7 +183,7 @@ static void legacy(struct discovery *d, const struct gv *gvs, size_t n)
 {
     struct buf b = {0};
     const char *sep = "";
-    char path[128];
+    char path[600];
     buf_add_lit(&b, "{\"kind\":\"APIVersions\",\"apiVersion\":\"v1\",\"versions\":[\"v1\"],"
                     "\"serverAddressByClientCIDRs\":[]}");
     add_document(d, "/api", AS_ITSELF, &b);
@@ -222,12 +242,12 @@ static void print_resource(struct buf *b, const struct schema_kind *k)
     buf_add_char(b, '}');
 }
 
-static void print_version(struct buf *b, const struct gv *gv)
+static void print_version(const struct discovery *d, struct buf *b, const struct gv *gv)
 {
     const char *sep = "";
     buf_printf(b, "{\"version\":\"%s\",\"resources\":[", gv->version);
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
-        const struct schema_kind *k = schema_kinds[i];
+    for (size_t i = 0; i < all_n(d); i++) {
+        const struct schema_kind *k = kind_at(d, i);
         if (strcmp(k->group, gv->group) != 0 || strcmp(k->version, gv->version) != 0)
             continue;
         buf_printf(b, "%s", sep);
@@ -258,7 +278,7 @@ static void aggregated(struct discovery *d, const struct gv *gvs, size_t n, bool
                 continue;
             buf_printf(&b, "%s", vsep);
             vsep = ",";
-            print_version(&b, &gvs[k]);
+            print_version(d, &b, &gvs[k]);
         }
         buf_add_lit(&b, "]}");
     }
@@ -268,15 +288,16 @@ static void aggregated(struct discovery *d, const struct gv *gvs, size_t n, bool
 
 /* OpenAPI is asked for rarely and is large: made for each who asks, not kept. True: it is served.
  */
-static bool openapi_print(struct str path, struct buf *b)
+static bool openapi_print(const struct discovery *d, struct str path, struct buf *b)
 {
+    const struct openapi_more more = {d->more, d->n_more};
     struct str v3 = STR("/openapi/v3/"), rest, group = STR_NONE, api;
     if (str_is(path, "/openapi/v2")) {
-        openapi_v2_print(b);
+        openapi_v2_print(&more, b);
         return true;
     }
     if (str_is(path, "/openapi/v3")) {
-        openapi_v3_index_print(b);
+        openapi_v3_index_print(&more, b);
         return true;
     }
     if (!str_starts(path, v3))
@@ -287,7 +308,7 @@ static bool openapi_print(struct str path, struct buf *b)
     if (str_is(api, "apis") && !str_cut(&rest, '/', &group))
         return false;
     return (str_is(api, "api") || str_is(api, "apis")) &&
-           openapi_v3_print(group.p ? group : STR(""), rest, b);
+           openapi_v3_print(&more, group.p ? group : STR(""), rest, b);
 }
 
 static bool wants_json(struct str accept)
@@ -308,7 +329,7 @@ static bool etag_matches(struct exchange *x, const char *etag)
     return have.n && str_search(have, str_z(etag)) >= 0;
 }
 
-static bool openapi_answer(struct exchange *x, struct str path)
+static bool openapi_answer(const struct discovery *d, struct exchange *x, struct str path)
 {
     struct buf b = {0};
     char hex[SHA256_HEX + 1], etag[SHA256_HEX + 3];
@@ -317,7 +338,7 @@ static bool openapi_answer(struct exchange *x, struct str path)
     bool json = wants_json(accept), pb = !json && wants_v2_pb(path, accept);
     if (pb) {
         openapi_v2_print_pb(&b);
-    } else if (!openapi_print(path, &b)) {
+    } else if (!openapi_print(d, path, &b)) {
         buf_fini(&b);
         return false;
     }
@@ -341,14 +362,36 @@ static bool openapi_answer(struct exchange *x, struct str path)
     return true;
 }
 
-struct discovery *discovery_new(void)
+static void forget(struct discovery *d)
 {
-    struct discovery *d = NEW(struct discovery);
-    struct gv gvs[_KIND_MAX];
-    size_t n = group_versions(gvs, ARRAY_LEN(gvs));
+    for (size_t i = 0; i < d->n; i++) {
+        free(d->v[i].path);
+        blob_unref(d->v[i].blob);
+    }
+    d->n = 0;
+    kinds_list_free(d->more, d->n_more);
+    d->more = NULL;
+    d->n_more = 0;
+}
+
+static void make(struct discovery *d)
+{
+    forget(d);
+    d->more = kinds_list(d->customs, &d->n_more, &d->generation);
+    struct gv *gvs = xcalloc(all_n(d), sizeof(*gvs));
+    size_t n = group_versions(d, gvs);
     legacy(d, gvs, n);
     aggregated(d, gvs, n, true);
     aggregated(d, gvs, n, false);
+    free(gvs);
+}
+
+struct discovery *discovery_new(struct kinds *customs)
+{
+    struct discovery *d = NEW(struct discovery);
+    d->customs = customs;
+    (void)pthread_mutex_init(&d->lock, NULL);
+    make(d);
     return d;
 }
 
@@ -356,10 +399,8 @@ struct discovery *discovery_free(struct discovery *d)
 {
     if (!d)
         return NULL;
-    for (size_t i = 0; i < d->n; i++) {
-        free(d->v[i].path);
-        blob_unref(d->v[i].blob);
-    }
+    forget(d);
+    (void)pthread_mutex_destroy(&d->lock);
     free(d->v);
     free(d);
     return NULL;
@@ -384,7 +425,7 @@ static void root(struct discovery *d, struct exchange *x)
     exchange_answer_buf(x, 200, "application/json", &b);
 }
 
-bool discovery_answer(struct discovery *d, struct exchange *x)
+static bool answer(struct discovery *d, struct exchange *x)
 {
     struct str p = x->req->path;
     while (p.n > 1 && p.p[p.n - 1] == '/')
@@ -394,7 +435,7 @@ bool discovery_answer(struct discovery *d, struct exchange *x)
         return true;
     }
     if (str_starts(p, STR("/openapi/")))
-        return openapi_answer(x, p);
+        return openapi_answer(d, x, p);
     const struct document *best = NULL;
     for (size_t i = 0; i < d->n; i++)
         if (str_eqz(p, d->v[i].path) && (d->v[i].as == AS_ITSELF || d->v[i].as == x->accept.as))
@@ -412,4 +453,14 @@ bool discovery_answer(struct discovery *d, struct exchange *x)
     exchange_answer(x, 200, encode_content_type(&as, false),
                     (struct http_bytes){b->data, b->n, release, b}, h, 2);
     return true;
+}
+
+bool discovery_answer(struct discovery *d, struct exchange *x)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    if (d->generation != kinds_generation(d->customs))
+        make(d);
+    bool there = answer(d, x);
+    (void)pthread_mutex_unlock(&d->lock);
+    return there;
 }

@@ -5,7 +5,7 @@
 
 #include "codec/pb.h"
 #include "codec/yaml.h"
-#include "schema/schema.h"
+#include "schema/custom.h"
 #include "schema/table.h"
 
 const char *encode_content_type(const struct accept *a, bool stream)
@@ -26,12 +26,23 @@ const char *encode_content_type(const struct accept *a, bool stream)
 
 /* ---- JSON pieces ---- */
 
+/* The object's own JSON is what the client asked for. */
+static bool json_is_shared(const struct exchange *x, const struct object *o)
+{
+    const struct schema_kind *k = x->route.kind;
+    if (o->kind == k || !k || storage_kind(k) != o->kind)
+        return true;
+    return k->custom && k->custom->same_json && o->rev > k->custom->since;
+}
+
 /* The message of the kind asked for, as opposed to the kind it is stored as. */
 static const void *message_of(const struct exchange *x, const struct object *o, struct arena *a)
 {
     const struct schema_kind *k = x->route.kind;
     if (o->kind == k || !k || storage_kind(k) != o->kind)
         return o->msg;
+    if (k->custom)
+        return custom_read(k, o->msg, o->rev, a);
     const struct api_object_meta *stored = o->msg;
     const void *msg = schema_from_storage(k, o->msg, a);
     ASSERT(((const struct api_object_meta *)msg)->name.n == stored->name.n);
@@ -41,7 +52,7 @@ static const void *message_of(const struct exchange *x, const struct object *o, 
 static void object_print(struct exchange *x, struct object *o, struct buf *b)
 {
     const struct schema_kind *k = x->route.kind;
-    if (o->kind == k || !k || storage_kind(k) != o->kind) {
+    if (json_is_shared(x, o)) {
         struct blob *j = object_json_ref(o);
         buf_add_str(b, blob_str(j));
         blob_unref(j);
@@ -282,7 +293,8 @@ static void object_reply(struct exchange *x, struct object *o)
         return;
     } else if (x->accept.as == AS_PARTIAL) {
         partial_print(o, &b);
-    } else if (x->accept.media == MEDIA_JSON && !x->pretty && o->kind == x->route.kind) {
+    } else if (x->accept.media == MEDIA_JSON && !x->pretty && x->route.kind &&
+               json_is_shared(x, o)) {
         struct http_header h[32];
         size_t n = warning_headers(x, h, ARRAY_LEN(h));
         struct blob *j = object_json_ref(o);

@@ -21,6 +21,7 @@ static void let_go(struct exchange *x)
     list_remove(&x->link);
     io->n_exchanges--;
     api_call_free(x->call);
+    custom_unref(x->route.kind);
     free(x);
     io_maybe_stopped(io);
 }
@@ -187,7 +188,9 @@ static void fill_call(struct exchange *x)
 static int negotiate(struct exchange *x)
 {
     struct api_call *c = x->call;
-    int r = accept_parse(http_request_header(x->req, STR("accept")), &x->accept);
+    const struct schema_kind *k = x->route.kind;
+    int r = accept_parse(http_request_header(x->req, STR("accept")), k && kind_is_json_only(k),
+                         &x->accept);
     if (x->route.verb == API_CONNECT || x->route.verb == API_PATH) {
         if (r < 0)
             x->accept = (struct accept){.media = MEDIA_JSON};
@@ -198,6 +201,10 @@ static int negotiate(struct exchange *x)
     if (r >= 0)
         return 0;
     x->accept = (struct accept){.media = MEDIA_JSON};
+    if (k && kind_is_json_only(k))
+        return call_error(c, REASON_NOT_ACCEPTABLE,
+                          "only the following media types are accepted: application/json, "
+                          "application/yaml, application/json;as=Table;v=v1;g=meta.k8s.io");
     return call_error(
         c, REASON_NOT_ACCEPTABLE,
         "only the following media types are accepted: application/json, application/yaml, "
@@ -272,7 +279,8 @@ void exchange_handle(struct http_request *req, void *arg)
     struct io *io = arg;
     struct exchange *x = exchange_new(io, req);
     struct api_call *c = x->call;
-    enum route_result found = route_find(req->method, req->path, req->query, &c->arena, &x->route);
+    enum route_result found = route_find(io->front->server->kinds, req->method, req->path,
+                                         req->query, &c->arena, &x->route);
     int r = negotiate(x);
     if (r >= 0 && authn_request(io, req, c) < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");

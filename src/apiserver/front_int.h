@@ -170,7 +170,8 @@ void proxy_cancel(struct exchange *x); /* the client is gone */
 bool path_known(struct exchange *x);
 void path_answer(struct exchange *x); /* after API_PATH was allowed */
 void path_core(struct api_call *c);   /* core thread: what /metrics and /readyz need from there */
-struct discovery *discovery_new(void);
+/* Shared by all I/O threads; kept in step with the custom kinds that are served. */
+struct discovery *discovery_new(struct kinds *customs);
 struct discovery *discovery_free(struct discovery *d);
 /* False: no such document. */
 bool discovery_answer(struct discovery *d, struct exchange *x);

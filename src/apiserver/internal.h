@@ -23,6 +23,8 @@ struct apiserver {
     uint64_t plugins;           /* admission plugins that are asked (admit.h) */
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct ranges *ranges;      /* owned: pod ranges of nodes */
+    struct kinds *kinds;        /* owned: custom kinds that are served */
+    struct crds *crds;          /* owned: makes them */
     struct front *front;        /* owned; NULL: not listening */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
@@ -71,7 +73,13 @@ bool review_is(const struct schema_kind *k);
 /* The kind objects of k are stored as. */
 static inline const struct schema_kind *storage_kind(const struct schema_kind *k)
 {
-    return schema_kinds[k->storage];
+    return schema_stored(k);
+}
+/* Objects have no protobuf form: custom kinds have none anywhere; definitions hold schemas, which
+ * are kept as JSON here. */
+static inline bool kind_is_json_only(const struct schema_kind *k)
+{
+    return k->custom || k == KIND(CUSTOM_RESOURCE_DEFINITION);
 }
 /* The newest accepted state, durable or not. Borrowed for this turn. */
 struct object *call_peek(struct api_call *c);
@@ -218,6 +226,8 @@ struct api_watch_opts {
 int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_watch_fn fn, void *arg,
                     struct api_watch **ret, struct error *err) MUST_CHECK;
 void api_watch_stop(struct api_watch *w); /* takes NULL */
+/* The kind is served no more: clients' watches of it end, by an ERROR event. */
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored);
 void api_watch_tick(struct apiserver *s); /* bookmarks */
 void api_watch_hubs_init(struct apiserver *s);
 void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */

@@ -78,7 +78,7 @@ static bool parse_range(struct str text, struct accept *ret, int *ret_q)
     return r.ok && r.q > 0;
 }
 
-int accept_parse(struct str header, struct accept *ret)
+int accept_parse(struct str header, bool json_only, struct accept *ret)
 {
     struct str rest = header, item;
     int best = 0;
@@ -89,7 +89,8 @@ int accept_parse(struct str header, struct accept *ret)
     while (str_cut(&rest, ',', &item) || item.n) {
         struct accept a;
         int q;
-        if (parse_range(item, &a, &q) && q > best) {
+        if (parse_range(item, &a, &q) && q > best &&
+            !(json_only && a.media == MEDIA_PB && a.as == AS_ITSELF)) {
             best = q;
             *ret = a;
         }

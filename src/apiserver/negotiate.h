@@ -23,7 +23,8 @@ struct accept {
     bool any; /* no Accept, or a wildcard: the client has no wish */
 };
 
-/* -ENOMSG: nothing we have is acceptable. header may be absent. */
-int accept_parse(struct str header, struct accept *ret) MUST_CHECK;
+/* -ENOMSG: nothing we have is acceptable. header may be absent. json_only: objects have no protobuf
+ * form (their metadata alone has). */
+int accept_parse(struct str header, bool json_only, struct accept *ret) MUST_CHECK;
 /* Without its parameters, lower case compared: absent counts as JSON. -ENOTSUP otherwise. */
 int content_type_parse(struct str header, enum media *ret) MUST_CHECK;

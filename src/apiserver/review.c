@@ -273,7 +273,7 @@ static int (*const table[_KIND_MAX])(struct api_call *c) = {
 
 bool review_is(const struct schema_kind *k)
 {
-    return table[k->id] != NULL;
+    return k->id < _KIND_MAX && table[k->id] != NULL;
 }
 
 int review_run(struct api_call *c)

@@ -89,19 +89,30 @@ static enum route_result by_method(enum http_method m, struct str query, struct 
     return ROUTE_BAD_METHOD;
 }
 
-static enum route_result resource(enum http_method m, struct str query, struct arena *a,
-                                  struct str group, struct str version, const struct str *v,
-                                  unsigned n, struct route *r)
+static const struct schema_kind *kind_find(struct kinds *customs, struct str group,
+                                           struct str version, struct str plural)
+{
+    const struct schema_kind *k = schema_kind_by_plural(group, version, plural);
+    return k ? k : kinds_by_plural(customs, group, version, plural);
+}
+
+static enum route_result resource(struct kinds *customs, enum http_method m, struct str query,
+                                  struct arena *a, struct str group, struct str version,
+                                  const struct str *v, unsigned n, struct route *r)
 {
     unsigned i = 0;
-    if (n >= 3 && str_is(v[0], "namespaces") && schema_kind_by_plural(group, version, v[2])) {
-        const struct schema_kind *k = schema_kind_by_plural(group, version, v[2]);
-        if (k->namespaced) {
+    if (n >= 3 && str_is(v[0], "namespaces")) {
+        r->kind = kind_find(customs, group, version, v[2]);
+        if (r->kind && r->kind->namespaced) {
             r->ns = v[1];
             i = 2;
+        } else {
+            custom_unref(r->kind);
+            r->kind = NULL;
         }
     }
-    r->kind = schema_kind_by_plural(group, version, v[i]);
+    if (!r->kind)
+        r->kind = kind_find(customs, group, version, v[i]);
     if (!r->kind)
         return ROUTE_NOT_FOUND;
     if (i + 1 < n)
@@ -120,20 +131,20 @@ static enum route_result resource(enum http_method m, struct str query, struct a
     return res;
 }
 
-enum route_result route_find(enum http_method method, struct str path, struct str query,
-                             struct arena *a, struct route *ret)
+enum route_result route_find(struct kinds *customs, enum http_method method, struct str path,
+                             struct str query, struct arena *a, struct route *ret)
 {
     struct segments s;
     int r = split(path, a, &s);
+    *ret = (struct route){.verb = API_PATH};
     if (r == -EINVAL)
         return ROUTE_BAD_PATH;
     if (r < 0)
         return ROUTE_NOT_FOUND;
-    *ret = (struct route){.verb = API_PATH};
     if (s.n >= 3 && str_is(s.v[0], "api"))
-        return resource(method, query, a, STR(""), s.v[1], s.v + 2, s.n - 2, ret);
+        return resource(customs, method, query, a, STR(""), s.v[1], s.v + 2, s.n - 2, ret);
     if (s.n >= 4 && str_is(s.v[0], "apis"))
-        return resource(method, query, a, s.v[1], s.v[2], s.v + 3, s.n - 3, ret);
+        return resource(customs, method, query, a, s.v[1], s.v[2], s.v + 3, s.n - 3, ret);
     if (method != HTTP_METHOD_GET && method != HTTP_METHOD_HEAD)
         return ROUTE_BAD_METHOD;
     return ROUTE_OK;

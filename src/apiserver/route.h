@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apiserver/call.h"
+#include "apiserver/kinds.h"
 #include "http/server.h"
 
 struct route {
@@ -20,6 +21,7 @@ enum route_result {
     ROUTE_BAD_PATH, /* escapes that do not decode */
 };
 
-/* Names are decoded into a. query tells watch from list. */
-enum route_result route_find(enum http_method method, struct str path, struct str query,
-                             struct arena *a, struct route *ret);
+/* Names are decoded into a. query tells watch from list. customs may be NULL. A custom kind comes
+ * with a reference, whatever the result: custom_unref(ret->kind) does no harm to other kinds. */
+enum route_result route_find(struct kinds *customs, enum http_method method, struct str path,
+                             struct str query, struct arena *a, struct route *ret);

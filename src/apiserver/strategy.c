@@ -4,6 +4,7 @@
 #include "apiserver/managed.h"
 
 #include "api/hooks.h"
+#include "schema/custom.h"
 
 static const char name_letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */
 
@@ -73,7 +74,7 @@ static bool counts_generation(const struct schema_kind *k)
 
 static size_t field_bytes(const struct schema_field *f)
 {
-    return f->flags & SCHEMA_POINTER ? sizeof(void *) : f->elem_size;
+    return f->type == SCHEMA_MSG && (f->flags & SCHEMA_POINTER) ? sizeof(void *) : f->elem_size;
 }
 
 /* A kind stored as another one may hold parts of its status elsewhere (annotations of
@@ -184,6 +185,11 @@ static int check_update_meta(struct api_call *c, struct api_object_meta *m,
                           STR_ARG(m->resource_version));
         return call_invalid(c, o->name);
     }
+    if (c->kind->custom && c->verb == API_UPDATE && !m->resource_version.n && !c->answer_scale) {
+        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.resourceVersion"),
+                          "Invalid value: 0: must be specified for an update");
+        return call_invalid(c, o->name);
+    }
     if (m->resource_version.n && rv != 0 && rv != old_rev)
         return call_conflict(
             c, o->name,
@@ -211,9 +217,18 @@ static void keep_meta(struct api_call *c, struct api_object_meta *m,
     m->generation = o->generation;
 }
 
+/* All but metadata, and the status where it has a door of its own. */
+static bool custom_changed(const struct schema_kind *k, const void *a, const void *b)
+{
+    const struct custom_object *x = a, *y = b;
+    return !str_eq(x->rest, y->rest) || (!kind_has_status(k) && !str_eq(x->status, y->status));
+}
+
 /* All but metadata and status: the spec, or what stands in its place. */
 static bool spec_changed(const struct schema_kind *k, const void *a, const void *b)
 {
+    if (k->custom)
+        return custom_changed(k, a, b);
     for (unsigned i = 0; i < k->desc->n_fields; i++) {
         struct schema_desc one = *k->desc; /* of just this field: equality is one of messages */
         one.fields = &k->desc->fields[i];
@@ -240,20 +255,22 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
                           with */
         struct api_object_meta meta = *m;
         const struct schema_field *f = top_field(c->kind, "status");
-        ASSERT(f && f->type == SCHEMA_MSG);
+        ASSERT(f && (f->type == SCHEMA_MSG || f->type == SCHEMA_RAW));
         void *status = arena_alloc(&c->arena, field_bytes(f));
         memcpy(status, schema_at(f, msg), field_bytes(f));
         memcpy(msg, o, c->kind->desc->size);
         memcpy(schema_at(f, msg), status, field_bytes(f));
         m->resource_version = STR_NONE;
-        m->labels = meta.labels;
-        m->n_labels = meta.n_labels;
-        m->annotations = meta.annotations;
-        m->n_annotations = meta.n_annotations;
         m->managed_fields = meta.managed_fields;
         m->n_managed_fields = meta.n_managed_fields;
-        m->finalizers = meta.finalizers;
-        m->n_finalizers = meta.n_finalizers;
+        if (!c->kind->custom) {
+            m->labels = meta.labels;
+            m->n_labels = meta.n_labels;
+            m->annotations = meta.annotations;
+            m->n_annotations = meta.n_annotations;
+            m->finalizers = meta.finalizers;
+            m->n_finalizers = meta.n_finalizers;
+        }
     } else if (kind_has_status(c->kind)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memcpy(schema_at(f, msg), schema_at(f, o), field_bytes(f));
@@ -279,6 +296,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     bool status_only = call_is_status(c);
     api_validate_meta(c->kind, m, o, err);
     (void)!schema_validate(c->kind->desc, msg, o, err);
+    if (c->kind->custom)
+        (void)!custom_validate(c->kind, msg, err);
     if (status_only) {
         if (h && h->validate_status)
             h->validate_status(msg, o, err);

@@ -50,13 +50,18 @@ struct api_scale *scale_of(struct api_call *c, const struct object *o)
     struct label_selector sel;
     struct api_scale *s = ARENA_NEW(&c->arena, struct api_scale);
     const struct api_object_meta *m = object_meta(o);
-    if (!scale_view(o->kind, o->msg, &v))
+    bool custom = o->kind->custom;
+    if (custom)
+        (void)custom_scale_fill(c, o, s);
+    else if (!scale_view(o->kind, o->msg, &v))
         return s;
     s->metadata.name = arena_str(&c->arena, m->name);
     s->metadata.namespace = arena_str(&c->arena, m->namespace);
     s->metadata.uid = arena_str(&c->arena, m->uid);
     s->metadata.resource_version = arena_printf(&c->arena, "%llu", (unsigned long long)o->rev);
     s->metadata.creation_timestamp = m->creation_timestamp;
+    if (custom)
+        return s;
     s->spec.replicas = v.spec;
     s->status.replicas = v.status;
     int r = 0;
@@ -77,7 +82,7 @@ int scale_get(struct api_call *c, struct object *o)
 int scale_update(struct api_call *c)
 {
     struct object *old = call_peek(c);
-    struct scale_view v;
+    struct scale_view v = {0};
     if (!old)
         return call_not_found(c, c->kind, c->name);
     if (c->body_desc != &api_scale_desc)
@@ -95,14 +100,17 @@ int scale_update(struct api_call *c)
         c->reply.details_group = STR("autoscaling");
         return error_invalid(&c->reply.err, STR("Scale.autoscaling"), c->name);
     }
-    void *msg = schema_clone(c->kind->desc, old->msg, &c->arena);
-    if (!scale_view(c->kind, msg, &v))
+    void *msg = c->kind->custom ? custom_scale_put(c, old, s->spec.replicas)
+                                : schema_clone(c->kind->desc, old->msg, &c->arena);
+    if (!msg || (!c->kind->custom && !scale_view(c->kind, msg, &v)))
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
     struct api_object_meta *m = msg;
     m->resource_version = s->metadata.resource_version;
     m->uid = s->metadata.uid.n ? s->metadata.uid : m->uid;
-    *v.put = s->spec.replicas;
-    *v.put_has = true;
+    if (!c->kind->custom) {
+        *v.put = s->spec.replicas;
+        *v.put_has = true;
+    }
     c->answer_scale = true;
     int r = strategy_update(c, msg, old);
     if (r >= 0)

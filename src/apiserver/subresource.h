@@ -7,6 +7,10 @@ int scale_get(struct api_call *c, struct object *o) MUST_CHECK;
 int scale_update(struct api_call *c) MUST_CHECK;
 /* The Scale of a deployment or replicaset as a message in the call's arena. */
 struct api_scale *scale_of(struct api_call *c, const struct object *o);
+/* custom.c: the same for an object of a custom kind. False: its definition names no field that is
+ * there. Put: a message with other replicas; NULL: none. */
+bool custom_scale_fill(struct api_call *c, const struct object *o, struct api_scale *s);
+void *custom_scale_put(struct api_call *c, const struct object *o, int32_t replicas);
 int sub_binding(struct api_call *c) MUST_CHECK;  /* also create of bindings */
 int sub_eviction(struct api_call *c) MUST_CHECK; /* eviction.c */
 int sub_finalize(struct api_call *c) MUST_CHECK; /* namespaces/finalize */

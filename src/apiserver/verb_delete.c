@@ -3,10 +3,13 @@
  *
  * Order of decisions, as in Kubernetes: preconditions; what the propagation policy adds to or takes
  * from the finalizers; the grace period (pods only); then, if nothing holds the object, it goes. */
-#include "apiserver/internal.h"
+#include "apiserver/crds.h"
+
+#include "api/crd.h"
 
 #define FINALIZER_ORPHAN     STR("orphan")
 #define FINALIZER_FOREGROUND STR("foregroundDeletion")
+#define FINALIZER_CRD        STR(CRD_FINALIZER)
 
 int delete_check_preconditions(struct api_call *c, const struct object *old)
 {
@@ -73,7 +76,7 @@ static bool policy_finalizers(struct api_call *c, const struct schema_kind *k,
                    "suppress this warning");
         }
     }
-    struct str *v = ARENA_NEW_N(&c->arena, struct str, m->n_finalizers + 2);
+    struct str *v = ARENA_NEW_N(&c->arena, struct str, m->n_finalizers + 3);
     uint32_t n = 0;
     for (uint32_t i = 0; i < m->n_finalizers; i++)
         if (!str_eq(m->finalizers[i], FINALIZER_ORPHAN) &&
@@ -83,6 +86,10 @@ static bool policy_finalizers(struct api_call *c, const struct schema_kind *k,
         v[n++] = FINALIZER_ORPHAN;
     if (foreground)
         v[n++] = FINALIZER_FOREGROUND;
+    /* a definition waits for its objects from the first delete on */
+    if (k == KIND(CUSTOM_RESOURCE_DEFINITION) && !m->deletion_timestamp.set &&
+        !has_finalizer(m, FINALIZER_CRD))
+        v[n++] = FINALIZER_CRD;
     *ret = v;
     *ret_n = n;
     return n != m->n_finalizers || orphan != has_finalizer(m, FINALIZER_ORPHAN) ||
@@ -167,6 +174,8 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     }
     if (old->kind == KIND(NAMESPACE))
         ((struct api_namespace *)msg)->status.phase = STR("Terminating");
+    if (old->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !marked)
+        crd_mark_deleted(c, msg);
     m->resource_version = STR_NONE;
     return put_marked(c, old, msg, done, arg);
 }

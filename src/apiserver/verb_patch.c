@@ -4,6 +4,7 @@
 #include "apiserver/internal.h"
 #include "apiserver/subresource.h"
 #include "codec/json.h"
+#include "schema/custom.h"
 #include "schema/patch.h"
 
 static int apply(struct api_call *c, const struct schema_desc *desc, struct json **doc)
@@ -21,6 +22,11 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
     case CLIENT_PATCH_MERGE:
         return patch_merge(doc, patch, &c->arena, err);
     case CLIENT_PATCH_STRATEGIC:
+        if (c->kind->custom && c->kind->stored != c->kind)
+            return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
+                              "the body of the request was in an unknown format - accepted media "
+                              "types include: application/json-patch+json, "
+                              "application/merge-patch+json");
         return patch_strategic(desc, doc, patch, &c->arena, err);
     case CLIENT_PATCH_APPLY: /* verb_apply */
     case CLIENT_PATCH_NONE:
@@ -33,12 +39,16 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
 }
 
 /* Decodes with the caller's wish about unknown fields. */
-static int decode(struct api_call *c, const struct schema_desc *desc, const struct json *doc)
+static int decode(struct api_call *c, const struct schema_desc *desc, struct json *doc)
 {
     struct schema_decode opts = {.unknown = c->unknown};
     c->body = schema_new(desc, &c->arena);
     c->body_desc = desc;
-    int r = schema_decode_json(desc, doc, &c->arena, &opts, c->body, &c->reply.err);
+    int r = 0;
+    if (desc == c->kind->desc)
+        r = custom_take(c->kind, doc, &c->arena, &opts, &c->reply.err);
+    if (r >= 0)
+        r = schema_decode_json(desc, doc, &c->arena, &opts, c->body, &c->reply.err);
     for (unsigned i = 0; r >= 0 && i < MIN(opts.n_warnings, (unsigned)SCHEMA_WARNINGS_MAX); i++)
         api_call_warn(c, "%.*s", STR_ARG(opts.warnings[i]));
     return r;

@@ -171,7 +171,7 @@ void api_watch_hubs_init(struct apiserver *s)
 
 static void choose_hub(struct api_watch *w)
 {
-    if (storage_kind(w->kind) != w->kind)
+    if (storage_kind(w->kind) != w->kind || w->kind->custom)
         return;
     struct str name = w->name.n ? w->name : field_selector_exact(&w->fields, STR("metadata.name"));
     struct str node =
@@ -345,6 +345,18 @@ void api_watch_stop(struct api_watch *w)
     w->server->n_watches--;
     if (!w->in_fn)
         finish_stop(w);
+}
+
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored)
+{
+    struct api_watch *w;
+    LIST_FOR_EACH (w, &s->watches, link) {
+        if (w->kind == stored || storage_kind(w->kind) != stored || w->err.reason != REASON_NONE)
+            continue; /* of the server's own parts */
+        (void)error_set(&w->err, REASON_EXPIRED, "the resource %s.%s is not served any more",
+                        stored->plural, stored->group);
+        rt_task_schedule(&w->task);
+    }
 }
 
 void api_watch_tick(struct apiserver *s)

@@ -375,6 +375,11 @@ void client_cache_start(struct client_cache *c)
     list_start(c);
 }
 
+const struct schema_kind *client_cache_kind(const struct client_cache *cache)
+{
+    return cache->kind;
+}
+
 bool client_cache_synced(const struct client_cache *c)
 {
     return c->is_synced;

@@ -56,6 +56,7 @@ typedef void (*client_cache_index_fn)(struct object *obj, client_cache_emit_fn e
 int client_cache_add_index(struct client_cache *cache, client_cache_index_fn fn);
 void client_cache_start(struct client_cache *cache);
 
+const struct schema_kind *client_cache_kind(const struct client_cache *cache);
 bool client_cache_synced(const struct client_cache *cache);
 bool client_cache_stale(const struct client_cache *cache); /* synced from its file alone, so far */
 rev_t client_cache_rev(const struct client_cache *cache);  /* everything up to here is in */

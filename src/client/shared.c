@@ -14,6 +14,8 @@ struct shared_kind {
 
 struct client_shared {
     struct client *client;
+    struct client_cache **customs; /* owned; by number less _KIND_MAX */
+    size_t n_customs;
     struct shared_kind kinds[_KIND_MAX];
     bool started;
 };
@@ -31,6 +33,9 @@ struct client_shared *client_shared_free(struct client_shared *s)
         return NULL;
     for (int i = 0; i < _KIND_MAX; i++)
         client_cache_free(s->kinds[i].cache);
+    for (size_t i = 0; i < s->n_customs; i++)
+        client_cache_free(s->customs[i]);
+    free(s->customs);
     free(s);
     return NULL;
 }
@@ -48,7 +53,33 @@ struct client_cache *client_shared_cache(struct client_shared *s, const struct s
 struct client_cache *client_shared_find(const struct client_shared *s,
                                         const struct schema_kind *kind)
 {
-    return s->kinds[kind->id].cache;
+    if (kind->id < _KIND_MAX)
+        return s->kinds[kind->id].cache;
+    size_t i = (size_t)kind->id - _KIND_MAX;
+    return i < s->n_customs ? s->customs[i] : NULL;
+}
+
+struct client_cache *client_shared_custom(struct client_shared *s, const struct schema_kind *kind,
+                                          client_cache_index_fn index,
+                                          client_cache_change_fn on_change, void *arg)
+{
+    size_t i = (size_t)kind->id - _KIND_MAX;
+    ASSERT(s->started && kind->id >= _KIND_MAX);
+    if (i >= s->n_customs) {
+        size_t n = i + 16;
+        s->customs = xrealloc(s->customs, n * sizeof(*s->customs));
+        memset(s->customs + s->n_customs, 0, (n - s->n_customs) * sizeof(*s->customs));
+        s->n_customs = n;
+    }
+    if (s->customs[i])
+        return s->customs[i];
+    struct client_cache *cache =
+        client_cache_new(s->client, &(struct client_cache_opts){.kind = kind});
+    (void)client_cache_add_index(cache, index);
+    client_cache_on_change(cache, on_change, arg);
+    s->customs[i] = cache;
+    client_cache_start(cache);
+    return cache;
 }
 
 int client_shared_index(struct client_shared *s, const struct schema_kind *kind,

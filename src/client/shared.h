@@ -14,6 +14,12 @@ struct client_cache *client_shared_cache(struct client_shared *s, const struct s
 /* The cache if somebody has asked for it, else NULL. Any time. */
 struct client_cache *client_shared_find(const struct client_shared *s,
                                         const struct schema_kind *kind);
+/* A cache of a custom kind (schema/custom.h), made and started when it is first asked for, at any
+ * time after client_shared_start; with one index and one handler. It does not count for
+ * client_shared_synced: whoever asks cannot have waited for it. client_shared_find finds it. */
+struct client_cache *client_shared_custom(struct client_shared *s, const struct schema_kind *kind,
+                                          client_cache_index_fn index,
+                                          client_cache_change_fn on_change, void *arg);
 /* The number of an index; the same fn gets the same number. Before client_shared_start. */
 int client_shared_index(struct client_shared *s, const struct schema_kind *kind,
                         client_cache_index_fn fn);

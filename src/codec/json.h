@@ -49,6 +49,8 @@ int json_parse(struct str text, struct arena *a, const struct json_limits *limit
 
 /* Appends compact JSON. Numbers print as Go prints them; invalid UTF-8 becomes U+FFFD. */
 void json_print(const struct json *v, struct buf *b);
+/* The same in canonical form: members in order of their keys, the last of duplicates. */
+void json_print_sorted(const struct json *v, struct buf *b);
 /* The same, indented by two spaces a level. */
 void json_print_pretty(const struct json *v, struct buf *b);
 /* A quoted, escaped string. Invalid UTF-8 becomes U+FFFD. */

@@ -174,7 +174,7 @@ void run_unlink_free(struct run *r)
 
 static bool mark_seen(struct controllers *cs, const struct mark *m)
 {
-    struct client_cache *cache = client_shared_find(cs->shared, schema_kinds[m->kind]);
+    struct client_cache *cache = client_shared_find(cs->shared, m->kind);
     if (!cache || (m->rev && client_cache_rev(cache) >= m->rev))
         return true;
     struct object *o = client_cache_get(cache, m->ns, m->name);
@@ -206,8 +206,8 @@ static bool run_try_end(struct run *r)
         if (!mark_seen(cs, m)) {
             if (!late)
                 return false;
-            log_warn("controllers: the cache of %s has not seen revision %llu",
-                     schema_kinds[m->kind]->plural, (unsigned long long)m->rev);
+            log_warn("controllers: the cache of %s has not seen revision %llu", m->kind->plural,
+                     (unsigned long long)m->rev);
             break;
         }
     run_end(r);

@@ -7,7 +7,7 @@
 
 struct mark { /* what a cache must have seen before the run is over */
     struct mark *next;
-    enum kind_id kind;
+    const struct schema_kind *kind;
     struct str ns, name, uid;
     rev_t rev; /* 0: unknown */
     bool is_delete;

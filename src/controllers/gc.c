@@ -4,13 +4,17 @@
  * dependents.
  *
  * There is no graph to keep: dependents are found by the shared caches' index of owner uids, and
- * owners by name. "Gone" is never concluded from a cache alone: a live read must not find the uid.
- * Keys are "KIND NUMBER/NAMESPACE/NAME". */
+ * owners by name. Custom kinds get a cache of their own as they are declared; it stays until the
+ * process ends, empty when the kind is gone. "Gone" is never concluded from a cache alone: a live
+ * read must not find the uid. Keys are "KIND NUMBER/NAMESPACE/NAME". */
 #include "base/buf.h"
 #include "controllers/registry.h"
+#include "schema/custom.h"
 
 struct state {
-    int by_owner[_KIND_MAX]; /* index numbers; -1: kind not looked at */
+    int by_owner[_KIND_MAX];       /* index numbers; -1: kind not looked at */
+    struct client_cache **customs; /* of custom kinds; their index 0 is by owner */
+    size_t n_customs, cap_customs;
 };
 
 /* Stored kinds: any may own or be owned, or be deleted in the foreground. Events do neither, and
@@ -94,6 +98,32 @@ static void each_dependent(struct controller *c, struct str uid, dependent_fn fn
         for (struct object *o; (o = client_cache_iter_next(&it));)
             fn(ctx, o);
     }
+    for (size_t i = 0; i < st->n_customs; i++) {
+        struct client_cache_iter it;
+        client_cache_iter_init_index(&it, st->customs[i], 0, uid);
+        for (struct object *o; (o = client_cache_iter_next(&it));)
+            fn(ctx, o);
+    }
+}
+
+/* The kind an owner reference speaks of: of the tables, or declared. */
+static const struct schema_kind *kind_find(struct controller *c, struct str api_version,
+                                           struct str kind)
+{
+    struct str group, version;
+    struct client_cache_iter it;
+    if (!schema_split_api_version(api_version, &group, &version))
+        return NULL;
+    const struct schema_kind *k = schema_kind_find(group, version, kind);
+    if (k || str_find(group, '.') < 0)
+        return k;
+    client_cache_iter_init(&it, controller_cache(c, KIND_CUSTOM_RESOURCE_DEFINITION), STR_NONE);
+    for (struct object *o; (o = client_cache_iter_next(&it));) {
+        const struct api_custom_resource_definition *crd = o->msg;
+        if (str_eq(crd->spec.group, group) && str_eq(crd->spec.names.kind, kind))
+            return custom_stored_of(crd);
+    }
+    return NULL;
 }
 
 static void add_dependent(void *ctx, struct object *o)
@@ -114,11 +144,9 @@ static void map(struct controller *c, struct object *old, struct object *new)
         const struct api_object_meta *m = object_meta(old); /* owners may wait for it */
         for (uint32_t i = 0; i < m->n_owner_references; i++) {
             const struct api_owner_reference *r = &m->owner_references[i];
-            struct str group, version;
-            if (!r->block_owner_deletion ||
-                !schema_split_api_version(r->api_version, &group, &version))
+            if (!r->block_owner_deletion)
                 continue;
-            const struct schema_kind *k = schema_kind_find(group, version, r->kind);
+            const struct schema_kind *k = kind_find(c, r->api_version, r->kind);
             struct client_cache *cache = k ? client_shared_find(controller_shared(c), k) : NULL;
             struct object *owner =
                 cache ? client_cache_get(cache, k->namespaced ? m->namespace : STR_NONE, r->name)
@@ -139,6 +167,31 @@ static void map(struct controller *c, struct object *old, struct object *new)
     }
 }
 
+static void map_custom(void *arg, struct object *old, struct object *new)
+{
+    map(arg, old, new);
+}
+
+/* A definition is there: its objects may own and be owned. */
+static void map_crd(struct controller *c, struct object *old, struct object *new)
+{
+    struct state *st = controller_state(c);
+    const struct schema_kind *k =
+        new ? custom_stored_of(OBJECT_MSG(new, api_custom_resource_definition)) : NULL;
+    if (!k || client_shared_find(controller_shared(c), k))
+        return;
+    ARRAY_RESERVE(st->customs, st->n_customs, st->cap_customs);
+    st->customs[st->n_customs++] =
+        client_shared_custom(controller_shared(c), k, owner_index, map_custom, c);
+}
+
+static void fini(struct controller *c)
+{
+    struct state *st = controller_state(c);
+    free(st->customs);
+    controller_free_state(c);
+}
+
 static void init(struct controller *c)
 {
     struct state *st = NEW_STATE(struct state);
@@ -147,6 +200,47 @@ static void init(struct controller *c)
     controller_set_state(c, st);
     for (size_t i = 0; i < ARRAY_LEN(KINDS); i++)
         controller_watch(c, KINDS[i], map);
+    controller_watch(c, KIND_CUSTOM_RESOURCE_DEFINITION, map_crd);
+}
+
+/* ---- writes: what goes for any kind ---- */
+
+static void patch(struct reconcile *rc, const struct object *o, enum client_patch type,
+                  struct str json, reconcile_done_fn done, void *arg)
+{
+    const struct api_object_meta *m = object_meta(o);
+    if (o->kind->id < _KIND_MAX) {
+        controller_patch(rc, (enum kind_id)o->kind->id, m, NULL, type, json, done, arg);
+        return;
+    }
+    const struct client_request req = {.verb = CLIENT_PATCH,
+                                       .kind = o->kind,
+                                       .ns = m->namespace,
+                                       .name = m->name,
+                                       .patch_type = type,
+                                       .patch = json};
+    controller_call(rc, &req, done, arg);
+}
+
+static bool gone_is_fine(struct reconcile *rc, void *arg, const struct client_reply *reply)
+{
+    return reply->r == 0 || reply->r == -ENOENT || reply->r == -ESTALE;
+}
+
+static void delete (struct reconcile *rc, const struct object *o, const char *how)
+{
+    const struct api_object_meta *m = object_meta(o);
+    if (o->kind->id < _KIND_MAX) {
+        controller_delete(rc, (enum kind_id)o->kind->id, m, how, NULL, NULL);
+        return;
+    }
+    const struct client_request req = {.verb = CLIENT_DELETE,
+                                       .kind = o->kind,
+                                       .ns = m->namespace,
+                                       .name = m->name,
+                                       .precondition_uid = m->uid,
+                                       .propagation = str_z(how)};
+    controller_call(rc, &req, gone_is_fine, NULL);
 }
 
 /* ---- one object ---- */
@@ -189,7 +283,6 @@ static struct str refs_patch(struct reconcile *rc, const struct work *w, bool dr
 static void judge(struct reconcile *rc, struct work *w)
 {
     const struct api_object_meta *m = object_meta(w->o);
-    enum kind_id kind = (enum kind_id)w->o->kind->id;
     unsigned solid = 0, waiting = 0, gone = 0;
     for (uint32_t i = 0; i < m->n_owner_references; i++) {
         solid += w->owners[i] == OWNER_SOLID || w->owners[i] == OWNER_UNKNOWN;
@@ -198,8 +291,7 @@ static void judge(struct reconcile *rc, struct work *w)
     }
     if (solid > 0) {
         if (gone + waiting > 0)
-            controller_patch(rc, kind, m, NULL, CLIENT_PATCH_STRATEGIC, refs_patch(rc, w, true),
-                             NULL, NULL);
+            patch(rc, w->o, CLIENT_PATCH_STRATEGIC, refs_patch(rc, w, true), NULL, NULL);
         return;
     }
     uint32_t dependents = 0;
@@ -210,7 +302,7 @@ static void judge(struct reconcile *rc, struct work *w)
                           ? "Foreground"
                           : "Background";
     if (!m->deletion_timestamp.set)
-        controller_delete(rc, kind, m, how, NULL, NULL);
+        delete (rc, w->o, how);
 }
 
 static bool probed(struct reconcile *rc, void *arg, const struct client_reply *reply)
@@ -237,10 +329,7 @@ static void judge_owners(struct reconcile *rc, struct work *w)
     w->n_calls = 1;
     for (uint32_t i = 0; i < m->n_owner_references; i++) {
         const struct api_owner_reference *r = &m->owner_references[i];
-        struct str group, version;
-        const struct schema_kind *k = NULL;
-        if (schema_split_api_version(r->api_version, &group, &version))
-            k = schema_kind_find(group, version, r->kind);
+        const struct schema_kind *k = kind_find(rc->controller, r->api_version, r->kind);
         w->owners[i] = OWNER_UNKNOWN; /* a kind we do not serve: leave the object alone */
         if (!k || (k->namespaced && str_empty(m->namespace)))
             continue;
@@ -284,8 +373,8 @@ static void look_at_dependent(void *ctx, struct object *o)
 static void drop_finalizer(struct reconcile *rc, struct object *o, const char *finalizer)
 {
     const struct api_object_meta *m = object_meta(o);
-    controller_patch(rc, (enum kind_id)o->kind->id, m, NULL, CLIENT_PATCH_MERGE,
-                     finalizers_patch_without(rc->arena, m, str_z(finalizer)), NULL, NULL);
+    patch(rc, o, CLIENT_PATCH_MERGE, finalizers_patch_without(rc->arena, m, str_z(finalizer)), NULL,
+          NULL);
 }
 
 static bool let_go(struct reconcile *rc, void *arg, const struct client_reply *reply)
@@ -307,8 +396,16 @@ static void let_go_of(void *ctx, struct object *o)
                      "\"uid\":\"%.*s\"}]}}",
                      STR_ARG(object_meta(o)->uid), STR_ARG(object_meta(w->owner)->uid));
     w->n_calls++;
-    controller_patch(w->rc, (enum kind_id)o->kind->id, object_meta(o), NULL, CLIENT_PATCH_STRATEGIC,
-                     json, let_go, w);
+    patch(w->rc, o, CLIENT_PATCH_STRATEGIC, json, let_go, w);
+}
+
+static struct object *find_custom(const struct state *st, int64_t id, struct str ns,
+                                  struct str name)
+{
+    for (size_t i = 0; i < st->n_customs; i++)
+        if (client_cache_kind(st->customs[i])->id == id)
+            return client_cache_get(st->customs[i], ns, name);
+    return NULL;
 }
 
 static struct object *find(struct reconcile *rc)
@@ -317,9 +414,21 @@ static struct object *find(struct reconcile *rc)
     int64_t id;
     (void)str_cut(&rest, '/', &number);
     (void)str_cut(&rest, '/', &ns);
-    if (str_to_i64(number, &id) < 0 || id < 0 || id >= _KIND_MAX)
+    if (str_to_i64(number, &id) < 0 || id < 0)
         return NULL;
+    if (id >= _KIND_MAX)
+        return find_custom(controller_state(rc->controller), id, ns, rest);
     return controller_find(rc->controller, (enum kind_id)id, ns, rest);
+}
+
+/* A cache that has just been started cannot say yet who depends on whom. */
+static bool all_known(struct reconcile *rc)
+{
+    const struct state *st = controller_state(rc->controller);
+    for (size_t i = 0; i < st->n_customs; i++)
+        if (!client_cache_synced(st->customs[i]))
+            return false;
+    return true;
 }
 
 static void reconcile(struct reconcile *rc)
@@ -327,6 +436,10 @@ static void reconcile(struct reconcile *rc)
     struct object *o = find(rc);
     if (!o)
         return;
+    if (!all_known(rc)) {
+        reconcile_again(rc, NSEC_PER_SEC / 10);
+        return;
+    }
     const struct api_object_meta *m = object_meta(reconcile_keep(rc, o));
     struct waiting *w = ARENA_NEW(rc->arena, struct waiting);
     *w = (struct waiting){.rc = rc, .owner = o};
@@ -349,6 +462,6 @@ static void reconcile(struct reconcile *rc)
 const struct controller_row gc_row = {
     .name = "garbage-collector",
     .init = init,
-    .fini = controller_free_state,
+    .fini = fini,
     .reconcile = reconcile,
 };

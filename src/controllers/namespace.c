@@ -3,6 +3,7 @@
  * go. What still holds on (finalizers, grace periods) is said in the conditions. */
 #include "base/buf.h"
 #include "controllers/registry.h"
+#include "schema/custom.h"
 
 #define LOOK_AGAIN (1 * NSEC_PER_SEC)
 
@@ -13,8 +14,8 @@ struct left { /* what the live lists found */
 
 struct work {
     const struct api_namespace *ns;
-    struct left left[_KIND_MAX];
-    unsigned n_calls;
+    struct left *left; /* one for each kind with content in namespaces */
+    unsigned n_kinds, n_calls;
     bool failed;
     struct str failure;
 };
@@ -62,7 +63,7 @@ static void put_condition(struct reconcile *rc, struct api_namespace_status *st,
 static struct str say_left(struct reconcile *rc, const struct work *w, bool finalizers)
 {
     struct buf b = {0};
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
+    for (unsigned i = 0; i < w->n_kinds; i++) {
         size_t n = finalizers ? w->left[i].with_finalizers : w->left[i].n;
         if (n == 0)
             continue;
@@ -82,7 +83,7 @@ static void write_status(struct reconcile *rc, struct work *w)
     struct api_namespace copy = *w->ns;
     struct api_namespace_status *st = &copy.status;
     size_t n = 0, n_final = 0;
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
+    for (unsigned i = 0; i < w->n_kinds; i++) {
         n += w->left[i].n;
         n_final += w->left[i].with_finalizers;
     }
@@ -112,7 +113,7 @@ static void write_status(struct reconcile *rc, struct work *w)
 static void conclude(struct reconcile *rc, struct work *w)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < _KIND_MAX; i++)
+    for (unsigned i = 0; i < w->n_kinds; i++)
         n += w->left[i].n;
     if (n > 0 || w->failed) {
         write_status(rc, w);
@@ -132,10 +133,10 @@ static void conclude(struct reconcile *rc, struct work *w)
 static bool listed(struct reconcile *rc, void *arg, const struct client_reply *reply)
 {
     struct work *w = arg;
-    struct left *l = &w->left[0];
     for (size_t i = 0; reply->r == 0 && i < reply->n_items; i++) {
-        l = &w->left[reply->items[i]->kind->id];
-        l->kind = reply->items[i]->kind;
+        struct left *l = w->left;
+        while (l->kind != reply->items[i]->kind)
+            l++;
         l->n++;
         l->with_finalizers += object_meta(reply->items[i])->n_finalizers > 0;
     }
@@ -150,15 +151,11 @@ static bool listed(struct reconcile *rc, void *arg, const struct client_reply *r
 
 static void list_all(struct reconcile *rc, struct work *w)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < _KIND_MAX; i++)
-        n += is_content(schema_kinds[i]);
-    w->n_calls = n;
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
+    w->n_calls = w->n_kinds;
+    for (unsigned i = 0; i < w->n_kinds; i++) {
         const struct client_request req = {
-            .verb = CLIENT_LIST, .kind = schema_kinds[i], .ns = rc->name, .limit = 100};
-        if (is_content(schema_kinds[i]))
-            controller_call(rc, &req, listed, w);
+            .verb = CLIENT_LIST, .kind = w->left[i].kind, .ns = rc->name, .limit = 100};
+        controller_call(rc, &req, listed, w);
     }
 }
 
@@ -174,6 +171,25 @@ static bool emptied(struct reconcile *rc, void *arg, const struct client_reply *
     return true;
 }
 
+/* Kinds of the tables, then those that were declared. */
+static void find_kinds(struct reconcile *rc, struct work *w)
+{
+    struct client_cache *crds = controller_cache(rc->controller, KIND_CUSTOM_RESOURCE_DEFINITION);
+    struct client_cache_iter it;
+    size_t max = _KIND_MAX + client_cache_count(crds);
+    w->left = ARENA_NEW_N(rc->arena, struct left, max);
+    for (unsigned i = 0; i < _KIND_MAX; i++)
+        if (is_content(schema_kinds[i]))
+            w->left[w->n_kinds++].kind = schema_kinds[i];
+    client_cache_iter_init(&it, crds, STR_NONE);
+    for (struct object *o; w->n_kinds < max && (o = client_cache_iter_next(&it));) {
+        const struct schema_kind *k =
+            custom_stored_of(OBJECT_MSG(o, api_custom_resource_definition));
+        if (k && k->namespaced)
+            w->left[w->n_kinds++].kind = k;
+    }
+}
+
 static void reconcile(struct reconcile *rc)
 {
     struct object *o = reconcile_get(rc, KIND_NAMESPACE, STR_NONE, rc->name);
@@ -183,21 +199,22 @@ static void reconcile(struct reconcile *rc)
     w->ns = OBJECT_MSG(reconcile_keep(rc, o), api_namespace);
     if (!has_str(w->ns->spec.finalizers, w->ns->spec.n_finalizers, STR("kubernetes")))
         return;
-    for (unsigned i = 0; i < _KIND_MAX; i++)
-        w->n_calls += is_content(schema_kinds[i]);
-    for (unsigned i = 0; i < _KIND_MAX; i++) {
+    find_kinds(rc, w);
+    w->n_calls = w->n_kinds;
+    for (unsigned i = 0; i < w->n_kinds; i++) {
         const struct client_request req = {.verb = CLIENT_DELETE_COLLECTION,
-                                           .kind = schema_kinds[i],
+                                           .kind = w->left[i].kind,
                                            .ns = rc->name,
                                            .propagation = STR("Background")};
-        if (is_content(schema_kinds[i]))
-            controller_call(rc, &req, emptied, w);
+        controller_call(rc, &req, emptied, w);
     }
 }
 
 const struct controller_row namespace_row = {
     .name = "namespace",
-    .watches = {{KIND_NAMESPACE, controller_map_self}, {KIND_POD, map_pod}},
-    .n_watches = 2,
+    .watches = {{KIND_NAMESPACE, controller_map_self},
+                {KIND_POD, map_pod},
+                {KIND_CUSTOM_RESOURCE_DEFINITION, NULL}},
+    .n_watches = 3,
     .reconcile = reconcile,
 };

@@ -3,6 +3,7 @@
 
 const struct controller_row *const controller_rows[] = {
     &namespace_row,
+    &crd_row,
     &serviceaccount_row,
     &rootca_row,
     &deployment_row,

@@ -42,7 +42,7 @@ static void mark_add(struct run *r, const struct call *k, const struct client_re
     struct mark *m = ARENA_NEW(&r->memory, struct mark);
     rev_t rev = reply->object ? reply->object->rev : reply->rev;
     *m = (struct mark){.next = r->marks,
-                       .kind = (enum kind_id)k->kind->id,
+                       .kind = k->kind,
                        .ns = k->ns,
                        .name = k->name,
                        .uid = k->uid,

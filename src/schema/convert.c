@@ -40,11 +40,11 @@ static size_t hook_find(const char *name)
 
 const void *schema_to_storage(const struct schema_kind *k, const void *msg, struct arena *a)
 {
-    const struct schema_desc *to = schema_kinds[k->storage]->desc;
     if (k->storage == k->id)
         return msg;
     if (k->convert_hook)
         return hooks[hook_find(k->convert_hook)].to_storage(msg, a);
+    const struct schema_desc *to = schema_stored(k)->desc;
     void *out = schema_new(to, a);
     for (unsigned i = 0; i < k->n_convert; i++)
         move_field(&k->desc->fields[k->convert[i].own], msg, &to->fields[k->convert[i].stored],
@@ -54,11 +54,11 @@ const void *schema_to_storage(const struct schema_kind *k, const void *msg, stru
 
 const void *schema_from_storage(const struct schema_kind *k, const void *msg, struct arena *a)
 {
-    const struct schema_desc *from = schema_kinds[k->storage]->desc;
     if (k->storage == k->id)
         return msg;
     if (k->convert_hook)
         return hooks[hook_find(k->convert_hook)].from_storage(msg, a);
+    const struct schema_desc *from = schema_stored(k)->desc;
     void *out = schema_new(k->desc, a);
     for (unsigned i = 0; i < k->n_convert; i++)
         move_field(&from->fields[k->convert[i].stored], msg, &k->desc->fields[k->convert[i].own],

@@ -1,6 +1,6 @@
 /* Descriptors: what the engine knows of a type. tools/gen_types.py writes constant tables of these
- * from the .proto files of api/; custom resources will build them at run time. The shape of the
- * structs they describe is drawn in the generated api/types.gen.h:
+ * from the .proto files of api/; custom.c makes those of custom resources at run time. The shape of
+ * the structs they describe is drawn in the generated api/types.gen.h:
  *
  *   string, bytes, raw JSON   struct str NAME              absent: p == NULL
  *   bool, int32, int64, ...   T NAME                       with SCHEMA_POINTER also `bool has_NAME`
@@ -45,6 +45,7 @@ enum schema_flags {
     SCHEMA_DEFAULTS = 1 << 10, /* this field, or something below it, has a default */
     SCHEMA_CHECKS = 1 << 11, /* this field, or something below it, is checked by schema_validate */
     SCHEMA_UNIQUE = 1 << 12,
+    SCHEMA_REST = 1 << 13, /* raw: an object of all members that no other field is named by */
 };
 
 enum schema_list_type {
@@ -102,7 +103,7 @@ struct schema_rules {
 
 struct schema_field {
     const char *name;                 /* JSON name */
-    const struct schema_desc *msg;    /* of SCHEMA_MSG, else NULL */
+    const struct schema_desc *msg;    /* of SCHEMA_MSG; of SCHEMA_RAW what describes it, or NULL */
     const struct schema_rules *rules; /* never NULL */
     uint16_t offset;
     uint16_t aux;       /* offset of n_NAME (list, map) or has_NAME (pointer to a scalar) */
@@ -142,6 +143,7 @@ enum schema_desc_flags {
     SCHEMA_DESC_CHECKS = 1 << 6,
     SCHEMA_DESC_META = 1 << 7,     /* it is ObjectMeta */
     SCHEMA_DESC_REPEATED = 1 << 8, /* has lists or maps */
+    SCHEMA_DESC_REST = 1 << 9,     /* has a field with SCHEMA_REST */
 };
 
 struct schema_desc {
@@ -255,4 +257,6 @@ struct schema_kind {
     uint8_t name_format; /* enum schema_format of metadata.name */
     bool namespaced;
     bool generation; /* metadata.generation counts changes of all but metadata and status */
+    const struct custom *custom;      /* NULL: a kind of the tables; see custom.h */
+    const struct schema_kind *stored; /* what a custom kind is stored as; NULL: see storage */
 };

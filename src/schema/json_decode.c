@@ -128,17 +128,41 @@ static int decode_time(struct decoder *d, const struct schema_desc *desc,
     return 0;
 }
 
-static int decode_raw(struct decoder *d, const struct json *v, struct str *ret)
+static int raw_text(struct decoder *d, struct buf *b, struct str *ret)
+{
+    char *p = arena_try_alloc(d->a, b->n + 1);
+    if (p) {
+        memcpy(p, b->data, b->n + 1);
+        *ret = (struct str){p, b->n};
+    }
+    buf_fini(b);
+    return p ? 0 : too_large(d);
+}
+
+static int decode_raw(struct decoder *d, const struct schema_desc *desc, const struct json *v,
+                      struct str *ret)
 {
     struct buf b = {0};
-    json_print(v, &b);
-    char *p = arena_try_alloc(d->a, b.n + 1);
-    if (p) {
-        memcpy(p, b.data, b.n + 1);
-        *ret = (struct str){p, b.n};
-    }
-    buf_fini(&b);
-    return p ? 0 : too_large(d);
+    if (desc->flags & SCHEMA_DESC_REST)
+        json_print_sorted(v, &b);
+    else
+        json_print(v, &b);
+    return raw_text(d, &b, ret);
+}
+
+/* Kept as text, but what it is described as says what may be in it. */
+static int decode_shaped(struct decoder *d, const struct schema_field *f, const struct json *v,
+                         struct str *ret, const struct schema_frame *at)
+{
+    struct buf b = {0};
+    void *msg = take(d, f->msg->size);
+    if (!msg)
+        return too_large(d);
+    int r = decode_msg(d, f->msg, v, msg, at);
+    if (r < 0)
+        return r;
+    schema_encode_json(f->msg, msg, 0, &b);
+    return raw_text(d, &b, ret);
 }
 
 static int decode_int(struct decoder *d, const struct schema_desc *desc,
@@ -215,7 +239,9 @@ static int decode_value(struct decoder *d, const struct schema_desc *desc,
     case SCHEMA_INT_OR_STR:
         return decode_int_or_str(d, desc, f, v, p, at);
     case SCHEMA_RAW:
-        return decode_raw(d, v, p);
+        if (f->msg && v->type == JSON_OBJ)
+            return decode_shaped(d, f, v, p, at);
+        return decode_raw(d, desc, v, p);
     case _SCHEMA_TYPE_MAX:
         break;
     }
@@ -321,10 +347,32 @@ static bool is_type_meta(const struct schema_desc *desc, struct str key)
     return (desc->flags & SCHEMA_DESC_KIND) && (str_is(key, "kind") || str_is(key, "apiVersion"));
 }
 
+static bool keep_rest(struct decoder *d, const struct json *member, struct json *rest)
+{
+    struct json *own = take(d, sizeof(*own)); /* the tree's own links stay as they are */
+    if (!own)
+        return false;
+    *own = *member;
+    own->next = NULL;
+    json_push(rest, own); /* printing drops duplicates */
+    return true;
+}
+
+/* The members no other field takes, as one object in canonical form: equal meaning, equal text. */
+static int decode_rest(struct decoder *d, const struct schema_desc *desc, struct json *rest,
+                       void *msg)
+{
+    const struct schema_field *f = desc->json;
+    while (!(f->flags & SCHEMA_REST))
+        f++;
+    return rest->n ? decode_raw(d, desc, rest, schema_at(f, msg)) : 0;
+}
+
 static int decode_msg(struct decoder *d, const struct schema_desc *desc, const struct json *v,
                       void *msg, const struct schema_frame *at)
 {
     uint64_t seen[4] = {0};
+    struct json rest = {.type = JSON_OBJ};
     const struct schema_field *next = desc->json, *end = desc->json + desc->n_json;
 
     if (desc->flags & SCHEMA_DESC_AS_LIST)
@@ -335,13 +383,18 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, const s
     }
     for (const struct json *c = v->first; c; c = c->next) {
         const struct schema_field *f;
-        if (next < end && next->name_len == c->key.n && memcmp(next->name, c->key.p, c->key.n) == 0)
+        if (next < end && next->name_len == c->key.n && c->key.n &&
+            memcmp(next->name, c->key.p, c->key.n) == 0)
             f = next;
         else
             f = schema_field_find(desc, c->key.p, c->key.n);
         if (!f) {
-            if (!is_type_meta(desc, c->key))
+            if (is_type_meta(desc, c->key))
+                continue;
+            if (!(desc->flags & SCHEMA_DESC_REST))
                 warn(d, "unknown", c->key, at);
+            else if (!keep_rest(d, c, &rest))
+                return too_large(d);
             continue;
         }
         unsigned i = (unsigned)(f - desc->json);
@@ -358,28 +411,34 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, const s
         if (r < 0)
             return r;
     }
-    return 0;
+    return desc->flags & SCHEMA_DESC_REST ? decode_rest(d, desc, &rest, msg) : 0;
 }
 
-int schema_decode_json(const struct schema_desc *desc, const struct json *v, struct arena *a,
-                       struct schema_decode *opts, void *msg, struct error *err)
+/* The error of a strict reader who was warned; else 0. */
+static int strict(const struct schema_decode *opts, struct error *err)
 {
-    struct decoder d = {.a = a, .opts = opts, .err = err};
-    if (opts)
-        opts->n_warnings = 0;
-    memset(msg, 0, desc->size);
-    int r = decode_msg(&d, desc, v, msg, NULL);
-    if (r < 0 || !opts || opts->unknown != SCHEMA_UNKNOWN_STRICT || opts->n_warnings == 0)
-        return r;
+    if (!opts || opts->unknown != SCHEMA_UNKNOWN_STRICT || opts->n_warnings == 0)
+        return 0;
     struct buf b = {0};
     for (unsigned i = 0; i < MIN(opts->n_warnings, (unsigned)SCHEMA_WARNINGS_MAX); i++) {
         if (i)
             buf_add_lit(&b, ", ");
         buf_add_str(&b, opts->warnings[i]);
     }
-    r = error_set(err, REASON_BAD_REQUEST, "strict decoding error: %.*s", STR_ARG(buf_str(&b)));
+    int r = error_set(err, REASON_BAD_REQUEST, "strict decoding error: %.*s", STR_ARG(buf_str(&b)));
     buf_fini(&b);
     return r;
+}
+
+int schema_decode_json(const struct schema_desc *desc, const struct json *v, struct arena *a,
+                       struct schema_decode *opts, void *msg, struct error *err)
+{
+    struct decoder d = {.a = a, .opts = opts, .err = err};
+    if (opts && !(desc->flags & SCHEMA_DESC_REST)) /* there the schema has warned already */
+        opts->n_warnings = 0;
+    memset(msg, 0, desc->size);
+    int r = decode_msg(&d, desc, v, msg, NULL);
+    return r < 0 ? r : strict(opts, err);
 }
 
 int schema_decode_text(const struct schema_desc *desc, struct str text, struct arena *a,

@@ -163,6 +163,16 @@ static void encode_field(const struct schema_field *f, const void *msg, struct b
     }
 }
 
+/* The members of a raw object among those of the message. */
+static void put_rest(struct str rest, char *sep, struct buf *b)
+{
+    if (rest.n <= 2) /* {} */
+        return;
+    put(b, sep, 1);
+    put(b, rest.p + 1, rest.n - 2);
+    *sep = ',';
+}
+
 static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta,
                        struct buf *b)
 {
@@ -182,6 +192,10 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, bool typ
     for (const struct schema_field *f = desc->json, *end = f + desc->n_json; f < end; f++) {
         if (!schema_field_shown(f, msg))
             continue;
+        if (f->flags & SCHEMA_REST) {
+            put_rest(*(const struct str *)schema_at(f, msg), &sep, b);
+            continue;
+        }
         size_t n = f->name_len;
         char *o = out_room(b, n + 4);
         if (!o)

@@ -6,8 +6,10 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "schema/schema.h"
+#include "base/set.h"
 #include "codec/pb.h"
+#include "schema/custom.h"
+#include "schema/openapi_int.h"
 
 #include <stdio.h>
 
@@ -65,7 +67,7 @@ static void element_print(const struct dialect *d, const struct schema_field *f,
         [SCHEMA_DURATION] = "\"type\":\"string\"",
         [SCHEMA_RAW] = "\"type\":\"object\"",
     };
-    const char *name = f->type == SCHEMA_MSG ? f->msg->openapi : value_type_name(f->type);
+    const char *name = f->msg ? f->msg->openapi : value_type_name(f->type);
 
     if (name)
         buf_printf(b, "\"$ref\":\"%s%s\"", d->ref_prefix, name);
@@ -111,7 +113,7 @@ static void list_facts_print(const struct schema_field *f, struct buf *b)
 static void field_print(const struct dialect *d, const struct schema_field *f, const char *doc,
                         struct buf *b)
 {
-    bool ref = f->type == SCHEMA_MSG || value_type_name(f->type);
+    bool ref = f->msg || value_type_name(f->type);
 
     quoted(b, f->name);
     buf_add_lit(b, ":{");
@@ -160,6 +162,10 @@ static void gvk_print(const char *group, const char *version, const char *kind, 
 
 static void type_print(const struct dialect *d, const struct schema_desc *desc, struct buf *b)
 {
+    if (desc->flags & SCHEMA_DESC_REST) {
+        openapi_custom_print(d->v3, d->ref_prefix, desc, b);
+        return;
+    }
     static const char type_meta[] =
         "\"apiVersion\":{\"description\":\"Version of the API this object is written "
         "for.\",\"type\":\"string\"},"
@@ -218,7 +224,7 @@ static void reach_add(struct reach *r, const struct schema_desc *desc)
     ARRAY_RESERVE(r->order, r->n, r->cap);
     r->order[r->n++] = desc;
     for (unsigned i = 0; i < desc->n_json; i++)
-        if (desc->json[i].type == SCHEMA_MSG)
+        if (desc->json[i].msg)
             reach_add(r, desc->json[i].msg);
 }
 
@@ -233,13 +239,23 @@ static bool kind_in(const struct schema_kind *k, struct str group, struct str ve
     return all || (str_eqz(group, k->group) && str_eqz(version, k->version));
 }
 
-static void definitions_print(const struct dialect *d, struct str group, struct str version,
-                              bool all, struct buf *b)
+static size_t kinds_n(const struct openapi_more *more)
+{
+    return _KIND_MAX + (more ? more->n : 0);
+}
+
+static const struct schema_kind *kinds_at(const struct openapi_more *more, size_t i)
+{
+    return i < _KIND_MAX ? schema_kinds[i] : more->v[i - _KIND_MAX];
+}
+
+static void definitions_print(const struct dialect *d, const struct openapi_more *more,
+                              struct str group, struct str version, bool all, struct buf *b)
 {
     struct reach r = {0};
 
-    for (int k = 0; k < _KIND_MAX; k++) {
-        const struct schema_kind *kind = schema_kinds[k];
+    for (size_t k = 0; k < kinds_n(more); k++) {
+        const struct schema_kind *kind = kinds_at(more, k);
         if (!kind_in(kind, group, version, all))
             continue;
         reach_add(&r, kind->desc);
@@ -248,6 +264,7 @@ static void definitions_print(const struct dialect *d, struct str group, struct 
             reach_add(&r, kind->subresources[i].desc);
     }
     reach_add(&r, &api_delete_options_desc);
+    reach_add(&r, &api_list_meta_desc);
     reach_add(&r, &api_status_desc);
     for (size_t i = 0; i < r.n; i++) {
         if (i)
@@ -349,13 +366,13 @@ static void path_print(const struct dialect *d, const struct schema_kind *k, boo
     buf_add_lit(b, "]}");
 }
 
-static void paths_print(const struct dialect *d, struct str group, struct str version, bool all,
-                        struct buf *b)
+static void paths_print(const struct dialect *d, const struct openapi_more *more, struct str group,
+                        struct str version, bool all, struct buf *b)
 {
     bool first = true;
 
-    for (int i = 0; i < _KIND_MAX; i++) {
-        const struct schema_kind *k = schema_kinds[i];
+    for (size_t i = 0; i < kinds_n(more); i++) {
+        const struct schema_kind *k = kinds_at(more, i);
         if (!kind_in(k, group, version, all))
             continue;
         path_print(d, k, false, false, &first, b);
@@ -367,61 +384,74 @@ static void paths_print(const struct dialect *d, struct str group, struct str ve
 
 /* ---- documents ---- */
 
-static bool version_served(struct str group, struct str version)
+static bool version_served(const struct openapi_more *more, struct str group, struct str version)
 {
-    for (int i = 0; i < _KIND_MAX; i++)
-        if (kind_in(schema_kinds[i], group, version, false))
+    for (size_t i = 0; i < kinds_n(more); i++)
+        if (kind_in(kinds_at(more, i), group, version, false))
             return true;
     return false;
 }
 
-bool openapi_v3_print(struct str group, struct str version, struct buf *b)
+bool openapi_v3_print(const struct openapi_more *more, struct str group, struct str version,
+                      struct buf *b)
 {
-    if (!version_served(group, version))
+    if (!version_served(more, group, version))
         return false;
     buf_add_lit(
         b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION
            "\"},\"paths\":{");
-    paths_print(&dialect_v3, group, version, false, b);
+    paths_print(&dialect_v3, more, group, version, false, b);
     buf_add_lit(b, "},\"components\":{\"schemas\":{");
-    definitions_print(&dialect_v3, group, version, false, b);
+    definitions_print(&dialect_v3, more, group, version, false, b);
     buf_add_lit(b, "}}}");
     return true;
 }
 
-void openapi_v2_print(struct buf *b)
+void openapi_v2_print(const struct openapi_more *more, struct buf *b)
 {
     buf_add_lit(
         b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"" PARSED_VERSION
            "\"},\"paths\":{");
-    paths_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
+    paths_print(&dialect_v2, more, STR_NONE, STR_NONE, true, b);
     buf_add_lit(b, "},\"definitions\":{");
-    definitions_print(&dialect_v2, STR_NONE, STR_NONE, true, b);
+    definitions_print(&dialect_v2, more, STR_NONE, STR_NONE, true, b);
     buf_add_lit(b, "}}");
 }
 
-void openapi_v3_index_print(struct buf *b)
+/* Changes when a custom kind of the version does; printing what has not changed costs too much when
+ * there are hundreds of them. */
+static uint64_t version_hash(const struct openapi_more *more, const struct schema_kind *of)
+{
+    struct buf doc = {0};
+    if (of->custom)
+        for (size_t i = 0; i < more->n; i++)
+            if (strcmp(more->v[i]->api_version, of->api_version) == 0)
+                buf_printf(&doc, "%s %llu\n", more->v[i]->plural,
+                           (unsigned long long)more->v[i]->custom->since);
+    if (!of->custom)
+        (void)openapi_v3_print(more, str_z(of->group), str_z(of->version), &doc);
+    uint64_t h = hash_fnv1a64(doc.data, doc.n);
+    buf_fini(&doc);
+    return h;
+}
+
+void openapi_v3_index_print(const struct openapi_more *more, struct buf *b)
 {
     bool first = true;
 
     buf_add_lit(b, "{\"paths\":{");
-    for (int i = 0; i < _KIND_MAX; i++) {
-        const struct schema_kind *k = schema_kinds[i];
-        struct buf doc = {0};
-        bool seen = false;
-
-        for (int before = 0; before < i; before++)
-            seen = seen || strcmp(schema_kinds[before]->api_version, k->api_version) == 0;
-        if (seen)
+    struct set seen = {0};
+    for (size_t i = 0; i < kinds_n(more); i++) {
+        const struct schema_kind *k = kinds_at(more, i);
+        if (!set_add(&seen, str_z(k->api_version)))
             continue;
-        (void)openapi_v3_print(str_z(k->group), str_z(k->version), &doc);
         buf_printf(b, "%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}",
                    first ? "" : ",", k->group[0] ? "apis" : "api", k->api_version,
                    k->group[0] ? "apis" : "api", k->api_version,
-                   (unsigned long long)hash_fnv1a64(doc.data, doc.n));
+                   (unsigned long long)version_hash(more, k));
         first = false;
-        buf_fini(&doc);
     }
+    set_fini(&seen);
     buf_add_lit(b, "}}");
 }
 

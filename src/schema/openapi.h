@@ -6,13 +6,22 @@
 #include "base/buf.h"
 #include "base/str.h"
 
+struct schema_kind;
+
+/* Custom kinds to be described besides those of the tables; NULL: none. */
+struct openapi_more {
+    const struct schema_kind *const *v;
+    size_t n;
+};
+
 /* Index of /openapi/v3: one entry a served group version, with a hash that changes with the
  * document. */
-void openapi_v3_index_print(struct buf *b);
+void openapi_v3_index_print(const struct openapi_more *more, struct buf *b);
 /* Document of one group version ("" is the core group). False: not served; nothing written. */
-bool openapi_v3_print(struct str group, struct str version, struct buf *b);
+bool openapi_v3_print(const struct openapi_more *more, struct str group, struct str version,
+                      struct buf *b);
 /* The whole API as Swagger 2.0. */
-void openapi_v2_print(struct buf *b);
+void openapi_v2_print(const struct openapi_more *more, struct buf *b);
 /* The head of that as an openapi.v2.Document (googleapis/gnostic), without a path or definition:
  * for clients that fall back to it and then take what they do not find for the server's to judge.
  */

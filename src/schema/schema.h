@@ -34,6 +34,11 @@ bool schema_split_api_version(struct str api_version, struct str *ret_group,
                               struct str *ret_version);
 /* kind and apiVersion of an object; absent where they are not strings. */
 void schema_type_meta(const struct json *v, struct str *ret_api_version, struct str *ret_kind);
+/* The kind objects of k are stored as. */
+static inline const struct schema_kind *schema_stored(const struct schema_kind *k)
+{
+    return k->stored ? k->stored : schema_kinds[k->storage];
+}
 uint8_t schema_verb_parse(struct str verb); /* one bit of enum schema_verb; 0: unknown */
 
 /* --- JSON (json_decode.c, json_encode.c) ---------------------------------------------------------
@@ -55,7 +60,8 @@ struct schema_decode {
 
 /* Reads a tree into *msg (of desc->size bytes; overwritten). Strings borrow from the tree, so tree
  * and arena must live as long as msg; all else is in the arena. kind and apiVersion are skipped,
- * not checked. Null means absent. opts may be NULL: ignore. On failure msg is in no defined state.
+ * not checked. Null means absent. opts may be NULL: ignore; with SCHEMA_DESC_REST it may hold
+ * warnings of custom_take already. On failure msg is in no defined state.
  */
 int schema_decode_json(const struct schema_desc *desc, const struct json *v, struct arena *a,
                        struct schema_decode *opts, void *msg, struct error *err) MUST_CHECK;

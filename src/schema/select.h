@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "schema/desc.h"
 
+struct jsonpath;
+
 #define SELECT_REQS_MAX   256 /* requirements of one selector; a URL that has more is no query */
 #define SELECT_VALUES_MAX 1024
 
@@ -69,6 +71,8 @@ struct field_term {
     const struct schema_field *path[SELECT_FIELD_DEPTH_MAX]; /* path[n-1]: the scalar */
     uint8_t n_path;
     bool negated;
+    const struct schema_kind *custom; /* present: the value is at custom_path instead */
+    const struct jsonpath *custom_path;
     struct str label; /* as written */
     struct str value;
 };

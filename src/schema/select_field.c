@@ -5,6 +5,7 @@
 #include "schema/select.h"
 
 #include "codec/values.h"
+#include "schema/custom.h"
 
 /* Labels whose path in the object differs from their name. */
 static const struct {
@@ -25,6 +26,19 @@ static bool is_selectable(const struct schema_kind *kind, struct str label)
     return str_is(label, "spec.host") && strcmp(kind->kind, "Pod") == 0;
 }
 
+/* A field a definition made selectable. The kind must live as long as the selector. */
+static bool custom_resolve(const struct schema_kind *kind, struct field_term *t)
+{
+    for (size_t i = 0; kind->custom && kind->selectable && kind->selectable[i]; i++) {
+        if (!str_eqz(t->label, kind->selectable[i]))
+            continue;
+        t->custom = kind;
+        t->custom_path = kind->custom->select_paths[i];
+        return true;
+    }
+    return false;
+}
+
 static int resolve(const struct schema_kind *kind, struct field_term *t, struct error *err)
 {
     if (!is_selectable(kind, t->label)) {
@@ -36,6 +50,8 @@ static int resolve(const struct schema_kind *kind, struct field_term *t, struct 
                          "\"metadata.namespace\"",
                          STR_ARG(t->label));
     }
+    if (custom_resolve(kind, t))
+        return 0;
     struct str path = t->label, name;
     for (size_t i = 0; i < ARRAY_LEN(ALIASES); i++)
         if (strcmp(kind->kind, ALIASES[i].kind) == 0 && str_eqz(t->label, ALIASES[i].label))
@@ -161,8 +177,27 @@ static struct str scalar_text(const struct schema_field *f, const char *base,
     }
 }
 
+static bool custom_match(const struct field_term *t, const void *msg)
+{
+    struct arena a = {0};
+    char number[24];
+    const struct json *v = jsonpath_first(t->custom_path, custom_tree(t->custom, msg, &a));
+    struct str text = STR("");
+    if (json_is(v, JSON_STR))
+        text = v->s;
+    else if (json_is(v, JSON_BOOL))
+        text = v->b ? STR("true") : STR("false");
+    else if (json_is(v, JSON_INT))
+        text = (struct str){number, (size_t)snprintf(number, 24, "%lld", (long long)v->i)};
+    bool yes = str_eq(text, t->value) != t->negated;
+    arena_fini(&a);
+    return yes;
+}
+
 static bool term_match(const struct field_term *t, const void *msg)
 {
+    if (t->custom)
+        return custom_match(t, msg);
     const char *base = msg;
     char text_buf[24];
     struct str v = STR_NONE;

@@ -1,5 +1,6 @@
 /* A kind without declared columns gets its name and its creation time, as custom resources do. */
-#include "schema/table.h"
+#include "schema/custom.h"
+#include "schema/table_int.h"
 
 static const struct schema_column plain_columns[] = {
     {.name = "Name",
@@ -28,8 +29,9 @@ void table_columns_print(const struct schema_kind *kind, struct buf *b)
     for (size_t i = 0; i < n; i++) {
         buf_printf(b, "%s{\"name\":", i ? "," : "");
         json_print_str(str_z(c[i].name), b);
-        buf_printf(b, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c[i].type,
-                   c[i].format ? c[i].format : "");
+        buf_printf(b, ",\"type\":\"%s\",\"format\":", c[i].type);
+        json_print_str(str_z(c[i].format ? c[i].format : ""), b);
+        buf_add_lit(b, ",\"description\":");
         json_print_str(str_z(c[i].description ? c[i].description : ""), b);
         buf_printf(b, ",\"priority\":%d}", c[i].priority);
     }
@@ -91,8 +93,61 @@ static void cell_print(const struct schema_kind *kind, const struct schema_colum
         json_print_str(text->n ? buf_str(text) : STR(""), b);
 }
 
+/* What a definition asked to see, in the type it named; null where there is nothing. */
+static void custom_cell_print(const char *type, const struct json *v, usec_t now, struct buf *b)
+{
+    struct timestamp t;
+    struct buf text = {0};
+    bool number = json_is(v, JSON_INT) || json_is(v, JSON_REAL);
+    if (strcmp(type, "integer") == 0 && number)
+        buf_add_i64(b, v->type == JSON_INT ? v->i : (int64_t)MAX(MIN(v->d, 9.2e18), -9.2e18));
+    else if ((strcmp(type, "number") == 0 && number) ||
+             (strcmp(type, "boolean") == 0 && json_is(v, JSON_BOOL)))
+        json_print(v, b);
+    else if (strcmp(type, "string") == 0 && v && v->type != JSON_NULL) {
+        if (v->type == JSON_STR)
+            buf_add_str(&text, v->s);
+        else
+            json_print(v, &text);
+        json_print_str(text.n ? buf_str(&text) : STR(""), b);
+    } else if (strcmp(type, "date") == 0 && json_is(v, JSON_STR)) {
+        if (timestamp_parse(v->s, &t) < 0)
+            buf_add_lit(&text, "<invalid>");
+        else
+            table_age_print(t, now, &text);
+        json_print_str(buf_str(&text), b);
+    } else {
+        buf_add_lit(b, "null");
+    }
+    buf_fini(&text);
+}
+
+static void custom_cells_print(const struct schema_kind *kind, const void *msg, usec_t now,
+                               struct buf *b)
+{
+    const struct custom *c = kind->custom;
+    struct arena a = {0};
+    const struct json *tree = custom_tree(kind, msg, &a);
+    buf_add_char(b, '[');
+    for (size_t i = 0; i < kind->n_columns; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        if (c->column_paths[i])
+            custom_cell_print(kind->columns[i].type, jsonpath_first(c->column_paths[i], tree), now,
+                              b);
+        else
+            json_print_str(((const struct api_object_meta *)msg)->name, b);
+    }
+    buf_add_char(b, ']');
+    arena_fini(&a);
+}
+
 void table_cells_print(const struct schema_kind *kind, const void *msg, usec_t now, struct buf *b)
 {
+    if (kind->custom && kind->custom->column_paths) {
+        custom_cells_print(kind, msg, now, b);
+        return;
+    }
     const struct schema_column *c;
     size_t n = columns_of(kind, &c);
     struct buf text = {0};

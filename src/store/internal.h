@@ -51,11 +51,20 @@ struct store_kind {
     bool touched;
 };
 
+/* A record found at open whose kind was not known yet. */
+struct orphan {
+    struct orphan *next;
+    rev_t rev;
+    bool is_json;
+    struct str resource, ns, name, bytes; /* behind it */
+};
+
 struct store {
     struct rt *rt;
     struct store_backend *backend; /* owned */
     struct store_kind **kinds;     /* owned; by schema_kind.id; NULL: not used yet */
     size_t n_kinds;
+    struct orphan *orphans; /* owned */
     struct window window;
     rev_t rev;         /* newest durable */
     rev_t rev_pending; /* newest accepted */
@@ -94,6 +103,7 @@ void store_writes_fail(struct write_list *l, int r, const struct error *err);
 void store_write_free(struct write *w);
 
 /* load.c */
+void store_orphans_free(struct store *s);
 int store_load_record(void *arg, const struct store_record *rec, struct error *err);
 
 /* watch.c */

@@ -234,6 +234,25 @@ struct object *store_peek(struct store *s, const struct schema_kind *kind, struc
     return k && key_make(&key, ns, name) ? peek_key(k, key.s, ns, name) : NULL;
 }
 
+void store_peek_each(struct store *s, const struct schema_kind *kind,
+                     void (*fn)(void *arg, struct object *o), void *arg)
+{
+    struct store_kind *k = store_kind_peek(s, kind);
+    struct object *o;
+    struct key key;
+
+    if (!k)
+        return;
+    for (struct index_pos p = {0, 0}; (o = index_at(&k->index, p)); p = index_advance(&k->index, p))
+        if (!key_make(&key, object_ns(o), object_name(o)) || !map_get(&k->pending, key.s))
+            fn(arg, o);
+    for (struct map_slot *slot = NULL; (slot = map_next(&k->pending, slot));) {
+        const struct write *w = slot->value;
+        if (!w->is_delete)
+            fn(arg, w->obj);
+    }
+}
+
 size_t store_count(struct store *s, const struct schema_kind *kind)
 {
     struct store_kind *k = store_kind_peek(s, kind);
@@ -317,6 +336,7 @@ static void store_release(struct store *s)
     rt_task_cancel(&s->close_task);
     for (size_t i = 0; i < s->n_kinds; i++)
         store_kind_free(s->kinds[i]);
+    store_orphans_free(s);
     window_fini(&s->window);
     free(s->kinds);
     free(s->ops);

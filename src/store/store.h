@@ -36,6 +36,10 @@ struct store_opts {
  * on; the directory is untouched then. backend is taken over. */
 int store_open(struct rt *rt, struct store_backend *backend, const struct store_opts *opts,
                struct store **ret, struct error *err) MUST_CHECK;
+/* Records were found at open whose kinds nobody knew then: those of this kind (which is declared at
+ * run time) become objects now. Before anything is written to the kind. What cannot be read stays
+ * on disk; the last such failure is returned. */
+int store_adopt(struct store *s, const struct schema_kind *kind, struct error *err) MUST_CHECK;
 /* Waits for nothing: pending writes fail with -ECANCELED after the batch under way has ended; done
  * runs then. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
@@ -62,6 +66,10 @@ struct object *store_get(struct store *s, const struct schema_kind *kind, struct
                          struct str name);
 struct object *store_peek(struct store *s, const struct schema_kind *kind, struct str ns,
                           struct str name);
+
+/* Calls fn for each object of the pending state, in no order. No writes meanwhile. */
+void store_peek_each(struct store *s, const struct schema_kind *kind,
+                     void (*fn)(void *arg, struct object *o), void *arg);
 
 /* r: 0 or -errno; obj: the object as stored (for deletes: as it was, with the delete's revision),
  * borrowed; NULL when r < 0. */

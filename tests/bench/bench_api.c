@@ -2,6 +2,7 @@
  * connection per client, requests kept in flight. Prints one line a figure: `NAME VALUE UNIT`.
  *
  *   bench_api KUBECONFIG create COUNT IN_FLIGHT     pods (schedulerName none), created durably
+ *   bench_api KUBECONFIG customs COUNT IN_FLIGHT    the same as objects of a declared kind
  *   bench_api KUBECONFIG services COUNT IN_FLIGHT   Services without selector, and their slices of
  * 5 bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again bench_api KUBECONFIG
  * list LIMIT TIMES           pods, LIMIT at a time (0: all); median bench_api KUBECONFIG watch
@@ -29,7 +30,7 @@ struct bench {
     int64_t count, started, done, failed, in_flight;
     struct buf body;
     const char *method;
-    bool create, services;
+    bool create, services, customs;
     nsec_t begin;
 };
 
@@ -52,6 +53,42 @@ static void pod_print(struct buf *b, int64_t i)
                "\"ports\":[{\"containerPort\":8080}],"
                "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\"}}}]}}",
                (long long)getpid(), (long long)i);
+}
+
+/* The same object as one of a declared kind: what a schema costs is what differs. */
+#define CUSTOMS_PATH "/apis/bench.davit.dev/v1/namespaces/default/crates"
+
+static const char crates[] =
+    "{\"apiVersion\":\"apiextensions.k8s.io/"
+    "v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":"
+    "{\"name\":\"crates.bench.davit.dev\"},\"spec\":{\"group\":\"bench.davit.dev\",\"scope\":"
+    "\"Namespaced\",\"names\":{\"plural\":\"crates\",\"kind\":\"Crate\"},\"versions\":[{\"name\":"
+    "\"v1\",\"served\":true,\"storage\":true,\"subresources\":{\"status\":{}},\"schema\":{"
+    "\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\","
+    "\"required\":[\"containers\"],\"properties\":{\"schedulerName\":{\"type\":\"string\","
+    "\"maxLength\":63},\"restartPolicy\":{\"type\":\"string\",\"default\":\"Always\",\"enum\":["
+    "\"Always\",\"Never\"]},\"containers\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
+    "\"x-kubernetes-list-map-keys\":[\"name\"],\"items\":{\"type\":\"object\",\"required\":["
+    "\"name\"],\"properties\":{\"name\":{\"type\":\"string\",\"pattern\":"
+    "\"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$\"},\"image\":{\"type\":\"string\",\"minLength\":1},"
+    "\"command\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"env\":{\"type\":\"array\","
+    "\"items\":{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"value\":{"
+    "\"type\":\"string\"}}}},\"ports\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+    "\"properties\":{\"containerPort\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":65535},"
+    "\"protocol\":{\"type\":\"string\",\"default\":\"TCP\"}}}},\"resources\":{\"type\":\"object\","
+    "\"properties\":{\"requests\":{\"type\":\"object\",\"additionalProperties\":{"
+    "\"x-kubernetes-int-or-string\":true}}}}}}}}},\"status\":{\"type\":\"object\","
+    "\"x-kubernetes-preserve-unknown-fields\":true}}}}}]}}";
+
+static void crate_print(struct buf *b, int64_t i)
+{
+    struct buf pod = {0};
+    pod_print(&pod, i);
+    struct str s = buf_str(&pod);
+    buf_clear(b);
+    buf_add_lit(b, "{\"apiVersion\":\"bench.davit.dev/v1\",\"kind\":\"Crate\"");
+    buf_add_str(b, str_sub(s, (size_t)str_search(s, STR(",\"metadata\"")), s.n));
+    buf_fini(&pod);
 }
 
 /* As the controllers would write them: endpoints of pods on a node. Even: the Service; odd: its
@@ -117,6 +154,10 @@ static void next(struct bench *b)
     if (b->services) {
         r.target = str_z(service_print(&b->body, b->started));
         r.body = http_bytes_copy(buf_str(&b->body));
+    } else if (b->customs) {
+        crate_print(&b->body, b->started);
+        r.body = http_bytes_copy(buf_str(&b->body));
+        r.target = STR(CUSTOMS_PATH);
     } else if (b->create) {
         pod_print(&b->body, b->started);
         r.body = http_bytes_copy(buf_str(&b->body));
@@ -409,6 +450,15 @@ int main(int argc, char **argv)
         b.method = "POST";
         b.services = true;
         run_flight(&b, "create_services", 2 * number(argv[3]), number(argv[4]));
+    } else if (strcmp(argv[2], "customs") == 0) {
+        (void)call(&b, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                   str_z(crates), &o);
+        b.method = "POST";
+        b.customs = true;
+        run_flight(&b, "create_customs", number(argv[3]), number(argv[4]));
+        (void)call(&b, "DELETE",
+                   "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/crates.bench.davit.dev",
+                   STR("{}"), &o);
     } else if (strcmp(argv[2], "get") == 0) {
         struct buf body = {0};
         ssize_t from, to;

@@ -63,6 +63,7 @@ t0=$(cpu_ticks "$pid")
 api create "$n" 32
 note create_pods_server_cpu "$(cpu_since "$t0" "$n")" us_each
 report create_pods "$(figure create_pods)" per_s 10000 more
+pods=$(figure create_pods)
 sleep 1
 after=$(rss_kb "$pid")
 report memory_per_pod "$(awk -v a="$after" -v b="$before" -v n="$n" 'BEGIN { printf "%.2f", (a - b) / n }')" KB 6 less
@@ -74,6 +75,8 @@ api list 0 5
 report list_10000 "$(figure list_0)" ms 100 less
 api list 500 9
 report list_500 "$(figure list_500)" ms 5 less
+api customs "$n" 32
+report create_customs_ratio "$(awk -v a="$pods" -v b="$(figure create_customs)" 'BEGIN { printf "%.2f", b > 0 ? a / b : 99 }')" times_pods 1.3 less
 if [ "${BENCH:-}" != quick ]; then
     t0=$(cpu_ticks "$pid")
     api watch 1000 "${BENCH_WATCH_RATE:-1000}" 5

@@ -62,7 +62,7 @@ static void routes(void **state)
         struct arena a = {0};
         struct route r = {0};
         enum route_result res =
-            route_find(rows[i].method, str_z(rows[i].path), str_z(rows[i].query), &a, &r);
+            route_find(NULL, rows[i].method, str_z(rows[i].path), str_z(rows[i].query), &a, &r);
         if (res != rows[i].result)
             fail_msg("%s: %d", rows[i].path, (int)res);
         if (res == ROUTE_OK) {
@@ -111,7 +111,7 @@ static void accepts(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct accept a = {0};
-        int r = accept_parse(str_z(rows[i].header), &a);
+        int r = accept_parse(str_z(rows[i].header), false, &a);
         if (r != rows[i].r || (r == 0 && (a.media != rows[i].media || a.as != rows[i].as)))
             fail_msg("%s: %d %d %d", rows[i].header, r, (int)a.media, (int)a.as);
     }

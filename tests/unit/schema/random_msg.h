@@ -105,6 +105,8 @@ static inline void rnd_value(struct random_msg *r, const struct schema_field *f,
         *(struct str *)p = str_z(raws[rnd(r, ARRAY_LEN(raws))]);
         if (!(f->flags & SCHEMA_LIST) && str_is(*(struct str *)p, "null"))
             *(struct str *)p = STR_NONE;
+        if (f->msg) /* what it may hold is described */
+            *(struct str *)p = STR("{}");
         break;
     case _SCHEMA_TYPE_MAX:
         break;

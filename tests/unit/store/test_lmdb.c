@@ -1,6 +1,7 @@
 /* What only the store on disk has: its directory, damage, sealing, growth, a full disk. */
 #include "store_test.h"
 #include "base/hash.h"
+#include "schema/custom.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -624,6 +625,63 @@ static void test_full_disk(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* ---- kinds that are declared at run time ---- */
+
+static void gear_write(struct fx *f, const struct schema_kind *k, const char *name, rev_t expected,
+                       bool is_delete)
+{
+    struct custom_object o = {.metadata = {.namespace = STR("default"), .name = str_z(name)},
+                              .rest = STR("{\"spec\":{\"n\":1}}")};
+    struct fx_write w = {0};
+    int r = is_delete
+                ? store_delete(f->s, k, STR("default"), str_z(name), expected, fx_written, &w, NULL)
+                : store_put(f->s, k, &o, expected, fx_written, &w, NULL);
+
+    assert_int_equal(r, 0);
+    fx_wait(f, &w.done);
+    assert_int_equal(w.r, 0);
+}
+
+/* Who declares a kind is found only when all is loaded: its objects wait until somebody knows them,
+ * and are still there when nobody does. */
+static void test_declared_kinds(void **state)
+{
+    const struct schema_kind *gears =
+        custom_stored_kind(STR("acme.io"), STR("gears"), STR("Gear"), STR("v1"), true);
+    const struct schema_kind *nuts =
+        custom_stored_kind(STR("acme.io"), STR("nuts"), STR("Nut"), STR("v1"), true);
+    struct store_stats st;
+    struct fx f;
+
+    fx_init(&f, FX_LMDB);
+    fx_open(&f);
+    gear_write(&f, gears, "a", STORE_ABSENT, false);
+    gear_write(&f, gears, "b", STORE_ABSENT, false);
+    gear_write(&f, nuts, "c", STORE_ABSENT, false);
+    for (int life = 0; life < 2; life++) {
+        fx_close(&f);
+        fx_open(&f);
+        store_stats(f.s, &st);
+        assert_int_equal(st.unknown_records, 3);
+        assert_null(store_get(f.s, gears, STR("default"), STR("a")));
+    }
+    assert_ok(store_adopt(f.s, gears, NULL));
+    store_stats(f.s, &st);
+    assert_int_equal(st.unknown_records, 1);
+    assert_int_equal(store_count(f.s, gears), 2);
+    struct object *o = store_get(f.s, gears, STR("default"), STR("b"));
+    assert_non_null(o);
+    assert_str(OBJECT_MSG(o, custom_object)->rest, "{\"spec\":{\"n\":1}}");
+    gear_write(&f, gears, "b", o->rev, true);
+    fx_close(&f);
+    fx_open(&f);
+    assert_ok(store_adopt(f.s, gears, NULL));
+    assert_ok(store_adopt(f.s, nuts, NULL));
+    assert_int_equal(store_count(f.s, gears), 1);
+    assert_int_equal(store_count(f.s, nuts), 1);
+    fx_fini(&f);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -637,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_sealing_anew),
         cmocka_unit_test(test_map_grows),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_declared_kinds),
     };
 
     if (access("/dev/shm", W_OK) == 0) /* thousands of openings; nothing here depends on the disk */

@@ -1,0 +1,381 @@
+/* Rules of a CustomResourceDefinition. Its schema is compiled here too (schema/structural.h), so
+ * that a definition that was taken can be served. */
+#include "api/check.h"
+#include "api/crd.h"
+#include "api/crd_hooks.h"
+#include "base/mem.h"
+#include "base/set.h"
+#include "schema/custom.h"
+#include "schema/structural.h"
+
+typedef struct api_custom_resource_definition crd_t;
+
+static void fill(void *msg, struct arena *a)
+{
+    crd_t *crd = msg;
+    struct api_custom_resource_definition_names *n = &crd->spec.names;
+    if (!n->singular.n && n->kind.n) {
+        char *low = arena_alloc(a, n->kind.n + 1);
+        for (size_t i = 0; i < n->kind.n; i++)
+            low[i] = n->kind.p[i] >= 'A' && n->kind.p[i] <= 'Z' ? (char)(n->kind.p[i] | 32)
+                                                                : n->kind.p[i];
+        low[n->kind.n] = '\0';
+        n->singular = (struct str){low, n->kind.n};
+    }
+    if (!n->list_kind.n && n->kind.n)
+        n->list_kind = arena_printf(a, "%.*sList", STR_ARG(n->kind));
+    if (!crd->spec.conversion) {
+        crd->spec.conversion = ARENA_NEW(a, struct api_custom_resource_conversion);
+        crd->spec.conversion->strategy = STR("None");
+    }
+}
+
+/* ---- names ---- */
+
+static void label_check(struct error *err, struct str path, struct str s)
+{
+    if (!s.n)
+        check_required(err, path, "");
+    else
+        check_format(err, path, SCHEMA_FORMAT_DNS1035_LABEL, s);
+}
+
+/* A label once it is in lower case. */
+static void kind_check(struct error *err, struct str path, struct str s)
+{
+    char low[64];
+    size_t n = MIN(s.n, sizeof(low));
+    if (!s.n) {
+        check_required(err, path, "");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        low[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] | 32) : s.p[i];
+    const char *why = schema_format_check(SCHEMA_FORMAT_DNS1035_LABEL, (struct str){low, n});
+    if (!why)
+        return;
+    CLEANUP(freep)
+    char *text = xasprintf("may have mixed case, but should otherwise match: %s", why);
+    check_invalid(err, path, s, text);
+}
+
+static void names_validate(const crd_t *crd, struct error *err)
+{
+    const struct api_custom_resource_definition_names *n = &crd->spec.names;
+    struct buf want = {0};
+    label_check(err, STR("spec.names.plural"), n->plural);
+    label_check(err, STR("spec.names.singular"), n->singular);
+    kind_check(err, STR("spec.names.kind"), n->kind);
+    kind_check(err, STR("spec.names.listKind"), n->list_kind);
+    if (n->kind.n && str_eq(n->kind, n->list_kind))
+        check_invalid(err, STR("spec.names.listKind"), n->list_kind,
+                      "kind and listKind may not be the same");
+    for (uint32_t i = 0; i < n->n_short_names; i++) {
+        PATH(at, "spec.names.shortNames[%u]", i);
+        label_check(err, at, n->short_names[i]);
+    }
+    for (uint32_t i = 0; i < n->n_categories; i++) {
+        PATH(at, "spec.names.categories[%u]", i);
+        label_check(err, at, n->categories[i]);
+    }
+    buf_printf(&want, "%.*s.%.*s", STR_ARG(n->plural), STR_ARG(crd->spec.group));
+    if (!str_eq(buf_str(&want), crd->metadata.name))
+        check_invalid(err, STR("metadata.name"), crd->metadata.name,
+                      "must be spec.names.plural+\".\"+spec.group");
+    buf_fini(&want);
+}
+
+static bool is_protected(struct str group)
+{
+    return str_is(group, "k8s.io") || str_ends(group, STR(".k8s.io")) ||
+           str_is(group, "kubernetes.io") || str_ends(group, STR(".kubernetes.io"));
+}
+
+static void group_validate(const crd_t *crd, struct error *err)
+{
+    struct str g = crd->spec.group, approved = STR_NONE;
+    if (!g.n) {
+        check_required(err, STR("spec.group"), "");
+        return;
+    }
+    check_format(err, STR("spec.group"), SCHEMA_FORMAT_DNS_SUBDOMAIN, g);
+    if (str_find(g, '.') < 0)
+        check_invalid(err, STR("spec.group"), g, "should be a domain with at least one dot");
+    for (uint32_t i = 0; i < crd->metadata.n_annotations; i++)
+        if (str_is(crd->metadata.annotations[i].key, "api-approved.kubernetes.io"))
+            approved = crd->metadata.annotations[i].value;
+    if (is_protected(g) && !approved.n)
+        check_required(err, STR("metadata.annotations[api-approved.kubernetes.io]"),
+                       "protected groups must have approval annotation "
+                       "\"api-approved.kubernetes.io\", see "
+                       "https://github.com/kubernetes/enhancements/pull/1111");
+}
+
+/* ---- versions ---- */
+
+typedef struct api_custom_resource_definition_version version_t;
+
+static void columns_validate(const version_t *v, unsigned at, struct error *err)
+{
+    static const char *const types[] = {"boolean", "date", "integer", "number", "string", NULL};
+    struct arena a = {0};
+    const char *why;
+    if (v->n_additional_printer_columns > CUSTOM_COLUMNS_MAX) {
+        PATH(p, "spec.versions[%u].additionalPrinterColumns", at);
+        (void)error_cause(err, CAUSE_TOO_MANY, p, "Too many: %u: must have at most %d items",
+                          v->n_additional_printer_columns, CUSTOM_COLUMNS_MAX);
+        return;
+    }
+    for (uint32_t i = 0; i < v->n_additional_printer_columns; i++) {
+        const struct api_custom_resource_column_definition *c = &v->additional_printer_columns[i];
+        PATH(p, "spec.versions[%u].additionalPrinterColumns[%u]", at, i);
+        PATH(name, "%s.name", p.p);
+        PATH(type, "%s.type", p.p);
+        PATH(path, "%s.jsonPath", p.p);
+        bool known = false;
+        if (!c->name.n)
+            check_required(err, name, "");
+        for (const char *const *t = types; *t; t++)
+            known |= str_eqz(c->type, *t);
+        if (!c->type.n)
+            check_required(err, type, "");
+        else if (!known)
+            check_not_supported(err, type, c->type, types);
+        if (!c->json_path.n)
+            check_required(err, path, "");
+        else if (!jsonpath_compile(c->json_path, &a, &why))
+            check_invalid(err, path, c->json_path, why);
+    }
+    arena_fini(&a);
+}
+
+static void scale_path(struct error *err, struct str path, struct str text, bool spec, bool status)
+{
+    struct arena a = {0};
+    const char *why;
+    const struct jsonpath *p = text.n ? jsonpath_compile(text, &a, &why) : NULL;
+    if (!text.n)
+        check_required(err, path, "");
+    else if (!p || !jsonpath_is_plain(p) || text.p[0] != '.')
+        check_invalid(err, path, text,
+                      "should be a json path under .spec or .status without "
+                      "array notation");
+    else if (!(spec && str_is(jsonpath_member(p, 0), "spec")) &&
+             !(status && str_is(jsonpath_member(p, 0), "status")))
+        check_invalid(err, path, text,
+                      spec && status ? "should be a json path under either .spec or .status"
+                      : spec         ? "should be a json path under .spec"
+                                     : "should be a json path under .status");
+    arena_fini(&a);
+}
+
+static void subresources_validate(const version_t *v, unsigned at, struct error *err)
+{
+    const struct api_custom_resource_subresource_scale *s =
+        v->subresources ? v->subresources->scale : NULL;
+    if (!s)
+        return;
+    PATH(spec, "spec.versions[%u].subresources.scale.specReplicasPath", at);
+    PATH(status, "spec.versions[%u].subresources.scale.statusReplicasPath", at);
+    PATH(selector, "spec.versions[%u].subresources.scale.labelSelectorPath", at);
+    scale_path(err, spec, s->spec_replicas_path, true, false);
+    scale_path(err, status, s->status_replicas_path, false, true);
+    if (s->label_selector_path.n)
+        scale_path(err, selector, s->label_selector_path, true, true);
+}
+
+static void selectable_validate(const version_t *v, const struct structural *schema, unsigned at,
+                                struct error *err)
+{
+    struct arena a = {0};
+    struct set seen = {0};
+    const char *why;
+    if (v->n_selectable_fields > CUSTOM_SELECTABLE_MAX) {
+        PATH(p, "spec.versions[%u].selectableFields", at);
+        (void)error_cause(err, CAUSE_TOO_MANY, p, "Too many: %u: must have at most %d items",
+                          v->n_selectable_fields, CUSTOM_SELECTABLE_MAX);
+        return;
+    }
+    for (uint32_t i = 0; i < v->n_selectable_fields; i++) {
+        struct str text = v->selectable_fields[i].json_path;
+        PATH(p, "spec.versions[%u].selectableFields[%u].jsonPath", at, i);
+        const struct jsonpath *path = text.n ? jsonpath_compile(text, &a, &why) : NULL;
+        const struct structural_node *n = structural_at(schema, text);
+        if (!text.n)
+            check_required(err, p, "");
+        else if (!path || !jsonpath_is_plain(path) || text.p[0] != '.')
+            check_invalid(err, p, text, "is an invalid path: must be a simple path of fields");
+        else if (str_is(jsonpath_member(path, 0), "metadata"))
+            check_invalid(err, p, text, "must not point to fields in metadata");
+        else if (!n)
+            check_invalid(err, p, text, "is an invalid path: does not refer to a valid field");
+        else if (n->type != STRUCTURAL_STRING && n->type != STRUCTURAL_BOOLEAN &&
+                 n->type != STRUCTURAL_INTEGER)
+            check_invalid(err, p, text,
+                          "must point to a field of type string, boolean or integer. Enum string "
+                          "fields and strings with formats are allowed.");
+        else if (!set_add(&seen, text))
+            check_duplicate(err, p, text);
+    }
+    set_fini(&seen);
+    arena_fini(&a);
+}
+
+/* Kubernetes names the schema so when all versions have the same one. */
+static bool one_schema(const crd_t *crd)
+{
+    struct str first = STR_NONE;
+    for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
+        const version_t *v = &crd->spec.versions[i];
+        struct str s = v->schema ? v->schema->open_apiv3_schema : STR_NONE;
+        if (i == 0)
+            first = s;
+        else if (!str_eq(first, s))
+            return false;
+    }
+    return true;
+}
+
+static void schema_validate_version(const crd_t *crd, unsigned at, bool same, struct error *err)
+{
+    const version_t *v = &crd->spec.versions[at];
+    struct structural *s = NULL;
+    PATH(own, "spec.versions[%u].schema.openAPIV3Schema", at);
+    if (!v->schema || !v->schema->open_apiv3_schema.n) {
+        check_required(err, own, "schemas are required");
+        return;
+    }
+    if (same && at > 0 && err && err->n_causes) /* said for the first one */
+        return;
+    if (structural_compile(v->schema->open_apiv3_schema,
+                           same ? STR("spec.validation.openAPIV3Schema") : own, &s, err) < 0)
+        return;
+    selectable_validate(v, s, at, err);
+    structural_free(s);
+}
+
+static void versions_validate(const crd_t *crd, struct error *err)
+{
+    struct set seen = {0};
+    unsigned storage = 0;
+    bool same = one_schema(crd), twice = false;
+    for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
+        const version_t *v = &crd->spec.versions[i];
+        PATH(name, "spec.versions[%u].name", i);
+        PATH(warning, "spec.versions[%u].deprecationWarning", i);
+        label_check(err, name, v->name);
+        twice |= !set_add(&seen, v->name);
+        storage += v->storage;
+        if (v->deprecation_warning.p && !v->deprecated)
+            check_invalid(err, warning, v->deprecation_warning,
+                          "can only be set for deprecated versions");
+        else if (v->deprecation_warning.n > 256)
+            (void)error_cause(err, CAUSE_TOO_LONG, warning,
+                              "Too long: may not be more than 256 bytes");
+        columns_validate(v, i, err);
+        subresources_validate(v, i, err);
+        schema_validate_version(crd, i, same, err);
+    }
+    if (twice)
+        check_invalid(err, STR("spec.versions"), STR(""), "must contain unique version names");
+    if (storage != 1)
+        check_invalid(err, STR("spec.versions"), STR(""),
+                      "must have exactly one version marked as storage version");
+    set_fini(&seen);
+}
+
+/* ---- the whole ---- */
+
+static void conversion_validate(const crd_t *crd, struct error *err)
+{
+    static const char *const strategies[] = {"None", NULL};
+    const struct api_custom_resource_conversion *c = crd->spec.conversion;
+    if (!c)
+        return;
+    if (!c->strategy.n)
+        check_required(err, STR("spec.conversion.strategy"), "");
+    else if (str_is(c->strategy, "Webhook"))
+        check_forbidden(err, STR("spec.conversion.strategy"),
+                        "conversion by webhooks is not supported by this server");
+    else if (!str_is(c->strategy, "None"))
+        check_not_supported(err, STR("spec.conversion.strategy"), c->strategy, strategies);
+    if (c->webhook && !str_is(c->strategy, "Webhook"))
+        check_forbidden(err, STR("spec.conversion.webhook"),
+                        "should not be set when strategy is not set to Webhook");
+}
+
+static void validate(const void *msg, struct error *err)
+{
+    static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
+    const crd_t *crd = msg;
+    group_validate(crd, err);
+    names_validate(crd, err);
+    if (!crd->spec.scope.n)
+        check_required(err, STR("spec.scope"), "");
+    else if (!str_is(crd->spec.scope, "Cluster") && !str_is(crd->spec.scope, "Namespaced"))
+        check_not_supported(err, STR("spec.scope"), crd->spec.scope, scopes);
+    if (crd->spec.preserve_unknown_fields)
+        (void)error_cause(err, CAUSE_INVALID, STR("spec.preserveUnknownFields"),
+                          "Invalid value: true: cannot set to true, set "
+                          "x-kubernetes-preserve-unknown-fields to true in "
+                          "spec.versions[*].schema instead");
+    versions_validate(crd, err);
+    conversion_validate(crd, err);
+}
+
+static bool has_version(const crd_t *crd, struct str name)
+{
+    for (uint32_t i = 0; i < crd->spec.n_versions; i++)
+        if (str_eq(crd->spec.versions[i].name, name))
+            return true;
+    return false;
+}
+
+static void stored_validate(const crd_t *crd, struct error *err)
+{
+    struct str storage = STR_NONE;
+    bool has = false;
+    for (uint32_t i = 0; i < crd->spec.n_versions; i++)
+        if (crd->spec.versions[i].storage)
+            storage = crd->spec.versions[i].name;
+    for (uint32_t i = 0; i < crd->status.n_stored_versions; i++) {
+        struct str v = crd->status.stored_versions[i];
+        PATH(p, "status.storedVersions[%u]", i);
+        has |= str_eq(v, storage);
+        if (!has_version(crd, v))
+            (void)error_cause(
+                err, CAUSE_INVALID, p,
+                "Invalid value: \"%.*s\": missing from spec.versions; %.*s was "
+                "previously a storage version, and must remain in spec.versions until "
+                "a storage migration ensures no data remains persisted in it and "
+                "removes it from status.storedVersions",
+                STR_ARG(v), STR_ARG(v));
+    }
+    if (!has)
+        check_invalid(err, STR("status.storedVersions"), storage, "must have the storage version");
+}
+
+static void validate_update(const void *msg, const void *old, struct error *err)
+{
+    const crd_t *crd = msg, *o = old;
+    check_immutable_str(err, STR("spec.group"), crd->spec.group, o->spec.group);
+    check_immutable_str(err, STR("spec.names.plural"), crd->spec.names.plural,
+                        o->spec.names.plural);
+    if (crd_is_established(o)) {
+        check_immutable_str(err, STR("spec.scope"), crd->spec.scope, o->spec.scope);
+        check_immutable_str(err, STR("spec.names.kind"), crd->spec.names.kind, o->spec.names.kind);
+    }
+    stored_validate(crd, err);
+}
+
+static void validate_status(const void *msg, const void *old, struct error *err)
+{
+    stored_validate(msg, err);
+}
+
+const struct api_hooks crd_hooks = {.kind = KIND_CUSTOM_RESOURCE_DEFINITION,
+                                    .generation = true,
+                                    .fill = fill,
+                                    .validate = validate,
+                                    .validate_update = validate_update,
+                                    .validate_status = validate_status};

@@ -1,0 +1,55 @@
+/* What objects of custom kinds need beyond the engine: their Scale, whose fields lie where their
+ * definition says. The object is changed as a tree, since it has no fields to the program. */
+#include "apiserver/subresource.h"
+#include "schema/custom.h"
+
+static int32_t number_at(const struct jsonpath *p, const struct json *tree, bool *ret_there)
+{
+    const struct json *v = jsonpath_first(p, tree);
+    *ret_there = json_is(v, JSON_INT) && v->i >= INT32_MIN && v->i <= INT32_MAX;
+    return *ret_there ? (int32_t)v->i : 0;
+}
+
+bool custom_scale_fill(struct api_call *c, const struct object *o, struct api_scale *s)
+{
+    const struct custom_scale *scale = c->kind->custom->scale;
+    bool there = false, any;
+    if (!scale)
+        return false;
+    struct json *tree = custom_tree(c->kind, o->msg, &c->arena);
+    s->spec.replicas = number_at(scale->spec_replicas, tree, &there);
+    s->status.replicas = number_at(scale->status_replicas, tree, &any);
+    const struct json *sel = scale->selector ? jsonpath_first(scale->selector, tree) : NULL;
+    if (json_is(sel, JSON_STR))
+        s->status.selector = sel->s;
+    return there;
+}
+
+static void number_put(struct api_call *c, const struct jsonpath *p, struct json *tree, int32_t n)
+{
+    struct json *at = tree;
+    for (size_t i = 0; jsonpath_member(p, i + 1).p; i++) {
+        struct json *next = json_get(at, jsonpath_member(p, i));
+        if (!json_is(next, JSON_OBJ)) {
+            next = json_new_obj(&c->arena);
+            json_set(at, jsonpath_member(p, i), next);
+        }
+        at = next;
+    }
+    size_t last = 0;
+    while (jsonpath_member(p, last + 1).p)
+        last++;
+    json_set(at, jsonpath_member(p, last), json_new_int(&c->arena, n));
+}
+
+void *custom_scale_put(struct api_call *c, const struct object *o, int32_t replicas)
+{
+    const struct custom_scale *scale = c->kind->custom->scale;
+    void *msg = schema_new(c->kind->desc, &c->arena);
+    if (!scale)
+        return NULL;
+    struct json *tree = custom_tree(c->kind, o->msg, &c->arena);
+    number_put(c, scale->spec_replicas, tree, replicas);
+    return schema_decode_json(c->kind->desc, tree, &c->arena, NULL, msg, &c->reply.err) < 0 ? NULL
+                                                                                            : msg;
+}

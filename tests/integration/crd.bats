@@ -1,0 +1,250 @@
+#!/usr/bin/env bats
+# Custom resources, driven by kubectl and curl: declared, served, restarted, killed, cleaned up. The server alone is enough.
+bats_require_minimum_version 1.5.0
+load ../lib/davit.bash
+
+server_start() {
+    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
+    echo $! >"$DAVIT_DIR.pid"
+    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
+}
+
+server_kill() {
+    kill -9 "$(cat "$DAVIT_DIR.pid")"
+    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
+}
+
+setup_file() {
+    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
+    DAVIT_PORT=$(free_port)
+    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    server_start
+}
+
+teardown_file() {
+    kill "$(cat "$DAVIT_DIR.pid")" || true
+    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
+    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
+}
+
+api() { # curl arguments...: as the administrator
+    local dir=$BATS_FILE_TMPDIR
+    [ -f "$dir/key" ] || {
+        kubectl config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >"$dir/crt"
+        kubectl config view --raw -o jsonpath='{.users[0].user.client-key-data}' | base64 -d >"$dir/key"
+    }
+    curl -sk --max-time 30 --cert "$dir/crt" --key "$dir/key" "${@:1:$#-1}" "https://127.0.0.1:$DAVIT_PORT${*: -1}"
+}
+
+# PLURAL KIND SCOPE [EXTRA of the version]: a definition in the group acme.io
+definition() {
+    cat <<Y
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: $1.acme.io}
+spec:
+  group: acme.io
+  scope: $3
+  names: {plural: $1, kind: $2, shortNames: [${1:0:2}], categories: [all, acme]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}
+    selectableFields: [{jsonPath: .spec.color}]
+    additionalPrinterColumns:
+    - {name: Color, type: string, jsonPath: .spec.color}
+    - {name: Replicas, type: integer, jsonPath: .spec.replicas}
+    - {name: Ready, type: string, jsonPath: '.status.conditions[?(@.type=="Ready")].status', priority: 1}
+    schema:
+      openAPIV3Schema:
+        type: object
+        description: A $2 turns.
+        properties:
+          spec:
+            type: object
+            description: What is wanted.
+            properties:
+              color: {type: string, enum: [red, blue], default: red, description: How it looks.}
+              replicas: {type: integer, minimum: 0, maximum: 10, default: 1}
+              name: {type: string, pattern: '^[a-z]+\$', maxLength: 5}
+          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
+${4:-}
+Y
+}
+
+object() { # KIND NAME [SPEC]
+    printf 'apiVersion: acme.io/v1\nkind: %s\nmetadata: {name: %s}\nspec: {%s}\n' "$1" "$2" "${3:-}"
+}
+
+@test "a definition is served as soon as it is there" {
+    before=$(api -o /dev/null -w '%{http_code}' /apis/acme.io/v1)
+    [ "$before" = 404 ]
+    etag=$(api -I -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' /apis | grep -i ^etag)
+    definition gears Gear Namespaced | kubectl apply -f -
+    object Gear one | kubectl apply -f -
+    equals "True True" kubectl get crd gears.acme.io -o jsonpath='{.status.conditions[*].status}'
+    equals '["v1"]' kubectl get crd gears.acme.io -o jsonpath='{.status.storedVersions}'
+    [ "$etag" != "$(api -I -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' /apis | grep -i ^etag)" ]
+    contains gears kubectl api-resources --api-group acme.io
+    contains "How it looks." kubectl explain gear.spec.color
+    contains "A Gear turns." kubectl explain gear
+    equals "red 1" kubectl get ge one -o jsonpath='{.spec.color} {.spec.replicas}'
+    contains "gear.acme.io/one" kubectl get all -o name
+    contains "gear.acme.io/one" kubectl get acme -o name
+}
+
+@test "columns, field and label selectors, watch, metadata alone" {
+    object Gear two "color: blue, replicas: 3" | kubectl apply -f -
+    kubectl patch gear two --subresource status --type merge -p '{"status":{"replicas":2,"selector":"a=b","conditions":[{"type":"Ready","status":"True"}]}}'
+    equals "NAME COLOR REPLICAS READY one red 1 two blue 3 True" sh -c 'kubectl get ge -o wide | xargs'
+    equals "gear.acme.io/two" kubectl get ge --field-selector spec.color=blue -o name
+    kubectl label gear one side=left
+    equals "gear.acme.io/one" kubectl get ge -l side=left -o name
+    equals "one" sh -c 'kubectl get ge one -o yaml | sed -n "s/^  name: //p"'
+    timeout 60 kubectl get ge -w -o name >"$BATS_TEST_TMPDIR/w" 3>&- &
+    wait_for 30 grep -q two "$BATS_TEST_TMPDIR/w"
+    object Gear three | kubectl create -f -
+    wait_for 30 grep -q three "$BATS_TEST_TMPDIR/w"
+    kill %1
+    as='application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
+    contains '"kind":"PartialObjectMetadataList"' api -H "Accept: $as" /apis/acme.io/v1/namespaces/default/gears
+    equals 406 api -o /dev/null -w '%{http_code}' -H 'Accept: application/vnd.kubernetes.protobuf' /apis/acme.io/v1/gears
+    equals 415 api -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/vnd.kubernetes.protobuf' -d x /apis/acme.io/v1/namespaces/default/gears
+    equals 415 api -o /dev/null -w '%{http_code}' -X PATCH -H 'Content-Type: application/strategic-merge-patch+json' -d '{}' /apis/acme.io/v1/namespaces/default/gears/one
+    kubectl patch gear one --type json -p '[{"op":"replace","path":"/spec/replicas","value":4}]'
+    equals 4 kubectl get gear one -o jsonpath='{.spec.replicas}'
+}
+
+@test "the schema is kept: unknown fields, rules, status and generation" {
+    run ! kubectl create -f - <<<"$(object Gear bad 'wrong: 1')"
+    [[ $output == *'strict decoding error: unknown field "spec.wrong"'* ]]
+    contains 'Warning: unknown field "spec.wrong"' kubectl create --dry-run=server --validate=warn -f - <<<"$(object Gear bad 'wrong: 1')"
+    run ! kubectl create -f - <<<"$(object Gear bad 'color: pink, replicas: 11, name: A')"
+    [[ $output == *'spec.color: Unsupported value: "pink": supported values: "red", "blue"'* ]]
+    [[ $output == *'spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10'* ]]
+    [[ $output == *"spec.name: Invalid value: \"A\": spec.name in body should match '^[a-z]+\$'"* ]]
+    equals 1 kubectl get gear two -o jsonpath='{.metadata.generation}'
+    kubectl patch gear two --type merge -p '{"spec":{"replicas":5},"status":{"replicas":9}}'
+    equals "2 5 2" kubectl get gear two -o jsonpath='{.metadata.generation} {.spec.replicas} {.status.replicas}'
+    kubectl scale gear two --replicas 6
+    equals "6 3" kubectl get gear two -o jsonpath='{.spec.replicas} {.metadata.generation}'
+    equals "6 2 a=b" kubectl get gear two --subresource scale -o jsonpath='{.spec.replicas} {.status.replicas} {.status.selector}'
+}
+
+@test "everything is back after the server was killed" {
+    server_kill
+    server_start
+    equals "gear.acme.io/one gear.acme.io/three gear.acme.io/two" sh -c 'kubectl get ge -o name | sort | xargs'
+    kubectl patch gear one --type merge -p '{"spec":{"replicas":2}}'
+    server_kill
+    server_start
+    equals 2 kubectl get gear one -o jsonpath='{.spec.replicas}'
+    contains "A Gear turns." kubectl explain gear
+}
+
+@test "a new default and a new version reach the objects there are" {
+    more='              weight: {type: integer, default: 12}'
+    definition gears Gear Namespaced | sed "s/^              name:.*/&\n$more/" | kubectl apply -f -
+    equals 12 kubectl get gear one -o jsonpath='{.spec.weight}'
+    definition gears Gear Namespaced '  - name: v2
+    served: true
+    storage: false
+    deprecated: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}' | kubectl apply -f -
+    contains 'acme.io/v2' api /apis/acme.io/v2/namespaces/default/gears/one
+    contains 'warning: 299 - "acme.io/v2 Gear is deprecated"' api -i /apis/acme.io/v2/namespaces/default/gears/one
+    contains '"apiVersion":"acme.io/v1"' api /apis/acme.io/v1/namespaces/default/gears/one
+    definition gears Gear Namespaced '  - name: v2
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}' |
+        sed '0,/storage: true/s//storage: false/' | kubectl apply -f -
+    equals '["v1","v2"]' kubectl get crd gears.acme.io -o jsonpath='{.status.storedVersions}'
+    run ! kubectl apply -f - <<<"$(definition gears Gear Namespaced)"
+    [[ $output == *'status.storedVersions[1]: Invalid value: "v2": missing from spec.versions'* ]]
+}
+
+@test "objects own and are owned" {
+    uid=$(kubectl get gear one -o jsonpath='{.metadata.uid}')
+    owner="ownerReferences: [{apiVersion: acme.io/v1, kind: Gear, name: one, uid: $uid}]"
+    printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: owned, %s}\n' "$owner" | kubectl create -f -
+    uid=$(kubectl get cm owned -o jsonpath='{.metadata.uid}')
+    object Gear last | sed "s/name: last/name: last, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owned, uid: $uid}]/" | kubectl create -f -
+    kubectl delete gear one
+    wait_for 30 sh -c '! kubectl get cm owned'
+    wait_for 30 sh -c '! kubectl get gear last'
+    kubectl create namespace gone
+    object Gear inside | kubectl -n gone create -f -
+    kubectl delete namespace gone --timeout 60s
+    run ! kubectl -n gone get gear inside
+}
+
+@test "who may do what with them is RBAC's matter" {
+    kubectl create role gears --verb get,list --resource gears.acme.io
+    kubectl create rolebinding gears --role gears --user jo
+    equals yes kubectl auth can-i list gears.acme.io --as jo
+    contains two kubectl get gears --as jo
+    run ! kubectl delete gear two --as jo
+    [[ $output == *'cannot delete resource "gears" in API group "acme.io"'* ]]
+}
+
+@test "names are nobody else's" {
+    definition gearbox Gear Cluster | kubectl apply -f -
+    equals "False False" kubectl get crd gearbox.acme.io -o jsonpath='{.status.conditions[*].status}'
+    contains '"gear" is already in use' kubectl get crd gearbox.acme.io -o jsonpath='{.status.conditions[0].message}'
+    equals 404 api -o /dev/null -w '%{http_code}' /apis/acme.io/v1/gearbox
+    kubectl delete crd gears.acme.io
+    wait_for 30 sh -c '[ "$(kubectl get crd gearbox.acme.io -o jsonpath="{.status.conditions[*].status}")" = "True True" ]'
+    # kubectl remembers where Gear was
+    object Gear wide | api -H 'Content-Type: application/yaml' --data-binary @- /apis/acme.io/v1/gearbox
+    contains wide kubectl get gearbox
+    kubectl delete crd gearbox.acme.io
+}
+
+@test "deletion takes the objects along and waits for those that are held" {
+    definition nuts Nut Namespaced | kubectl apply -f -
+    object Nut a | kubectl create -f -
+    object Nut b | sed 's/name: b/name: b, finalizers: [acme.io\/hold]/' | kubectl create -f -
+    kubectl delete crd nuts.acme.io --wait=false
+    wait_for 30 sh -c '! kubectl get nut a'
+    wait_for 30 sh -c 'kubectl get crd nuts.acme.io -o yaml | grep -q InstanceDeletionInProgress'
+    run ! kubectl create -f - <<<"$(object Nut c)"
+    [[ $output == *"create not allowed while custom resource definition is terminating"* ]]
+    server_kill
+    server_start
+    kubectl patch nut b --type merge -p '{"metadata":{"finalizers":[]}}'
+    wait_for 30 sh -c '! kubectl get crd nuts.acme.io'
+    # a second life under the same name begins empty, in another scope too
+    definition nuts Nut Cluster | kubectl apply -f -
+    contains '"items":[]' api /apis/acme.io/v1/nuts
+    kubectl delete crd nuts.acme.io
+}
+
+@test "schemas that are wrong or hostile are refused in little time" {
+    run ! kubectl create --validate=false -f - <<<"$(definition bad Bad Namespaced | sed 's/color: {type: string, /color: {/')"
+    [[ $output == *"spec.validation.openAPIV3Schema.properties[spec].properties[color].type: Required value: must not be empty for specified object fields"* ]]
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'P'
+import json, sys
+def crd(schema):
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "bads.acme.io"},
+            "spec": {"group": "acme.io", "scope": "Cluster", "names": {"plural": "bads", "kind": "Bad"}, "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]}}
+deep = {"type": "string"}
+for _ in range(90):
+    deep = {"type": "object", "properties": {"a": deep}}
+wide = {"type": "object", "properties": {"p%d" % i: {"type": "string"} for i in range(60000)}}
+many = {"type": "object", "anyOf": [{} for _ in range(5000)]}
+slow = {"type": "object", "properties": {"a": {"type": "string", "pattern": "((((a{100}){100}){100}){100})"}}}
+ring = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+for name, schema in {"deep": deep, "wide": wide, "many": many, "slow": slow, "ring": ring}.items():
+    json.dump(crd(schema), open(sys.argv[1] + "/" + name, "w"))
+P
+    for name in deep wide many slow ring; do
+        equals 422 api -o /dev/null -w '%{http_code}' -H 'Content-Type: application/json' --data-binary "@$BATS_TEST_TMPDIR/$name" \
+            /apis/apiextensions.k8s.io/v1/customresourcedefinitions
+    done
+    equals "" kubectl get crd -o name
+}

@@ -1,0 +1,191 @@
+/* Definitions and objects of custom kinds through the verbs. */
+#include "api_test.h"
+
+#include "api/crd.h"
+#include "apiserver/internal.h"
+#include "apiserver/kinds.h"
+
+#define CRD KIND_OF(CUSTOM_RESOURCE_DEFINITION)
+
+/* PLURAL KIND */
+static const char *definition(struct fx *f, const char *plural, const char *kind)
+{
+    return arena_printf(
+               &f->arena,
+               "{metadata: {name: %s.acme.io}, spec: {group: acme.io, scope: Namespaced, names: "
+               "{plural: %s, kind: %s}, versions: [{name: v1, served: true, storage: true, "
+               "subresources: {status: {}, scale: {specReplicasPath: .spec.n, statusReplicasPath: "
+               ".status.n}}, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: "
+               "object, properties: {n: {type: integer, maximum: 9, default: 1}, any: {type: "
+               "object, x-kubernetes-preserve-unknown-fields: true}}}, status: {type: object, "
+               "x-kubernetes-preserve-unknown-fields: true}}}}}]}}",
+               plural, plural, kind)
+        .p;
+}
+
+static const struct schema_kind *served(struct fx *f, const char *plural)
+{
+    return kinds_by_plural(f->api->kinds, STR("acme.io"), STR("v1"), str_z(plural));
+}
+
+static bool is(struct fx *f, const char *name, const char *condition)
+{
+    assert_ok(fx_get(f, CRD, NULL, name));
+    return crd_condition_is(OBJECT_MSG(f->object, api_custom_resource_definition), condition);
+}
+
+static void nothing(void *arg, const struct client_reply *rep)
+{
+    assert_int_equal(rep->r, 0);
+    ++*(int *)arg;
+}
+
+/* Both are written in one turn: the second sees the first though neither is durable. */
+static void names_in_one_turn(void **state)
+{
+    struct fx *f = *state;
+    int answered = 0;
+    const char *plurals[] = {"gears", "cogs"};
+    for (int i = 0; i < 2; i++) {
+        struct client_request q = {.verb = CLIENT_CREATE,
+                                   .kind = CRD,
+                                   .body = fx_msg(f, CRD->desc, definition(f, plurals[i], "Gear"))};
+        client_call(f->c, &q, nothing, &answered);
+    }
+    assert_ok(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: later}}"));
+    assert_int_equal(answered, 2);
+    assert_true(is(f, "gears.acme.io", "Established"));
+    assert_false(is(f, "cogs.acme.io", "NamesAccepted"));
+    const struct schema_kind *gears = served(f, "gears");
+    assert_non_null(gears);
+    assert_null(served(f, "cogs"));
+    custom_unref(gears);
+}
+
+static void objects_by_the_rules(void **state)
+{
+    struct fx *f = *state;
+    struct buf deep = {0};
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    const struct schema_kind *k = served(f, "gears");
+    assert_non_null(k);
+    assert_ok(fx_create(f, k, "default", "{metadata: {name: a}, spec: {n: 2}, status: {n: 5}}"));
+    assert_str(OBJECT_MSG(f->object, custom_object)->status, "");
+    assert_int_equal(object_meta(f->object)->generation, 1);
+
+    assert_int_equal(fx_create(f, k, "default", "{metadata: {name: b}, spec: {n: 10}}"), -EBADMSG);
+    assert_str(f->causes, "spec.n");
+    assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_STRATEGIC, "{}"),
+                     -EPROTONOSUPPORT);
+    assert_ok(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_MERGE,
+                       "{\"spec\":{\"n\":null,\"gone\":1},\"status\":{\"n\":1}}"));
+    assert_str(OBJECT_MSG(f->object, custom_object)->rest, "{\"spec\":{\"n\":1}}");
+    assert_str(OBJECT_MSG(f->object, custom_object)->status, "");
+    assert_int_equal(object_meta(f->object)->generation, 2);
+    assert_ok(fx_patch(f, k, "default", "a", "status", CLIENT_PATCH_MERGE,
+                       "{\"spec\":{\"n\":7},\"status\":{\"n\":3},\"metadata\":{\"labels\":{\"a\":"
+                       "\"b\"}}}"));
+    assert_str(OBJECT_MSG(f->object, custom_object)->rest, "{\"spec\":{\"n\":1}}");
+    assert_str(OBJECT_MSG(f->object, custom_object)->status, "{\"n\":3}");
+    assert_int_equal(object_meta(f->object)->n_labels, 0);
+    assert_int_equal(object_meta(f->object)->generation, 2);
+    assert_ok(
+        fx_patch(f, k, "default", "a", "scale", CLIENT_PATCH_MERGE, "{\"spec\":{\"replicas\":4}}"));
+    assert_int_equal(((const struct api_scale *)f->message)->spec.replicas, 4);
+    assert_int_equal(((const struct api_scale *)f->message)->status.replicas, 3);
+
+    assert_ok(fx_get(f, k, "default", "a"));
+    struct api_object_meta *m = fx_edit(f);
+    m->resource_version = STR_NONE;
+    assert_int_equal(fx_update(f, k, m, NULL), -EBADMSG);
+    assert_str(f->causes, "metadata.resourceVersion");
+
+    /* what cannot be read back is not stored: a deep value into a deep place */
+    buf_add_lit(&deep, "{\"spec\":{\"any\":");
+    for (int i = 0; i < 150; i++)
+        buf_add_lit(&deep, "{\"a\":");
+    buf_add_char(&deep, '1');
+    for (int i = 0; i < 152; i++)
+        buf_add_char(&deep, '}');
+    assert_ok(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_MERGE, buf_str(&deep).p));
+    buf_clear(&deep);
+    buf_add_lit(&deep, "[{\"op\":\"copy\",\"from\":\"/spec/any\",\"path\":\"/spec/any");
+    for (int i = 0; i < 100; i++)
+        buf_add_lit(&deep, "/a");
+    buf_add_lit(&deep, "/b\"}]");
+    assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_JSON, buf_str(&deep).p),
+                     -EINVAL);
+    assert_ok(fx_get(f, k, "default", "a"));
+    buf_fini(&deep);
+    custom_unref(k);
+}
+
+static void the_end_of_a_definition(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    const struct schema_kind *k = served(f, "gears");
+    assert_ok(fx_create(f, k, "default", "{metadata: {name: a}}"));
+    assert_ok(fx_delete(f, CRD, NULL, "gears.acme.io"));
+    assert_true(is(f, "gears.acme.io", "Terminating"));
+    assert_int_equal(object_meta(f->object)->n_finalizers, 1);
+    assert_str(object_meta(f->object)->finalizers[0], CRD_FINALIZER);
+    assert_int_equal(fx_create(f, k, "default", "{metadata: {name: b}}"), -EOPNOTSUPP);
+    assert_ok(fx_get(f, k, "default", "a"));
+    assert_ok(fx_delete(f, k, "default", "a"));
+    assert_ok(fx_patch(f, CRD, NULL, "gears.acme.io", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"finalizers\":[]}}"));
+    assert_null(served(f, "gears"));
+    assert_int_equal(fx_get(f, k, "default", "a"), -ENOENT);
+    custom_unref(k);
+}
+
+static void definitions_refused(void **state)
+{
+    static const struct {
+        const char *from, *to, *cause;
+    } rows[] = {
+        {"group: acme.io", "group: acme", "spec.group,metadata.name"},
+        {"kind: Gear}", "kind: Gear, listKind: Gear}", "spec.names.listKind"},
+        {"scope: Namespaced", "scope: Wide", "spec.scope"},
+        {"storage: true", "storage: false", "spec.versions"},
+        {"name: v1", "name: V1", "spec.versions[0].name"},
+        {".spec.n,", ".status.n,", "spec.versions[0].subresources.scale.specReplicasPath"},
+        {"served: true,", "served: true, deprecationWarning: x,",
+         "spec.versions[0].deprecationWarning"},
+        {"served: true,", "served: true, selectableFields: [{jsonPath: .spec.any}],",
+         "spec.versions[0].selectableFields[0].jsonPath"},
+        {"served: true,",
+         "served: true, additionalPrinterColumns: [{name: A, type: thing, jsonPath: .a}],",
+         "spec.versions[0].additionalPrinterColumns[0].type"},
+        {"scope: Namespaced,",
+         "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
+         "[v1]}},",
+         "spec.conversion.strategy"},
+        {"maximum: 9", "pattern: '('",
+         "spec.validation.openAPIV3Schema.properties[spec].properties[n].pattern"},
+    };
+    struct fx *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct str text = str_z(definition(f, "gears", "Gear"));
+        ssize_t at = str_search(text, str_z(rows[i].from));
+        assert_true(at >= 0);
+        const char *changed = arena_printf(&f->arena, "%.*s%s%.*s", (int)at, text.p, rows[i].to,
+                                           (int)(text.n - (size_t)at - strlen(rows[i].from)),
+                                           text.p + at + strlen(rows[i].from))
+                                  .p;
+        assert_int_equal(fx_create(f, CRD, NULL, changed), -EBADMSG);
+        assert_str(f->causes, rows[i].cause);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(names_in_one_turn, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(objects_by_the_rules, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_a_definition, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

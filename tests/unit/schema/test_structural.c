@@ -1,0 +1,380 @@
+/* Structural schemas: what is refused when they are compiled, and what they do to objects. */
+#include "test.h"
+
+#include "schema/pattern.h"
+#include "schema/structural.h"
+
+/* ---- compiling ---- */
+
+static struct str all_causes(const struct error *err, struct arena *a)
+{
+    struct buf b = {0};
+    for (const struct error_cause *c = err->causes; c; c = c->next)
+        buf_printf(&b, "%s%.*s: %.*s", b.n ? "; " : "", STR_ARG(c->field), STR_ARG(c->message));
+    struct str out = arena_str(a, b.n ? buf_str(&b) : STR(""));
+    buf_fini(&b);
+    return out;
+}
+
+static void refused(void **state)
+{
+    static const struct {
+        const char *schema, *says;
+    } rows[] = {
+        {"{}", "s.type: Required value: must not be empty at the root"},
+        {"{\"type\":\"string\"}", "s.type: Invalid value: \"string\": must be object at the root"},
+        {"{\"type\":\"thing\"}",
+         "s.type: Unsupported value: \"thing\": supported values: \"array\", \"boolean\", "
+         "\"integer\", \"number\", \"object\", \"string\""},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{}}}",
+         "s.properties[a].type: Required value: must not be empty for specified object fields"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"items\":{}}}}",
+         "s.properties[a].items.type: Required value: must not be empty for specified array items"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\"}}}",
+         "s.properties[a].items: Required value: must be specified"},
+        {"{\"type\":\"object\",\"additionalProperties\":false}",
+         "s.additionalProperties: Forbidden: additionalProperties cannot be set to false"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},"
+         "\"additionalProperties\":true}",
+         "s.additionalProperties: Forbidden: additionalProperties and properties are mutual "
+         "exclusive"},
+        {"{\"type\":\"object\",\"$ref\":\"#/x\"}", "s.$ref: Forbidden: $ref is not supported"},
+        {"{\"type\":\"object\",\"uniqueItems\":true}",
+         "s.uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity "
+         "becomes quadratic"},
+        {"{\"type\":\"object\",\"anyOf\":[{\"type\":\"string\"}]}",
+         "s.anyOf[0].type: Forbidden: must be empty to be structural"},
+        {"{\"type\":\"object\",\"not\":{\"properties\":{\"x\":{\"minimum\":1}}}}",
+         "s.properties[x]: Required value: because it is defined in s.not.properties[x]"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"(\"}}}",
+         "s.properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but "
+         "isn't: missing closing )"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"default\":5}}}",
+         "s.properties[a].default: Invalid value: \"integer\":  in body must be of type string: "
+         "\"integer\""},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\",\"default\":{\"b\":1}}}}",
+         "s.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"items\":{\"type\":"
+         "\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}},\"x-kubernetes-list-type\":"
+         "\"map\",\"x-kubernetes-list-map-keys\":[\"k\"]}}}",
+         "s.properties[a].x-kubernetes-list-map-keys[0]: Required value: this property is in "
+         "x-kubernetes-list-map-keys, so it must have a default or be a required property"},
+        {"{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"object\",\"properties\":{"
+         "\"labels\":{\"type\":\"object\"}}}}}",
+         "s.properties[metadata]: Forbidden: must not specify anything other than name and "
+         "generateName, but metadata is implicitly specified"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct structural *s = NULL;
+        assert_int_equal(structural_compile(str_z(rows[i].schema), STR("s"), &s, &err), -EBADMSG);
+        assert_null(s);
+        assert_str(all_causes(&err, &a), rows[i].says);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+}
+
+static void bounded(void **state)
+{
+    struct buf deep = {0}, wide = {0};
+    struct structural *s = NULL;
+    struct error err = {0};
+    for (int i = 0; i < 90; i++)
+        buf_add_lit(&deep, "{\"type\":\"object\",\"additionalProperties\":");
+    buf_add_lit(&deep, "{\"type\":\"string\"}");
+    for (int i = 0; i < 90; i++)
+        buf_add_char(&deep, '}');
+    assert_true(structural_compile(buf_str(&deep), STR("s"), &s, &err) < 0);
+    assert_true(str_search(err.causes->message, STR("deeper than")) >= 0);
+    error_clear(&err);
+
+    buf_add_lit(&wide, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i <= STRUCTURAL_NODES_MAX; i++)
+        buf_printf(&wide, "%s\"p%d\":{\"type\":\"string\"}", i ? "," : "", i);
+    buf_add_lit(&wide, "}}");
+    assert_true(structural_compile(buf_str(&wide), STR("s"), &s, &err) < 0);
+    assert_str(err.causes->message, "Too many: must have at most 50000 schemas");
+    error_fini(&err);
+
+    buf_clear(&wide);
+    buf_add_lit(&wide, "{\"type\":\"object\",\"anyOf\":[{}");
+    for (int i = 0; i < STRUCTURAL_RULES_MAX; i++)
+        buf_add_lit(&wide, ",{}");
+    buf_add_lit(&wide, "]}");
+    assert_true(structural_compile(buf_str(&wide), STR("s"), &s, NULL) < 0);
+    buf_fini(&deep);
+    buf_fini(&wide);
+}
+
+/* ---- objects ---- */
+
+static const char schema[] =
+    "{\"type\":\"object\",\"required\":[\"spec\"],\"properties\":{"
+    "\"spec\":{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{"
+    "\"name\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":5,\"pattern\":\"^[a-z]+$\"},"
+    "\"n\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10,\"exclusiveMaximum\":true,"
+    "\"multipleOf\":3},"
+    "\"i\":{\"type\":\"integer\",\"format\":\"int32\",\"default\":7},"
+    "\"f\":{\"type\":\"number\",\"nullable\":true},"
+    "\"e\":{\"type\":\"string\",\"enum\":[\"red\",\"blue\"]},"
+    "\"d\":{\"type\":\"string\",\"format\":\"date-time\"},"
+    "\"u\":{\"type\":\"string\",\"format\":\"uuid\"},"
+    "\"ip\":{\"type\":\"string\",\"format\":\"ipv4\"},"
+    "\"by\":{\"type\":\"string\",\"format\":\"byte\"},"
+    "\"p\":{\"x-kubernetes-int-or-string\":true},"
+    "\"set\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"set\",\"maxItems\":3,\"minItems\":1,"
+    "\"items\":{\"type\":\"string\"}},"
+    "\"map\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
+    "\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"required\":[\"k\"],"
+    "\"properties\":{\"k\":{\"type\":\"string\"},\"v\":{\"type\":\"integer\",\"default\":1}}}},"
+    "\"lab\":{\"type\":\"object\",\"maxProperties\":2,\"additionalProperties\":{\"type\":"
+    "\"string\"}},"
+    "\"any\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true},"
+    "\"emb\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,"
+    "\"x-kubernetes-preserve-unknown-fields\":true},"
+    "\"one\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+    "\"integer\"}},\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]},"
+    "\"not\":{\"type\":\"integer\",\"not\":{\"enum\":[4]}},"
+    "\"all\":{\"type\":\"integer\",\"allOf\":[{\"minimum\":2},{\"maximum\":4}]},"
+    "\"some\":{\"type\":\"string\",\"anyOf\":[{\"pattern\":\"^a\"},{\"pattern\":\"z$\"}]},"
+    "\"sub\":{\"type\":\"object\",\"default\":{},\"properties\":{\"x\":{\"type\":\"string\","
+    "\"default\":\"y\"}}}"
+    "}}}}";
+
+static struct structural *compiled(void)
+{
+    struct structural *s = NULL;
+    struct error err = {0};
+    struct arena a = {0};
+    if (structural_compile(str_z(schema), STR("s"), &s, &err) < 0)
+        print_error("%.*s\n", STR_ARG(all_causes(&err, &a)));
+    arena_fini(&a);
+    assert_non_null(s);
+    return s;
+}
+
+/* `spec` holds these members; "" is what a good object says. */
+static void checked(void **state)
+{
+    static const struct {
+        const char *members, *says;
+    } rows[] = {
+        {"", ""},
+        {"\"name\":5", "spec.name: Invalid value: \"integer\": spec.name in body must be of type "
+                       "string: \"integer\""},
+        {"\"name\":\"a\"",
+         "spec.name: Invalid value: \"a\": spec.name in body should be at least 2 chars long"},
+        {"\"name\":\"abcdef\"", "spec.name: Too long: may not be more than 5 bytes"},
+        {"\"name\":\"A1\"",
+         "spec.name: Invalid value: \"A1\": spec.name in body should match '^[a-z]+$'"},
+        {"\"n\":0",
+         "spec.n: Invalid value: 0: spec.n in body should be greater than or equal to 1"},
+        {"\"n\":12", "spec.n: Invalid value: 12: spec.n in body should be less than 10"},
+        {"\"n\":4", "spec.n: Invalid value: 4: spec.n in body should be a multiple of 3"},
+        {"\"n\":3.0", ""},
+        {"\"n\":3.5", "spec.n: Invalid value: \"number\": spec.n in body must be of type integer: "
+                      "\"number\""},
+        {"\"i\":3000000000",
+         "spec.i: Invalid value: 3000000000: spec.i in body must be of type int32: \"integer\""},
+        {"\"f\":null", ""},
+        {"\"e\":\"pink\"",
+         "spec.e: Unsupported value: \"pink\": supported values: \"red\", \"blue\""},
+        {"\"d\":\"2024-02-30T00:00:00Z\"",
+         "spec.d: Invalid value: \"2024-02-30T00:00:00Z\": spec.d in body must be of type "
+         "date-time: \"2024-02-30T00:00:00Z\""},
+        {"\"d\":\"2024-02-29T00:00:00Z\",\"u\":\"123e4567-e89b-12d3-a456-426614174000\","
+         "\"ip\":\"10.0.0.1\",\"by\":\"aGk=\"",
+         ""},
+        {"\"ip\":\"::1\"",
+         "spec.ip: Invalid value: \"::1\": spec.ip in body must be of type ipv4: \"::1\""},
+        {"\"by\":\"a\"", "spec.by: Invalid value: \"a\": spec.by in body must be of type byte: "
+                         "\"a\""},
+        {"\"p\":\"80%\"", ""},
+        {"\"p\":true", "spec.p: Invalid value: \"boolean\": spec.p in body must be of type "
+                       "integer,string: \"boolean\""},
+        {"\"set\":[\"a\",\"b\",\"a\"]", "spec.set[2]: Duplicate value: \"a\""},
+        {"\"set\":[\"a\",\"b\",\"c\",\"d\"]", "spec.set: Too many: 4: must have at most 3 items"},
+        {"\"set\":[]", "spec.set: Invalid value: 0: spec.set in body should have at least 1 items"},
+        {"\"map\":[{\"k\":\"x\"},{\"k\":\"x\"}]", "spec.map[1]: Duplicate value: {\"k\":\"x\"}"},
+        {"\"map\":[{\"v\":2}]", "spec.map[0].k: Required value"},
+        {"\"lab\":{\"a\":\"1\",\"b\":2}",
+         "spec.lab.b: Invalid value: \"integer\": spec.lab.b in body must be of type string: "
+         "\"integer\""},
+        {"\"lab\":{\"a\":\"\",\"b\":\"\",\"c\":\"\"}",
+         "spec.lab: Too many: 3: must have at most 2 items"},
+        {"\"emb\":{\"kind\":\"X\"}", "spec.emb.apiVersion: Required value: must not be empty"},
+        {"\"one\":{}", "spec.one: Invalid value: \"\": \"spec.one\" must validate one and only one "
+                       "schema (oneOf). Found none valid"},
+        {"\"one\":{\"a\":1,\"b\":1}",
+         "spec.one: Invalid value: \"\": \"spec.one\" must validate one and only one schema "
+         "(oneOf). Found more than one valid"},
+        {"\"one\":{\"a\":1}", ""},
+        {"\"not\":4",
+         "spec.not: Invalid value: \"\": \"spec.not\" must not validate the schema (not)"},
+        {"\"all\":5",
+         "spec.all: Invalid value: 5: spec.all in body should be less than or equal to 4; "
+         "spec.all: Invalid value: \"\": \"spec.all\" must validate all the schemas (allOf)"},
+        {"\"some\":\"b\"", "spec.some: Invalid value: \"\": \"spec.some\" must validate at least "
+                           "one schema (anyOf)"},
+        {"\"some\":\"bz\"", ""},
+    };
+    struct structural *s = compiled();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct json *v;
+        bool named = str_search(str_z(rows[i].members), STR("\"name\"")) >= 0;
+        struct str text = arena_printf(&a, "{\"spec\":{%s%s%s}}", named ? "" : "\"name\":\"ok\"",
+                                       named || !rows[i].members[0] ? "" : ",", rows[i].members);
+        assert_ok(json_parse(text, &a, NULL, &v, NULL));
+        int r = structural_validate(s, v, &err);
+        assert_str(all_causes(&err, &a), rows[i].says);
+        assert_int_equal(r, rows[i].says[0] ? -EBADMSG : 0);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+    structural_free(s);
+}
+
+static void pruned_and_defaulted(void **state)
+{
+    static const struct {
+        const char *in, *out;
+        unsigned n_warnings;
+        const char *warning;
+    } rows[] = {
+        {"{\"apiVersion\":\"v\",\"kind\":\"K\",\"metadata\":{\"x\":1},\"spec\":{\"name\":\"a\"}}",
+         "{\"apiVersion\":\"v\",\"kind\":\"K\",\"metadata\":{\"x\":1},\"spec\":{\"i\":7,\"name\":"
+         "\"a\",\"sub\":{\"x\":\"y\"}}}",
+         0, NULL},
+        {"{\"foo\":1,\"spec\":{\"i\":1,\"sub\":{\"x\":\"z\",\"bar\":{}}}}",
+         "{\"spec\":{\"i\":1,\"sub\":{\"x\":\"z\"}}}", 2, "unknown field \"foo\""},
+        {"{\"spec\":{\"i\":null,\"f\":null,\"sub\":{}}}",
+         "{\"spec\":{\"f\":null,\"i\":7,\"sub\":{\"x\":\"y\"}}}", 0, NULL},
+        {"{\"spec\":{\"i\":1,\"i\":2,\"sub\":{}}}", "{\"spec\":{\"i\":2,\"sub\":{\"x\":\"y\"}}}", 1,
+         "duplicate field \"spec.i\""},
+        {"{\"spec\":{\"i\":1,\"sub\":{},\"any\":{\"q\":[1,{\"r\":2}]},\"lab\":{\"z\":\"1\"}}}",
+         "{\"spec\":{\"any\":{\"q\":[1,{\"r\":2}]},\"i\":1,\"lab\":{\"z\":\"1\"},\"sub\":{\"x\":"
+         "\"y\"}}}",
+         0, NULL},
+        {"{\"spec\":{\"i\":1,\"sub\":{},\"map\":[{\"k\":\"a\",\"w\":1},{\"k\":\"b\",\"v\":2}]}}",
+         "{\"spec\":{\"i\":1,\"map\":[{\"k\":\"a\",\"v\":1},{\"k\":\"b\",\"v\":2}],\"sub\":{\"x\":"
+         "\"y\"}}}",
+         1, "unknown field \"spec.map[0].w\""},
+    };
+    struct structural *s = compiled();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct buf b = {0};
+        struct json *v;
+        struct schema_decode opts = {.unknown = SCHEMA_UNKNOWN_WARN};
+        assert_ok(json_parse(str_z(rows[i].in), &a, NULL, &v, NULL));
+        structural_prune(s, v, &a, &opts);
+        assert_ok(structural_default(s, v, &a));
+        json_print_sorted(v, &b);
+        assert_str(buf_str(&b), rows[i].out);
+        assert_int_equal(opts.n_warnings, rows[i].n_warnings);
+        if (rows[i].warning)
+            assert_str(opts.warnings[0], rows[i].warning);
+        buf_fini(&b);
+        arena_fini(&a);
+    }
+    structural_free(s);
+}
+
+/* ---- patterns ---- */
+
+static void patterns_match(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool yes;
+    } rows[] = {
+        {"", "anything", true},
+        {"b", "abc", true},
+        {"^b", "abc", false},
+        {"^abc$", "abc", true},
+        {"^abc$", "abcd", false},
+        {"^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$", "* * * * */5", true},
+        {"^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$", "* * * *", false},
+        {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "my-name", true},
+        {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "-my", false},
+        {"^[^/]+$", "a/b", false},
+        {"^a{2,3}$", "aaaa", false},
+        {"^a{2,3}$", "aaa", true},
+        {"^a{,3}$", "a{,3}", true},
+        {"^(?i)YES$", "yEs", true},
+        {"^(?i:a)b$", "AB", false},
+        {"a.c", "a\nc", false},
+        {"(?s)a.c", "a\nc", true},
+        {"^.$", "\xc3\xa4", true},
+        {"^[\xc3\xa4-\xc3\xbc]$", "\xc3\xb6", true},
+        {"\\bfoo\\b", "a foo b", true},
+        {"\\bfoo\\b", "afoob", false},
+        {"^[[:alpha:]_]\\w*$", "_x1", true},
+        {"^[\\]\\-a]+$", "a]-", true},
+        {"^\\x41\\x{42}$", "AB", true},
+        {"(?m)^b$", "a\nb\nc", true},
+        {"^(a|b|cd)*$", "abcdab", true},
+        {"^(a|b|cd)*$", "abc", false},
+        {"^(a*)*$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", false},
+        {"^\\D+$", "a1", false},
+        {"^[\\D5]+$", "a5", true},
+        {"^\\.$", ".", true},
+        {"x*?y", "xxxy", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        const char *why;
+        const struct pattern *p = pattern_compile(str_z(rows[i].pattern), &a, &why);
+        if (!p)
+            fail_msg("row %zu: %s", i, why);
+        if (pattern_match(p, str_z(rows[i].text)) != rows[i].yes)
+            fail_msg("row %zu: %s", i, rows[i].pattern);
+        arena_fini(&a);
+    }
+}
+
+static void patterns_refused(void **state)
+{
+    static const char *const rows[] = {
+        "(",
+        ")",
+        "[a",
+        "*a",
+        "a**",
+        "\\",
+        "(?=a)",
+        "(?<!a)",
+        "\\1",
+        "a{1001}",
+        "[z-a]",
+        "\\p{L}",
+        "((((a{100}){100}){100}){100})",
+    };
+    struct buf deep = {0};
+    struct arena a = {0};
+    const char *why;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_null(pattern_compile(str_z(rows[i]), &a, &why));
+        assert_non_null(why);
+    }
+    for (int i = 0; i < 3000; i++)
+        buf_add_char(&deep, '(');
+    assert_null(pattern_compile(buf_str(&deep), &a, &why));
+    assert_string_equal(why, "expression nests too deeply");
+    buf_fini(&deep);
+    arena_fini(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refused),        cmocka_unit_test(bounded),
+        cmocka_unit_test(checked),        cmocka_unit_test(pruned_and_defaulted),
+        cmocka_unit_test(patterns_match), cmocka_unit_test(patterns_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
