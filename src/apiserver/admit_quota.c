@@ -73,6 +73,8 @@ static int ask(const struct request *r, struct quota *q, struct amounts *ret_wan
     for (uint32_t i = 0; i < q->n_items; i++) {
         struct quota_item *it = &q->items[i];
         struct quantity want;
+        if (!it->kind && amounts_get(&r->usage, it->name))
+            quota_bind(q, it, r->kind);
         if (!wanted(r, it, had, &want))
             continue;
         struct quantity sum = quantity_add(&it->used, &it->taken);

@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 struct apiserver;
+struct audit;
 
 /* All strings are copied. Zero means the default named behind. */
 struct apiserver_opts {
@@ -42,7 +43,8 @@ struct apiserver_opts {
     int64_t not_ready_toleration_s, unreachable_toleration_s;
     /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
     const char *enable_admission, *disable_admission;
-    bool no_bootstrap; /* write no default objects (unit tests) */
+    struct audit *audit; /* taken over by apiserver_new, also when it fails; NULL: no audit log */
+    bool no_bootstrap;   /* write no default objects (unit tests) */
 };
 
 /* Opens (or makes) the PKI, checks the serving certificate, and starts to write the default

@@ -84,8 +84,11 @@ int authz_call(struct api_call *c)
         if (c->kind == KIND(NAMESPACE)) /* a namespace is in itself, for RoleBindings */
             at.ns = c->name;
     }
-    struct str reason;
-    if (authz_allowed(c->server, &at, NULL, &reason))
+    struct str reason = STR_NONE;
+    bool allowed = authz_allowed(c->server, &at, c->audit ? &c->arena : NULL, &reason);
+    api_call_annotate(c, "authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+    api_call_annotate(c, "authorization.k8s.io/reason", "%.*s", STR_ARG(reason));
+    if (allowed)
         return 0;
     if (c->kind == KIND(NAMESPACE))
         at.ns = c->name;

@@ -5,6 +5,7 @@
  * later, and the call waits for it in server->calls. So nothing a verb looked at can change under
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
+#include "api/kv.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
 
@@ -67,6 +68,20 @@ void api_call_warn(struct api_call *c, const char *fmt, ...)
         memcpy(more, c->reply.warnings, sizeof(*more) * c->reply.n_warnings);
     more[c->reply.n_warnings++] = arena_strz(&c->arena, text);
     c->reply.warnings = more;
+}
+
+void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...)
+{
+    CLEANUP(freep) char *text = NULL;
+    va_list ap;
+    if (!c->audit)
+        return;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0);
+    kv_str_set(&c->arena, &c->annotations, &c->n_annotations, str_z(key),
+               arena_strz(&c->arena, text));
 }
 
 /* ---- names and errors ---- */

@@ -117,10 +117,13 @@ struct api_call {
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;
+    struct audit_record *audit; /* the front's; NULL: the audit log is told nothing of this call */
+    struct kv_str *annotations; /* for it; in the arena */
+    uint32_t n_annotations;
     struct quota_charge *charge; /* taken of quotas until the write is counted (quota.h) */
-    struct front_watch *watch; /* made by the front's done, told with the call */
-    bool answer_scale;         /* the object in the reply is told as its Scale */
-    struct list link;          /* server->calls */
+    struct front_watch *watch;   /* made by the front's done, told with the call */
+    bool answer_scale;           /* the object in the reply is told as its Scale */
+    struct list link;            /* server->calls */
     nsec_t started;
 };
 
@@ -131,6 +134,9 @@ void api_call_start(struct api_call *c);
 const char *api_call_verb_text(const struct api_call *c);
 const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
+/* Adds something to what the audit log is told of the call; nothing, when it is told nothing. The
+ * key is static. */
+void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...) PRINTF(3, 4);
 
 /* The Status an error or a successful delete is answered with, made in a. */
 struct api_status *api_call_status(const struct api_call *c, struct arena *a);

@@ -28,6 +28,7 @@ static void let_go(struct exchange *x)
 void exchange_release(struct exchange *x)
 {
     ASSERT(!x->in_core);
+    audit_end(x, 200);
     let_go(x);
 }
 
@@ -36,13 +37,17 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
 {
     struct http_header h[48];
     size_t n = 0;
-    ASSERT(!x->in_core && n_extra + 4 < ARRAY_LEN(h));
+    ASSERT(!x->in_core && n_extra + 5 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
     for (size_t i = 0; i < n_extra; i++)
         h[n++] = extra[i];
+    struct str id = audit_id(x);
+    if (id.n)
+        h[n++] = (struct http_header){STR("audit-id"), id};
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
+    audit_end(x, code);
     struct http_request *req = x->req;
     struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
     x->call = NULL;
@@ -92,11 +97,13 @@ static void on_reply(void *arg)
     if (c->reply.r < 0)
         encode_reply(x);
     else if (c->verb == API_WATCH) {
+        audit_started(x);
         flow_leave(x); /* it costs by its events from now on */
         front_watch_begin(x);
-    } else if (c->verb == API_CONNECT)
+    } else if (c->verb == API_CONNECT) {
+        audit_started(x);
         proxy_start(x);
-    else if (c->verb == API_PATH)
+    } else if (c->verb == API_PATH)
         path_answer(x);
     else
         encode_reply(x);
@@ -149,6 +156,8 @@ static void on_body(struct http_request *req, void *arg)
 {
     struct exchange *x = arg;
     int r = decode_body(x, req->body);
+    if (r >= 0)
+        audit_body(x);
     if (r < 0)
         exchange_fail(x, r);
     else
@@ -280,6 +289,7 @@ void exchange_handle(struct http_request *req, void *arg)
                        "the server does not allow this method on the requested resource");
     if (r >= 0)
         r = decode_options(x);
+    audit_begin(x);
     if (r < 0) {
         exchange_fail(x, r);
         return;

@@ -111,6 +111,15 @@ void exchange_to_core(struct exchange *x); /* starts the call there; exchange_re
 void exchange_refuse(struct exchange *x, enum error_reason reason, const char *fmt, ...)
     PRINTF(3, 4);
 
+/* ---- audit_event.c ---- */
+/* Who asks and for what is known: from here on the request is told of, if the policy says so. */
+void audit_begin(struct exchange *x);
+void audit_body(struct exchange *x);    /* what was sent is decoded */
+void audit_started(struct exchange *x); /* it goes on for long from now on */
+/* It is over; once, while x->call is there. */
+void audit_end(struct exchange *x, int code);
+struct str audit_id(const struct exchange *x); /* absent: it is not told of */
+
 /* ---- front_flow.c: priority and fairness ---- */
 /* May the call begin? */
 enum flow_verdict {

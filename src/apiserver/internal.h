@@ -24,6 +24,7 @@ struct apiserver {
     struct alloc *alloc;        /* owned: cluster addresses and node ports */
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct front *front;        /* owned; NULL: not listening */
+    struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
     size_t n_watches;

@@ -125,14 +125,17 @@ static void soil(struct quota *q)
     rt_task_schedule(&q->quotas->flush_task);
 }
 
-static void count(struct quota *q, const struct schema_kind *k, const void *msg,
-                  const struct amounts *usage, bool plus)
+/* only: of this item alone; NULL: of all. */
+static void count(struct quota *q, const struct quota_item *only, const struct schema_kind *k,
+                  const void *msg, const struct amounts *usage, bool plus)
 {
     const struct api_resource_quota_spec *spec = &OBJECT_MSG(q->object, api_resource_quota)->spec;
     if (!quota_selects(spec, k, msg))
         return;
     for (uint32_t i = 0; i < q->n_items; i++) {
         struct quota_item *it = &q->items[i];
+        if (only && it != only)
+            continue;
         const struct quantity *u = it->kind == k ? amounts_get(usage, it->name) : NULL;
         if (!u || quantity_is_zero(u))
             continue;
@@ -192,9 +195,9 @@ static void on_event(struct quotas *x, const struct store_event *e)
         if (e->rev <= q->counted)
             continue;
         if (prev)
-            count(q, prev->kind, prev->msg, &before, false);
+            count(q, NULL, prev->kind, prev->msg, &before, false);
         if (now)
-            count(q, now->kind, now->msg, &after, true);
+            count(q, NULL, now->kind, now->msg, &after, true);
         soil(q);
     }
     arena_fini(&a);
@@ -221,7 +224,7 @@ static void watch_kind(struct quotas *x, const struct schema_kind *k)
     ASSERT(r >= 0); /* now is always in the window */
 }
 
-static void count_kind(struct quota *q, const struct schema_kind *k)
+static void count_kind(struct quota *q, const struct quota_item *only, const struct schema_kind *k)
 {
     struct store_iter it;
     if (store_iter_init(&it, q->quotas->server->store, k, object_ns(q->object), 0, STR_NONE,
@@ -231,7 +234,7 @@ static void count_kind(struct quota *q, const struct schema_kind *k)
         struct arena a = {0};
         struct amounts usage = {.arena = &a};
         quota_usage(k, o->msg, &usage);
-        count(q, k, o->msg, &usage, true);
+        count(q, only, k, o->msg, &usage, true);
         arena_fini(&a);
     }
     store_iter_fini(&it);
@@ -250,9 +253,18 @@ static void recount(struct quota *q)
         if (done)
             continue;
         watch_kind(q->quotas, k);
-        count_kind(q, k);
+        count_kind(q, NULL, k);
     }
     q->counted = store_rev(q->quotas->server->store);
+    soil(q);
+}
+
+void quota_bind(struct quota *q, struct quota_item *item, const struct schema_kind *kind)
+{
+    ASSERT(!item->kind);
+    item->kind = kind;
+    watch_kind(q->quotas, kind);
+    count_kind(q, item, kind);
     soil(q);
 }
 
@@ -277,8 +289,11 @@ static void set_items(struct quota *q)
                                           .kind = quota_resource_kind(s->hard[i].key),
                                           .hard = s->hard[i].value};
         for (uint32_t j = 0; j < n_before; j++)
-            if (str_eq(before[j].name, q->items[i].name))
+            if (str_eq(before[j].name, q->items[i].name)) {
                 q->items[i].taken = before[j].taken;
+                if (!q->items[i].kind)
+                    q->items[i].kind = before[j].kind;
+            }
     }
     arena_fini(&old);
 }

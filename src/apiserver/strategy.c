@@ -76,6 +76,31 @@ static size_t field_bytes(const struct schema_field *f)
     return f->flags & SCHEMA_POINTER ? sizeof(void *) : f->elem_size;
 }
 
+/* A kind stored as another one may hold parts of its status elsewhere (annotations of
+ * autoscaling/v1): what is told apart in its own form is told apart in the stored form too. old
+ * NULL: there is none, and the status is emptied. */
+static void part_stored(struct api_call *c, void *msg, const struct object *old, bool status_only)
+{
+    const struct schema_kind *k = storage_kind(c->kind);
+    const struct schema_field *status = top_field(k, "status");
+    if (k == c->kind || !c->kind->convert_hook || !status)
+        return;
+    char *m = (char *)(uintptr_t)schema_to_storage(c->kind, msg, &c->arena);
+    const void *stored = old ? schema_clone(k->desc, old->msg, &c->arena) : NULL;
+    if (!stored) {
+        memset(schema_at(status, m), 0, field_bytes(status));
+    } else if (!status_only) {
+        memcpy(schema_at(status, m), schema_at(status, stored), field_bytes(status));
+    } else {
+        size_t meta = sizeof(struct api_object_meta);
+        void *kept = arena_alloc(&c->arena, field_bytes(status));
+        memcpy(kept, schema_at(status, m), field_bytes(status));
+        memcpy(m + meta, (const char *)stored + meta, k->desc->size - meta);
+        memcpy(schema_at(status, m), kept, field_bytes(status));
+    }
+    memcpy(msg, schema_from_storage(c->kind, m, &c->arena), c->kind->desc->size);
+}
+
 /* ---- create ---- */
 
 static int create_name(struct api_call *c, struct api_object_meta *m)
@@ -134,6 +159,7 @@ int strategy_create(struct api_call *c, void *msg)
     if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memset(schema_at(f, msg), 0, field_bytes(f));
+        part_stored(c, msg, NULL, false);
     }
     api_default(c->kind, msg, &c->arena);
     if (h && h->prepare_create)
@@ -236,6 +262,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
         const struct schema_field *f = top_field(c->kind, "status");
         memcpy(schema_at(f, msg), schema_at(f, o), field_bytes(f));
     }
+    part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
     if (h && h->prepare_update)
         h->prepare_update(msg, o, &c->arena);
@@ -283,8 +310,8 @@ int strategy_commit_update(struct api_call *c, void *msg, struct object *old)
     bool graceful = o->has_deletion_grace_period_seconds && o->deletion_grace_period_seconds != 0;
     if (o->deletion_timestamp.set && !graceful && !held(c->kind, msg))
         return call_remove(c, old, old->rev, false);
+    m->resource_version = o->resource_version; /* before the conversion, which copies it */
     const void *stored = schema_to_storage(c->kind, msg, &c->arena);
-    m->resource_version = o->resource_version;
     bool same = schema_equal(old->kind->desc, stored, old->msg);
     m->resource_version = STR_NONE;
     if (same) {

@@ -35,3 +35,8 @@ static inline bool schema_is_scalar_str(const struct schema_field *f)
 {
     return f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES || f->type == SCHEMA_RAW;
 }
+
+/* convert_hpa.c: HorizontalPodAutoscaler of autoscaling/v1 as v2 and back; msg is not changed, what
+ * can be is shared with it. */
+const void *convert_hpa1_to_storage(const void *msg, struct arena *a);
+const void *convert_hpa1_from_storage(const void *msg, struct arena *a);
