@@ -253,7 +253,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
             error_copy(&copy, err);
         c->reply.r = write_refused(c, r, c->name, &copy);
         error_fini(&copy);
-        if (c->kind == KIND(SERVICE) && c->body && (c->verb == API_CREATE))
+        if (c->kind == KIND(SERVICE) && c->body && c->reply.code == 201)
             alloc_rollback(c, c->body, NULL);
     } else {
         c->reply.object = object_ref(obj);

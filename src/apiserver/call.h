@@ -58,7 +58,13 @@ struct api_options {
     bool has_send_initial_events, send_initial_events;
     bool dry_run;
     struct str field_manager;
-    bool force;
+    bool has_force, force;
+};
+
+/* Entries of metadata.managedFields; v in the call's arena (managed.h). */
+struct managed_list {
+    struct api_managed_fields_entry *v;
+    uint32_t n;
 };
 
 struct api_reply {
@@ -108,6 +114,8 @@ struct api_call {
     void *body;                          /* in the arena, may be changed; or NULL */
     enum client_patch patch_type;
     struct str patch;
+    struct json *patch_tree; /* of an apply, when the front has parsed it */
+    struct str user_agent;   /* its first part: who writes, when no fieldManager says it */
     enum schema_unknown unknown; /* what becomes of unknown fields in a patched object */
 
     struct api_reply reply;
@@ -122,6 +130,7 @@ struct api_call {
     uint32_t n_annotations;
     struct quota_charge *charge; /* taken of quotas until the write is counted (quota.h) */
     struct front_watch *watch;   /* made by the front's done, told with the call */
+    const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
     bool answer_scale;           /* the object in the reply is told as its Scale */
     struct list link;            /* server->calls */
     nsec_t started;

@@ -54,6 +54,9 @@ int verb_list(struct api_call *c) MUST_CHECK;
 int verb_create(struct api_call *c) MUST_CHECK;
 int verb_update(struct api_call *c) MUST_CHECK;
 int verb_patch(struct api_call *c) MUST_CHECK;
+int verb_apply(struct api_call *c) MUST_CHECK; /* a patch by server-side apply */
+/* The body of one: JSON or YAML. */
+int apply_parse(struct str text, struct arena *a, struct json **ret, struct error *err) MUST_CHECK;
 int verb_delete(struct api_call *c) MUST_CHECK;
 int verb_deletecollection(struct api_call *c) MUST_CHECK;
 int verb_connect(struct api_call *c) MUST_CHECK;
@@ -142,6 +145,8 @@ int authz_call(struct api_call *c) MUST_CHECK; /* also impersonation */
 int authz_require(struct api_call *c, const struct authz_attrs *at) MUST_CHECK;
 /* impersonate.c: makes c->user whom the request asks to be, if he may. */
 int impersonate(struct api_call *c) MUST_CHECK;
+/* The caller may do another thing to the same resource as well. */
+int authz_also(struct api_call *c, struct str verb) MUST_CHECK;
 struct rbac *rbac_new(struct apiserver *s);
 struct rbac *rbac_free(struct rbac *r);
 bool rbac_allowed(struct rbac *r, const struct authz_attrs *at, struct arena *a,

@@ -1,7 +1,7 @@
 /* What holds for objects of every kind between request and store: who sets which part of the
  * metadata, that spec and status are written through different doors, when an update is a delete,
  * and how the rules of tables and hooks are asked. The kinds' own rules are in src/api. */
-#include "apiserver/internal.h"
+#include "apiserver/managed.h"
 
 #include "api/hooks.h"
 
@@ -162,6 +162,7 @@ int strategy_create(struct api_call *c, void *msg)
         part_stored(c, msg, NULL, false);
     }
     api_default(c->kind, msg, &c->arena);
+    managed_update(c, msg, NULL);
     if (h && h->prepare_create)
         h->prepare_create(msg, &c->arena);
     return 0;
@@ -208,11 +209,6 @@ static void keep_meta(struct api_call *c, struct api_object_meta *m,
     m->has_deletion_grace_period_seconds = o->has_deletion_grace_period_seconds;
     m->deletion_grace_period_seconds = o->deletion_grace_period_seconds;
     m->generation = o->generation;
-    if (!m->n_managed_fields && o->n_managed_fields) {
-        struct api_object_meta *copy = schema_clone(&api_object_meta_desc, o, a);
-        m->managed_fields = copy->managed_fields;
-        m->n_managed_fields = copy->n_managed_fields;
-    }
 }
 
 /* All but metadata and status: the spec, or what stands in its place. */
@@ -264,6 +260,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     }
     part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
+    managed_update(c, msg, o);
     if (h && h->prepare_update)
         h->prepare_update(msg, o, &c->arena);
     if (counts_generation(c->kind) && !status_only && spec_changed(c->kind, msg, o))
@@ -310,10 +307,16 @@ int strategy_commit_update(struct api_call *c, void *msg, struct object *old)
     bool graceful = o->has_deletion_grace_period_seconds && o->deletion_grace_period_seconds != 0;
     if (o->deletion_timestamp.set && !graceful && !held(c->kind, msg))
         return call_remove(c, old, old->rev, false);
-    m->resource_version = o->resource_version; /* before the conversion, which copies it */
-    const void *stored = schema_to_storage(c->kind, msg, &c->arena);
-    bool same = schema_equal(old->kind->desc, stored, old->msg);
-    m->resource_version = STR_NONE;
+    struct managed_list now = {m->managed_fields, m->n_managed_fields};
+    bool same = managed_same(m, o); /* a later time alone is no change */
+    if (same) {
+        m->resource_version = o->resource_version; /* before the conversion, which copies it */
+        m->managed_fields = o->managed_fields;
+        const void *stored = schema_to_storage(c->kind, msg, &c->arena);
+        same = schema_equal(old->kind->desc, stored, old->msg);
+        m->resource_version = STR_NONE;
+        m->managed_fields = now.v;
+    }
     if (same) {
         c->reply.object = object_ref(old);
         c->reply.rev = old->rev;

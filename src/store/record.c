@@ -129,14 +129,14 @@ int record_encode(const struct store_op *op, struct str key, const struct store_
     b->n += head;
     if (sealed) {
         buf_clear(scratch);
-        schema_encode_pb(kind->desc, op->object->msg, scratch);
+        schema_encode_pb_stored(kind->desc, op->object->msg, scratch);
         r = seal->seal(seal->ctx, buf_str(scratch), key, b);
         if (r < 0) {
             b->n = start;
             return r;
         }
     } else {
-        schema_encode_pb(kind->desc, op->object->msg, b);
+        schema_encode_pb_stored(kind->desc, op->object->msg, b);
     }
     ASSERT(!b->overflow && b->n - start - head <= UINT32_MAX);
     p = b->data + start;
