@@ -102,7 +102,6 @@ static void checkpoint_done(void *arg)
         if (l->ckpt_compact) {
             l->renewed = l->renewing;
             l->renewing = 0;
-            l->unclean = 3;
         }
     } else {
         dirty_merge(&l->dirty, &l->flushing);

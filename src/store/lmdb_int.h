@@ -23,7 +23,7 @@ struct store_lmdb {
     struct store_seal seal;
     size_t renewing;  /* records found at open that the next checkpoint seals anew */
     size_t renewed;   /* ... that it has; old ones may still lie in the files of `unclean` */
-    unsigned unclean; /* bits: journal 0, journal 1 */
+    unsigned unclean; /* bits: journal 0, journal 1; those with frames at open */
     MDB_env *env;     /* NULL but at open and while a checkpoint runs */
     MDB_dbi dbi;
     size_t map_bytes;

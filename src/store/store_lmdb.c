@@ -297,6 +297,9 @@ static int lmdb_open(struct store_backend *b, struct rt *rt, const char *new_id,
     r = journal_make(&l->journal, l->dir_fd, err);
     if (r < 0)
         return r;
+    for (unsigned i = 0; i < 2 && l->renewing; i++)
+        if (!journal_wipe_free(&l->journal, i))
+            l->unclean |= 1u << i;
     store_dir_sign(l->dir_fd);
     lmdb_env_close(l);
     *ret_meta = l->meta;
@@ -379,7 +382,7 @@ static void commit_done(void *arg)
         l->compacted = l->batch->compacted;
     }
     /* a full disk, too: after a checkpoint the journal's own space can be used again */
-    if (l->result < 0 || l->unclean || journal_active_bytes(&l->journal) >= l->journal_bytes)
+    if (l->result < 0 || l->renewed || journal_active_bytes(&l->journal) >= l->journal_bytes)
         (void)lmdb_checkpoint_start(l);
     commit_end(l, l->result, l->unknown);
 }

@@ -16,7 +16,7 @@ metadata: {name: boss}
 rules: [{apiGroups: [""], resources: [users, groups], resourceNames: [bob, devs], verbs: [impersonate]}]
 Y
     kubectl run box --image=davit.local/busybox:1 -- sleep 3600
-    kubectl wait --for=condition=Ready pod/box --timeout=30s
+    kubectl wait --for=condition=Ready pod/box --timeout=90s
 }
 
 teardown_file() {
@@ -30,7 +30,7 @@ teardown() {
 api() { # PATH [curl options]: without credentials
     local path=$1
     shift
-    curl -sS --max-time 10 -k "https://127.0.0.1:$DAVIT_PORT$path" "$@"
+    curl -sS --max-time 60 -k "https://127.0.0.1:$DAVIT_PORT$path" "$@"
 }
 
 @test "kubectl --as: another user, his groups, an account; what he may and what he is told" {
@@ -65,12 +65,12 @@ api() { # PATH [curl options]: without credentials
 @test "watch, log and exec as another user" {
     equals hello kubectl exec box --as bob -- echo hello
     contains 'cannot create resource "pods/exec"' kubectl exec box --as vic -- echo hello
-    kubectl get pods -w --as bob --request-timeout=20s -o name >"$BATS_TEST_TMPDIR/watch" 2>&1 3>&- &
+    kubectl get pods -w --as bob --request-timeout=90s -o name >"$BATS_TEST_TMPDIR/watch" 2>&1 3>&- &
     pid=$!
-    wait_for 10 grep -q pod/box "$BATS_TEST_TMPDIR/watch"
+    wait_for 30 grep -q pod/box "$BATS_TEST_TMPDIR/watch"
     kubectl label pod box seen=yes
-    wait_for 10 sh -c "[ \$(grep -c pod/box '$BATS_TEST_TMPDIR/watch') -ge 2 ]"
-    contains 'User "joe" cannot list resource "pods"' kubectl get pods -w --as joe --request-timeout=5s
+    wait_for 30 sh -c "[ \$(grep -c pod/box '$BATS_TEST_TMPDIR/watch') -ge 2 ]"
+    contains 'User "joe" cannot list resource "pods"' kubectl get pods -w --as joe --request-timeout=60s
     contains 'pods "box" is forbidden: User "joe" cannot get resource "pods"' kubectl logs box --as joe
 }
 
@@ -154,7 +154,7 @@ is_nowhere() {
     serve "$d" --encrypt configmaps,crontabs.example.com
     equals readable-4711 kubectl get configmap open -o jsonpath='{.data.k}'
     kubectl create configmap later --from-literal=k=readable-4712
-    wait_for 10 is_nowhere "$d" readable-471
+    wait_for 30 is_nowhere "$d" readable-471
     ended -KILL
     serve "$d" # what is sealed is read, whatever is to be sealed now
     equals readable-4712 kubectl get configmap later -o jsonpath='{.data.k}'
@@ -183,7 +183,7 @@ is_nowhere() {
     equals "$sums" sh -c "cd '$d' && sha256sum store/data.mdb store/journal.* pki/*"
     cp "$BATS_TEST_TMPDIR/both.key" "$d/pki/secrets.key"
     serve "$d"
-    wait_for 10 grep -q 'records are now sealed with the key' "$d.log"
+    wait_for 30 grep -q 'records are now sealed with the key' "$d.log"
     ended -KILL
     head -c 32 "$BATS_TEST_TMPDIR/both.key" >"$d/pki/secrets.key"
     serve "$d"
