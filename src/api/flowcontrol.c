@@ -7,19 +7,6 @@
 
 /* ---- FlowSchema ---- */
 
-static void check_star(const struct str *v, uint32_t n, const char *path, const char *field,
-                       const char *what, struct error *err)
-{
-    PATH(at, "%s.%s", path, field);
-    char why[80];
-    snprintf(why, sizeof(why), "if '*' is present, must not specify other %s", what);
-    for (uint32_t i = 0; i < n && n > 1; i++)
-        if (str_is(v[i], "*")) {
-            check_invalid(err, at, v[i], why);
-            return;
-        }
-}
-
 static void validate_subject(const struct api_flow_subject *s, const char *path, struct error *err)
 {
     const struct {

@@ -33,10 +33,8 @@ static bool is_one_of(struct str key, unsigned which)
 
 static struct str annotation(const struct api_object_meta *m, const char *key)
 {
-    for (uint32_t i = 0; i < m->n_annotations; i++)
-        if (str_eqz(m->annotations[i].key, key))
-            return m->annotations[i].value;
-    return STR_NONE;
+    const struct str *v = kv_str_get(m->annotations, m->n_annotations, str_z(key));
+    return v ? *v : STR_NONE;
 }
 
 /* m without the annotations `gone` (bits of enum ours), with those of `in` (sorted). */

@@ -210,6 +210,9 @@ QUESTIONS = {
 BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
 # Asked of a node: with a node, in pods.bats and kubectl.bats.
 NEED_NODE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward"}
+NEED_NODE |= {"v1/nodes/proxy", "v1/pods/proxy", "v1/services/proxy", "v1/pods/ephemeralcontainers", "v1/pods/resize"}
+# What is served for others, and has tests of its own.
+ELSEWHERE = ("apiextensions.k8s.io/", "apiregistration.k8s.io/", "metrics.k8s.io/")
 
 
 def discovered():
@@ -222,6 +225,8 @@ def discovered():
     for gv in versions:
         code, answer = ask("GET", ("/api/" if gv == "v1" else "/apis/") + gv)
         check(code == 200, gv, code)
+        if gv.startswith(ELSEWHERE):
+            continue
         for r in answer["resources"]:
             out[gv + "/" + r["name"]] = r
     return out
