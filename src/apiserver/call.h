@@ -114,8 +114,8 @@ struct api_call {
     void *body;                          /* in the arena, may be changed; or NULL */
     enum client_patch patch_type;
     struct str patch;
-    struct json *patch_tree; /* of an apply, when the front has parsed it */
-    struct str user_agent;   /* its first part: who writes, when no fieldManager says it */
+    struct json *patch_tree;     /* of an apply, when the front has parsed it */
+    struct str user_agent;       /* its first part: who writes, when no fieldManager says it */
     enum schema_unknown unknown; /* what becomes of unknown fields in a patched object */
 
     struct api_reply reply;
@@ -128,11 +128,11 @@ struct api_call {
     struct audit_record *audit; /* the front's; NULL: the audit log is told nothing of this call */
     struct kv_str *annotations; /* for it; in the arena */
     uint32_t n_annotations;
-    struct quota_charge *charge; /* taken of quotas until the write is counted (quota.h) */
-    struct front_watch *watch;   /* made by the front's done, told with the call */
+    struct quota_charge *charge;        /* taken of quotas until the write is counted (quota.h) */
+    struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
-    bool answer_scale;           /* the object in the reply is told as its Scale */
-    struct list link;            /* server->calls */
+    bool answer_scale;                  /* the object in the reply is told as its Scale */
+    struct list link;                   /* server->calls */
     nsec_t started;
 };
 

@@ -54,8 +54,8 @@ static int decode(struct api_call *c, const struct schema_desc *desc, struct jso
     return r;
 }
 
-/* The patch may say something of managedFields: by name, or by one that is escaped. Most do not, and
- * then printing and reading them would be half of the work. */
+/* The patch may say something of managedFields: by name, or by one that is escaped. Most do not,
+ * and then printing and reading them would be half of the work. */
 static bool names_managed_fields(struct str patch)
 {
     return str_find(patch, '\\') >= 0 || str_search(patch, STR("managedFields")) >= 0;

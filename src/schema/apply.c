@@ -120,7 +120,8 @@ static struct json *merge_list(struct merge *m, const struct schema_field *f, st
 
 /* ---- maps and messages ---- */
 
-/* A node of its own over the same children: values that are owned as a whole are not looked into. */
+/* A node of its own over the same children: values that are owned as a whole are not looked into.
+ */
 static struct json *share(struct merge *m, const struct json *v)
 {
     struct json *copy = arena_alloc(m->a, sizeof(*copy));

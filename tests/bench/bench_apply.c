@@ -1,6 +1,6 @@
-/* Figures of server-side apply, of strategic merge and of what every write pays for managedFields, in
- * the core alone: what happens between a parsed patch and the message that is written. The object
- * is a Deployment with two containers, probes, ports, volumes and resources. One line each:
+/* Figures of server-side apply, of strategic merge and of what every write pays for managedFields,
+ * in the core alone: what happens between a parsed patch and the message that is written. The
+ * object is a Deployment with two containers, probes, ports, volumes and resources. One line each:
  * `NAME VALUE UNIT`. With an argument only the case of that name runs. */
 #include "schema/apply.h"
 #include "schema/fields.h"
@@ -26,10 +26,14 @@
     "\"annotations\":{\"example.com/owner\":\"team\"}},\"spec\":{\"replicas\":3,"                  \
     "\"selector\":{\"matchLabels\":{\"app\":\"web\"}},\"strategy\":{\"type\":\"RollingUpdate\","   \
     "\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}},\"template\":{\"metadata\":{"        \
-    "\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[" CONTAINER("web", image) ","         \
-    CONTAINER("side", "side:1") "],\"volumes\":[{\"name\":\"data\",\"emptyDir\":{}},"              \
-    "{\"name\":\"conf\",\"configMap\":{\"name\":\"conf\"}}],\"tolerations\":[{\"key\":\"k\","      \
-    "\"operator\":\"Exists\"}],\"terminationGracePeriodSeconds\":10}}}}"
+    "\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[" CONTAINER(                          \
+        "web",                                                                                     \
+        image) "," CONTAINER("side",                                                               \
+                             "side:1") "],\"volumes\":[{\"name\":\"data\",\"emptyDir\":{}},"       \
+                                       "{\"name\":\"conf\",\"configMap\":{\"name\":\"conf\"}}],"   \
+                                       "\"tolerations\":[{\"key\":\"k\","                          \
+                                       "\"operator\":\"Exists\"}],"                                \
+                                       "\"terminationGracePeriodSeconds\":10}}}}"
 
 struct ctx {
     struct arena keep, a;
