@@ -103,6 +103,8 @@ static void test_estimate(void **state)
         {"[1, 2, 3].all(x, x > 0)", 20, 26},
         {"self.l[0] == 'x'", 4, 4},
         {"self.nest.all(x, x.all(y, true))", 3, 1753},
+        {"self.?s.hasValue()", 3, 3},
+        {"dyn(self).?s.?t.hasValue()", 5, 5},
         {"self.mm.all(k, self.mm[k].all(x, true))", 3, 193},
         {"(self.l + self.l).all(x, true)", 6, 66},
         {"self.mm.all(k, self.mm[k].all(k, true) && self.n > 0)", 3, 208},
