@@ -152,7 +152,8 @@ static struct info estimate_select(struct estimate *e, const struct node *n)
     unsigned kind = type_of(n->kids[0])->kind;
     if (n->flags & NODE_TEST)
         i.read = false;
-    else if (kind == CEL_MAP || kind == CEL_OBJECT || kind == CEL_PARAM || kind == CEL_OPTIONAL)
+    else if (kind == CEL_MAP || kind == CEL_OBJECT || kind == CEL_PARAM ||
+             n->flags & (NODE_OPT | NODE_BY_OPT)) /* cel-go: nothing for what is dyn */
         i.cost = plus(i.cost, fixed(1));
     if (n->flags & (NODE_OPT | NODE_BY_OPT))
         i.read = false;

@@ -5,6 +5,7 @@
 
 #include "cel/internal.h"
 
+#define EQUAL_WORK  8    /* one look at two values, in steps of ten nanoseconds */
 #define EQUAL_DEPTH 1200 /* of values; an expression and a tree together are not deeper */
 
 static bool number(const struct cel_value *v)
@@ -188,7 +189,7 @@ static bool equal(struct cel_eval *c, const struct cel_value *a, const struct ce
         return cmp_number(a, b) == 0;
     bool maps = (a->type == CEL_MAP || a->type == CEL_OBJECT) &&
                 (b->type == CEL_MAP || b->type == CEL_OBJECT);
-    if ((a->type != b->type && !maps) || depth > EQUAL_DEPTH || (c && !cel_work(c, 1)))
+    if ((a->type != b->type && !maps) || depth > EQUAL_DEPTH || (c && !cel_work(c, EQUAL_WORK)))
         return false;
     switch (a->type) {
     case CEL_NULL:

@@ -21,8 +21,8 @@ static ssize_t search(struct cel_eval *c, struct str s, struct str needle)
 {
     if (needle.n == 0)
         return 0;
-    count_work(c, s.n);
     const char *p = s.n >= needle.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
+    count_work(c, p ? (size_t)(p - s.p) : s.n); /* what was looked at: callers go on from there */
     return p ? p - s.p : -1;
 }
 FN(contains)

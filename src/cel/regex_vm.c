@@ -159,7 +159,7 @@ int regex_find(const struct regex *re, struct str text, size_t at, uint64_t *ste
     now.sparse = (void *)(then.v + n);
     then.sparse = now.sparse + n;
     memset(now.sparse, 0, 2 * n * sizeof(uint32_t));
-    struct vm m = {.re = re, .text = text, .stack = then.sparse + n};
+    struct vm m = {.re = re, .text = text, .stack = then.sparse + n, .steps = n / 8};
     int r = run(&m, &now, &then, at, *steps, !ret_from, &f);
     *steps = m.steps > *steps ? 0 : *steps - m.steps;
     free(block);

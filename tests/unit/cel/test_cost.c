@@ -103,6 +103,8 @@ static void test_estimate(void **state)
         {"[1, 2, 3].all(x, x > 0)", 20, 26},
         {"self.l[0] == 'x'", 4, 4},
         {"self.nest.all(x, x.all(y, true))", 3, 1753},
+        {"self.?s.hasValue()", 3, 3},
+        {"dyn(self).?s.?t.hasValue()", 5, 5},
         {"self.mm.all(k, self.mm[k].all(x, true))", 3, 193},
         {"(self.l + self.l).all(x, true)", 6, 66},
         {"self.mm.all(k, self.mm[k].all(k, true) && self.n > 0)", 3, 208},
@@ -245,6 +247,29 @@ static void test_big_objects(void **state)
     lab_fini(&lab);
 }
 
+static void test_big_strings(void **state)
+{
+    /* Within the limit of cost nothing else ends what is but large. */
+    static const struct cel_row rows[] = {
+        {"t.replace('a', 'bb').size()", "400000"},
+        {"t.split('a').size()", "200001"},
+        {"t.split('').size()", "200000"},
+        {"t.findAll('a').size()", "200000"},
+        {"t.indexOf('b')", "-1"},
+        {"t.split('a').join('b') == t.replace('a', 'b')", "true"},
+        {"t.matches('(a*)*b')", "false"},
+        {"'%s'.format([t]).size()", "200000"},
+    };
+    struct cel_lab lab = {.env = cel_env_new(0)};
+    char *text = malloc(200000);
+    assert_non_null(text);
+    memset(text, 'a', 200000);
+    lab_var(&lab, "t", cel_type_of(CEL_STRING), cel_string((struct str){text, 200000}));
+    lab_rows(&lab, rows, ARRAY_LEN(rows));
+    lab_fini(&lab);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_estimate_unbounded),
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_big_objects),
+        cmocka_unit_test(test_big_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
