@@ -35,6 +35,7 @@ struct apiserver_opts {
         *advertise_address; /* what the `kubernetes` Service points at; NULL: the listen address
                                unless it is a loopback or any address, then no endpoints */
     unsigned io_threads;    /* 1 */
+    unsigned seats;         /* calls that run at once, those of system:masters aside; 600 */
     bool no_anonymous;      /* refuse requests without credentials, also health and version */
     int64_t event_ttl_s;    /* 3600 */
     /* What DefaultTolerationSeconds gives; without has_default_tolerations 300 s each. */

@@ -41,6 +41,11 @@ struct api_call *api_call_free(struct api_call *c)
     return NULL;
 }
 
+const char *api_verb_text(enum api_verb v)
+{
+    return verb_texts[v];
+}
+
 const char *api_call_verb_text(const struct api_call *c)
 {
     return c->authz_verb ? c->authz_verb : verb_texts[c->verb];
@@ -248,7 +253,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
             error_copy(&copy, err);
         c->reply.r = write_refused(c, r, c->name, &copy);
         error_fini(&copy);
-        if (c->kind == KIND(SERVICE) && c->body && (c->verb == API_CREATE))
+        if (c->kind == KIND(SERVICE) && c->body && c->reply.code == 201)
             alloc_rollback(c, c->body, NULL);
     } else {
         c->reply.object = object_ref(obj);

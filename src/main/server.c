@@ -31,6 +31,7 @@
 
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
+    const char *encrypt;
     const char *eviction_rate, *secondary_rate, *zone_threshold;
     const char *enable_admission, *disable_admission;
     struct audit_opts audit;
@@ -38,7 +39,7 @@ struct server_opts {
     struct cluster_wish cluster;
     nsec_t node_grace;
     int64_t large_cluster, not_ready_s, unreachable_s;
-    int64_t ready_fd, io_threads;
+    int64_t ready_fd, io_threads, seats;
     bool local_node;
 };
 
@@ -180,7 +181,7 @@ static int server_open_store(struct server *s, struct error *err)
     int r = keys_open(&s->keys, &s->dir, err);
 
     if (r == 0)
-        r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
+        r = secret_seal_open(&s->seal, s->keys.dir, s->opts->encrypt, keys_fresh(&s->keys), err);
     if (r == 0) {
         r = store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
         if (r < 0)
@@ -272,6 +273,7 @@ static int server_start(struct server *s, struct error *err)
                              : listens_on_any(o->listen) ? o->node_ip
                                                          : NULL,
         .io_threads = (unsigned)o->io_threads,
+        .seats = (unsigned)o->seats,
         .has_default_tolerations = true,
         .not_ready_toleration_s = o->not_ready_s,
         .unreachable_toleration_s = o->unreachable_s,
@@ -355,7 +357,8 @@ static int server_run(const struct server_opts *o, struct error *err)
         if (r == 0)
             rt_free(s.rt);
     }
-    secret_seal_fini(&s.seal);
+    if (r == 0) /* else a worker may be sealing yet */
+        secret_seal_fini(&s.seal);
     keys_fini(&s.keys);
     arena_fini(&s.arena);
     fd_closep(&s.lock_fd);
@@ -428,7 +431,11 @@ int main_server(int argc, char **argv)
          &o.audit.max_backups, 0, 1 << 20},
         {"audit-log-maxage", "DAYS", "how long they are kept (0: for good)", CLI_INT,
          &o.audit_age_days, 0, 1 << 20},
+        {"encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", CLI_STRING,
+         &o.encrypt},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
+        {"max-requests-inflight", "N", "requests that run at once, shared out by priority (600)",
+         CLI_INT, &o.seats, 8, 100000},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},
