@@ -3,6 +3,7 @@
  * as it was decoded, before admission changes it. */
 #include "apiserver/audit.h"
 #include "apiserver/front_int.h"
+#include "apiserver/impersonate.h"
 
 struct audit_record { /* in the call's arena */
     enum audit_level level;
@@ -66,10 +67,12 @@ static void add_user(struct buf *b, const struct exchange *x)
     add_str(b, "uid", u->uid);
     add_strs(b, "groups", u->groups, u->n_groups);
     buf_add_char(b, '}');
-    if (c->impersonate_user.n) {
+    if (c->impersonation) {
+        const struct impersonation *as = c->impersonation;
         buf_add_lit(b, ",\"impersonatedUser\":{\"username\":");
-        json_print_str(c->impersonate_user, b);
-        add_strs(b, "groups", c->impersonate_groups, c->n_impersonate_groups);
+        json_print_str(as->user, b);
+        add_str(b, "uid", as->uid);
+        add_strs(b, "groups", as->groups, as->n_groups);
         buf_add_char(b, '}');
     }
     struct str ip = x->req->peer_addr;
