@@ -6,6 +6,9 @@
 
 #define RESYNC (300 * NSEC_PER_SEC) /* as kube-controller-manager: counts all anew */
 #define RETRY  NSEC_PER_SEC         /* after a status the store did not take */
+/* From a change to the status that tells of it. A write at once would make a commit of its own, for
+ * which all who create something here would wait. */
+#define STATUS_DELAY (20 * NSEC_PER_MSEC)
 
 struct ns_quotas {
     char *ns;
@@ -39,8 +42,7 @@ struct quotas {
     struct list charges;
     struct map by_uid; /* of the charges of creates */
     struct list all;   /* struct quota */
-    struct rt_task flush_task;
-    struct rt_timer resync_timer, retry_timer;
+    struct rt_timer flush_timer, resync_timer, retry_timer;
 };
 
 /* ---- quotas by namespace ---- */
@@ -118,11 +120,17 @@ static void quota_drop(struct quotas *x, struct quota *q)
 
 /* ---- counting ---- */
 
+static void flush_soon(struct quotas *x)
+{
+    if (!rt_timer_active(&x->flush_timer))
+        rt_timer_start(&x->flush_timer, STATUS_DELAY);
+}
+
 static void soil(struct quota *q)
 {
     if (!list_linked(&q->in_dirty))
         list_push_back(&q->quotas->dirty, &q->in_dirty);
-    rt_task_schedule(&q->quotas->flush_task);
+    flush_soon(q->quotas);
 }
 
 /* only: of this item alone; NULL: of all. */
@@ -377,8 +385,7 @@ void quota_release(struct api_call *c)
 
 static void on_retry(void *arg)
 {
-    struct quotas *x = arg;
-    rt_task_schedule(&x->flush_task);
+    flush_soon(arg);
 }
 
 static void write_later(struct quota *q)
@@ -402,7 +409,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     if (r < 0)
         write_later(q);
     else if (list_linked(&q->in_dirty))
-        rt_task_schedule(&q->quotas->flush_task);
+        flush_soon(q->quotas);
     quota_unref(q);
 }
 
@@ -479,7 +486,7 @@ struct quotas *quotas_new(struct apiserver *s)
     list_init(&x->dirty);
     list_init(&x->charges);
     list_init(&x->all);
-    rt_task_init(&x->flush_task, s->rt, on_flush, x);
+    rt_timer_init(&x->flush_timer, s->rt, on_flush, x);
     rt_timer_init(&x->resync_timer, s->rt, on_resync, x);
     rt_timer_init(&x->retry_timer, s->rt, on_retry, x);
     int r = store_iter_init(&it, s->store, KIND(RESOURCE_QUOTA), STR_NONE, 0, STR_NONE, STR_NONE);
@@ -509,7 +516,7 @@ struct quotas *quotas_free(struct quotas *x)
     }
     for (struct map_slot *s; (s = map_next(&x->namespaces, NULL));)
         quota_drop(x, LIST_FIRST(&((struct ns_quotas *)s->value)->quotas, struct quota, in_ns));
-    rt_task_cancel(&x->flush_task);
+    rt_timer_stop(&x->flush_timer);
     rt_timer_stop(&x->resync_timer);
     rt_timer_stop(&x->retry_timer);
     while (!list_empty(&x->all)) /* whose write nobody answers any more */
