@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cel/tz.h"
 
 #define FILE_MAX  262144
@@ -239,7 +240,7 @@ static const struct tz *from_file(struct str s, struct arena *a)
     CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return NULL;
-    char *p = arena_alloc(a, FILE_MAX);
+    CLEANUP(freep) char *p = xmalloc(FILE_MAX);
     ssize_t n = read(fd, p, FILE_MAX);
     return n > 0 ? tz_read((struct str){p, (size_t)n}, a) : NULL;
 }
