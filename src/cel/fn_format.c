@@ -162,7 +162,7 @@ static struct cel_value put_clause(struct cel_eval *c, struct str s, size_t *at,
     if (!cel_iter_next(args, &key, &v))
         return cel_fail(c, "error during formatting: index %u out of range", args->i);
     bool ok = true;
-    if ((clause == 'f' || clause == 'e') && !cel_work(c, 4 * (200 + (unsigned)precision)))
+    if ((clause == 'f' || clause == 'e') && !cel_work(c, 100 + 30u * (unsigned)precision))
         return cel_no_memory(); /* a large number takes ten microseconds */
     if (clause == 's')
         put_text(c, &v, b);
