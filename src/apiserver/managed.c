@@ -262,6 +262,12 @@ void managed_update(struct api_call *c, void *msg, const void *old)
         m->n_managed_fields = c->managed->n;
         return;
     }
+    if (c->kind->desc->flags & SCHEMA_DESC_REST) { /* most of it is one text: owners of parts of it
+                                                      are not kept */
+        m->managed_fields = NULL;
+        m->n_managed_fields = 0;
+        return;
+    }
     l = base_list(c, m, before);
     if (old && !l.n) { /* nobody has asked for owners yet: an apply will */
         m->managed_fields = NULL;
