@@ -15,7 +15,7 @@ import tempfile
 
 from google.protobuf import descriptor_pb2
 
-C_KEYWORDS = set("""auto break case char const continue default do double else enum extern float for
+C_KEYWORDS = set("""auto bool break case char const continue default do double else enum extern float for
 goto if inline int long register restrict return short signed sizeof static struct switch typedef union
 unsigned void volatile while linux unix""".split())
 VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
@@ -544,7 +544,7 @@ class Generator:
                 o.append("static const struct schema_column %s_columns[] = {" % m.c)
                 o += [self.column_row(c) for c in m.columns]
                 o.append("};")
-            pairs = self.conversions(m, stored) if stored is not m else []
+            pairs = self.conversions(m, stored) if stored is not m and not r.convert else []
             o.append("static const struct schema_convert %s_convert[] = {%s};"
                      % (m.c, ", ".join("{%d, %d}" % p for p in pairs) or "{0, 0}"))
             o.append("""static const struct schema_kind %s_kind = {
@@ -552,7 +552,7 @@ class Generator:
     .group = %s, .version = %s, .api_version = %s, .kind = %s, .list_kind = %s,
     .plural = %s, .singular = %s, .short_names = %s, .categories = %s,
     .selectable = %s, .subresources = %s_subresources,
-    .columns = %s, .convert = %s_convert,
+    .columns = %s, .convert = %s_convert, .convert_hook = %s,
     .n_subresources = %d, .n_columns = %d, .n_convert = %d, .verbs = %s,
     .name_format = %d, .namespaced = %s, .generation = %s,
 };""" % (m.c, self.kind_id(m), self.kind_id(stored), m.c, "&%s_desc" % lst.c if lst else "NULL",
@@ -560,7 +560,7 @@ class Generator:
          c_str(lst.name if lst else None), c_str(r.plural), c_str(r.singular),
          self.string_list(r.short_names), self.string_list(r.categories),
          self.string_list(r.selectable), m.c,
-         "%s_columns" % m.c if m.columns else "schema_default_columns", m.c,
+         "%s_columns" % m.c if m.columns else "schema_default_columns", m.c, c_str(r.convert or None),
          len(r.subresources), len(m.columns) or 2, len(pairs), self.verb_bits(r.verbs),
          r.name_format or 2, "true" if r.namespaced else "false",
          "true" if r.generation else "false"))

@@ -184,3 +184,27 @@ unsigned check_n_set(const struct schema_desc *d, const void *msg)
         n += !schema_field_absent(&d->fields[i], msg);
     return n;
 }
+
+void check_star(const struct str *v, uint32_t n, const char *path, const char *field,
+                const char *what, struct error *err)
+{
+    PATH(at, "%s.%s", path, field);
+    char why[80];
+    snprintf(why, sizeof(why), "if '*' is present, must not specify other %s", what);
+    for (uint32_t i = 0; i < n && n > 1; i++)
+        if (str_is(v[i], "*")) {
+            check_invalid(err, at, v[i], why);
+            return;
+        }
+}
+
+void check_format_lower(struct error *err, struct str path, enum schema_format f, struct str s)
+{
+    char low[320];
+    size_t n = MIN(s.n, sizeof(low));
+    for (size_t i = 0; i < n; i++)
+        low[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] | 32) : s.p[i];
+    const char *why = schema_format_check(f, (struct str){low, n});
+    if (why)
+        check_invalid(err, path, s, why);
+}

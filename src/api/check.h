@@ -36,3 +36,9 @@ void check_label_selector(struct error *err, struct str path, const struct api_l
 void check_quantity(struct error *err, struct str path, const struct quantity *q);
 /* How many fields of a message are set: for those of which one is allowed. */
 unsigned check_n_set(const struct schema_desc *d, const void *msg);
+/* Adds a cause when a list at PATH.FIELD has a star among others; what: as the sentence calls them.
+ */
+void check_star(const struct str *v, uint32_t n, const char *path, const char *field,
+                const char *what, struct error *err);
+/* As check_format, of what may have capitals though the format knows none. */
+void check_format_lower(struct error *err, struct str path, enum schema_format f, struct str s);

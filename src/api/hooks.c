@@ -1,11 +1,14 @@
 /* The table of hooks, and the hooks of kinds that need only a few lines. */
 #include "api/hooks.h"
 
+#include "api/autoscaling.h"
 #include "api/check.h"
 #include "api/config.h"
 #include "api/crd_hooks.h"
 #include "api/csr.h"
+#include "api/device.h"
 #include "api/disruption.h"
+#include "api/flowcontrol.h"
 #include "api/ingress.h"
 #include "api/kv.h"
 #include "api/network_policy.h"
@@ -322,6 +325,14 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_CLUSTER_ROLE] = &cluster_role_hooks,
     [KIND_ROLE_BINDING] = &role_binding_hooks,
     [KIND_CLUSTER_ROLE_BINDING] = &cluster_role_binding_hooks,
+    [KIND_HORIZONTAL_POD_AUTOSCALER] = &hpa_hooks,
+    [KIND_HPA1] = &hpa1_hooks,
+    [KIND_FLOW_SCHEMA] = &flow_schema_hooks,
+    [KIND_PRIORITY_LEVEL_CONFIGURATION] = &priority_level_hooks,
+    [KIND_DEVICE_RESOURCE_CLAIM] = &device_claim_hooks,
+    [KIND_RESOURCE_CLAIM_TEMPLATE] = &device_claim_template_hooks,
+    [KIND_DEVICE_CLASS] = &device_class_hooks,
+    [KIND_RESOURCE_SLICE] = &resource_slice_hooks,
     [KIND_LIMIT_RANGE] = &limit_range_hooks,
     [KIND_RESOURCE_QUOTA] = &resource_quota_hooks,
     [KIND_PERSISTENT_VOLUME] = &persistent_volume_hooks,

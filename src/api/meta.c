@@ -19,15 +19,8 @@ void api_validate_annotations(const struct kv_str *v, uint32_t n, struct str pat
 {
     size_t total = 0;
     for (uint32_t i = 0; i < n; i++) {
-        /* keys may have capitals in the prefix: they are checked in lower case */
-        char low[320];
-        size_t len = MIN(v[i].key.n, sizeof(low));
-        for (size_t k = 0; k < len; k++)
-            low[k] = v[i].key.p[k] >= 'A' && v[i].key.p[k] <= 'Z' ? (char)(v[i].key.p[k] | 32)
-                                                                  : v[i].key.p[k];
-        const char *why = schema_format_check(SCHEMA_FORMAT_QUALIFIED_NAME, (struct str){low, len});
-        if (why)
-            check_invalid(err, path, v[i].key, why);
+        /* keys may have capitals in the prefix */
+        check_format_lower(err, path, SCHEMA_FORMAT_QUALIFIED_NAME, v[i].key);
         total += v[i].key.n + v[i].value.n;
     }
     if (total > ANNOTATIONS_BYTES_MAX)

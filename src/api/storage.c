@@ -177,8 +177,8 @@ static void check_data_source(struct str group, struct str kind, struct str name
                       "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
 }
 
-void claim_spec_validate(const struct api_persistent_volume_claim_spec *s, const char *path,
-                         struct error *err)
+static void claim_spec_validate(const struct api_persistent_volume_claim_spec *s, const char *path,
+                                struct error *err)
 {
     PATH(selector, "%s.selector", path);
     PATH(storage, "%s.resources[storage]", path);

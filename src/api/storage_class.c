@@ -62,16 +62,8 @@ static void check_topologies(const struct api_topology_selector_term *v, uint32_
 static void storage_class_validate(const void *msg, struct error *err)
 {
     const struct api_storage_class *s = msg;
-    char low[320];
-    size_t n = MIN(s->provisioner.n, sizeof(low));
-    for (size_t i = 0; i < n; i++)
-        low[i] = s->provisioner.p[i] >= 'A' && s->provisioner.p[i] <= 'Z'
-                     ? (char)(s->provisioner.p[i] | 32)
-                     : s->provisioner.p[i];
-    const char *why =
-        n ? schema_format_check(SCHEMA_FORMAT_QUALIFIED_NAME, (struct str){low, n}) : NULL;
-    if (why)
-        check_invalid(err, STR("provisioner"), s->provisioner, why);
+    if (s->provisioner.n)
+        check_format_lower(err, STR("provisioner"), SCHEMA_FORMAT_QUALIFIED_NAME, s->provisioner);
     check_parameters(s->parameters, s->n_parameters, err);
     check_topologies(s->allowed_topologies, s->n_allowed_topologies, err);
 }
@@ -106,14 +98,7 @@ static void check_driver_name(struct error *err, struct str at, struct str name)
     if (name.n > DRIVER_NAME_MAX)
         (void)error_cause(err, CAUSE_TOO_LONG, at, "Too long: may not be more than %d bytes",
                           DRIVER_NAME_MAX);
-    /* drivers may have capitals */
-    char low[DRIVER_NAME_MAX];
-    size_t n = MIN(name.n, sizeof(low));
-    for (size_t i = 0; i < n; i++)
-        low[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] | 32) : name.p[i];
-    const char *why = schema_format_check(SCHEMA_FORMAT_DNS_SUBDOMAIN, (struct str){low, n});
-    if (why)
-        check_invalid(err, at, name, why);
+    check_format_lower(err, at, SCHEMA_FORMAT_DNS_SUBDOMAIN, name);
 }
 
 static void attributes_class_validate(const void *msg, struct error *err)

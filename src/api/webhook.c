@@ -75,19 +75,14 @@ static void check_client(const struct api_admission_client_config *c, const char
 
 /* ---- what it is asked about ---- */
 
-static void check_star(const struct str *v, uint32_t n, const char *path, const char *field,
+/* A list that must not be empty, and in which a star stands alone. */
+static void check_list(const struct str *v, uint32_t n, const char *path, const char *field,
                        const char *what, struct error *err)
 {
     PATH(at, "%s.%s", path, field);
-    char why[80];
-    snprintf(why, sizeof(why), "if '*' is present, must not specify other %s", what);
     if (!n)
         check_required(err, at, "");
-    for (uint32_t i = 0; i < n && n > 1; i++)
-        if (str_is(v[i], "*")) {
-            check_invalid(err, at, v[i], why);
-            return;
-        }
+    check_star(v, n, path, field, what, err);
 }
 
 /* A resource that another entry of the list takes in already. */
@@ -134,9 +129,9 @@ static void check_resources(const struct api_admission_rule *r, const char *path
 void admission_rule_validate(const struct api_admission_rule_with_operations *r, const char *path,
                              struct error *err)
 {
-    check_star(r->operations, r->n_operations, path, "operations", "operations", err);
-    check_star(r->rule.api_groups, r->rule.n_api_groups, path, "apiGroups", "API groups", err);
-    check_star(r->rule.api_versions, r->rule.n_api_versions, path, "apiVersions", "API versions",
+    check_list(r->operations, r->n_operations, path, "operations", "operations", err);
+    check_list(r->rule.api_groups, r->rule.n_api_groups, path, "apiGroups", "API groups", err);
+    check_list(r->rule.api_versions, r->rule.n_api_versions, path, "apiVersions", "API versions",
                err);
     for (uint32_t i = 0; i < r->rule.n_api_versions; i++) {
         PATH(at, "%s.apiVersions[%u]", path, i);

@@ -40,10 +40,10 @@ static void set_requester(struct api_call *c, struct api_certificate_signing_req
     s->uid = u->uid;
     s->groups = u->groups;
     s->n_groups = u->n_groups;
-    s->extra = ARENA_NEW_N(&c->arena, struct kv_extra_value, u->n_extra + 1);
-    s->n_extra = 0;
-    for (uint32_t i = 0; i < u->n_extra; i++)
-        add_extra(s, u->extra[i].key, &u->extra[i].value);
+    s->extra = user_extra(u, &c->arena, &s->n_extra);
+    for (uint32_t i = s->n_extra; i-- > 0;) /* what the server saw is not for others to say */
+        if (str_is(s->extra[i].key, CSR_EXTRA_ADDRESS))
+            s->extra[i] = s->extra[--s->n_extra];
     if (address.n) {
         for (size_t i = address.n; i-- > 0;) /* without the port */
             if (address.p[i] == ':') {

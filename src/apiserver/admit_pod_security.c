@@ -116,11 +116,31 @@ static int check_namespace(struct api_call *c, const struct api_namespace *ns,
 
 /* ---- pods and templates ---- */
 
+static void annotate(struct api_call *c, const struct pod_security_policy *p,
+                     const struct api_object_meta *m, const struct api_pod_spec *s, bool enforce)
+{
+    struct buf level = {0}, text = {0};
+    pod_security_print(p->enforce, &level);
+    if (enforce)
+        api_call_annotate(c, POD_SECURITY_PREFIX "enforce-policy", "%.*s",
+                          STR_ARG(buf_str(&level)));
+    buf_clear(&level);
+    pod_security_print(p->audit, &level);
+    if (!pod_security_check(p->audit, m, s, &text, NULL))
+        api_call_annotate(c, POD_SECURITY_PREFIX "audit-violations",
+                          "would violate PodSecurity \"%.*s\": %.*s", STR_ARG(buf_str(&level)),
+                          STR_ARG(buf_str(&text)));
+    buf_fini(&level);
+    buf_fini(&text);
+}
+
 static int check_spec(struct api_call *c, const struct pod_security_policy *p,
                       const struct api_object_meta *m, const struct api_pod_spec *s, bool enforce)
 {
     struct buf level = {0}, text = {0};
     int r = 0;
+    if (c->audit)
+        annotate(c, p, m, s, enforce);
     if (enforce && !pod_security_check(p->enforce, m, s, &text, NULL)) {
         pod_security_print(p->enforce, &level);
         r = call_forbidden(c, m->name.n ? m->name : m->generate_name,

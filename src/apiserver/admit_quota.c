@@ -73,6 +73,8 @@ static int ask(const struct request *r, struct quota *q, struct amounts *ret_wan
     for (uint32_t i = 0; i < q->n_items; i++) {
         struct quota_item *it = &q->items[i];
         struct quantity want;
+        if (!it->kind && amounts_get(&r->usage, it->name))
+            quota_bind(q, it, r->kind);
         if (!wanted(r, it, had, &want))
             continue;
         struct quantity sum = quantity_add(&it->used, &it->taken);
@@ -84,20 +86,32 @@ static int ask(const struct request *r, struct quota *q, struct amounts *ret_wan
     return exceeded.n ? refuse(r, q, &exceeded) : 0;
 }
 
+struct want {
+    struct quota *quota;
+    struct amounts amounts;
+};
+
 /* All quotas are asked before anything is taken of one. */
 static int ask_all(struct request *r, struct list *quotas, bool take)
 {
     struct quota *q;
     const struct api_object_meta *m = r->msg;
+    struct arena *a = &r->call->arena;
+    size_t n = 0;
+    LIST_FOR_EACH (q, quotas, in_ns)
+        n++;
+    struct want *w = ARENA_NEW_N(a, struct want, n);
+    n = 0;
     LIST_FOR_EACH (q, quotas, in_ns) {
-        struct amounts want = {.arena = &r->call->arena};
-        int rc = ask(r, q, &want);
+        w[n] = (struct want){q, {.arena = a}};
+        int rc = ask(r, q, &w[n++].amounts);
         if (rc < 0)
             return rc;
-        for (uint32_t i = 0; take && i < want.n; i++)
-            quota_take(r->call, q, quota_item_find(q, want.v[i].key), m->uid, !r->old,
-                       &want.v[i].value);
     }
+    for (size_t k = 0; take && k < n; k++)
+        for (uint32_t i = 0; i < w[k].amounts.n; i++)
+            quota_take(r->call, w[k].quota, quota_item_find(w[k].quota, w[k].amounts.v[i].key),
+                       m->uid, !r->old, &w[k].amounts.v[i].value);
     return 0;
 }
 
@@ -116,8 +130,5 @@ int admit_quota(struct api_call *c, const void *msg, const struct object *old)
     quota_usage(r.kind, r.msg, &r.usage);
     if (r.old)
         quota_usage(r.kind, r.old, &r.before);
-    int rc = ask_all(&r, quotas, false);
-    if (rc >= 0 && !c->opts.dry_run)
-        rc = ask_all(&r, quotas, true);
-    return rc;
+    return ask_all(&r, quotas, !c->opts.dry_run);
 }

@@ -3,6 +3,7 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/audit.h"
 #include "apiserver/crds.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
@@ -164,12 +165,14 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     rt_timer_init(&s->hub_timer, core, on_hubs, s);
     rt_timer_init(&s->event_timer, core, on_event_sweep, s);
     rt_timer_init(&s->renew_timer, core, on_renew, s);
+    s->audit = s->opts.audit;
     int r = admit_plugins(opts ? opts->enable_admission : NULL,
                           opts ? opts->disable_admission : NULL, &s->plugins, err);
     if (r >= 0 && s->opts.pki_dir)
         r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
                      rt_wall(core) / 1000000, &s->pki, err);
     if (r < 0) {
+        audit_free(s->audit);
         hubs_free(s->hubs);
         free_opts(s);
         free(s);
@@ -251,6 +254,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
             c->dropped(c);
     }
     s->front = front_free(s->front);
+    s->audit = audit_free(s->audit); /* its tellers are gone */
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);

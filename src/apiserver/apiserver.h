@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 struct apiserver;
+struct audit;
 
 /* All strings are copied. Zero means the default named behind. */
 struct apiserver_opts {
@@ -34,6 +35,7 @@ struct apiserver_opts {
         *advertise_address; /* what the `kubernetes` Service points at; NULL: the listen address
                                unless it is a loopback or any address, then no endpoints */
     unsigned io_threads;    /* 1 */
+    unsigned seats;         /* calls that run at once, those of system:masters aside; 600 */
     bool no_anonymous;      /* refuse requests without credentials, also health and version */
     int64_t event_ttl_s;    /* 3600 */
     /* What DefaultTolerationSeconds gives; without has_default_tolerations 300 s each. */
@@ -41,7 +43,8 @@ struct apiserver_opts {
     int64_t not_ready_toleration_s, unreachable_toleration_s;
     /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
     const char *enable_admission, *disable_admission;
-    bool no_bootstrap; /* write no default objects (unit tests) */
+    struct audit *audit; /* taken over by apiserver_new, also when it fails; NULL: no audit log */
+    bool no_bootstrap;   /* write no default objects (unit tests) */
 };
 
 /* Opens (or makes) the PKI, checks the serving certificate, and starts to write the default

@@ -62,28 +62,10 @@ static void by_certificate(const struct cert_facts *f, struct api_call *c)
     u->groups[u->n_groups++] = STR("system:authenticated");
 }
 
-static void impersonation(struct http_request *req, struct api_call *c)
-{
-    struct str user = http_request_header(req, STR("impersonate-user"));
-    struct str uid = http_request_header(req, STR("impersonate-uid"));
-    c->impersonate_user = user.n ? arena_str(&c->arena, user) : STR_NONE;
-    c->impersonate_uid = uid.n ? arena_str(&c->arena, uid) : STR_NONE;
-    for (size_t i = 0; i < req->n_headers; i++) {
-        if (!str_is(req->headers[i].name, "impersonate-group") ||
-            c->n_impersonate_groups == API_USER_GROUPS_MAX)
-            continue;
-        if (!c->impersonate_groups)
-            c->impersonate_groups = ARENA_NEW_N(&c->arena, struct str, API_USER_GROUPS_MAX);
-        c->impersonate_groups[c->n_impersonate_groups++] =
-            arena_str(&c->arena, req->headers[i].value);
-    }
-}
-
 int authn_request(struct io *io, struct http_request *req, struct api_call *c)
 {
     const struct rt_tls_info *tls = req->stream ? rt_tls_info(req->stream) : NULL;
     struct str auth = http_request_header(req, STR("authorization"));
-    impersonation(req, c);
     if (tls && tls->peer && tls->verified) {
         by_certificate(tls->peer, c);
         return 0;

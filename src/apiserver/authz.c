@@ -1,5 +1,5 @@
 /* The chain of authorizers, in the order Kubernetes asks them: system:masters, the node authorizer,
- * RBAC; and impersonation, which is an authorization of its own and then a change of identity. */
+ * RBAC; impersonation comes before (impersonate.c). */
 #include "apiserver/internal.h"
 #include "apiserver/token.h"
 
@@ -49,63 +49,10 @@ static int forbid(struct api_call *c, const struct authz_attrs *at, struct str r
                      STR_ARG(reason));
 }
 
-static int impersonate_one(struct api_call *c, const char *resource, struct str ns, struct str name)
+int authz_require(struct api_call *c, const struct authz_attrs *at)
 {
-    struct authz_attrs at = {.user = &c->user,
-                             .verb = STR("impersonate"),
-                             .group = STR_NONE,
-                             .version = STR("v1"),
-                             .resource = str_z(resource),
-                             .ns = ns,
-                             .name = name};
     struct str reason;
-    if (authz_allowed(c->server, &at, NULL, &reason))
-        return 0;
-    return forbid(c, &at, reason);
-}
-
-static int impersonate(struct api_call *c)
-{
-    if (!c->impersonate_user.n) {
-        if (c->n_impersonate_groups || c->impersonate_uid.n)
-            return call_error(
-                c, REASON_BAD_REQUEST,
-                "requested impersonation of a group or uid without impersonating a user");
-        return 0;
-    }
-    struct str rest = c->impersonate_user, ns, name = STR_NONE;
-    struct str prefix = STR("system:serviceaccount:");
-    bool sa = str_starts(rest, prefix);
-    int r;
-    if (sa) {
-        rest = str_sub(rest, prefix.n, rest.n);
-        if (!str_cut(&rest, ':', &ns) || !ns.n || !rest.n)
-            return call_error(c, REASON_BAD_REQUEST,
-                              "Username must be in the form system:serviceaccount:namespace:name");
-        name = rest;
-        r = impersonate_one(c, "serviceaccounts", ns, name);
-    } else {
-        r = impersonate_one(c, "users", STR_NONE, c->impersonate_user);
-    }
-    for (uint32_t i = 0; r >= 0 && i < c->n_impersonate_groups; i++)
-        r = impersonate_one(c, "groups", STR_NONE, c->impersonate_groups[i]);
-    if (r < 0)
-        return r;
-    struct api_user u = {.name = c->impersonate_user, .uid = c->impersonate_uid};
-    u.groups = ARENA_NEW_N(&c->arena, struct str, c->n_impersonate_groups + 3);
-    for (uint32_t i = 0; i < c->n_impersonate_groups; i++)
-        u.groups[u.n_groups++] = c->impersonate_groups[i];
-    if (sa && u.n_groups == 0) {
-        u.groups[u.n_groups++] = STR("system:serviceaccounts");
-        u.groups[u.n_groups++] =
-            arena_printf(&c->arena, "system:serviceaccounts:%.*s", STR_ARG(ns));
-    }
-    if (!str_is(u.name, "system:anonymous") && !user_in_group(&u, STR("system:authenticated")))
-        u.groups[u.n_groups++] = STR("system:authenticated");
-    else if (str_is(u.name, "system:anonymous"))
-        u.groups[u.n_groups++] = STR("system:unauthenticated");
-    c->user = u;
-    return 0;
+    return authz_allowed(c->server, at, &c->arena, &reason) ? 0 : forbid(c, at, reason);
 }
 
 int authz_call(struct api_call *c)
@@ -121,9 +68,14 @@ int authz_call(struct api_call *c)
     if (c->user.bootstrap && token_bootstrap_check(c->server, &c->user, &c->arena) < 0)
         return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     r = impersonate(c);
-    if (r < 0)
-        return r;
-    struct authz_attrs at = {.user = &c->user, .verb = str_z(api_call_verb_text(c))};
+    return r < 0 ? r : authz_also(c, str_z(api_call_verb_text(c)));
+}
+
+int authz_also(struct api_call *c, struct str verb)
+{
+    struct authz_attrs at = {.user = &c->user, .verb = verb};
+    if (c->user.trusted)
+        return 0;
     if (c->verb == API_PATH) {
         at.path = c->path;
     } else {
@@ -137,8 +89,11 @@ int authz_call(struct api_call *c)
         if (c->kind == KIND(NAMESPACE)) /* a namespace is in itself, for RoleBindings */
             at.ns = c->name;
     }
-    struct str reason;
-    if (authz_allowed(c->server, &at, NULL, &reason))
+    struct str reason = STR_NONE;
+    bool allowed = authz_allowed(c->server, &at, c->audit ? &c->arena : NULL, &reason);
+    api_call_annotate(c, "authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+    api_call_annotate(c, "authorization.k8s.io/reason", "%.*s", STR_ARG(reason));
+    if (allowed)
         return 0;
     if (c->kind == KIND(NAMESPACE))
         at.ns = c->name;

@@ -104,6 +104,17 @@ static void want_priority_class(struct apiserver *s, const char *name, int32_t v
     want(s, KIND(PRIORITY_CLASS), &p);
 }
 
+/* The parts of a control plane old tools ask for. Here they are parts of this process: who gets an
+ * answer hears the truth. */
+static void want_component(struct apiserver *s, const char *name)
+{
+    struct api_component_condition healthy = {
+        .type = STR("Healthy"), .status = STR("True"), .message = STR("ok")};
+    struct api_component_status c = {.conditions = &healthy, .n_conditions = 1};
+    c.metadata.name = str_z(name);
+    want(s, KIND(COMPONENT_STATUS), &c);
+}
+
 static void want_kubernetes_service(struct apiserver *s)
 {
     struct kv_str labels[] = {{STR("component"), STR("apiserver")},
@@ -277,6 +288,9 @@ void bootstrap_start(struct apiserver *s)
                             "Used for system critical pods that must run in the cluster, but can "
                             "be moved to another "
                             "node if necessary.");
+        want_component(s, "controller-manager");
+        want_component(s, "etcd-0");
+        want_component(s, "scheduler");
         want_kubernetes_service(s);
         want_cluster_config(s);
         want_dns_service(s);

@@ -5,6 +5,7 @@
  * later, and the call waits for it in server->calls. So nothing a verb looked at can change under
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
+#include "api/kv.h"
 #include "apiserver/crds.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
@@ -41,6 +42,11 @@ struct api_call *api_call_free(struct api_call *c)
     return NULL;
 }
 
+const char *api_verb_text(enum api_verb v)
+{
+    return verb_texts[v];
+}
+
 const char *api_call_verb_text(const struct api_call *c)
 {
     return c->authz_verb ? c->authz_verb : verb_texts[c->verb];
@@ -63,6 +69,20 @@ void api_call_warn(struct api_call *c, const char *fmt, ...)
         memcpy(more, c->reply.warnings, sizeof(*more) * c->reply.n_warnings);
     more[c->reply.n_warnings++] = arena_strz(&c->arena, text);
     c->reply.warnings = more;
+}
+
+void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...)
+{
+    CLEANUP(freep) char *text = NULL;
+    va_list ap;
+    if (!c->audit)
+        return;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0);
+    kv_str_set(&c->arena, &c->annotations, &c->n_annotations, str_z(key),
+               arena_strz(&c->arena, text));
 }
 
 /* ---- names and errors ---- */
@@ -234,7 +254,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
             error_copy(&copy, err);
         c->reply.r = write_refused(c, r, c->name, &copy);
         error_fini(&copy);
-        if (c->kind == KIND(SERVICE) && c->body && (c->verb == API_CREATE))
+        if (c->kind == KIND(SERVICE) && c->body && c->reply.code == 201)
             alloc_rollback(c, c->body, NULL);
     } else {
         c->reply.object = object_ref(obj);

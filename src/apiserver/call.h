@@ -14,6 +14,7 @@
 
 struct apiserver;
 struct front_watch;
+struct impersonation;
 
 enum api_verb {
     API_GET,
@@ -57,7 +58,13 @@ struct api_options {
     bool has_send_initial_events, send_initial_events;
     bool dry_run;
     struct str field_manager;
-    bool force;
+    bool has_force, force;
+};
+
+/* Entries of metadata.managedFields; v in the call's arena (managed.h). */
+struct managed_list {
+    struct api_managed_fields_entry *v;
+    uint32_t n;
 };
 
 struct api_reply {
@@ -95,9 +102,8 @@ struct api_call {
     struct str query; /* raw; API_CONNECT passes it on */
     struct api_user user;
     struct str client_address; /* of a create of a CertificateSigningRequest; absent: in-process */
-    struct str impersonate_user, impersonate_uid; /* absent: none */
-    struct str *impersonate_groups;
-    uint32_t n_impersonate_groups;
+    const struct impersonation *impersonation; /* whom the user asks to be; NULL: himself */
+    struct api_user *impersonator; /* who really asks, once he became user; NULL: user himself */
     struct api_options opts;
     struct api_delete_opts {
         bool has_grace, has_orphan, orphan;
@@ -108,6 +114,8 @@ struct api_call {
     void *body;                          /* in the arena, may be changed; or NULL */
     enum client_patch patch_type;
     struct str patch;
+    struct json *patch_tree;     /* of an apply, when the front has parsed it */
+    struct str user_agent;       /* its first part: who writes, when no fieldManager says it */
     enum schema_unknown unknown; /* what becomes of unknown fields in a patched object */
 
     struct api_reply reply;
@@ -117,10 +125,14 @@ struct api_call {
     void *arg;
     /* The core's own while it works */
     unsigned writes_left;
-    struct quota_charge *charge; /* taken of quotas until the write is counted (quota.h) */
-    struct front_watch *watch; /* made by the front's done, told with the call */
-    bool answer_scale;         /* the object in the reply is told as its Scale */
-    struct list link;          /* server->calls */
+    struct audit_record *audit; /* the front's; NULL: the audit log is told nothing of this call */
+    struct kv_str *annotations; /* for it; in the arena */
+    uint32_t n_annotations;
+    struct quota_charge *charge;        /* taken of quotas until the write is counted (quota.h) */
+    struct front_watch *watch;          /* made by the front's done, told with the call */
+    const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
+    bool answer_scale;                  /* the object in the reply is told as its Scale */
+    struct list link;                   /* server->calls */
     nsec_t started;
 };
 
@@ -129,7 +141,11 @@ struct api_call *api_call_free(struct api_call *c); /* takes NULL; returns NULL.
 void api_call_start(struct api_call *c);
 /* Text of the verb RBAC knows: "get", "list" ... */
 const char *api_call_verb_text(const struct api_call *c);
+const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
+/* Adds something to what the audit log is told of the call; nothing, when it is told nothing. The
+ * key is static. */
+void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...) PRINTF(3, 4);
 
 /* The Status an error or a successful delete is answered with, made in a. */
 struct api_status *api_call_status(const struct api_call *c, struct arena *a);

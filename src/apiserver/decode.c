@@ -6,6 +6,11 @@
 #include "schema/custom.h"
 #include "schema/schema.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MANAGER_BYTES_MAX 128 /* as a Kubernetes server */
+
 static bool is_true(struct str v)
 {
     return v.n == 0 || str_is(v, "true") || str_is(v, "1") || str_is(v, "True") || str_is(v, "t");
@@ -35,18 +40,80 @@ static int field_validation(struct exchange *x, struct str k, struct str v)
     return 0;
 }
 
+static const char *options_kind(enum api_verb v)
+{
+    return v == API_CREATE   ? "CreateOptions"
+           : v == API_UPDATE ? "UpdateOptions"
+           : v == API_PATCH  ? "PatchOptions"
+                             : "DeleteOptions";
+}
+
 static int dry_run(struct exchange *x, struct str v)
 {
     if (!str_is(v, "All"))
         return call_error(x->call, REASON_INVALID,
                           "%s.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"%.*s\"]: "
                           "supported values: \"All\"",
-                          x->route.verb == API_CREATE   ? "CreateOptions"
-                          : x->route.verb == API_UPDATE ? "UpdateOptions"
-                          : x->route.verb == API_PATCH  ? "PatchOptions"
-                                                        : "DeleteOptions",
-                          STR_ARG(v));
+                          options_kind(x->route.verb), STR_ARG(v));
     x->call->opts.dry_run = true;
+    return 0;
+}
+
+static int PRINTF(4, 5)
+    option_invalid(struct api_call *c, const char *cause, const char *field, const char *fmt, ...)
+{
+    char text[400];
+    const char *kind = options_kind(c->verb);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)error_cause(&c->reply.err, cause, str_z(field), "%s", text);
+    c->reply.details_kind = str_z(kind);
+    c->reply.details_group = STR("meta.k8s.io");
+    c->reply.details_name = STR("");
+    return error_invalid(&c->reply.err, arena_printf(&c->arena, "%s.meta.k8s.io", kind), STR(""));
+}
+
+/* The part of the user agent that says which program it is. */
+static void read_user_agent(struct exchange *x)
+{
+    struct str agent = http_request_header(x->req, STR("user-agent")), name;
+    struct buf b = {0};
+    (void)str_cut(&agent, '/', &name);
+    for (size_t i = 0; i < name.n;) {
+        size_t n = str_utf8_char(str_sub(name, i, name.n));
+        if (n && b.n + n <= MANAGER_BYTES_MAX && (unsigned char)name.p[i] >= ' ' &&
+            name.p[i] != 127)
+            buf_add(&b, name.p + i, n);
+        i += n ? n : 1;
+    }
+    x->call->user_agent = arena_str(&x->call->arena, buf_str(&b));
+    buf_fini(&b);
+}
+
+/* Names of managers are shown to people: short, and nothing in them that does not print. */
+static int check_manager(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    struct str name = c->opts.field_manager;
+    enum api_verb v = x->route.verb;
+    if (v != API_CREATE && v != API_UPDATE && v != API_PATCH)
+        return 0;
+    if (!name.n) {
+        read_user_agent(x);
+        return 0;
+    }
+    c->verb = v;
+    if (name.n > MANAGER_BYTES_MAX)
+        return option_invalid(c, CAUSE_TOO_LONG, "fieldManager",
+                              "Too long: may not be more than %d bytes", MANAGER_BYTES_MAX);
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
+            return option_invalid(
+                c, CAUSE_INVALID, "fieldManager",
+                "Invalid value: \"%.*s\": invalid character U+%04X (at position %zu)",
+                STR_ARG(name), (unsigned)(unsigned char)name.p[i], i);
     return 0;
 }
 
@@ -75,9 +142,10 @@ static int option(struct exchange *x, struct str k, struct str v)
         o->send_initial_events = is_true(v);
     } else if (str_is(k, "fieldManager"))
         o->field_manager = v;
-    else if (str_is(k, "force"))
+    else if (str_is(k, "force")) {
         o->force = is_true(v);
-    else if (str_is(k, "fieldValidation"))
+        o->has_force = true;
+    } else if (str_is(k, "fieldValidation"))
         return field_validation(x, k, v);
     else if (str_is(k, "dryRun"))
         return dry_run(x, v);
@@ -108,10 +176,16 @@ int decode_options(struct exchange *x)
             return r;
     }
     x->call->unknown = x->unknown;
-    return 0;
+    return check_manager(x);
 }
 
 /* ---- body ---- */
+
+static int apply_patch(struct api_call *c)
+{
+    c->patch_type = CLIENT_PATCH_APPLY;
+    return apply_parse(c->patch, &c->arena, &c->patch_tree, &c->reply.err);
+}
 
 static int patch_type(struct exchange *x, struct str content_type)
 {
@@ -124,12 +198,17 @@ static int patch_type(struct exchange *x, struct str content_type)
         x->call->patch_type = CLIENT_PATCH_MERGE;
     else if (str_ieq(type, STR("application/strategic-merge-patch+json")))
         x->call->patch_type = CLIENT_PATCH_STRATEGIC;
+    else if (str_ieq(type, STR("application/apply-patch+yaml")))
+        return apply_patch(x->call);
     else
         return call_error(
             x->call, REASON_UNSUPPORTED_MEDIA_TYPE,
             "the body of the request was in an unknown format - accepted media types include: "
             "application/json-patch+json, application/merge-patch+json, "
-            "application/strategic-merge-patch+json");
+            "application/apply-patch+yaml, application/strategic-merge-patch+json");
+    if (x->call->opts.has_force)
+        return option_invalid(x->call, CAUSE_FORBIDDEN, "force",
+                              "Forbidden: may not be specified for non-apply patch");
     return 0;
 }
 

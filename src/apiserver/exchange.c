@@ -5,6 +5,7 @@
  * the call returns from the core in every case; so neither thread ever frees what the other holds.
  */
 #include "apiserver/front_int.h"
+#include "apiserver/impersonate.h"
 
 #include <stdarg.h>
 
@@ -16,6 +17,7 @@ static void let_go(struct exchange *x)
         io->n_in_flight--;
         atomic_fetch_sub_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
     }
+    flow_leave(x);
     list_remove(&x->link);
     io->n_exchanges--;
     api_call_free(x->call);
@@ -27,6 +29,7 @@ static void let_go(struct exchange *x)
 void exchange_release(struct exchange *x)
 {
     ASSERT(!x->in_core);
+    audit_end(x, 200);
     let_go(x);
 }
 
@@ -35,13 +38,17 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
 {
     struct http_header h[48];
     size_t n = 0;
-    ASSERT(!x->in_core && n_extra + 4 < ARRAY_LEN(h));
+    ASSERT(!x->in_core && n_extra + 5 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
     for (size_t i = 0; i < n_extra; i++)
         h[n++] = extra[i];
+    struct str id = audit_id(x);
+    if (id.n)
+        h[n++] = (struct http_header){STR("audit-id"), id};
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
+    audit_end(x, code);
     struct http_request *req = x->req;
     struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
     x->call = NULL;
@@ -90,11 +97,14 @@ static void on_reply(void *arg)
     }
     if (c->reply.r < 0)
         encode_reply(x);
-    else if (c->verb == API_WATCH)
+    else if (c->verb == API_WATCH) {
+        audit_started(x);
+        flow_leave(x); /* it costs by its events from now on */
         front_watch_begin(x);
-    else if (c->verb == API_CONNECT)
+    } else if (c->verb == API_CONNECT) {
+        audit_started(x);
         proxy_start(x);
-    else if (c->verb == API_PATH)
+    } else if (c->verb == API_PATH)
         path_answer(x);
     else
         encode_reply(x);
@@ -108,6 +118,7 @@ static void on_done(struct api_call *c)
         path_core(c);
     else if (c->reply.r >= 0 && c->verb == API_WATCH)
         (void)front_watch_core(c);
+    flow_count(x->io->front, c);
     rt_post(x->io->rt, &c->post, on_reply, c);
 }
 
@@ -146,6 +157,8 @@ static void on_body(struct http_request *req, void *arg)
 {
     struct exchange *x = arg;
     int r = decode_body(x, req->body);
+    if (r >= 0)
+        audit_body(x);
     if (r < 0)
         exchange_fail(x, r);
     else
@@ -212,25 +225,36 @@ static struct exchange *exchange_new(struct io *io, struct http_request *req)
     return x;
 }
 
-static bool is_long(enum api_verb v)
+void exchange_too_many(struct exchange *x)
 {
-    return v == API_WATCH || v == API_CONNECT;
+    atomic_fetch_add_explicit(&x->io->metrics.rejected, 1, memory_order_relaxed);
+    x->call->reply.err.retry_after_s = API_RETRY_AFTER_S;
+    exchange_refuse(x, REASON_TOO_MANY_REQUESTS, "Too many requests, please try again later.");
 }
 
-/* True when it may go on; else it is answered. */
+/* True when it may go on; else it is answered, or waits for its turn. */
 static bool admit_load(struct exchange *x)
 {
-    struct io *io = x->io;
-    if (io->stopping) {
+    if (x->io->stopping) {
         exchange_refuse(x, REASON_UNAVAILABLE, "the server is shutting down");
         return false;
     }
-    if (is_long(x->route.verb))
+    if (x->route.verb == API_CONNECT)
+        return true;
+    enum flow_verdict v = flow_enter(x);
+    if (v == FLOW_FULL)
+        exchange_too_many(x);
+    return v == FLOW_RUN;
+}
+
+/* All that run, of whatever level; watches aside. */
+static bool count_load(struct exchange *x)
+{
+    struct io *io = x->io;
+    if (x->route.verb == API_WATCH || x->route.verb == API_CONNECT)
         return true;
     if (io->n_in_flight >= API_CALLS_IN_FLIGHT_MAX) {
-        atomic_fetch_add_explicit(&io->metrics.rejected, 1, memory_order_relaxed);
-        x->call->reply.err.retry_after_s = API_RETRY_AFTER_S;
-        exchange_refuse(x, REASON_TOO_MANY_REQUESTS, "Too many requests, please try again later.");
+        exchange_too_many(x);
         return false;
     }
     x->counted = true;
@@ -260,6 +284,8 @@ void exchange_handle(struct http_request *req, void *arg)
     int r = negotiate(x);
     if (r >= 0 && authn_request(io, req, c) < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
+    if (r >= 0 && impersonate_read(req->headers, req->n_headers, &c->arena, &c->impersonation) < 0)
+        r = call_error(c, REASON_BAD_REQUEST, "too many groups or extra values are impersonated");
     if (found == ROUTE_OK && x->route.kind == KIND(CERTIFICATE_SIGNING_REQUEST))
         c->client_address = arena_str(&c->arena, req->peer_addr);
     if (r >= 0 && found == ROUTE_BAD_PATH)
@@ -271,17 +297,24 @@ void exchange_handle(struct http_request *req, void *arg)
                        "the server does not allow this method on the requested resource");
     if (r >= 0)
         r = decode_options(x);
+    audit_begin(x);
     if (r < 0) {
         exchange_fail(x, r);
         return;
     }
-    if (!admit_load(x))
+    if (admit_load(x))
+        exchange_begin(x);
+}
+
+void exchange_begin(struct exchange *x)
+{
+    if (!count_load(x))
         return;
     fill_call(x);
     if (x->route.verb == API_PATH)
         start_path(x);
     else if (x->route.needs_body || x->route.optional_body)
-        http_request_body(req, API_BODY_BYTES_MAX, on_body, x);
+        http_request_body(x->req, API_BODY_BYTES_MAX, on_body, x);
     else
         exchange_to_core(x);
 }

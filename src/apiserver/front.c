@@ -130,12 +130,15 @@ struct front *front_free(struct front *f)
         fan_encoded_forget(io);
         if (io->http)
             io->http = http_server_free(io->http);
+        if (io->rt)
+            flow_stop(io);
         io->rt = rt_free(io->rt);
     }
     free(f->ios);
     rt_tls_server_unref(f->tls);
     rt_tls_client_unref(f->node_tls);
     discovery_free(f->discovery);
+    flow_table_free(f->flows);
     fan_free(f->fan);
     free(f);
     return NULL;
@@ -190,6 +193,7 @@ static int start_io(struct front *f, struct io *io, const char *addr, struct err
     io->rt = rt_uv_new();
     if (!io->rt)
         return error_errno(err, errno, "cannot make an I/O loop");
+    flow_start(io);
     io->http = http_server_new(io->rt, &http, exchange_handle, io);
     struct rt_listen_opts lo = {.addr = addr, .reuseport = f->n_ios > 1};
     int r = rt_listen(io->rt, &lo, on_accept, io, err, &io->listener);
@@ -210,6 +214,8 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
     f->n_ios = s->opts.io_threads;
     f->ios = xcalloc(f->n_ios, sizeof(*f->ios));
     f->discovery = discovery_new(s->kinds);
+    f->flows = flow_table_new_default();
+    flow_count_all(f);
     f->fan = fan_new(s->rt);
     int r = make_tls(f, err);
     for (unsigned i = 0; r >= 0 && i < f->n_ios; i++) {

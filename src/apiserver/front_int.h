@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "apiserver/flow.h"
 #include "apiserver/front.h"
 #include "apiserver/internal.h"
 #include "apiserver/negotiate.h"
@@ -43,7 +44,11 @@ struct io {
     struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
     struct map tokens;   /* token -> struct token_entry, authn.c */
     struct metrics metrics;
-    struct { /* fan.c: the last shared batch, encoded */
+    struct fair *fair;          /* owned */
+    struct flow_counts *counts; /* owned; by schema, FLOW_SCHEMAS_MAX (front_flow.c) */
+    struct rt_task flow_task;   /* seats have become free while somebody waits */
+    struct rt_timer flow_timer; /* somebody waits: for too long? */
+    struct {                    /* fan.c: the last shared batch, encoded */
         uint64_t serial;
         const struct schema_kind *kind;
         enum media media;
@@ -63,7 +68,10 @@ struct front {
     struct rt_tls_client *node_tls;
     struct pkey *token_key; /* borrowed from the PKI */
     struct discovery *discovery;
-    struct fan *fan; /* owned; core thread */
+    struct fan *fan;          /* owned; core thread */
+    struct flow_table *flows; /* owned; any thread may read it */
+    /* Objects of each kind, as last seen; the last one: of kinds declared at run time. */
+    _Atomic uint32_t kind_counts[_KIND_MAX + 1];
     uint16_t port;
     void (*done)(void *arg);
     void *done_arg;
@@ -84,6 +92,8 @@ struct exchange {
     bool in_core;       /* the call is on its way through the core: wait for it before finishing */
     struct front_watch *watch;
     struct tunnel *tunnel;
+    struct fair_item seat;
+    unsigned flow_schema; /* of seat */
 };
 
 /* ---- exchange.c ---- */
@@ -100,6 +110,33 @@ void exchange_to_core(struct exchange *x); /* starts the call there; exchange_re
 /* Refuses with a Status; for what happens before there is a kind. */
 void exchange_refuse(struct exchange *x, enum error_reason reason, const char *fmt, ...)
     PRINTF(3, 4);
+
+/* ---- audit_event.c ---- */
+/* Who asks and for what is known: from here on the request is told of, if the policy says so. */
+void audit_begin(struct exchange *x);
+void audit_body(struct exchange *x);    /* what was sent is decoded */
+void audit_started(struct exchange *x); /* it goes on for long from now on */
+/* It is over; once, while x->call is there. */
+void audit_end(struct exchange *x, int code);
+struct str audit_id(const struct exchange *x); /* absent: it is not told of */
+
+/* ---- front_flow.c: priority and fairness ---- */
+/* May the call begin? */
+enum flow_verdict {
+    FLOW_RUN,
+    FLOW_WAIT, /* exchange_begin is called when it may, or it is refused; flow_leave takes it out */
+    FLOW_FULL, /* nothing was taken */
+};
+enum flow_verdict flow_enter(struct exchange *x);
+void flow_leave(
+    struct exchange *x); /* gives its seats back, or its place in the queue; idempotent */
+void flow_start(struct io *io);
+void flow_stop(struct io *io); /* before the loop goes */
+void flow_metrics(struct front *f, struct buf *out);
+void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
+void flow_count_all(struct front *f);                 /* core */
+void exchange_begin(struct exchange *x);              /* exchange.c: it has its seats */
+void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */
 /* Who asks: fills call->user. 0, or -EACCES: 401. */

@@ -6,6 +6,7 @@
  * verbs change what they are given. */
 #include "apiserver/internal.h"
 #include "apiserver/token.h"
+#include "schema/fields.h"
 
 struct inproc {
     struct client client; /* first: what the user holds */
@@ -111,6 +112,16 @@ static struct str copy(struct api_call *c, struct str s)
     return s.p ? arena_str(&c->arena, s) : STR_NONE;
 }
 
+/* Owners that come from one of our own objects may be old: the server knows better. */
+static void forget_managed(void *body)
+{
+    struct api_object_meta *m = body;
+    if (m->n_managed_fields && fields_is_packed(m->managed_fields[0].fields_v1)) {
+        m->managed_fields = NULL;
+        m->n_managed_fields = 0;
+    }
+}
+
 static void fill(struct api_call *c, const struct client_request *q)
 {
     c->verb = verb_of(q->verb);
@@ -128,6 +139,7 @@ static void fill(struct api_call *c, const struct client_request *q)
                 c->ns = m->namespace;
             if (!c->name.n && c->verb != API_CREATE)
                 c->name = m->name;
+            forget_managed(c->body);
         }
     }
     c->patch_type = q->patch_type;
@@ -138,6 +150,8 @@ static void fill(struct api_call *c, const struct client_request *q)
     c->opts.limit = q->limit;
     c->opts.resource_version = copy(c, q->resource_version);
     c->opts.dry_run = q->dry_run;
+    c->opts.field_manager = copy(c, q->field_manager);
+    c->opts.force = q->force;
     c->del.uid = copy(c, q->precondition_uid);
     c->del.rv = copy(c, q->precondition_rv);
     if (!c->del.uid.n)

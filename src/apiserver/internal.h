@@ -26,6 +26,7 @@ struct apiserver {
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
     struct front *front;        /* owned; NULL: not listening */
+    struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
     size_t n_watches;
@@ -55,6 +56,9 @@ int verb_list(struct api_call *c) MUST_CHECK;
 int verb_create(struct api_call *c) MUST_CHECK;
 int verb_update(struct api_call *c) MUST_CHECK;
 int verb_patch(struct api_call *c) MUST_CHECK;
+int verb_apply(struct api_call *c) MUST_CHECK; /* a patch by server-side apply */
+/* The body of one: JSON or YAML. */
+int apply_parse(struct str text, struct arena *a, struct json **ret, struct error *err) MUST_CHECK;
 int verb_delete(struct api_call *c) MUST_CHECK;
 int verb_deletecollection(struct api_call *c) MUST_CHECK;
 int verb_connect(struct api_call *c) MUST_CHECK;
@@ -145,6 +149,12 @@ struct authz_attrs {
 bool authz_allowed(struct apiserver *s, const struct authz_attrs *at, struct arena *a,
                    struct str *ret_reason);
 int authz_call(struct api_call *c) MUST_CHECK; /* also impersonation */
+/* 0, or the reply says what is forbidden. */
+int authz_require(struct api_call *c, const struct authz_attrs *at) MUST_CHECK;
+/* impersonate.c: makes c->user whom the request asks to be, if he may. */
+int impersonate(struct api_call *c) MUST_CHECK;
+/* The caller may do another thing to the same resource as well. */
+int authz_also(struct api_call *c, struct str verb) MUST_CHECK;
 struct rbac *rbac_new(struct apiserver *s);
 struct rbac *rbac_free(struct rbac *r);
 bool rbac_allowed(struct rbac *r, const struct authz_attrs *at, struct arena *a,
@@ -159,6 +169,8 @@ int rbac_check_escalation(struct api_call *c, const void *msg, const struct obje
 bool authz_node_is(const struct api_user *u, struct str *ret_node);
 bool authz_node_allowed(struct apiserver *s, struct str node, const struct authz_attrs *at,
                         struct str *ret_reason);
+/* As the API has it: one row a key. In a, with room for one more. (review.c) */
+struct kv_extra_value *user_extra(const struct api_user *u, struct arena *a, uint32_t *ret_n);
 bool user_in_group(const struct api_user *u, struct str group);
 
 /* ---- tokens (authn.c) ---- */

@@ -3,8 +3,19 @@
 
 #define API_BODY_BYTES_MAX (3u << 20) /* as kube-apiserver; etcd's own limit is half of it */
 #define API_CALLS_IN_FLIGHT_MAX                                                                    \
-    2000                    /* of one front; over it 429. 2,000 calls of 3 MB are never all large */
-#define API_RETRY_AFTER_S 1 /* what a 429 tells: a full queue drains in well under a second */
+    2000 /* of one front; over it 429. 2,000 calls of 3 MB are never all large */
+#define API_SEATS                                                                                  \
+    600 /* calls that run at once, those of system:masters aside; as kube-apiserver (400 + 200) */
+#define API_LIST_OBJECTS_PER_SEAT                                                                  \
+    100 /* a list takes so many more seats: ten thousand objects keep both threads busy for 30 ms  \
+         */
+#define API_SCOPED_LIST_SEATS_MAX                                                                  \
+    10 /* of a list in one namespace, or of fewer by an index: how many it finds is not known */
+#define API_WAITING_MAX 1000 /* calls of one priority level that wait for a seat */
+#define API_WAITING_ALL_MAX                                                                        \
+    4000 /* of all levels, of one front: a waiting call is some 8 KB, its body not yet read */
+#define API_WAIT_MAX_S    30    /* then 429: most clients give up after 60 s */
+#define API_RETRY_AFTER_S 1     /* what a 429 tells: a full queue drains in well under a second */
 #define API_WATCHES_MAX   20000 /* of one front: 5,000 nodes with four watches each */
 #define API_WATCH_BYTES_MAX                                                                        \
     (8u << 20) /* queued for one watcher; a slower one is cut and relists                          \
@@ -19,6 +30,7 @@
 #define API_NAME_TRIES         8      /* generateName: tries for a free name, as kube-apiserver */
 #define API_GENERATE_NAME_MAX  58     /* 63 less the five random characters */
 #define API_USER_GROUPS_MAX    256    /* groups of one identity (impersonation chooses them) */
+#define API_USER_EXTRA_MAX     64     /* extra values of one identity, likewise */
 #define API_TOKEN_BYTES_MAX    8192   /* a service account token is about 1 KB */
 #define API_TOKEN_CACHE_MAX    4096   /* verified tokens remembered by an I/O thread */
 #define API_WARNING_BYTES_MAX  4096   /* one; as kube-apiserver cuts all of them together */

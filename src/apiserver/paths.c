@@ -104,6 +104,7 @@ static void answer_metrics(struct exchange *x)
     for (size_t i = 0; i < n; i++)
         all[i] = &f->ios[i].metrics;
     metrics_print(all, n, &b);
+    flow_metrics(f, &b);
     buf_add(&b, x->call->reply.message, (size_t)x->call->reply.remaining);
     exchange_answer_buf(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

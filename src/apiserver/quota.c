@@ -6,6 +6,9 @@
 
 #define RESYNC (300 * NSEC_PER_SEC) /* as kube-controller-manager: counts all anew */
 #define RETRY  NSEC_PER_SEC         /* after a status the store did not take */
+/* From a change to the status that tells of it. A write at once would make a commit of its own, for
+ * which all who create something here would wait. */
+#define STATUS_DELAY (20 * NSEC_PER_MSEC)
 
 struct ns_quotas {
     char *ns;
@@ -39,8 +42,7 @@ struct quotas {
     struct list charges;
     struct map by_uid; /* of the charges of creates */
     struct list all;   /* struct quota */
-    struct rt_task flush_task;
-    struct rt_timer resync_timer, retry_timer;
+    struct rt_timer flush_timer, resync_timer, retry_timer;
 };
 
 /* ---- quotas by namespace ---- */
@@ -118,21 +120,30 @@ static void quota_drop(struct quotas *x, struct quota *q)
 
 /* ---- counting ---- */
 
+static void flush_soon(struct quotas *x)
+{
+    if (!rt_timer_active(&x->flush_timer))
+        rt_timer_start(&x->flush_timer, STATUS_DELAY);
+}
+
 static void soil(struct quota *q)
 {
     if (!list_linked(&q->in_dirty))
         list_push_back(&q->quotas->dirty, &q->in_dirty);
-    rt_task_schedule(&q->quotas->flush_task);
+    flush_soon(q->quotas);
 }
 
-static void count(struct quota *q, const struct schema_kind *k, const void *msg,
-                  const struct amounts *usage, bool plus)
+/* only: of this item alone; NULL: of all. */
+static void count(struct quota *q, const struct quota_item *only, const struct schema_kind *k,
+                  const void *msg, const struct amounts *usage, bool plus)
 {
     const struct api_resource_quota_spec *spec = &OBJECT_MSG(q->object, api_resource_quota)->spec;
     if (!quota_selects(spec, k, msg))
         return;
     for (uint32_t i = 0; i < q->n_items; i++) {
         struct quota_item *it = &q->items[i];
+        if (only && it != only)
+            continue;
         const struct quantity *u = it->kind == k ? amounts_get(usage, it->name) : NULL;
         if (!u || quantity_is_zero(u))
             continue;
@@ -192,9 +203,9 @@ static void on_event(struct quotas *x, const struct store_event *e)
         if (e->rev <= q->counted)
             continue;
         if (prev)
-            count(q, prev->kind, prev->msg, &before, false);
+            count(q, NULL, prev->kind, prev->msg, &before, false);
         if (now)
-            count(q, now->kind, now->msg, &after, true);
+            count(q, NULL, now->kind, now->msg, &after, true);
         soil(q);
     }
     arena_fini(&a);
@@ -221,7 +232,7 @@ static void watch_kind(struct quotas *x, const struct schema_kind *k)
     ASSERT(r >= 0); /* now is always in the window */
 }
 
-static void count_kind(struct quota *q, const struct schema_kind *k)
+static void count_kind(struct quota *q, const struct quota_item *only, const struct schema_kind *k)
 {
     struct store_iter it;
     if (store_iter_init(&it, q->quotas->server->store, k, object_ns(q->object), 0, STR_NONE,
@@ -231,7 +242,7 @@ static void count_kind(struct quota *q, const struct schema_kind *k)
         struct arena a = {0};
         struct amounts usage = {.arena = &a};
         quota_usage(k, o->msg, &usage);
-        count(q, k, o->msg, &usage, true);
+        count(q, only, k, o->msg, &usage, true);
         arena_fini(&a);
     }
     store_iter_fini(&it);
@@ -250,9 +261,18 @@ static void recount(struct quota *q)
         if (done)
             continue;
         watch_kind(q->quotas, k);
-        count_kind(q, k);
+        count_kind(q, NULL, k);
     }
     q->counted = store_rev(q->quotas->server->store);
+    soil(q);
+}
+
+void quota_bind(struct quota *q, struct quota_item *item, const struct schema_kind *kind)
+{
+    ASSERT(!item->kind);
+    item->kind = kind;
+    watch_kind(q->quotas, kind);
+    count_kind(q, item, kind);
     soil(q);
 }
 
@@ -277,8 +297,11 @@ static void set_items(struct quota *q)
                                           .kind = quota_resource_kind(s->hard[i].key),
                                           .hard = s->hard[i].value};
         for (uint32_t j = 0; j < n_before; j++)
-            if (str_eq(before[j].name, q->items[i].name))
+            if (str_eq(before[j].name, q->items[i].name)) {
                 q->items[i].taken = before[j].taken;
+                if (!q->items[i].kind)
+                    q->items[i].kind = before[j].kind;
+            }
     }
     arena_fini(&old);
 }
@@ -362,8 +385,7 @@ void quota_release(struct api_call *c)
 
 static void on_retry(void *arg)
 {
-    struct quotas *x = arg;
-    rt_task_schedule(&x->flush_task);
+    flush_soon(arg);
 }
 
 static void write_later(struct quota *q)
@@ -387,7 +409,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     if (r < 0)
         write_later(q);
     else if (list_linked(&q->in_dirty))
-        rt_task_schedule(&q->quotas->flush_task);
+        flush_soon(q->quotas);
     quota_unref(q);
 }
 
@@ -464,7 +486,7 @@ struct quotas *quotas_new(struct apiserver *s)
     list_init(&x->dirty);
     list_init(&x->charges);
     list_init(&x->all);
-    rt_task_init(&x->flush_task, s->rt, on_flush, x);
+    rt_timer_init(&x->flush_timer, s->rt, on_flush, x);
     rt_timer_init(&x->resync_timer, s->rt, on_resync, x);
     rt_timer_init(&x->retry_timer, s->rt, on_retry, x);
     int r = store_iter_init(&it, s->store, KIND(RESOURCE_QUOTA), STR_NONE, 0, STR_NONE, STR_NONE);
@@ -494,7 +516,7 @@ struct quotas *quotas_free(struct quotas *x)
     }
     for (struct map_slot *s; (s = map_next(&x->namespaces, NULL));)
         quota_drop(x, LIST_FIRST(&((struct ns_quotas *)s->value)->quotas, struct quota, in_ns));
-    rt_task_cancel(&x->flush_task);
+    rt_timer_stop(&x->flush_timer);
     rt_timer_stop(&x->resync_timer);
     rt_timer_stop(&x->retry_timer);
     while (!list_empty(&x->all)) /* whose write nobody answers any more */

@@ -42,6 +42,9 @@ struct quotas *quotas_free(struct quotas *x); /* takes NULL; returns NULL */
 struct list *quotas_of(struct quotas *x, struct str ns);
 struct quota_item *quota_item_find(struct quota *q, struct str name); /* NULL: not bounded */
 
+/* The item's objects are of this kind, which was not known when the quota was read (custom kinds):
+ * those that are there are counted. */
+void quota_bind(struct quota *q, struct quota_item *item, const struct schema_kind *kind);
 /* Takes amount of the item for the object the call creates or changes (its uid). */
 void quota_take(struct api_call *c, struct quota *q, struct quota_item *item, struct str uid,
                 bool created, const struct quantity *amount);

@@ -2,21 +2,34 @@
 #include "apiserver/internal.h"
 #include "apiserver/token.h"
 
+struct kv_extra_value *user_extra(const struct api_user *u, struct arena *a, uint32_t *ret_n)
+{
+    struct kv_extra_value *v = ARENA_NEW_N(a, struct kv_extra_value, u->n_extra + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < u->n_extra; i++) {
+        struct kv_extra_value *kv = NULL;
+        for (uint32_t k = 0; k < n && !kv; k++)
+            if (str_eq(v[k].key, u->extra[i].key))
+                kv = &v[k];
+        if (!kv) {
+            kv = &v[n++];
+            kv->key = u->extra[i].key;
+            kv->value.items = ARENA_NEW_N(a, struct str, u->n_extra - i);
+        }
+        kv->value.items[kv->value.n_items++] = u->extra[i].value;
+    }
+    *ret_n = n;
+    return v;
+}
+
 static void user_info(const struct api_user *u, struct arena *a, struct api_user_info *ret)
 {
     ret->username = u->name;
     ret->uid = u->uid;
     ret->groups = u->groups;
     ret->n_groups = u->n_groups;
-    if (!u->n_extra)
-        return;
-    ret->extra = ARENA_NEW_N(a, struct kv_extra_value, u->n_extra);
-    for (uint32_t i = 0; i < u->n_extra; i++) {
-        ret->extra[i].key = u->extra[i].key;
-        ret->extra[i].value.items = &u->extra[i].value;
-        ret->extra[i].value.n_items = 1;
-        ret->n_extra++;
-    }
+    if (u->n_extra)
+        ret->extra = user_extra(u, a, &ret->n_extra);
 }
 
 static int answer(struct api_call *c, const void *msg)

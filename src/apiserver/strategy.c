@@ -1,7 +1,7 @@
 /* What holds for objects of every kind between request and store: who sets which part of the
  * metadata, that spec and status are written through different doors, when an update is a delete,
  * and how the rules of tables and hooks are asked. The kinds' own rules are in src/api. */
-#include "apiserver/internal.h"
+#include "apiserver/managed.h"
 
 #include "api/hooks.h"
 #include "schema/custom.h"
@@ -77,6 +77,31 @@ static size_t field_bytes(const struct schema_field *f)
     return f->type == SCHEMA_MSG && (f->flags & SCHEMA_POINTER) ? sizeof(void *) : f->elem_size;
 }
 
+/* A kind stored as another one may hold parts of its status elsewhere (annotations of
+ * autoscaling/v1): what is told apart in its own form is told apart in the stored form too. old
+ * NULL: there is none, and the status is emptied. */
+static void part_stored(struct api_call *c, void *msg, const struct object *old, bool status_only)
+{
+    const struct schema_kind *k = storage_kind(c->kind);
+    const struct schema_field *status = top_field(k, "status");
+    if (k == c->kind || !c->kind->convert_hook || !status)
+        return;
+    char *m = (char *)(uintptr_t)schema_to_storage(c->kind, msg, &c->arena);
+    const void *stored = old ? schema_clone(k->desc, old->msg, &c->arena) : NULL;
+    if (!stored) {
+        memset(schema_at(status, m), 0, field_bytes(status));
+    } else if (!status_only) {
+        memcpy(schema_at(status, m), schema_at(status, stored), field_bytes(status));
+    } else {
+        size_t meta = sizeof(struct api_object_meta);
+        void *kept = arena_alloc(&c->arena, field_bytes(status));
+        memcpy(kept, schema_at(status, m), field_bytes(status));
+        memcpy(m + meta, (const char *)stored + meta, k->desc->size - meta);
+        memcpy(schema_at(status, m), kept, field_bytes(status));
+    }
+    memcpy(msg, schema_from_storage(c->kind, m, &c->arena), c->kind->desc->size);
+}
+
 /* ---- create ---- */
 
 static int create_name(struct api_call *c, struct api_object_meta *m)
@@ -135,8 +160,10 @@ int strategy_create(struct api_call *c, void *msg)
     if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memset(schema_at(f, msg), 0, field_bytes(f));
+        part_stored(c, msg, NULL, false);
     }
     api_default(c->kind, msg, &c->arena);
+    managed_update(c, msg, NULL);
     if (h && h->prepare_create)
         h->prepare_create(msg, &c->arena);
     return 0;
@@ -188,11 +215,6 @@ static void keep_meta(struct api_call *c, struct api_object_meta *m,
     m->has_deletion_grace_period_seconds = o->has_deletion_grace_period_seconds;
     m->deletion_grace_period_seconds = o->deletion_grace_period_seconds;
     m->generation = o->generation;
-    if (!m->n_managed_fields && o->n_managed_fields) {
-        struct api_object_meta *copy = schema_clone(&api_object_meta_desc, o, a);
-        m->managed_fields = copy->managed_fields;
-        m->n_managed_fields = copy->n_managed_fields;
-    }
 }
 
 /* All but metadata, and the status where it has a door of its own. */
@@ -253,7 +275,9 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
         const struct schema_field *f = top_field(c->kind, "status");
         memcpy(schema_at(f, msg), schema_at(f, o), field_bytes(f));
     }
+    part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
+    managed_update(c, msg, o);
     if (h && h->prepare_update)
         h->prepare_update(msg, o, &c->arena);
     if (counts_generation(c->kind) && !status_only && spec_changed(c->kind, msg, o))
@@ -302,10 +326,16 @@ int strategy_commit_update(struct api_call *c, void *msg, struct object *old)
     bool graceful = o->has_deletion_grace_period_seconds && o->deletion_grace_period_seconds != 0;
     if (o->deletion_timestamp.set && !graceful && !held(c->kind, msg))
         return call_remove(c, old, old->rev, false);
-    const void *stored = schema_to_storage(c->kind, msg, &c->arena);
-    m->resource_version = o->resource_version;
-    bool same = schema_equal(old->kind->desc, stored, old->msg);
-    m->resource_version = STR_NONE;
+    struct managed_list now = {m->managed_fields, m->n_managed_fields};
+    bool same = managed_same(m, o); /* a later time alone is no change */
+    if (same) {
+        m->resource_version = o->resource_version; /* before the conversion, which copies it */
+        m->managed_fields = o->managed_fields;
+        const void *stored = schema_to_storage(c->kind, msg, &c->arena);
+        same = schema_equal(old->kind->desc, stored, old->msg);
+        m->resource_version = STR_NONE;
+        m->managed_fields = now.v;
+    }
     if (same) {
         c->reply.object = object_ref(old);
         c->reply.rev = old->rev;

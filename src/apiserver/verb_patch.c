@@ -28,13 +28,14 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
                               "types include: application/json-patch+json, "
                               "application/merge-patch+json");
         return patch_strategic(desc, doc, patch, &c->arena, err);
+    case CLIENT_PATCH_APPLY: /* verb_apply */
     case CLIENT_PATCH_NONE:
         break;
     }
     return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
                       "the body of the request was in an unknown format - accepted media "
                       "types include: application/json-patch+json, application/merge-patch+json, "
-                      "application/strategic-merge-patch+json");
+                      "application/apply-patch+yaml, application/strategic-merge-patch+json");
 }
 
 /* Decodes with the caller's wish about unknown fields. */
@@ -53,11 +54,30 @@ static int decode(struct api_call *c, const struct schema_desc *desc, struct jso
     return r;
 }
 
+/* The patch may say something of managedFields: by name, or by one that is escaped. Most do not,
+ * and then printing and reading them would be half of the work. */
+static bool names_managed_fields(struct str patch)
+{
+    return str_find(patch, '\\') >= 0 || str_search(patch, STR("managedFields")) >= 0;
+}
+
+/* The object without its managed fields, which a patch keeps when it does not name them. */
+static const void *without_managed(struct api_call *c, const void *msg)
+{
+    struct api_object_meta *view = arena_alloc(&c->arena, c->kind->desc->size);
+    memcpy(view, msg, c->kind->desc->size);
+    view->managed_fields = NULL;
+    view->n_managed_fields = 0;
+    return view;
+}
+
 int verb_patch(struct api_call *c)
 {
     struct object *old = call_peek(c);
     const struct schema_desc *desc = c->kind->desc;
     const void *msg;
+    if (c->patch_type == CLIENT_PATCH_APPLY)
+        return verb_apply(c);
     if (!old)
         return call_not_found(c, c->kind, c->name);
     if (str_is(c->subresource, "scale")) {
@@ -65,6 +85,8 @@ int verb_patch(struct api_call *c)
         msg = scale_of(c, old);
     } else {
         msg = schema_from_storage(c->kind, old->msg, &c->arena);
+        if (!names_managed_fields(c->patch))
+            msg = without_managed(c, msg);
     }
     struct json *doc = schema_to_json(desc, msg, SCHEMA_ENCODE_TYPE_META, &c->arena);
     int r = apply(c, desc, &doc);

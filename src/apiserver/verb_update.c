@@ -1,10 +1,12 @@
 /* update (PUT): the object as a whole, or its status. What the client may not change is taken from
- * the old object. A Lease or an Event that is not there yet is created, as in Kubernetes. */
+ * the old object. Of a few kinds (Lease, Event ...) one that is not there yet is created, as in
+ * Kubernetes. */
 #include "apiserver/internal.h"
 
 static bool creates_on_update(const struct schema_kind *k)
 {
-    return k == KIND(LEASE) || k == KIND(EVENT) || k == KIND(EVENTS_EVENT) || k == KIND(ENDPOINTS);
+    return k == KIND(LEASE) || k == KIND(EVENT) || k == KIND(EVENTS_EVENT) ||
+           k == KIND(ENDPOINTS) || k == KIND(LIMIT_RANGE);
 }
 
 int verb_update(struct api_call *c)

@@ -25,6 +25,7 @@ enum client_patch {
     CLIENT_PATCH_JSON,
     CLIENT_PATCH_MERGE,
     CLIENT_PATCH_STRATEGIC,
+    CLIENT_PATCH_APPLY, /* server-side apply */
 };
 
 /* All views are borrowed until client_call returns (they are copied or encoded before). */
@@ -38,7 +39,9 @@ struct client_request {
     const void *body;                     /* message for create, update, subresources; NULL: none */
     const struct schema_desc *reply_desc; /* what a subresource answers; NULL: the kind */
     enum client_patch patch_type;
-    struct str patch; /* JSON text */
+    struct str patch;         /* JSON text */
+    struct str field_manager; /* of a write; absent: the server's name for this client */
+    bool force;               /* of an apply: takes over what others own */
     struct str label_selector, field_selector;
     struct str continue_;
     uint32_t limit;

@@ -14,6 +14,7 @@ static const struct cli_verb verbs[] = {
     {"server", "the control plane alone", main_server},
     {"agent", "one node alone", main_agent},
     {"token", "let machines join: make, list and void tokens", cli_token},
+    {"keys", "list and renew the keys Secrets are encrypted with", main_keys},
     {"image", "load, list, pull and remove images", cli_image},
     {"node", "list, drain and remove machines", cli_node},
     {"hollow", "simulated nodes, for load tests", cli_hollow},

@@ -4,6 +4,7 @@
 #include "main/parts.h"
 
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -30,12 +31,15 @@
 
 struct server_opts {
     const char *data_dir, *listen, *node_name, *node_ip, *log_level, *advertise, *sans;
+    const char *encrypt;
     const char *eviction_rate, *secondary_rate, *zone_threshold;
     const char *enable_admission, *disable_admission;
+    struct audit_opts audit;
+    int64_t audit_size_mb, audit_age_days;
     struct cluster_wish cluster;
     nsec_t node_grace;
     int64_t large_cluster, not_ready_s, unreachable_s;
-    int64_t ready_fd, io_threads;
+    int64_t ready_fd, io_threads, seats;
     bool local_node;
 };
 
@@ -177,7 +181,7 @@ static int server_open_store(struct server *s, struct error *err)
     int r = keys_open(&s->keys, &s->dir, err);
 
     if (r == 0)
-        r = secret_seal_open(&s->seal, s->keys.dir, keys_fresh(&s->keys), err);
+        r = secret_seal_open(&s->seal, s->keys.dir, s->opts->encrypt, keys_fresh(&s->keys), err);
     if (r == 0) {
         r = store_open(s->rt, store_lmdb_new(&lmdb), NULL, &s->store, err);
         if (r < 0)
@@ -244,6 +248,20 @@ static bool listens_on_any(const char *listen)
            (at.any || strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, "::") == 0);
 }
 
+static int server_audit(const struct server_opts *o, struct audit **ret, struct error *err)
+{
+    struct audit_opts audit = o->audit;
+
+    if (!audit.path)
+        return 0;
+    if (!audit.policy_file)
+        return error_set(err, REASON_BAD_REQUEST,
+                         "--audit-log-path needs --audit-policy-file, which says what is logged");
+    audit.max_bytes = o->audit_size_mb << 20;
+    audit.max_age_s = o->audit_age_days * 86400;
+    return audit_new(&audit, ret, err);
+}
+
 static int server_start(struct server *s, struct error *err)
 {
     const struct server_opts *o = s->opts;
@@ -255,6 +273,7 @@ static int server_start(struct server *s, struct error *err)
                              : listens_on_any(o->listen) ? o->node_ip
                                                          : NULL,
         .io_threads = (unsigned)o->io_threads,
+        .seats = (unsigned)o->seats,
         .has_default_tolerations = true,
         .not_ready_toleration_s = o->not_ready_s,
         .unreachable_toleration_s = o->unreachable_s,
@@ -276,6 +295,9 @@ static int server_start(struct server *s, struct error *err)
     api.service_cidr = arena_cstr(&s->arena, s->cluster.service_cidr);
     api.pki_dir = s->keys.dir;
     api.pki_sync_later = keys_fresh(&s->keys);
+    r = server_audit(o, &api.audit, err);
+    if (r < 0)
+        return r;
     r = apiserver_new(s->rt, s->store, &api, &s->api, err);
     if (r < 0)
         return r;
@@ -335,7 +357,8 @@ static int server_run(const struct server_opts *o, struct error *err)
         if (r == 0)
             rt_free(s.rt);
     }
-    secret_seal_fini(&s.seal);
+    if (r == 0) /* else a worker may be sealing yet */
+        secret_seal_fini(&s.seal);
     keys_fini(&s.keys);
     arena_fini(&s.arena);
     fd_closep(&s.lock_fd);
@@ -359,6 +382,7 @@ int main_server(int argc, char **argv)
                             .not_ready_s = 300,
                             .unreachable_s = 300,
                             .ready_fd = -1,
+                            .audit_size_mb = 100,
                             .io_threads = 1};
     const struct cli_opt opts[] = {
         {"data-dir", "DIR", "where everything is kept (" DATA_DIR_DEFAULT ")", CLI_STRING,
@@ -397,7 +421,21 @@ int main_server(int argc, char **argv)
         {"enable-admission-plugins", "NAME,...", "asked beyond the usual ones", CLI_STRING,
          &o.enable_admission},
         {"disable-admission-plugins", "NAME,...", "not asked", CLI_STRING, &o.disable_admission},
+        {"audit-policy-file", "FILE", "what of which requests is logged (audit.k8s.io/v1 Policy)",
+         CLI_STRING, &o.audit.policy_file},
+        {"audit-log-path", "FILE", "where it is logged (nowhere); - is standard output", CLI_STRING,
+         &o.audit.path},
+        {"audit-log-maxsize", "MB", "a larger audit log is put aside (100; 0: never)", CLI_INT,
+         &o.audit_size_mb, 0, 1 << 20},
+        {"audit-log-maxbackup", "N", "audit logs kept that were put aside (0: all)", CLI_INT,
+         &o.audit.max_backups, 0, 1 << 20},
+        {"audit-log-maxage", "DAYS", "how long they are kept (0: for good)", CLI_INT,
+         &o.audit_age_days, 0, 1 << 20},
+        {"encrypt", "KIND,...", "kinds that are encrypted on disk besides secrets", CLI_STRING,
+         &o.encrypt},
         {"io-threads", "N", "threads that serve connections (1)", CLI_INT, &o.io_threads, 1, 64},
+        {"max-requests-inflight", "N", "requests that run at once, shared out by priority (600)",
+         CLI_INT, &o.seats, 8, 100000},
         {"ready-fd", "N", "write `ready` to this descriptor instead of stdout", CLI_INT,
          &o.ready_fd, 0, 1 << 20},
         {"log-level", "LEVEL", "debug, info, warn or error (info)", CLI_STRING, &o.log_level},

@@ -12,6 +12,7 @@ struct net_sweep {
     struct rt_work work;
     struct rt_timer pause;
     bool busy;
+    bool waiting; /* for answers, not because of the cost */
     nsec_t began;
     int result;
     rt_fn ended; /* a walk is over */

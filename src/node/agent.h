@@ -20,6 +20,7 @@
 #include "client/cache.h"
 #include "client/client.h"
 #include "node/cgroup.h"
+#include "node/conntrack.h"
 #include "node/env.h"
 #include "node/image/image.h"
 #include "node/node.h"
@@ -68,6 +69,7 @@ struct node {
     struct fence *fence;
     struct node_api *api;
     struct rt_timer logs_timer, gc_timer;
+    struct conntrack_watch conntrack;
     struct rt_work gc_work;
     bool gc_running;
     uint64_t next_exec;

@@ -87,6 +87,7 @@ void api_metrics_resource(struct api_call *c)
     struct node *n = c->node;
     struct buf b = {0};
     struct cgroup_usage u;
+    uint64_t entries, entries_max;
     if (!str_is(c->parts[0], "resource")) {
         api_fail(c->req, 404, "404 page not found");
         return;
@@ -102,6 +103,11 @@ void api_metrics_resource(struct api_call *c)
         buf_printf(&b, "node_memory_working_set_bytes %llu\n",
                    (unsigned long long)u.working_set_bytes);
     }
+    if (conntrack_usage(&entries, &entries_max) == 0)
+        buf_printf(&b,
+                   "# TYPE node_conntrack_entries gauge\nnode_conntrack_entries %llu\n"
+                   "# TYPE node_conntrack_entries_limit gauge\nnode_conntrack_entries_limit %llu\n",
+                   (unsigned long long)entries, (unsigned long long)entries_max);
     for (struct map_slot *s = NULL; (s = map_next(&n->pods, s));) {
         struct pod *p = s->value;
         char labels[700];

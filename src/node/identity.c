@@ -24,6 +24,11 @@
 #define TEND_PERIOD   (3600 * NSEC_PER_SEC)
 #define TEND_RETRY    (60 * NSEC_PER_SEC)
 #define RENEW_LEFT    3 /* when less than 1/3 of its life is left */
+#define SAY_AGAIN     (3600 * NSEC_PER_SEC)
+#define REJOIN                                                                                     \
+    "remove the node on the server (davit node rm %s), make a token (davit token create) and "     \
+    "start "                                                                                       \
+    "this agent with the line it prints: pods run on meanwhile"
 
 enum step {
     STEP_LOAD,    /* the kubeconfig, if there is one */
@@ -52,6 +57,7 @@ struct identity {
     struct rt_timer timer;
     nsec_t wait;
     bool ready, said_waiting;
+    nsec_t said_expired; /* 0: never */
     identity_fn fn;
     void *arg;
     /* a request under way */
@@ -154,11 +160,22 @@ static int check_loaded(struct identity *id, struct error *err)
         r = error_set(
             err, REASON_UNAUTHORIZED,
             "the certificate of this node in %s has run out, if the clock of this machine is right "
-            "(it says %s); remove the node on the server (davit node rm %s), then %s, and join "
-            "again",
-            id->kubeconfig, clock_text(id, clock), id->node_name, id->kubeconfig);
+            "(it says %s); " REJOIN,
+            id->kubeconfig, clock_text(id, clock), id->node_name);
     cert_free(cert);
     return r;
+}
+
+/* Nobody knows a node by a certificate that has run out, so a token has to say that it is let in,
+ * as any machine. It is the same machine for all that: its pods and their addresses stay. */
+static bool joins_again(struct identity *id, const struct error *err)
+{
+    if (!id->has_token || err->reason != REASON_UNAUTHORIZED)
+        return false;
+    log_warn("the certificate of this node has run out; it joins again by its token");
+    id->purpose = FOR_JOIN;
+    go(id, STEP_CLUSTER);
+    return true;
 }
 
 static void load(struct identity *id)
@@ -177,6 +194,10 @@ static void load(struct identity *id)
                            "prints on the server");
     else if (id->now.cert_pem.n)
         r = check_loaded(id, &err);
+    if (r < 0 && joins_again(id, &err)) {
+        error_fini(&err);
+        return;
+    }
     if (r == 0)
         r = connect_with(id, &id->now, &id->client, &err);
     if (r < 0)
@@ -578,11 +599,27 @@ static void serving(struct identity *id)
 
 /* ---- renewal ---- */
 
+/* Cut off for longer than a certificate lives. What can be done is done: to ask again, as our clock
+ * may be wrong. */
+static void on_expired(struct identity *id)
+{
+    nsec_t now = rt_now(id->rt);
+    char clock[TIMESTAMP_TEXT_MAX];
+    if (id->said_expired && now - id->said_expired < SAY_AGAIN)
+        return;
+    id->said_expired = now;
+    log_error("the certificate of this node has run out, if the clock of this machine is right (it "
+              "says %s); " REJOIN,
+              clock_text(id, clock), id->node_name);
+}
+
 static void tend(struct identity *id)
 {
     struct cert *cert = NULL;
     bool good = !id->now.cert_pem.n ||
                 (cert_from_pem(id->now.cert_pem, NULL, &cert) == 0 && fresh(id, cert_facts(cert)));
+    if (!good && cert && cert_facts(cert)->not_after_s <= rt_wall(id->rt) / 1000000)
+        on_expired(id);
     cert_free(cert);
     id->wait = RETRY_FIRST;
     if (good) {

@@ -101,6 +101,7 @@ struct node *node_new(const struct node_opts *o, struct error *err)
     n->holder_path = xasprintf("%s/holder", n->dir);
     n->host_ip = n->opts.n_addresses ? n->opts.addresses[0] : STR("");
     rt_timer_init(&n->gc_timer, n->rt, on_gc, n);
+    conntrack_watch_init(n);
     rt_timer_init(&n->stop_timer, n->rt, on_stop_check, n);
     rt_timer_init(&n->shutdown_timer, n->rt, node_shutdown_tick, n);
     rt_timer_init(&n->patience, n->rt, on_patience, n);
@@ -137,6 +138,7 @@ struct node *node_free(struct node *n)
     n->api = node_api_free(n->api);
     logs_stop(n);
     rt_timer_stop(&n->gc_timer);
+    conntrack_watch_stop(n);
     rt_timer_stop(&n->stop_timer);
     rt_timer_stop(&n->shutdown_timer);
     rt_timer_stop(&n->patience);
@@ -316,6 +318,7 @@ void node_start(struct node *n)
     registration_start(n->reg);
     logs_start(n);
     rt_timer_start(&n->gc_timer, GC_FIRST);
+    conntrack_watch_start(n);
 }
 
 /* ---- garbage ---- */

@@ -251,6 +251,7 @@ struct schema_kind {
     const struct schema_subresource *subresources;
     const struct schema_column *columns;
     const struct schema_convert *convert; /* when stored as another kind */
+    const char *convert_hook;             /* or the name of a pair of functions in convert.c */
     uint8_t n_subresources, n_columns, n_convert;
     uint8_t verbs;       /* enum schema_verb */
     uint8_t name_format; /* enum schema_format of metadata.name */

@@ -2,7 +2,7 @@
  * an update touched, so nil and empty must not differ where the API does not tell them apart. */
 #include "schema/internal.h"
 
-static bool value_equal(const struct schema_field *f, const void *x, const void *y)
+bool schema_value_equal(const struct schema_field *f, const void *x, const void *y)
 {
     switch ((enum schema_type)f->type) {
     case SCHEMA_BOOL:
@@ -51,18 +51,18 @@ static bool elems_equal(const struct schema_field *f, const void *a, const void 
         if (map &&
             !str_eq(*(const struct str *)(const void *)x, *(const struct str *)(const void *)y))
             return false;
-        if (!value_equal(f, map ? x + SCHEMA_MAP_VALUE : x, map ? y + SCHEMA_MAP_VALUE : y))
+        if (!schema_value_equal(f, map ? x + SCHEMA_MAP_VALUE : x, map ? y + SCHEMA_MAP_VALUE : y))
             return false;
     }
     return true;
 }
 
-static bool field_equal(const struct schema_field *f, const void *a, const void *b)
+bool schema_field_equal(const struct schema_field *f, const void *a, const void *b)
 {
     if (f->flags & (SCHEMA_LIST | SCHEMA_MAP))
         return elems_equal(f, a, b);
     if (!(f->flags & SCHEMA_POINTER))
-        return value_equal(f, schema_at(f, a), schema_at(f, b));
+        return schema_value_equal(f, schema_at(f, a), schema_at(f, b));
     bool none = schema_field_absent(f, a);
     if (none != schema_field_absent(f, b))
         return false;
@@ -70,7 +70,7 @@ static bool field_equal(const struct schema_field *f, const void *a, const void 
         return true;
     if (f->type == SCHEMA_MSG)
         return schema_equal(f->msg, schema_sub(f, a), schema_sub(f, b));
-    return value_equal(f, schema_at(f, a), schema_at(f, b));
+    return schema_value_equal(f, schema_at(f, a), schema_at(f, b));
 }
 
 bool schema_equal(const struct schema_desc *desc, const void *a, const void *b)
@@ -78,7 +78,7 @@ bool schema_equal(const struct schema_desc *desc, const void *a, const void *b)
     if (a == b)
         return true;
     for (const struct schema_field *f = desc->fields, *end = f + desc->n_fields; f < end; f++)
-        if (!field_equal(f, a, b))
+        if (!schema_field_equal(f, a, b))
             return false;
     return true;
 }

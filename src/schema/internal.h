@@ -35,3 +35,28 @@ static inline bool schema_is_scalar_str(const struct schema_field *f)
 {
     return f->type == SCHEMA_STRING || f->type == SCHEMA_BYTES || f->type == SCHEMA_RAW;
 }
+
+/* convert_hpa.c: HorizontalPodAutoscaler of autoscaling/v1 as v2 and back; msg is not changed, what
+ * can be is shared with it. */
+const void *convert_hpa1_to_storage(const void *msg, struct arena *a);
+const void *convert_hpa1_from_storage(const void *msg, struct arena *a);
+
+/* Whether schema_encode_json prints a field at all. */
+static inline bool schema_field_shown(const struct schema_field *f, const void *msg)
+{
+    if (f->flags & SCHEMA_ALWAYS)
+        return true;
+    if (!schema_probe_zero(f,
+                           msg)) /* plain messages have no probe and are printed even when empty */
+        return f->probe_size || !(f->flags & SCHEMA_OMITZERO) || !schema_field_absent(f, msg);
+    /* Absent; but these are structs or have marshallers in Go, where omitempty does nothing. */
+    return f->type >= SCHEMA_QUANTITY &&
+           !(f->flags & (SCHEMA_LIST | SCHEMA_MAP | SCHEMA_POINTER | SCHEMA_OMITZERO));
+}
+
+/* Other parts of it: a field's value, one element or map value. */
+void schema_field_print(const struct schema_field *f, const void *msg, struct buf *b);
+void schema_value_print(const struct schema_field *f, const void *p, struct buf *b);
+/* Parts of schema_equal. */
+bool schema_field_equal(const struct schema_field *f, const void *a, const void *b);
+bool schema_value_equal(const struct schema_field *f, const void *x, const void *y);

@@ -4,6 +4,7 @@
  * null, the zero time is null, maps come sorted (they are kept so). */
 #include "codec/base64.h"
 #include "codec/out.h"
+#include "schema/fields.h"
 #include "schema/internal.h"
 
 static void encode_msg(const struct schema_desc *desc, const void *msg, bool type_meta,
@@ -96,7 +97,9 @@ static void encode_value(const struct schema_field *f, const void *p, struct buf
     }
     case SCHEMA_RAW: {
         struct str s = *(const struct str *)p;
-        if (s.n)
+        if (UNLIKELY(fields_is_packed(s)))
+            fields_print(s, b);
+        else if (s.n)
             put(b, s.p, s.n);
         else
             PUT(b, "null");
@@ -140,17 +143,6 @@ static void encode_map(const struct schema_field *f, const void *msg, struct buf
         encode_value(f, p + SCHEMA_MAP_VALUE, b);
     }
     PUT(b, "}");
-}
-
-/* Whether a field is printed at all when it is not marked SCHEMA_ALWAYS. */
-static inline bool shown(const struct schema_field *f, const void *msg)
-{
-    if (!schema_probe_zero(f,
-                           msg)) /* plain messages have no probe and are printed even when empty */
-        return f->probe_size || !(f->flags & SCHEMA_OMITZERO) || !schema_field_absent(f, msg);
-    /* Absent; but these are structs or have marshallers in Go, where omitempty does nothing. */
-    return f->type >= SCHEMA_QUANTITY &&
-           !(f->flags & (SCHEMA_LIST | SCHEMA_MAP | SCHEMA_POINTER | SCHEMA_OMITZERO));
 }
 
 static void encode_field(const struct schema_field *f, const void *msg, struct buf *b)
@@ -198,7 +190,7 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, bool typ
         sep = ',';
     }
     for (const struct schema_field *f = desc->json, *end = f + desc->n_json; f < end; f++) {
-        if (!(f->flags & SCHEMA_ALWAYS) && !shown(f, msg))
+        if (!schema_field_shown(f, msg))
             continue;
         if (f->flags & SCHEMA_REST) {
             put_rest(*(const struct str *)schema_at(f, msg), &sep, b);
@@ -238,4 +230,14 @@ struct json *schema_to_json(const struct schema_desc *desc, const void *msg, uns
     buf_fini(&b);
     ASSERT(r == 0);
     return v;
+}
+
+void schema_field_print(const struct schema_field *f, const void *msg, struct buf *b)
+{
+    encode_field(f, msg, b);
+}
+
+void schema_value_print(const struct schema_field *f, const void *p, struct buf *b)
+{
+    encode_value(f, p, b);
 }

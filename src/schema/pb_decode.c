@@ -3,6 +3,7 @@
  * fill. Unknown fields are skipped, as protobuf wants; a field of the wrong wire type is an error.
  */
 #include "codec/pb.h"
+#include "schema/fields.h"
 #include "schema/internal.h"
 
 #define PB_DEPTH_MAX                                                                               \
@@ -11,6 +12,7 @@
 struct decoder {
     struct arena *a;
     struct error *err;
+    bool packed; /* sets of fields may be */
 };
 
 static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes,
@@ -100,7 +102,7 @@ static int decode_builtin(struct decoder *d, const struct schema_desc *desc,
                                          : int_or_str_int((int32_t)num[2]);
         return 0;
     case SCHEMA_RAW:
-        if (text[1].n && !json_valid(text[1]))
+        if (text[1].n && !(d->packed && fields_valid(text[1])) && !json_valid(text[1]))
             return fail(d, desc, f, "not valid JSON");
         *(struct str *)p = text[1].n ? text[1] : STR_NONE;
         return 0;
@@ -291,14 +293,26 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct 
     return 0;
 }
 
+static int decode(const struct schema_desc *desc, struct str bytes, struct decoder *d, void *msg)
+{
+    memset(msg, 0, desc->size);
+    if (!bytes.p)
+        bytes = STR("");
+    return decode_msg(d, desc, bytes, msg, 0);
+}
+
 int schema_decode_pb(const struct schema_desc *desc, struct str bytes, struct arena *a, void *msg,
                      struct error *err)
 {
     struct decoder d = {.a = a, .err = err};
-    memset(msg, 0, desc->size);
-    if (!bytes.p)
-        bytes = STR("");
-    return decode_msg(&d, desc, bytes, msg, 0);
+    return decode(desc, bytes, &d, msg);
+}
+
+int schema_decode_pb_stored(const struct schema_desc *desc, struct str bytes, struct arena *a,
+                            void *msg, struct error *err)
+{
+    struct decoder d = {.a = a, .err = err, .packed = true};
+    return decode(desc, bytes, &d, msg);
 }
 
 bool schema_is_pb_envelope(struct str bytes)

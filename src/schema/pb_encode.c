@@ -6,9 +6,11 @@
  * contentType }
  */
 #include "codec/pb.h"
+#include "schema/fields.h"
 #include "schema/internal.h"
 
-static void encode_msg(const struct schema_desc *desc, const void *msg, struct buf *b);
+/* Packed sets of fields stay as they are in what the store keeps; everybody else gets JSON. */
+static void encode_msg(const struct schema_desc *desc, const void *msg, bool packed, struct buf *b);
 
 static void put_time(uint32_t number, const struct timestamp *t, struct buf *b)
 {
@@ -56,8 +58,20 @@ static void put_double(uint32_t number, double d, struct buf *b)
     buf_add(b, raw, 8);
 }
 
+static void put_raw(struct str s, bool packed, struct buf *b)
+{
+    struct buf text = {0};
+    if (packed || !fields_is_packed(s)) {
+        pb_put_bytes(b, 1, s);
+        return;
+    }
+    fields_print(s, &text);
+    pb_put_bytes(b, 1, buf_str(&text));
+    buf_fini(&text);
+}
+
 /* One value, whatever it is, under the given number. */
-static void encode_value(const struct schema_field *f, uint32_t number, const void *p,
+static void encode_value(const struct schema_field *f, uint32_t number, const void *p, bool packed,
                          struct buf *b)
 {
     size_t m;
@@ -68,7 +82,7 @@ static void encode_value(const struct schema_field *f, uint32_t number, const vo
         return;
     case SCHEMA_MSG:
         m = pb_begin(b, number);
-        encode_msg(f->msg, p, b);
+        encode_msg(f->msg, p, packed, b);
         pb_end(b, m);
         return;
     case SCHEMA_BOOL:
@@ -100,7 +114,7 @@ static void encode_value(const struct schema_field *f, uint32_t number, const vo
         return;
     case SCHEMA_RAW:
         m = pb_begin(b, number);
-        pb_put_bytes(b, 1, *(const struct str *)p);
+        put_raw(*(const struct str *)p, packed, b);
         pb_end(b, m);
         return;
     case _SCHEMA_TYPE_MAX:
@@ -109,31 +123,31 @@ static void encode_value(const struct schema_field *f, uint32_t number, const vo
     ASSERT(!"unknown type");
 }
 
-static void encode_elems(const struct schema_field *f, const void *msg, struct buf *b)
+static void encode_elems(const struct schema_field *f, const void *msg, bool packed, struct buf *b)
 {
     const char *p = schema_elems(f, msg);
     bool map = f->flags & SCHEMA_MAP;
     for (uint32_t n = schema_count(f, msg); n; n--, p += f->elem_size) {
         if (!map) {
-            encode_value(f, f->number, p, b);
+            encode_value(f, f->number, p, packed, b);
             continue;
         }
         size_t m = pb_begin(b, f->number);
         pb_put_bytes(b, 1, *(const struct str *)(const void *)p);
-        encode_value(f, 2, p + SCHEMA_MAP_VALUE, b);
+        encode_value(f, 2, p + SCHEMA_MAP_VALUE, packed, b);
         pb_end(b, m);
     }
 }
 
-static void encode_msg(const struct schema_desc *desc, const void *msg, struct buf *b)
+static void encode_msg(const struct schema_desc *desc, const void *msg, bool packed, struct buf *b)
 {
     for (const struct schema_field *f = desc->fields, *end = f + desc->n_fields; f < end; f++) {
         if (f->flags & (SCHEMA_LIST | SCHEMA_MAP)) {
-            encode_elems(f, msg, b);
+            encode_elems(f, msg, packed, b);
         } else if (f->type == SCHEMA_MSG && !(f->flags & SCHEMA_POINTER)) {
             /* Written first and taken back when empty: cheaper than looking twice. */
             size_t before = b->n, m = pb_begin(b, f->number);
-            encode_msg(f->msg, schema_at(f, msg), b);
+            encode_msg(f->msg, schema_at(f, msg), packed, b);
             if (b->n == m && !b->overflow)
                 b->n = before;
             else
@@ -141,14 +155,19 @@ static void encode_msg(const struct schema_desc *desc, const void *msg, struct b
         } else if (!schema_field_absent(f, msg) ||
                    (f->type == SCHEMA_BYTES && ((struct str *)schema_at(f, msg))->p)) {
             encode_value(f, f->number,
-                         f->type == SCHEMA_MSG ? schema_sub(f, msg) : schema_at(f, msg), b);
+                         f->type == SCHEMA_MSG ? schema_sub(f, msg) : schema_at(f, msg), packed, b);
         }
     }
 }
 
 void schema_encode_pb(const struct schema_desc *desc, const void *msg, struct buf *b)
 {
-    encode_msg(desc, msg, b);
+    encode_msg(desc, msg, false, b);
+}
+
+void schema_encode_pb_stored(const struct schema_desc *desc, const void *msg, struct buf *b)
+{
+    encode_msg(desc, msg, true, b);
 }
 
 void schema_encode_pb_envelope(const struct schema_desc *desc, const void *msg, struct buf *b)
@@ -159,7 +178,7 @@ void schema_encode_pb_envelope(const struct schema_desc *desc, const void *msg, 
     pb_put_bytes(b, 2, str_z(desc->name));
     pb_end(b, m);
     m = pb_begin(b, 2);
-    encode_msg(desc, msg, b);
+    encode_msg(desc, msg, false, b);
     pb_end(b, m);
     pb_put_bytes(b, 3, STR(""));
     pb_put_bytes(b, 4, STR(""));

@@ -88,6 +88,10 @@ struct json *schema_to_json(const struct schema_desc *desc, const void *msg, uns
 int schema_decode_pb(const struct schema_desc *desc, struct str bytes, struct arena *a, void *msg,
                      struct error *err) MUST_CHECK;
 void schema_encode_pb(const struct schema_desc *desc, const void *msg, struct buf *b);
+/* The same for the store: sets of fields are packed there (schema/fields.h). */
+int schema_decode_pb_stored(const struct schema_desc *desc, struct str bytes, struct arena *a,
+                            void *msg, struct error *err) MUST_CHECK;
+void schema_encode_pb_stored(const struct schema_desc *desc, const void *msg, struct buf *b);
 
 /* "k8s\0" and runtime.Unknown: what application/vnd.kubernetes.protobuf carries. */
 struct schema_envelope {

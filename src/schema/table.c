@@ -73,8 +73,8 @@ static bool path_print(const struct schema_kind *kind, const void *msg, const ch
 static void cell_print(const struct schema_kind *kind, const struct schema_column *c,
                        const void *msg, usec_t now, struct buf *text, struct buf *b)
 {
-    bool number = strcmp(c->type, "integer") == 0 || strcmp(c->type, "number") == 0 ||
-                  strcmp(c->type, "boolean") == 0;
+    bool boolean = strcmp(c->type, "boolean") == 0;
+    bool number = boolean || strcmp(c->type, "integer") == 0 || strcmp(c->type, "number") == 0;
     table_hook_fn hook = c->hook ? table_hook_find(c->hook) : NULL;
     bool there = true;
 
@@ -86,7 +86,7 @@ static void cell_print(const struct schema_kind *kind, const struct schema_colum
     if (!hook && c->absent && text->n == 0)
         buf_add_str(text, str_z(c->absent));
     if (number && (!there || text->n == 0))
-        buf_add_lit(b, "0");
+        buf_add_str(b, boolean ? STR("false") : STR("0"));
     else if (number)
         buf_add_str(b, buf_str(text));
     else

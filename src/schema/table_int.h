@@ -56,6 +56,12 @@ TABLE_HOOK(storageclass_name);
 TABLE_HOOK(volume_access_modes);
 TABLE_HOOK(volume_status);
 /* table_policy.c */
+TABLE_HOOK(componentstatus_error);
+TABLE_HOOK(componentstatus_message);
+TABLE_HOOK(componentstatus_status);
+TABLE_HOOK(flowschema_missing);
+TABLE_HOOK(hpa_reference);
+TABLE_HOOK(hpa_targets);
 TABLE_HOOK(ingress_address);
 TABLE_HOOK(ingress_hosts);
 TABLE_HOOK(ingress_ports);
@@ -63,3 +69,4 @@ TABLE_HOOK(ingressclass_parameters);
 TABLE_HOOK(ipaddress_parent);
 TABLE_HOOK(policy_param_kind);
 TABLE_HOOK(policy_param_ref);
+TABLE_HOOK(resourceclaim_state);

@@ -367,6 +367,11 @@ bool journal_try_switch(struct journal *j)
     return true;
 }
 
+bool journal_wipe_free(struct journal *j, unsigned i)
+{
+    return !j->files[i].offset && ftruncate(j->files[i].fd, 0) == 0;
+}
+
 uint64_t journal_active_bytes(const struct journal *j)
 {
     return j->files[j->active].offset;

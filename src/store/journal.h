@@ -53,4 +53,6 @@ int journal_commit(struct journal *j, rev_t first, rev_t last, bool *ret_unknown
 /* Between frames, on the loop. */
 void journal_checked(struct journal *j, rev_t rev); /* a checkpoint up to rev is durable */
 bool journal_try_switch(struct journal *j);         /* to the other file, if that one is free */
+/* Empties file i if it holds nothing that is needed; false: it does, or that failed. */
+bool journal_wipe_free(struct journal *j, unsigned i);
 uint64_t journal_active_bytes(const struct journal *j);

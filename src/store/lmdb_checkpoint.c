@@ -76,6 +76,8 @@ static void checkpoint_work(void *arg)
         rc = lmdb_env_open(l, l->file);
         if (!rc)
             rc = write_all(l, entries, n);
+        if (!rc && l->ckpt_compact) /* not for want of room alone a failure: tried again later */
+            l->ckpt_compact = lmdb_compact(l) == 0;
         lmdb_env_close(l);
         if (rc == MDB_MAP_FULL && l->map_bytes < MAP_BYTES_MAX)
             l->map_bytes *= 2;
@@ -97,6 +99,10 @@ static void checkpoint_done(void *arg)
         dirty_clear(&l->flushing);
         l->checked = l->ckpt_meta.rev;
         l->ckpt_retry = 0;
+        if (l->ckpt_compact) {
+            l->renewed = l->renewing;
+            l->renewing = 0;
+        }
     } else {
         dirty_merge(&l->dirty, &l->flushing);
         l->ckpt_retry = rt_now(l->rt) + RETRY_AFTER;
@@ -116,6 +122,7 @@ bool lmdb_checkpoint_start(struct store_lmdb *l)
     l->ckpt_meta = l->meta;
     l->ckpt_compacted = l->compacted;
     l->ckpt_running = true;
+    l->ckpt_compact = l->renewing > 0;
     (void)journal_try_switch(&l->journal);
     rt_work(l->rt, &l->ckpt_work, RT_WORK_SHORT, checkpoint_work, checkpoint_done, l);
     return true;

@@ -21,7 +21,10 @@ struct store_lmdb {
     int dir_fd;
     bool sealing;
     struct store_seal seal;
-    MDB_env *env; /* NULL but at open and while a checkpoint runs */
+    size_t renewing;  /* records found at open that the next checkpoint seals anew */
+    size_t renewed;   /* ... that it has; old ones may still lie in the files of `unclean` */
+    unsigned unclean; /* bits: journal 0, journal 1; those with frames at open */
+    MDB_env *env;     /* NULL but at open and while a checkpoint runs */
     MDB_dbi dbi;
     size_t map_bytes;
     uint64_t file_bytes; /* at open */
@@ -53,6 +56,7 @@ struct store_lmdb {
     bool ckpt_running;
     nsec_t ckpt_retry; /* not before; after a failure */
     int ckpt_result;   /* worker -> loop */
+    bool ckpt_compact; /* also leave nothing in the file but what is in the database now */
     struct buf ckpt_key, ckpt_value, ckpt_scratch;
 
     bool closing;
@@ -66,6 +70,9 @@ int lmdb_meta_put(struct store_lmdb *l, MDB_txn *txn, const struct store_meta *m
                   rev_t compacted, struct buf *scratch);
 int lmdb_env_open(struct store_lmdb *l, const char *file); /* an LMDB result */
 void lmdb_env_close(struct store_lmdb *l);                 /* idempotent */
+/* lmdb_compact.c. Replaces the file of the open environment by a copy without free pages; closes
+ * the environment. 0 or a positive errno, then the file is as it was. */
+int lmdb_compact(struct store_lmdb *l);
 
 /* lmdb_checkpoint.c. Starts one unless one runs, nothing is dirty, or the last one has just failed
  * (then false). No commit is under way on the loop's side. Ends in lmdb_checkpoint_done. */

@@ -19,7 +19,7 @@ static int decode(const struct schema_kind *kind, const struct store_record *rec
 {
     if (rec->is_json)
         return schema_decode_text(kind->desc, rec->bytes, a, NULL, msg, err);
-    return schema_decode_pb(kind->desc, rec->bytes, a, msg, err);
+    return schema_decode_pb_stored(kind->desc, rec->bytes, a, msg, err);
 }
 
 static char *put(char *at, struct str s, struct str *ret)

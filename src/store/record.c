@@ -6,7 +6,7 @@
  * key    <group> '/' <plural> NUL <namespace> NUL <name>       "apps/deployments\0default\0web"
  * value  0   u8   1                                            layout of this value
  *        1   u8   encoding: 1 protobuf, 2 JSON
- *        2   u8   flags: 1 sealed
+ *        2   u8   flags: 1 sealed; 2 the sealed payload names its key (src/main/seal.c)
  *        3   u8   length of the API version
  *        4   u32  length of the payload as stored
  *        8   u64  revision
@@ -31,6 +31,7 @@
 #define ENCODING_PB   1
 #define ENCODING_JSON 2
 #define FLAG_SEALED   1
+#define FLAG_NAMED    2
 #define META_SUM      80
 #define META_BYTES    88
 #define META_MAGIC    "davit-store" /* with its NUL: 12 bytes */
@@ -102,11 +103,19 @@ static uint64_t value_sum(struct str key, struct str value)
     return record_sum(h, value.p + VALUE_HEAD, value.n - VALUE_HEAD);
 }
 
+/* The first part of a key. */
+static struct str key_resource(struct str key)
+{
+    const char *end = memchr(key.p, '\0', key.n);
+
+    return end ? str_sub(key, 0, (size_t)(end - key.p)) : key;
+}
+
 int record_encode(const struct store_op *op, struct str key, const struct store_seal *seal,
                   struct buf *scratch, struct buf *b)
 {
     const struct schema_kind *kind = op->kind;
-    bool sealed = seal && seal->wants(seal->ctx, kind);
+    bool sealed = seal && seal->wants(seal->ctx, key_resource(key));
     size_t start = b->n, version_bytes = strlen(kind->version), head = VALUE_HEAD + version_bytes;
     struct str value;
     char *p;
@@ -120,20 +129,20 @@ int record_encode(const struct store_op *op, struct str key, const struct store_
     b->n += head;
     if (sealed) {
         buf_clear(scratch);
-        schema_encode_pb(kind->desc, op->object->msg, scratch);
+        schema_encode_pb_stored(kind->desc, op->object->msg, scratch);
         r = seal->seal(seal->ctx, buf_str(scratch), key, b);
         if (r < 0) {
             b->n = start;
             return r;
         }
     } else {
-        schema_encode_pb(kind->desc, op->object->msg, b);
+        schema_encode_pb_stored(kind->desc, op->object->msg, b);
     }
     ASSERT(!b->overflow && b->n - start - head <= UINT32_MAX);
     p = b->data + start;
     p[0] = VALUE_LAYOUT;
     p[1] = ENCODING_PB;
-    p[2] = sealed ? FLAG_SEALED : 0;
+    p[2] = sealed ? FLAG_SEALED | FLAG_NAMED : 0;
     p[3] = (char)version_bytes;
     record_put32(p + 4, (uint32_t)(b->n - start - head));
     record_put64(p + 8, op->rev);
@@ -162,9 +171,10 @@ static bool key_split(struct str key, struct store_record *ret)
 }
 
 int record_decode(struct str key, struct str value, const struct store_seal *seal,
-                  struct buf *scratch, struct store_record *ret, struct error *err)
+                  struct buf *scratch, struct store_record *ret, bool *ret_stale, struct error *err)
 {
     struct store_record rec = {0};
+    bool stale = false;
     size_t version_bytes;
     int r;
 
@@ -176,7 +186,7 @@ int record_decode(struct str key, struct str value, const struct store_seal *sea
         record_get64(value.p + 16) != value_sum(key, value))
         return bad(err, key, "does not match its checksum");
     if (value.p[0] != VALUE_LAYOUT || (value.p[1] != ENCODING_PB && value.p[1] != ENCODING_JSON) ||
-        ((uint8_t)value.p[2] & ~FLAG_SEALED))
+        ((uint8_t)value.p[2] & ~(FLAG_SEALED | FLAG_NAMED)))
         return bad(err, key, "has a layout this version of davit does not know");
     if (!key_split(key, &rec))
         return bad(err, key, "has a malformed key");
@@ -188,14 +198,44 @@ int record_decode(struct str key, struct str value, const struct store_seal *sea
         if (!seal)
             return bad(err, key, "is encrypted and there is no key to open it");
         buf_clear(scratch);
-        r = seal->open(seal->ctx, rec.bytes, key, scratch);
+        r = seal->open(seal->ctx, rec.bytes, key, value.p[2] & FLAG_NAMED, scratch, &stale);
+        if (r == -ENOKEY)
+            return bad(err, key, "is encrypted with a key that is missing");
         if (r < 0)
-            return bad(
-                err, key,
-                "cannot be decrypted: the encryption key is not the one it was written with");
+            return bad(err, key,
+                       value.p[2] & FLAG_NAMED
+                           ? "is damaged or not the one that was written there: its key "
+                             "does not open it"
+                           : "cannot be decrypted: the encryption key is not the one it "
+                             "was written with");
         rec.bytes = buf_str(scratch);
+    } else {
+        stale = true;
     }
     *ret = rec;
+    if (ret_stale)
+        *ret_stale = stale && seal && seal->wants(seal->ctx, rec.resource);
+    return 0;
+}
+
+int record_renew(struct str key, struct str value, struct str plain, const struct store_seal *seal,
+                 struct buf *b)
+{
+    size_t start = b->n, head = VALUE_HEAD + (uint8_t)value.p[3];
+    char *p;
+    int r;
+
+    buf_add(b, value.p, head);
+    r = seal->seal(seal->ctx, plain, key, b);
+    if (r < 0) {
+        b->n = start;
+        return r;
+    }
+    ASSERT(!b->overflow && b->n - start - head <= UINT32_MAX);
+    p = b->data + start;
+    p[2] = FLAG_SEALED | FLAG_NAMED;
+    record_put32(p + 4, (uint32_t)(b->n - start - head));
+    record_put64(p + 16, value_sum(key, (struct str){p, b->n - start}));
     return 0;
 }
 

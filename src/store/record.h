@@ -9,9 +9,14 @@ void record_key(struct buf *b, const struct schema_kind *kind, struct str ns, st
 /* Appends the value. seal NULL: plain. Fails only when sealing does. */
 int record_encode(const struct store_op *op, struct str key, const struct store_seal *seal,
                   struct buf *scratch, struct buf *b) MUST_CHECK;
-/* ret borrows from key, value and scratch. -EBADMSG: damaged, or sealed with another key. */
+/* ret borrows from key, value and scratch. -EBADMSG: damaged, or sealed with another key.
+ * *ret_stale (may be NULL): it is not sealed as its kind should be now. */
 int record_decode(struct str key, struct str value, const struct store_seal *seal,
-                  struct buf *scratch, struct store_record *ret, struct error *err) MUST_CHECK;
+                  struct buf *scratch, struct store_record *ret, bool *ret_stale,
+                  struct error *err) MUST_CHECK;
+/* Appends the same value, sealed as it should be now. plain: its payload, opened. */
+int record_renew(struct str key, struct str value, struct str plain, const struct store_seal *seal,
+                 struct buf *b) MUST_CHECK;
 
 /* Little-endian numbers, and the checksum everything here uses. */
 void record_put32(char *p, uint32_t v);

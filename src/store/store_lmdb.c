@@ -162,16 +162,25 @@ static int load_one(struct store_lmdb *l, struct str key, struct str value, stor
                     void *arg, struct error *err)
 {
     struct store_record rec;
+    bool stale;
     int r;
 
     if (record_is_meta(key))
         return 0;
-    r = record_decode(key, value, lmdb_seal(l), &l->scratch, &rec, err);
+    r = record_decode(key, value, lmdb_seal(l), &l->scratch, &rec, &stale, err);
     if (r < 0)
         return r;
     if (rec.rev > l->meta.rev) {
         (void)error_set(err, REASON_INTERNAL, "a record is newer than the head record");
         return -EBADMSG;
+    }
+    if (stale) { /* the next checkpoint puts it right */
+        buf_clear(&l->value);
+        r = record_renew(key, value, rec.bytes, lmdb_seal(l), &l->value);
+        if (r < 0)
+            return error_errno(err, r, "a record cannot be encrypted");
+        dirty_put_raw(&l->dirty, key, buf_str(&l->value));
+        l->renewing++;
     }
     return fn(arg, &rec, err);
 }
@@ -288,6 +297,9 @@ static int lmdb_open(struct store_backend *b, struct rt *rt, const char *new_id,
     r = journal_make(&l->journal, l->dir_fd, err);
     if (r < 0)
         return r;
+    for (unsigned i = 0; i < 2 && l->renewing; i++)
+        if (!journal_wipe_free(&l->journal, i))
+            l->unclean |= 1u << i;
     store_dir_sign(l->dir_fd);
     lmdb_env_close(l);
     *ret_meta = l->meta;
@@ -345,6 +357,16 @@ static void journal_tell_checked(struct store_lmdb *l)
     if (l->checked)
         journal_checked(&l->journal, l->checked);
     l->checked = 0;
+    if (!l->renewed)
+        return;
+    for (unsigned i = 0; i < 2; i++)
+        if (l->unclean & 1u << i && journal_wipe_free(&l->journal, i))
+            l->unclean &= ~(1u << i);
+    if (l->unclean)
+        return;
+    if (l->seal.renewed)
+        l->seal.renewed(l->seal.ctx, l->renewed);
+    l->renewed = 0;
 }
 
 static void commit_done(void *arg)
@@ -360,7 +382,7 @@ static void commit_done(void *arg)
         l->compacted = l->batch->compacted;
     }
     /* a full disk, too: after a checkpoint the journal's own space can be used again */
-    if (l->result < 0 || journal_active_bytes(&l->journal) >= l->journal_bytes)
+    if (l->result < 0 || l->renewed || journal_active_bytes(&l->journal) >= l->journal_bytes)
         (void)lmdb_checkpoint_start(l);
     commit_end(l, l->result, l->unknown);
 }

@@ -1,6 +1,9 @@
 /* Removing conntrack entries. A UDP "connection" to a Service lives as long as packets flow, so
  * when its endpoint goes, the entry must go too, or the client talks to nobody for ever. The kernel
- * can only delete by exact tuple or dump all, so: dump, pick, delete each by its original tuple. */
+ * can only delete by exact tuple or dump all, so: dump, pick, delete each by its original tuple.
+ * A dump of many takes its time, and what nobody had answered in it may be a connection now, whose
+ * next packet would be led to somebody who knows nothing of it. So each is looked at once more
+ * right before it goes. */
 #include "sys/netlink_impl.h"
 
 #include <arpa/inet.h>
@@ -17,8 +20,13 @@ struct tuple {
     uint8_t proto;
 };
 
+struct entry {
+    struct tuple orig;
+    uint32_t id; /* of the kernel's, as it came */
+};
+
 struct found {
-    struct tuple *v; /* owned */
+    struct entry *v; /* owned */
     size_t n, cap;
     conntrack_match_fn match;
     void *arg;
@@ -77,7 +85,7 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
 {
     struct found *f = arg;
     struct tuple orig = {0}, reply = {0};
-    uint32_t status = 0;
+    uint32_t status = 0, number = 0;
     const struct nlattr *a;
     mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
     {
@@ -87,6 +95,8 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
             parse_tuple(a, &reply);
         else if (mnl_attr_get_type(a) == CTA_STATUS)
             status = ntohl(mnl_attr_get_u32(a));
+        else if (mnl_attr_get_type(a) == CTA_ID)
+            number = mnl_attr_get_u32(a);
     }
     if (orig.src.family != AF_INET || orig.dst.family != AF_INET)
         return MNL_CB_OK;
@@ -102,7 +112,7 @@ static int dump_cb(const struct nlmsghdr *h, void *arg)
     };
     if (f->n < CONNTRACK_DELETE_MAX && f->match(f->arg, &flow)) {
         ARRAY_RESERVE(f->v, f->n, f->cap);
-        f->v[f->n++] = orig;
+        f->v[f->n++] = (struct entry){orig, number};
     }
     return MNL_CB_OK;
 }
@@ -116,10 +126,8 @@ static struct nlmsghdr *ct_msg(struct nl *nl, char *buf, uint8_t type, uint16_t 
     return h;
 }
 
-static int delete_one(struct nl *nl, const struct tuple *t)
+static void put_tuple(struct nlmsghdr *h, const struct tuple *t)
 {
-    char buf[NL_MSG_BYTES];
-    struct nlmsghdr *h = ct_msg(nl, buf, IPCTNL_MSG_CT_DELETE, 0);
     struct nlattr *nest = mnl_attr_nest_start(h, CTA_TUPLE_ORIG);
     struct nlattr *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
     nl_put_ip(h, CTA_IP_V4_SRC, &t->src);
@@ -131,7 +139,25 @@ static int delete_one(struct nl *nl, const struct tuple *t)
     mnl_attr_put_u16(h, CTA_PROTO_DST_PORT, htons(t->dport));
     mnl_attr_nest_end(h, proto);
     mnl_attr_nest_end(h, nest);
-    return nl_talk(nl, h, NULL, NULL);
+}
+
+/* 1: deleted; 0: it is not what it was, or gone. */
+static int delete_one(struct nl *nl, const struct entry *e, const struct found *as)
+{
+    char buf[NL_MSG_BYTES];
+    struct found now = {.match = as->match, .arg = as->arg};
+    struct nlmsghdr *h = ct_msg(nl, buf, IPCTNL_MSG_CT_GET, 0);
+    put_tuple(h, &e->orig);
+    int r = nl_talk(nl, h, dump_cb, &now);
+    bool same = r == 0 && now.n == 1 && now.v[0].id == e->id;
+    free(now.v);
+    if (!same)
+        return r == -ENOENT ? 0 : r;
+    h = ct_msg(nl, buf, IPCTNL_MSG_CT_DELETE, 0);
+    put_tuple(h, &e->orig);
+    mnl_attr_put_u32(h, CTA_ID, e->id);
+    r = nl_talk(nl, h, NULL, NULL);
+    return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
 /* The kernel's own names of these bits are not in its public headers. */
@@ -169,11 +195,11 @@ int conntrack_delete(const struct conntrack_scope *scope, conntrack_match_fn mat
     r = nl_talk(nl, dump, dump_cb, &f);
     int deleted = 0;
     for (size_t i = 0; r >= 0 && i < f.n; i++) {
-        int d = delete_one(nl, &f.v[i]);
-        if (d == 0)
-            deleted++;
-        else if (d != -ENOENT)
+        int d = delete_one(nl, &f.v[i], &f);
+        if (d < 0)
             r = d;
+        else
+            deleted += d;
     }
     free(f.v);
     return r < 0 ? r : deleted;

@@ -107,7 +107,7 @@ struct conntrack_scope {
     bool unreplied;                  /* only those */
     const struct ip_addr *reply_src; /* only those of this one; NULL: of anybody */
 };
-/* Deletes every IPv4 entry of the scope that match says so. Cost: a walk of the table. Returns how
- * many. */
+/* Deletes every IPv4 entry of the scope that match says so, of the table and again right before it
+ * is deleted. Cost: a walk of the table. Returns how many. */
 int conntrack_delete(const struct conntrack_scope *scope, conntrack_match_fn match,
                      void *arg) MUST_CHECK;

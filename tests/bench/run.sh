@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 build=${1:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 davit=$build/davit
-ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_scheduler tests/bench/bench_dns tests/bench/bench_services tests/bench/bench_policy >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
+ninja -C "$build" davit tests/bench/bench_api tests/bench/bench_apply tests/bench/bench_scheduler tests/bench/bench_dns tests/bench/bench_services tests/bench/bench_policy tests/bench/bench_cel >"$build/bench.log" || { cat "$build/bench.log" >&2; exit 1; }
 dir=$(mktemp -d /tmp/davit-bench.XXXXXX)
 port=${BENCH_PORT:-$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 pid=
@@ -87,10 +87,24 @@ fi
 server_stop
 rm -rf "$dir"
 
+# ---- apply and strategic merge of a Deployment, in the core; what every write pays for managedFields ----
+"$build/tests/bench/bench_apply" >"$dir.figures" 2>&1
+report apply_deployment "$(figure apply_deployment)" per_s 20000 more
+report strategic_deployment "$(figure strategic_deployment)" per_s 20000 more
+note managed_create "$(figure managed_create)" us
+note managed_update "$(figure managed_update)" us
+
 # ---- policies ----
 "$build/tests/bench/bench_policy" >"$dir.figures" 2>&1
 report policy_compile_1000 "$(figure policy_compile_1000)" ms 500 less # over 10,000 pods
 report policy_pod_change "$(figure policy_pod_change)" us 100 less
+
+# ---- expressions ----
+"$build/tests/bench/bench_cel" >"$dir.figures" 2>&1
+report cel_simple_rule "$(figure cel_simple_rule)" us 2 less
+note cel_compile "$(figure cel_compile)" us
+note cel_loop_of_1000 "$(figure cel_loop_of_1000)" us
+note cel_name_pattern "$(figure cel_name_pattern)" us
 
 # ---- scheduler core ----
 if [ -x "$build/tests/bench/bench_scheduler" ]; then

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     key = (struct str){(const char *)data + 1, data[0]};
     value = (struct str){key.p + key.n, size - 1 - key.n};
-    if (record_decode(key, value, NULL, &scratch, &rec, &err) == 0)
+    if (record_decode(key, value, NULL, &scratch, &rec, NULL, &err) == 0)
         (void)ignore_record(NULL, &rec, &err);
     error_clear(&err);
     rec.bytes = value;

@@ -13,11 +13,12 @@ LAYERS = {
     "sys": ["base"],
     "rt": ["base"],
     "schema": ["codec", "base", "api/types.gen.h", "api/tables.gen.h"],  # generated from api/, below both
+    "cel": ["schema", "codec", "base"],
     "api": ["schema", "codec", "base"],
     "store": ["api", "schema", "codec", "rt", "base"],
     "http": ["rt", "codec", "base"],
 }
-LOW = ["http", "store", "api", "schema", "rt", "codec", "sys", "base"]
+LOW = ["http", "store", "api", "cel", "schema", "rt", "codec", "sys", "base"]
 LAYERS["client"] = LOW
 for folder in ["apiserver", "scheduler", "controllers", "node", "net"]:
     LAYERS[folder] = ["client"] + LOW

@@ -1,6 +1,7 @@
 /* Admission plugins, asked as a client would: calls with their warnings, no controller running. */
 #include "api_test.h"
 #include "apiserver/admit.h"
+#include "apiserver/quota.h"
 
 /* ---- calls as an administrator, whose warnings can be read ---- */
 
@@ -406,6 +407,25 @@ static void quotas_count_kinds(void **state)
     assert_int_equal(fx_call(f, &q), -EPERM);
 }
 
+/* A kind that comes after the quota: it counts from the first time somebody wants one. */
+static void quotas_learn_kinds(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: a}}"));
+    make_quota(f, "late", "hard: {count/configmaps: 2, count/secrets: 5}");
+    used_is(f, "late", "count/configmaps", "1");
+    struct quota *q =
+        CONTAINER_OF(quotas_of(f->api->quotas, STR("default"))->next, struct quota, in_ns);
+    struct quota_item *it = quota_item_find(q, STR("count/configmaps"));
+    it->kind = NULL; /* as if it was not served yet */
+    it->used = (struct quantity){.set = true};
+    assert_ok(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: b}}"));
+    used_is(f, "late", "count/configmaps", "2");
+    assert_int_equal(fx_create(f, KIND_OF(CONFIG_MAP), "default", "{metadata: {name: c}}"), -EPERM);
+    assert_ok(fx_create(f, KIND_OF(SECRET), "default", "{metadata: {name: s}}"));
+    used_is(f, "late", "count/secrets", "1");
+}
+
 struct race {
     int granted, refused, other;
 };
@@ -694,6 +714,7 @@ int main(void)
         T(limits_are_bounds),
         T(quotas_bound_pods),
         T(quotas_count_kinds),
+        T(quotas_learn_kinds),
         T(quotas_are_never_overshot),
         T(quotas_have_scopes),
         T(quotas_outlive_the_server),

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "node/cgroup.h"
+#include "node/conntrack.h"
 #include "node/env.h"
 #include "node/fsutil.h"
 #include "node/log.h"
@@ -876,19 +877,55 @@ static int teardown(void **state)
     return fs_rm_rf(dir);
 }
 
+/* Said once when it is full, again only after a while, and once when it has room. */
+static void test_full_connection_table(void **state)
+{
+    static const struct {
+        uint64_t count, max;
+        int64_t at_s;
+        enum conntrack_news news;
+    } steps[] = {
+        {0, 0, 0, CONNTRACK_NO_NEWS}, /* no limit */
+        {1000, 0, 1, CONNTRACK_NO_NEWS},       {94, 100, 2, CONNTRACK_NO_NEWS},
+        {95, 100, 3, CONNTRACK_FULL},          {100, 100, 4, CONNTRACK_NO_NEWS},
+        {85, 100, 5, CONNTRACK_NO_NEWS}, /* to and fro at the limit is no news */
+        {99, 100, 6, CONNTRACK_NO_NEWS},       {96, 100, 602, CONNTRACK_NO_NEWS},
+        {96, 100, 603, CONNTRACK_FULL},        {79, 100, 604, CONNTRACK_ROOM},
+        {79, 100, 605, CONNTRACK_NO_NEWS},     {249035, 262144, 606, CONNTRACK_NO_NEWS},
+        {249036, 262144, 607, CONNTRACK_FULL}, {209714, 262144, 608, CONNTRACK_ROOM},
+    };
+    struct conntrack_watch w = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        if (conntrack_judge(&w, steps[i].count, steps[i].max, steps[i].at_s * NSEC_PER_SEC) !=
+            steps[i].news)
+            fail_msg("step %zu", i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_variables), cmocka_unit_test(test_expand),
-        cmocka_unit_test(test_env_build),      cmocka_unit_test(test_env_errors),
-        cmocka_unit_test(test_service_env),    cmocka_unit_test(test_log_line),
-        cmocka_unit_test(test_log_tail),       cmocka_unit_test(test_payload),
-        cmocka_unit_test(test_rm_rf),          cmocka_unit_test(test_record),
-        cmocka_unit_test(test_record_file),    cmocka_unit_test(test_places),
-        cmocka_unit_test(test_caps),           cmocka_unit_test(test_users),
-        cmocka_unit_test(test_resources),      cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_seccomp),        cmocka_unit_test(test_etc),
-        cmocka_unit_test(test_hostnames),      cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_many_variables),
+        cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_env_build),
+        cmocka_unit_test(test_env_errors),
+        cmocka_unit_test(test_service_env),
+        cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_log_tail),
+        cmocka_unit_test(test_payload),
+        cmocka_unit_test(test_rm_rf),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_record_file),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_users),
+        cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_seccomp),
+        cmocka_unit_test(test_etc),
+        cmocka_unit_test(test_hostnames),
+        cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_full_connection_table),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

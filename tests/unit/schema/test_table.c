@@ -89,6 +89,108 @@ static void others(void **state)
              "[\"x\",\"1.1.1.1:80,1.1.1.2:80,1.1.1.3:80 + 1 more...\",\"30s\"]");
 }
 
+#define AT "\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2025-12-31T23:59:30Z\""
+#define TPL                                                                                        \
+    "\"template\":{\"spec\":{\"nodeSelector\":{\"d\":\"s\",\"e\":\"t\"},\"containers\":[{"         \
+    "\"name\":\"c\",\"image\":\"i\"}]}}"
+
+static void further_kinds(void **state)
+{
+    static const struct {
+        enum kind_id kind;
+        const char *text, *cells;
+    } rows[] = {
+        {KIND_PERSISTENT_VOLUME,
+         "{" META ",\"spec\":{\"capacity\":{\"storage\":\"5Gi\"},\"accessModes\":["
+         "\"ReadOnlyMany\",\"ReadWriteOnce\"],\"persistentVolumeReclaimPolicy\":\"Retain\","
+         "\"claimRef\":{\"namespace\":\"n\",\"name\":\"c\"},\"volumeMode\":\"Block\"},\"status\":{"
+         "\"phase\":\"Bound\"}}",
+         "[\"x\",\"5Gi\",\"RWO,ROX\",\"Retain\",\"Bound\",\"n/c\",\"\",\"<unset>\",\"\",\"30s\","
+         "\"Block\"]"},
+        {KIND_PERSISTENT_VOLUME_CLAIM,
+         "{" AT ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"},\"spec\":{\"volumeName\":\"v\","
+         "\"storageClassName\":\"s\"},\"status\":{\"phase\":\"Bound\",\"accessModes\":["
+         "\"ReadWriteOncePod\"],\"capacity\":{\"storage\":\"1Gi\"}}}",
+         "[\"x\",\"Terminating\",\"v\",\"1Gi\",\"RWOP\",\"s\",\"<unset>\",\"30s\",\"<unset>\"]"},
+        {KIND_STORAGE_CLASS,
+         "{" AT ",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},"
+         "\"provisioner\":\"p\",\"allowVolumeExpansion\":true}",
+         "[\"x (default)\",\"p\",\"\",\"\",true,\"30s\"]"},
+        {KIND_RESOURCE_QUOTA,
+         "{" META ",\"status\":{\"hard\":{\"limits.cpu\":\"4\",\"pods\":\"10\",\"services\":\"5\"},"
+         "\"used\":{\"pods\":\"1\"}}}",
+         "[\"x\",\"pods: 1/10, services: 0/5\",\"limits.cpu: 0/4\",\"30s\"]"},
+        {KIND_STATEFUL_SET, "{" META ",\"spec\":{" TPL "},\"status\":{\"readyReplicas\":2}}",
+         "[\"x\",\"2/1\",\"30s\",\"c\",\"i\"]"},
+        {KIND_DAEMON_SET, "{" META ",\"spec\":{" TPL "},\"status\":{\"numberReady\":2}}",
+         "[\"x\",0,0,2,0,0,\"d=s,e=t\",\"30s\",\"c\",\"i\",\"<none>\"]"},
+        {KIND_CRON_JOB,
+         "{" META
+         ",\"spec\":{\"schedule\":\"@daily\",\"suspend\":true,\"jobTemplate\":{\"spec\":{" TPL
+         "}}},\"status\":{\"active\":[{},{}],\"lastScheduleTime\":\"2025-12-31T23:59:50Z\"}}",
+         "[\"x\",\"@daily\",\"<none>\",\"True\",2,\"10s\",\"30s\",\"c\",\"i\",\"<none>\"]"},
+        {KIND_INGRESS,
+         "{" META
+         ",\"spec\":{\"tls\":[{}],\"rules\":[{\"host\":\"a\"},{\"host\":\"b\"},{},{\"host\":"
+         "\"c\"},{\"host\":\"d\"}]},\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"1.1.1.1\"}"
+         ","
+         "{\"hostname\":\"h\"}]}}}",
+         "[\"x\",\"<none>\",\"a,b,c + 1 more...\",\"1.1.1.1,h\",\"80, 443\",\"30s\"]"},
+        {KIND_INGRESS_CLASS,
+         "{" META
+         ",\"spec\":{\"controller\":\"e/c\",\"parameters\":{\"apiGroup\":\"g\",\"kind\":\"K\","
+         "\"name\":\"n\"}}}",
+         "[\"x\",\"e/c\",\"K.g/n\",\"30s\"]"},
+        {KIND_IP_ADDRESS,
+         "{" META
+         ",\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"n\",\"name\":"
+         "\"s\"}}}",
+         "[\"x\",\"services/n/s\",\"30s\"]"},
+        {KIND_SERVICE_CIDR, "{" META ",\"spec\":{\"cidrs\":[\"10.0.0.0/8\",\"fd00::/8\"]}}",
+         "[\"x\",\"10.0.0.0/8,fd00::/8\",\"30s\"]"},
+        {KIND_CSI_DRIVER,
+         "{" META ",\"spec\":{\"attachRequired\":true,\"tokenRequests\":[{\"audience\":\"a\"},{"
+         "\"audience\":\"b\"}],\"volumeLifecycleModes\":[\"Persistent\",\"Ephemeral\"]}}",
+         "[\"x\",true,false,false,\"a,b\",false,\"Persistent,Ephemeral\",\"30s\"]"},
+        {KIND_VALIDATING_WEBHOOK_CONFIGURATION, "{" META ",\"webhooks\":[{},{}]}",
+         "[\"x\",2,\"30s\"]"},
+        {KIND_VALIDATING_ADMISSION_POLICY,
+         "{" META ",\"spec\":{\"validations\":[{}],\"paramKind\":{\"apiVersion\":\"v1\",\"kind\":"
+         "\"ConfigMap\"}}}",
+         "[\"x\",1,\"v1/ConfigMap\",\"30s\"]"},
+        {KIND_MUTATING_ADMISSION_POLICY_BINDING,
+         "{" META
+         ",\"spec\":{\"policyName\":\"p\",\"paramRef\":{\"namespace\":\"n\",\"name\":\"m\"}}}",
+         "[\"x\",\"p\",\"n/m\",\"30s\"]"},
+        {KIND_FLOW_SCHEMA,
+         "{" META ",\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"p\"},"
+         "\"matchingPrecedence\":7},\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":"
+         "\"True\"}]}}",
+         "[\"x\",\"p\",7,\"<none>\",\"30s\",\"True\"]"},
+        {KIND_DEVICE_RESOURCE_CLAIM,
+         "{" META ",\"status\":{\"allocation\":{},\"reservedFor\":[{\"name\":\"p\"}]}}",
+         "[\"x\",\"allocated,reserved\",\"30s\"]"},
+        {KIND_DEVICE_RESOURCE_CLAIM, "{" META "}", "[\"x\",\"pending\",\"30s\"]"},
+        {KIND_HPA1,
+         "{" META ",\"spec\":{\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},"
+         "\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":50},\"status\":{\"currentReplicas\":"
+         "2,"
+         "\"currentCPUUtilizationPercentage\":12}}",
+         "[\"x\",\"Deployment/d\",\"cpu: 12%/50%\",\"<unset>\",3,2,\"30s\"]"},
+        {KIND_HORIZONTAL_POD_AUTOSCALER,
+         "{" META
+         ",\"spec\":{\"minReplicas\":2,\"metrics\":[{\"pods\":{\"target\":{\"averageValue\":"
+         "\"5\"}}},{\"object\":{\"target\":{\"averageValue\":\"6\"}}},{},{}]}}",
+         "[\"x\",\"/\",\"<unknown>/5, <unknown>/6 (avg) + 2 more...\",\"2\",0,0,\"30s\"]"},
+        {KIND_COMPONENT_STATUS,
+         "{" META ",\"conditions\":[{\"type\":\"Healthy\",\"status\":\"False\",\"error\":\"e\"}]}",
+         "[\"x\",\"Unhealthy\",\"\",\"e\"]"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cells_of(schema_kinds[rows[i].kind], rows[i].text, rows[i].cells);
+}
+
 static void every_column_can_be_printed(void **state)
 {
     struct arena a = {0};
@@ -136,6 +238,7 @@ int main(void)
         cmocka_unit_test(pods),
         cmocka_unit_test(others),
         cmocka_unit_test(network_policies),
+        cmocka_unit_test(further_kinds),
         cmocka_unit_test(every_column_can_be_printed),
     };
 

@@ -368,53 +368,151 @@ static void test_other_databases(void **state)
 
 /* ---- sealing ---- */
 
-static bool seal_wants(void *ctx, const struct schema_kind *kind)
+struct seal_ctx {
+    char key, older; /* what seal uses; what open takes too. 0: none */
+    const char *resource;
+    size_t renewed;
+};
+
+static bool seal_wants(void *ctx, struct str resource)
 {
-    return kind == CM;
+    return str_eqz(resource, ((struct seal_ctx *)ctx)->resource);
 }
 
 static int seal_do(void *ctx, struct str plain, struct str bound, struct buf *out)
 {
-    buf_add_char(out, *(char *)ctx);
+    buf_add_char(out, ((struct seal_ctx *)ctx)->key);
     buf_add_char(out, (char)hash_fnv1a32(bound.p, bound.n));
     for (size_t i = 0; i < plain.n; i++)
         buf_add_char(out, (char)(plain.p[i] ^ 0x55));
     return 0;
 }
 
-static int seal_undo(void *ctx, struct str sealed, struct str bound, struct buf *out)
+static int seal_undo(void *ctx, struct str sealed, struct str bound, bool named, struct buf *out,
+                     bool *ret_stale)
 {
-    if (sealed.n < 2 || sealed.p[0] != *(char *)ctx ||
-        sealed.p[1] != (char)hash_fnv1a32(bound.p, bound.n))
+    struct seal_ctx *s = ctx;
+
+    if (!named || sealed.n < 2 || sealed.p[1] != (char)hash_fnv1a32(bound.p, bound.n))
         return -EBADMSG;
+    if (sealed.p[0] != s->key && sealed.p[0] != s->older)
+        return -ENOKEY;
+    *ret_stale = sealed.p[0] != s->key;
     for (size_t i = 2; i < sealed.n; i++)
         buf_add_char(out, (char)(sealed.p[i] ^ 0x55));
     return 0;
 }
 
+static void seal_renewed(void *ctx, size_t records)
+{
+    ((struct seal_ctx *)ctx)->renewed += records;
+}
+
+static bool is_on_disk(struct fx *f, const char *text)
+{
+    static const char *const files[] = {"data.mdb", "journal.0", "journal.1"};
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        size_t n;
+        char *bytes = slurp(path_in(f->dir, files[i]), &n);
+        found |= memmem(bytes, n, text, strlen(text)) != NULL;
+        free(bytes);
+    }
+    return found;
+}
+
+/* As it is on disk: the text, with every byte changed as seal_do does. */
+static bool is_sealed_on_disk(struct fx *f, char key, const char *text)
+{
+    char want[64] = {key};
+    size_t n;
+    bool found = false;
+    char *bytes = slurp(path_in(f->dir, "data.mdb"), &n);
+
+    for (size_t i = 0; i < strlen(text); i++)
+        want[i] = (char)(text[i] ^ 0x55);
+    found = memmem(bytes, n, want, strlen(text)) != NULL;
+    free(bytes);
+    return found;
+}
+
 static void test_sealing(void **state)
 {
     struct fx f;
-    char key = 'k';
-    struct store_seal seal = {&key, seal_wants, seal_do, seal_undo};
-    size_t n;
-    char *bytes;
+    struct seal_ctx ctx = {.key = 'k', .resource = "/configmaps"};
+    struct store_seal seal = {&ctx, seal_wants, seal_do, seal_undo, seal_renewed};
 
     fx_init(&f, FX_LMDB);
     f.seal = &seal;
     fx_open(&f);
     fx_put_now(&f, "a", "x", "swordfish", STORE_ABSENT);
+    assert_false(is_on_disk(&f, "swordfish")); /* in the journal */
     fx_close(&f);
-    bytes = slurp(path_in(f.dir, "data.mdb"), &n);
-    assert_null(memmem(bytes, n, "swordfish", 9));
-    free(bytes);
+    assert_false(is_on_disk(&f, "swordfish")); /* in the database */
     fx_open(&f);
     assert_str(fx_value(store_get(f.s, CM, STR("a"), STR("x"))), "swordfish");
     fx_close(&f);
-    key = 'q';
-    assert_refused(&f, -EBADMSG, "encryption key is not the one");
+    assert_int_equal(ctx.renewed, 0);
+    ctx.key = 'q';
+    assert_refused(&f, -EBADMSG, "encrypted with a key that is missing");
     f.seal = NULL;
     assert_refused(&f, -EBADMSG, "there is no key");
+    fx_fini(&f);
+}
+
+static bool is_renewed(void *arg)
+{
+    return ((struct seal_ctx *)arg)->renewed > 0;
+}
+
+/* What lay open, and what was sealed with an older key, is sealed anew after an open; nothing of
+ * before is left, revisions stay, and it is done once. */
+static void test_sealing_anew(void **state)
+{
+    struct fx f;
+    struct seal_ctx ctx = {.key = 'k', .resource = "/configmaps"};
+    struct store_seal seal = {&ctx, seal_wants, seal_do, seal_undo, seal_renewed};
+    rev_t rev;
+
+    fx_init(&f, FX_LMDB);
+    fx_open(&f);
+    for (int i = 0; i < 20; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "x%d", i);
+        fx_put_now(&f, "a", name, "swordfish", STORE_ABSENT);
+    }
+    assert_true(is_on_disk(&f, "swordfish"));
+    rev = store_rev(f.s);
+    fx_close(&f);
+    f.seal = &seal;
+    fx_open(&f);
+    assert_true(rt_run_until(f.rt, is_renewed, &ctx, 20 * NSEC_PER_SEC));
+    assert_int_equal(ctx.renewed, 20);
+    assert_false(is_on_disk(&f, "swordfish"));
+    assert_true(is_sealed_on_disk(&f, 'k', "swordfish"));
+    assert_int_equal(store_rev(f.s), rev);
+    fx_put_now(&f, "a", "y", "clownfish", STORE_ABSENT);
+    fx_close(&f);
+    /* a new key; the old one is needed once more */
+    ctx = (struct seal_ctx){.key = 'q', .older = 'k', .resource = "/configmaps"};
+    fx_open(&f);
+    assert_true(rt_run_until(f.rt, is_renewed, &ctx, 20 * NSEC_PER_SEC));
+    assert_int_equal(ctx.renewed, 21);
+    fx_close(&f);
+    ctx = (struct seal_ctx){.key = 'q', .resource = "/configmaps"};
+    fx_open(&f);
+    assert_str(fx_value(store_get(f.s, CM, STR("a"), STR("x7"))), "swordfish");
+    assert_str(fx_value(store_get(f.s, CM, STR("a"), STR("y"))), "clownfish");
+    fx_close(&f);
+    assert_int_equal(ctx.renewed, 0);
+    /* a kind that is no longer to be sealed stays as it is, and readable */
+    ctx.resource = "/secrets";
+    fx_open(&f);
+    assert_str(fx_value(store_get(f.s, CM, STR("a"), STR("x7"))), "swordfish");
+    fx_put_now(&f, "a", "x7", "swordfish", STORE_ANY);
+    fx_close(&f);
+    assert_true(is_on_disk(&f, "swordfish"));
     fx_fini(&f);
 }
 
@@ -594,6 +692,7 @@ int main(void)
         cmocka_unit_test(test_journal_damage),
         cmocka_unit_test(test_other_databases),
         cmocka_unit_test(test_sealing),
+        cmocka_unit_test(test_sealing_anew),
         cmocka_unit_test(test_map_grows),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_declared_kinds),

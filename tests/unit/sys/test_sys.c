@@ -1,8 +1,10 @@
 /* The thin wrappers: addresses, safe walks and removals, atomic files, overlay mounts, namespaces,
  * links, nftables. */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -292,6 +294,64 @@ static void test_nft(void **state)
     nft_free(n);
 }
 
+struct picky {
+    unsigned asked, yes; /* so many times yes */
+};
+
+static bool pick(void *arg, const struct conntrack_flow *f)
+{
+    struct picky *p = arg;
+    if (f->proto != IPPROTO_UDP || f->orig_dport != 4711)
+        return false;
+    return p->asked++ < p->yes;
+}
+
+/* What changed its nature since the table was read stays. */
+static void test_conntrack_delete_looks_again(void **state)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(4711), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct conntrack_scope scope = {.unreplied = true};
+    struct picky p = {.yes = 1}, q = {.yes = 9}, none = {.yes = 9};
+    struct nft *nft;
+    struct error err = {0};
+
+    if (!own_host)
+        skip();
+    struct nl *nl;
+    struct nl_link lo;
+    assert_int_equal(unshare(CLONE_NEWNET), 0); /* as no test before left it */
+    assert_ok(nl_open(-1, &nl));
+    assert_ok(nl_link_get(nl, "lo", &lo));
+    assert_ok(nl_link_set(nl, lo.index, &(struct nl_link_change){.up = true}));
+    nl_close(nl);
+    nft = nft_new();
+    if (nft_run(
+            nft,
+            "add table ip ctlab\nadd chain ip ctlab c { type filter hook output priority 0 ; }\n"
+            "add rule ip ctlab c ct state new accept\n",
+            &err) < 0)
+        fail_msg("%.*s", STR_ARG(err.message));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    ssize_t sent = sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to));
+    assert_ok(sent < 0 ? -errno : 0);
+    int r = conntrack_delete(&scope, pick, &p);
+    if (r == 0 && p.asked == 0) { /* no table of connections in this kernel */
+        close(fd);
+        nft_free(nft);
+        skip();
+    }
+    assert_int_equal(r, 0);
+    assert_int_equal(p.asked, 2);
+    assert_int_equal(conntrack_delete(&scope, pick, &q), 1);
+    assert_int_equal(conntrack_delete(&scope, pick, &none), 0);
+    assert_int_equal(none.asked, 0);
+    close(fd);
+    assert_ok(nft_run(nft, "delete table ip ctlab\n", &err));
+    nft_free(nft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_overlay),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_nft),
+        cmocka_unit_test(test_conntrack_delete_looks_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

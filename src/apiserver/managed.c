@@ -1,0 +1,290 @@
+/* See managed.h. What makes this cheap: the difference between old and new object is taken on the
+ * structs and is mostly empty or tiny, and sets stay packed. An entry the write has nothing to do
+ * with is not even copied. */
+#include "apiserver/managed.h"
+
+#include "schema/fields.h"
+
+#define UPDATERS_MAX 10 /* as Kubernetes: further ones are put together */
+#define ANCIENT      "ancient-changes"
+#define FIELDS_V1    "FieldsV1"
+#define ENTRIES_MAX                                                                                \
+    512 /* a client may send; more are not read (they are compared with each other) */
+
+/* ---- who ---- */
+
+static struct str manager_of(const struct api_call *c)
+{
+    struct str name = c->opts.field_manager;
+    if (name.n)
+        return name;
+    if (c->user_agent.n)
+        return c->user_agent;
+    name = c->user.name; /* in-process */
+    return str_starts(name, STR("system:")) ? str_sub(name, 7, name.n) : name;
+}
+
+const char *managed_skip(const struct api_call *c)
+{
+    if (call_is_status(c))
+        return "spec";
+    return kind_has_status(c->kind) && !c->subresource.n ? "status" : NULL;
+}
+
+static bool is_update(const struct api_managed_fields_entry *e)
+{
+    return str_is(e->operation, "Update");
+}
+
+bool managed_is_ours(const struct api_call *c, const struct api_managed_fields_entry *e)
+{
+    return str_eqz(e->api_version, c->kind->api_version);
+}
+
+/* An applier is the same in every version. */
+static bool same_owner(const struct api_managed_fields_entry *a,
+                       const struct api_managed_fields_entry *b)
+{
+    return str_eq(a->operation, b->operation) && str_eq(a->manager, b->manager) &&
+           (str_eq(a->subresource, b->subresource) || (!a->subresource.n && !b->subresource.n)) &&
+           (!is_update(a) || str_eq(a->api_version, b->api_version));
+}
+
+struct api_managed_fields_entry *managed_own(struct api_call *c, struct managed_list *l,
+                                             struct str operation)
+{
+    struct api_managed_fields_entry own = {
+        .manager = manager_of(c),
+        .operation = operation,
+        .api_version = str_z(c->kind->api_version),
+        .fields_type = STR(FIELDS_V1),
+        .subresource = c->subresource.n ? c->subresource : STR_NONE,
+    };
+    for (uint32_t i = 0; i < l->n; i++)
+        if (same_owner(&l->v[i], &own))
+            return &l->v[i];
+    /* managed_read leaves room for it and for the one before it */
+    l->v[l->n] = own;
+    return &l->v[l->n++];
+}
+
+void managed_drop_empty(struct managed_list *l)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (!fields_empty(l->v[i].fields_v1))
+            l->v[n++] = l->v[i];
+    l->n = n;
+}
+
+/* ---- reading ---- */
+
+/* 0, 1: of a version nobody serves, which is forgotten; <0: not to be read. */
+static int read_entry(struct api_call *c, const struct api_managed_fields_entry *in,
+                      struct api_managed_fields_entry *ret)
+{
+    *ret = *in;
+    if (!is_update(in) && !str_is(in->operation, "Apply"))
+        return -EINVAL;
+    if (!in->api_version.n || !str_is(in->fields_type, FIELDS_V1))
+        return -EINVAL;
+    if (fields_is_packed(in->fields_v1))
+        return 0;
+    const struct schema_desc *d = managed_is_ours(c, in)
+                                      ? c->kind->desc
+                                      : schema_desc_find(in->api_version, str_z(c->kind->kind));
+    if (!d)
+        return 1;
+    return fields_parse(d, in->fields_v1.n ? in->fields_v1 : STR("{}"), &c->arena, &ret->fields_v1,
+                        NULL);
+}
+
+/* unique: a stored list, where no owner is there twice. */
+static int read_list(struct api_call *c, const struct api_object_meta *m, bool unique,
+                     struct managed_list *l)
+{
+    *l = (struct managed_list){
+        .v = ARENA_NEW_N(&c->arena, struct api_managed_fields_entry, m->n_managed_fields + 2)};
+    for (uint32_t i = 0; i < m->n_managed_fields; i++) {
+        struct api_managed_fields_entry e;
+        int r = read_entry(c, &m->managed_fields[i], &e);
+        uint32_t k = unique ? l->n : 0;
+        if (r < 0)
+            return r;
+        if (r > 0)
+            continue;
+        while (k < l->n && !same_owner(&l->v[k], &e))
+            k++;
+        l->v[k] = e; /* of two the last counts */
+        l->n = MAX(l->n, k + 1);
+    }
+    return 0;
+}
+
+struct managed_list managed_read(struct api_call *c, const struct api_object_meta *m)
+{
+    struct managed_list l;
+    if (read_list(c, m, true, &l) < 0)
+        l.n = 0;
+    return l;
+}
+
+/* Clients send back what they got: then the packed set is there already. */
+static void reuse_packed(struct api_call *c, struct api_object_meta *m,
+                         const struct api_object_meta *old)
+{
+    for (uint32_t i = 0; i < m->n_managed_fields; i++) {
+        struct api_managed_fields_entry *e = &m->managed_fields[i];
+        for (uint32_t k = 0; k < MIN(old->n_managed_fields, (uint32_t)ENTRIES_MAX); k++) {
+            const struct api_managed_fields_entry *o = &old->managed_fields[k];
+            struct buf b = {0};
+            if (!fields_is_packed(o->fields_v1) || !same_owner(e, o))
+                continue;
+            fields_print(o->fields_v1, &b);
+            if (str_eq(buf_str(&b), e->fields_v1))
+                e->fields_v1 = o->fields_v1;
+            buf_fini(&b);
+        }
+    }
+}
+
+/* The entries a write starts from. A client may set them (a list of nothing, or of one empty entry,
+ * takes all away); one that leaves them out, or sends what cannot be read, keeps those of old. */
+static struct managed_list base_list(struct api_call *c, struct api_object_meta *m,
+                                     const struct api_object_meta *old)
+{
+    static const struct api_managed_fields_entry nothing;
+    struct managed_list l;
+    bool reset = m->managed_fields && !m->n_managed_fields;
+    if (c->subresource.n || !m->managed_fields)
+        return managed_read(c, old);
+    if (m->n_managed_fields == 1)
+        reset = schema_equal(&api_managed_fields_entry_desc, &m->managed_fields[0], &nothing);
+    if (!reset) {
+        if (m->n_managed_fields > ENTRIES_MAX)
+            return managed_read(c, old);
+        reuse_packed(c, m, old);
+        if (read_list(c, m, false, &l) < 0 || !l.n)
+            return managed_read(c, old);
+        return l;
+    }
+    l = managed_read(c, old);
+    l.n = 0;
+    return l;
+}
+
+/* ---- order and number ---- */
+
+static int64_t seconds_of(const struct api_managed_fields_entry *e)
+{
+    return e->time.set ? e->time.usec / 1000000 : 0;
+}
+
+static int entry_cmp(const void *a, const void *b)
+{
+    const struct api_managed_fields_entry *x = a, *y = b;
+    int r = str_cmp(x->operation, y->operation);
+    if (!r)
+        r = (seconds_of(x) > seconds_of(y)) - (seconds_of(x) < seconds_of(y));
+    if (!r)
+        r = str_cmp(x->manager, y->manager);
+    if (!r)
+        r = str_cmp(x->api_version, y->api_version);
+    return r ? r : str_cmp(x->subresource, y->subresource);
+}
+
+/* The oldest updates of a version become one entry, until there are few enough. l is sorted. */
+static void cap_updaters(struct api_call *c, struct managed_list *l)
+{
+    uint32_t first = 0, n, kept;
+    while (first < l->n && !is_update(&l->v[first]))
+        first++;
+    n = l->n - first;
+    for (uint32_t i = first; i < l->n && n > UPDATERS_MAX; i++) {
+        struct api_managed_fields_entry *e = &l->v[i], *into = NULL;
+        for (uint32_t k = first; k < i && !into; k++)
+            if (!fields_empty(l->v[k].fields_v1) && str_eq(l->v[k].api_version, e->api_version) &&
+                fields_same_root(l->v[k].fields_v1, e->fields_v1))
+                into = &l->v[k];
+        if (!into)
+            continue;
+        into->manager = STR(ANCIENT);
+        into->subresource = STR_NONE;
+        into->fields_v1 = fields_union(into->fields_v1, e->fields_v1, &c->arena);
+        into->time = e->time;
+        e->fields_v1 = STR_NONE;
+        n--;
+    }
+    kept = l->n;
+    managed_drop_empty(l);
+    if (l->n != kept)
+        qsort(l->v, l->n, sizeof(*l->v), entry_cmp);
+}
+
+void managed_write(struct api_call *c, struct managed_list *l, struct api_object_meta *m)
+{
+    managed_drop_empty(l);
+    for (uint32_t i = 1; i < l->n; i++)
+        if (entry_cmp(&l->v[i - 1], &l->v[i]) > 0) {
+            qsort(l->v, l->n, sizeof(*l->v), entry_cmp);
+            break;
+        }
+    if (l->n > UPDATERS_MAX)
+        cap_updaters(c, l);
+    m->managed_fields = l->n ? l->v : NULL;
+    m->n_managed_fields = l->n;
+}
+
+bool managed_same(const struct api_object_meta *a, const struct api_object_meta *b)
+{
+    if (a->n_managed_fields != b->n_managed_fields)
+        return false;
+    for (uint32_t i = 0; i < a->n_managed_fields; i++) {
+        const struct api_managed_fields_entry *x = &a->managed_fields[i];
+        const struct api_managed_fields_entry *y = &b->managed_fields[i];
+        if (!same_owner(x, y) || !str_eq(x->api_version, y->api_version) ||
+            !str_eq(x->fields_v1, y->fields_v1))
+            return false;
+    }
+    return true;
+}
+
+/* ---- a write that is no apply ---- */
+
+void managed_update(struct api_call *c, void *msg, const void *old)
+{
+    struct api_object_meta *m = msg;
+    const void *before = old ? old : schema_new(c->kind->desc, &c->arena);
+    struct managed_list l;
+    struct fields_diff d;
+    if (c->managed) { /* apply has worked them out */
+        m->managed_fields = c->managed->v;
+        m->n_managed_fields = c->managed->n;
+        return;
+    }
+    l = base_list(c, m, before);
+    if (old && !l.n) { /* nobody has asked for owners yet: an apply will */
+        m->managed_fields = NULL;
+        m->n_managed_fields = 0;
+        return;
+    }
+    if (fields_diff(c->kind->desc, before, msg, managed_skip(c), &c->arena, &d)) {
+        struct api_managed_fields_entry *own = NULL;
+        if (!fields_empty(d.changed))
+            own = managed_own(c, &l, STR("Update"));
+        for (uint32_t i = 0; i < l.n; i++) {
+            struct api_managed_fields_entry *e = &l.v[i];
+            if (!managed_is_ours(c, e))
+                continue;
+            if (e != own)
+                e->fields_v1 = fields_difference(e->fields_v1, d.changed, &c->arena);
+            e->fields_v1 = fields_difference(e->fields_v1, d.removed, &c->arena);
+        }
+        if (own) {
+            if (!fields_contain(own->fields_v1, d.changed))
+                own->fields_v1 = fields_union(own->fields_v1, d.changed, &c->arena);
+            own->time = timestamp_seconds(rt_wall(c->server->rt));
+        }
+    }
+    managed_write(c, &l, m);
+}

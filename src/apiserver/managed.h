@@ -1,0 +1,30 @@
+/* metadata.managedFields: which manager owns which fields of an object, kept up to date by every
+ * write. The rules are those of Kubernetes (apimachinery/pkg/util/managedfields): an entry for each
+ * manager, operation, version and subresource; a write takes the fields it changed from all others.
+ *
+ * Entries of stored objects are packed (schema/fields.h), sorted, and each is there once. Core
+ * thread. */
+#pragma once
+
+#include "apiserver/internal.h"
+
+#define MANAGED_BEFORE_APPLY "before-first-apply"
+
+/* Between defaults and admission: msg (of c->kind) gets the entries it is to be stored with, from
+ * those the client sent or old's and from what differs between old and msg. old NULL: a create. */
+void managed_update(struct api_call *c, void *msg, const void *old);
+/* Entries that can be worked with; what cannot be read is left out. */
+struct managed_list managed_read(struct api_call *c, const struct api_object_meta *m);
+/* Into the order and form they are stored in, at most ten of other operations than Apply. */
+void managed_write(struct api_call *c, struct managed_list *l, struct api_object_meta *m);
+/* The entry of c's manager for an operation, made (without fields) when it is not there. */
+struct api_managed_fields_entry *managed_own(struct api_call *c, struct managed_list *l,
+                                             struct str operation);
+/* Entries without fields go. */
+void managed_drop_empty(struct managed_list *l);
+/* Same owners, whatever their times. */
+bool managed_same(const struct api_object_meta *a, const struct api_object_meta *b);
+/* The top-level field this call does not write: "status", "spec", or NULL. */
+const char *managed_skip(const struct api_call *c);
+/* The entry names fields as c's kind has them. */
+bool managed_is_ours(const struct api_call *c, const struct api_managed_fields_entry *e);
