@@ -7,6 +7,14 @@
 #include "schema/custom.h"
 #include "schema/patch.h"
 
+/* Without tables there are no merge keys and no owners of fields. */
+static int custom_patch_type(struct api_call *c)
+{
+    return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
+                      "the body of the request was in an unknown format - accepted media types "
+                      "include: application/json-patch+json, application/merge-patch+json");
+}
+
 static int apply(struct api_call *c, const struct schema_desc *desc, struct json **doc)
 {
     struct json *patch;
@@ -23,10 +31,7 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
         return patch_merge(doc, patch, &c->arena, err);
     case CLIENT_PATCH_STRATEGIC:
         if (c->kind->custom && c->kind->stored != c->kind)
-            return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
-                              "the body of the request was in an unknown format - accepted media "
-                              "types include: application/json-patch+json, "
-                              "application/merge-patch+json");
+            return custom_patch_type(c);
         return patch_strategic(desc, doc, patch, &c->arena, err);
     case CLIENT_PATCH_APPLY: /* verb_apply */
     case CLIENT_PATCH_NONE:
@@ -76,6 +81,8 @@ int verb_patch(struct api_call *c)
     struct object *old = call_peek(c);
     const struct schema_desc *desc = c->kind->desc;
     const void *msg;
+    if (c->patch_type == CLIENT_PATCH_APPLY && c->kind->custom)
+        return custom_patch_type(c);
     if (c->patch_type == CLIENT_PATCH_APPLY)
         return verb_apply(c);
     if (!old)

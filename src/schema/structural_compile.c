@@ -244,8 +244,14 @@ static void count_rules(struct compiler *c, const struct json *v, const struct a
 
 /* ---- nodes ---- */
 
-static struct structural_node *node_new(struct compiler *c, unsigned depth, const struct at *at)
+static struct structural_node *node_new(struct compiler *c, const struct json *v, unsigned depth,
+                                        const struct at *at)
 {
+    if (!json_is(v, JSON_OBJ)) {
+        cause(c, at, NULL, CAUSE_INVALID, "Invalid value: \"%s\": must be an object",
+              json_type_name(v));
+        return NULL;
+    }
     if (depth > STRUCTURAL_DEPTH_MAX) {
         cause(c, at, NULL, CAUSE_INVALID, "Invalid value: \"\": must not be deeper than %d levels",
               STRUCTURAL_DEPTH_MAX);
@@ -329,8 +335,8 @@ static struct structural_node *rule(struct compiler *c, const struct structural_
                                     const struct json *v, unsigned depth, bool type_allowed,
                                     const struct at *at)
 {
-    struct structural_node *n = node_new(c, depth, at);
-    if (!n || !json_is(v, JSON_OBJ))
+    struct structural_node *n = node_new(c, v, depth, at);
+    if (!n)
         return NULL;
     if (++c->n_rule_nodes > STRUCTURAL_RULES_MAX) {
         if (c->n_rule_nodes == STRUCTURAL_RULES_MAX + 1)
@@ -647,8 +653,8 @@ static void check_default(struct compiler *c, const struct structural_node *n, c
 static struct structural_node *place(struct compiler *c, const struct json *v, enum level level,
                                      unsigned depth, const struct at *at)
 {
-    struct structural_node *n = node_new(c, depth, at);
-    if (!n || !json_is(v, JSON_OBJ))
+    struct structural_node *n = node_new(c, v, depth, at);
+    if (!n)
         return NULL;
     parse_type(c, n, v, at);
     n->nullable = flag(v, "nullable");

@@ -22,6 +22,9 @@ static void refused(void **state)
         const char *schema, *says;
     } rows[] = {
         {"{}", "s.type: Required value: must not be empty at the root"},
+        {"2", "s: Invalid value: \"number\": must be an object"},
+        {"{\"type\":\"object\",\"not\":{\"anyOf\":[3]}}",
+         "s.not.anyOf[0]: Invalid value: \"number\": must be an object"},
         {"{\"type\":\"string\"}", "s.type: Invalid value: \"string\": must be object at the root"},
         {"{\"type\":\"thing\"}",
          "s.type: Unsupported value: \"thing\": supported values: \"array\", \"boolean\", "
