@@ -257,11 +257,6 @@ void managed_update(struct api_call *c, void *msg, const void *old)
     const void *before = old ? old : schema_new(c->kind->desc, &c->arena);
     struct managed_list l;
     struct fields_diff d;
-    if (c->kind->custom) { /* their fields are no rows of tables */
-        m->managed_fields = NULL;
-        m->n_managed_fields = 0;
-        return;
-    }
     if (c->managed) { /* apply has worked them out */
         m->managed_fields = c->managed->v;
         m->n_managed_fields = c->managed->n;

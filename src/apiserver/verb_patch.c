@@ -7,7 +7,7 @@
 #include "schema/custom.h"
 #include "schema/patch.h"
 
-/* Without tables there are no merge keys and no owners of fields. */
+/* Without tables there are no merge keys. */
 static int custom_patch_type(struct api_call *c)
 {
     return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
@@ -81,8 +81,6 @@ int verb_patch(struct api_call *c)
     struct object *old = call_peek(c);
     const struct schema_desc *desc = c->kind->desc;
     const void *msg;
-    if (c->patch_type == CLIENT_PATCH_APPLY && c->kind->custom)
-        return custom_patch_type(c);
     if (c->patch_type == CLIENT_PATCH_APPLY)
         return verb_apply(c);
     if (!old)
