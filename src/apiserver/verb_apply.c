@@ -438,10 +438,12 @@ int verb_apply(struct api_call *c)
 {
     struct object *old = call_peek(c);
     struct apply p = {.c = c, .old = old};
-    int r = check_options(c);
-    if (r >= 0 && c->kind->desc->flags & SCHEMA_DESC_REST)
+    int r = 0;
+    if (c->kind->desc->flags & SCHEMA_DESC_REST)
         r = call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
                        "server-side apply is not there for custom resources");
+    if (r >= 0)
+        r = check_options(c);
     if (r >= 0)
         r = read_config(&p);
     if (r < 0)
