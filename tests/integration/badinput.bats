@@ -50,6 +50,7 @@ teardown() { # what a failed test left
 @test "Secrets are sealed on disk; without their key the server says so and leaves all as it was" {
     local d=$BATS_TEST_TMPDIR/sealed port sums
     port=$(free_port)
+    : >"$d.out"
     "$DAVIT" server --data-dir "$d" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$d.out"
@@ -73,6 +74,7 @@ teardown() { # what a failed test left
     mkdir "$d"
     mount -t tmpfs -o size=6m davit-test "$d"
     port=$(free_port)
+    : >"$d.out"
     "$DAVIT" server --data-dir "$d/data" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$d.out"
@@ -89,6 +91,7 @@ teardown() { # what a failed test left
     kill -9 "$pid"
     wait "$pid" || true
     mount -o remount,size=40m "$d"
+    : >"$d.out"
     "$DAVIT" server --data-dir "$d/data" --listen "127.0.0.1:$port" >"$d.out" 2>&1 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$d.out"

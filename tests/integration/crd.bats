@@ -4,6 +4,7 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 server_start() {
+    : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
     echo $! >"$DAVIT_DIR.pid"
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }

@@ -4,12 +4,14 @@
 load ../lib/davit
 
 start_server() {
+    : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --local-node --node-name node1 --node-grace 3s \
         >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
 }
 
 start_agent() {
+    : >"$DAVIT_DIR.agent"
     "$DAVIT" agent --data-dir "$DAVIT_DIR" --node-name node1 --fence on >"$DAVIT_DIR.agent" 2>>"$DAVIT_DIR.log" 3>&- &
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.agent"
 }

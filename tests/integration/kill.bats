@@ -92,6 +92,7 @@ kill_one() { # server | agent: kills it when it runs just now
     mkdir "$dir/pki.new" # half of the keys, and an empty file where the name should be
     : >"$dir/pki.new/ca.crt"
     : >"$dir/instance"
+    : >"$dir.out"
     "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$dir.out"
@@ -101,6 +102,7 @@ kill_one() { # server | agent: kills it when it runs just now
     wait "$pid"
     # an authority that was made anew is the one machines that join are told of
     rm -r "$dir/pki"
+    : >"$dir.out"
     "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$dir.out"

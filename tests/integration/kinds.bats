@@ -8,6 +8,7 @@ load ../lib/davit.bash
 setup_file() {
     DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
     DAVIT_PORT=$(free_port)
+    : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>"$DAVIT_DIR.log" 3>&- &
     DAVIT_PID=$!
     export DAVIT_DIR DAVIT_PORT DAVIT_PID KUBECONFIG=$DAVIT_DIR/admin.kubeconfig

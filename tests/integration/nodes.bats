@@ -14,6 +14,7 @@ setup_file() {
     DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
     DAVIT_PORT=$(free_port)
     export DAVIT_DIR DAVIT_PORT DAVIT_PID= KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --node-grace 3s --node-eviction-rate 1000 \
         --default-unreachable-toleration-seconds 0 --default-not-ready-toleration-seconds 0 \
         >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &

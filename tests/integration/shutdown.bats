@@ -6,6 +6,7 @@ setup_file() {
     DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
     DAVIT_PORT=$(free_port)
     export DAVIT_DIR DAVIT_PORT DAVIT_PID= KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --local-node --node-name node1 \
         >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
@@ -14,6 +15,7 @@ setup_file() {
 }
 
 start_agent() {
+    : >"$DAVIT_DIR.agent"
     "$DAVIT" agent --data-dir "$DAVIT_DIR" --node-name node1 --shutdown-grace 20s --shutdown-grace-critical 10s \
         >"$DAVIT_DIR.agent" 2>>"$DAVIT_DIR.log" 3>&- &
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.agent"

@@ -21,6 +21,7 @@ davit_start() {
 
 # Starts `davit up` on the present data directory and waits for `ready`.
 davit_up() {
+    : >"$DAVIT_DIR.out" # here: the process below may open it later than we look for `ready`
     "$DAVIT" up --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --node-name node1 "$@" \
         >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
     DAVIT_PID=$!

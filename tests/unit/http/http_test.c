@@ -176,7 +176,7 @@ static bool is_set(void *arg)
 
 void wait_flag(struct fixture *f, const bool *flag)
 {
-    if (!rt_run_until(f->rt, is_set, (void *)flag, 10 * NSEC_PER_SEC))
+    if (!rt_run_until(f->rt, is_set, (void *)flag, 60 * NSEC_PER_SEC))
         fail_msg("timed out");
 }
 

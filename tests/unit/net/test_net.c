@@ -75,7 +75,7 @@ static void stop(void)
 {
     bool done = false;
     net_stop(net, set_flag, &done);
-    assert_true(rt_run_until(rt, flag_set, &done, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &done, 60 * NSEC_PER_SEC));
     net = net_free(net);
 }
 
@@ -105,7 +105,7 @@ static int attach(const char *uid, const char *netns, const struct node_net_port
     error_clear(&why);
     net_node_ops.pod_attach(net, &pod, on_attached, &a);
     assert_false(a.done);
-    assert_true(rt_run_until(rt, flag_set, &a.done, 5 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &a.done, 60 * NSEC_PER_SEC));
     if (a.r == 0)
         memcpy(ip, a.ip, 64);
     settle();
@@ -122,7 +122,7 @@ static void detach(const char *uid)
 {
     bool done = false;
     net_node_ops.pod_detach(net, str_z(uid), on_detached, &done);
-    assert_true(rt_run_until(rt, flag_set, &done, 5 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &done, 60 * NSEC_PER_SEC));
     settle();
 }
 

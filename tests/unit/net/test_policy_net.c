@@ -202,7 +202,7 @@ static void stop(void)
 {
     bool done = false;
     net_stop(net, set_flag, &done);
-    assert_true(rt_run_until(rt, flag_set, &done, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &done, 60 * NSEC_PER_SEC));
     net = net_free(net);
     server_away(false); /* what was asked is answered to nobody */
     for (int i = 0; i < 10; i++) {
@@ -234,7 +234,7 @@ static void attach(const char *uid, const char *netns, char ip[64])
     struct attached a = {0};
     struct node_net_pod pod = {.uid = str_z(uid), .netns_path = netns};
     net_node_ops.pod_attach(net, &pod, on_attached, &a);
-    assert_true(rt_run_until(rt, flag_set, &a.done, 5 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &a.done, 60 * NSEC_PER_SEC));
     assert_int_equal(a.r, 0);
     memcpy(ip, a.ip, 64);
 }
@@ -249,7 +249,7 @@ static void detach(const char *uid)
 {
     bool done = false;
     net_node_ops.pod_detach(net, str_z(uid), on_detached, &done);
-    assert_true(rt_run_until(rt, flag_set, &done, 5 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, flag_set, &done, 60 * NSEC_PER_SEC));
 }
 
 /* ---- traffic ---- */

@@ -72,10 +72,10 @@ static inline void end_start(struct end *e, struct rt_stream *s)
     rt_stream_read_start(s);
 }
 
-/* Runs the loop until cond, or fails after 5 s. */
+/* Runs the loop until cond, or fails after a minute. */
 #define WAIT(rt, cond)                                                                             \
     do {                                                                                           \
-        nsec_t _end = rt_now(rt) + 5 * NSEC_PER_SEC;                                               \
+        nsec_t _end = rt_now(rt) + 60 * NSEC_PER_SEC;                                              \
         while (!(cond)) {                                                                          \
             bool _no = false;                                                                      \
             (void)rt_run_until((rt), flag_set, &_no, NSEC_PER_MSEC);                               \

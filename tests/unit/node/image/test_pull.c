@@ -492,7 +492,7 @@ static struct seen ensure_one(const char *ref, enum image_pull_policy policy)
     struct seen s = {0};
     image_ensure(store, str_z(ref), policy, NULL, STR_NONE, on_progress, on_done, &s);
     assert_int_equal(s.done, 0);
-    assert_true(rt_run_until(rt, one_done, &s, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, one_done, &s, 60 * NSEC_PER_SEC));
     return s;
 }
 
@@ -506,7 +506,7 @@ static void test_ensure(void **state)
     for (int i = 0; i < 3; i++)
         image_ensure(store, str_z(ref), IMAGE_PULL_IF_NOT_PRESENT, NULL,
                      i ? STR_NONE : STR("holder"), NULL, on_done, &s);
-    assert_true(rt_run_until(rt, three_done, &s, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(rt, three_done, &s, 60 * NSEC_PER_SEC));
     assert_int_equal(s.ok, 3);
     assert_int_equal(sim.manifests, 1); /* one pull for all */
     assert_int_equal(image_remove(store, str_z(ref), NULL), -ESTALE);
