@@ -38,41 +38,48 @@ static void frame_print(const struct frame *at, struct buf *b)
         buf_printf(b, "%s%.*s", b->n ? "." : "", STR_ARG(at->name));
 }
 
-/* A plain value as it is, of others only what they are: they may be large. */
-static void value_print(const struct rule_node *n, const struct json *v, struct buf *b)
+/* What was refused: a plain value as it is; of others nothing, since they may be large. */
+static void value_print(const struct json *v, struct buf *b)
 {
-    if (v->type >= JSON_ARR) {
-        buf_printf(b, "\"%s\"", v->type == JSON_ARR ? "array" : n->type_text);
+    if (v->type >= JSON_ARR)
         return;
-    }
+    buf_add_lit(b, ": ");
     json_print(v, b);
-    if (b->n > VALUE_BYTES_MAX) {
+    if (b->n > VALUE_BYTES_MAX)
         buf_clear(b);
-        buf_printf(b, "\"%s\"", n->type_text);
-    }
 }
 
-static void refuse(struct run *r, const struct rule_node *n, const struct rule *rule,
-                   const struct json *v, const struct frame *at, bool failed, struct str why)
+/* A rule that said no, by the cause it asks for. */
+static void failed(struct run *r, const struct rule *rule, const struct json *v,
+                   const struct frame *at, struct str why)
 {
     struct buf path = {0}, value = {0};
-    const char *cause = failed ? rule->cause : CAUSE_INVALID;
     frame_print(at, &path);
-    if (failed && rule->field.n)
+    if (rule->field.n)
         buf_add_str(&path, path.n ? rule->field : str_sub(rule->field, 1, rule->field.n));
-    value_print(n, v, &value);
+    value_print(v, &value);
     struct str p = path.n ? buf_str(&path) : STR("<nil>");
-    if (strcmp(cause, CAUSE_FORBIDDEN) == 0)
-        (void)error_cause(r->err, cause, p, "Forbidden: %.*s", STR_ARG(why));
-    else if (strcmp(cause, CAUSE_REQUIRED) == 0)
-        (void)error_cause(r->err, cause, p, "Required value: %.*s", STR_ARG(why));
-    else if (strcmp(cause, CAUSE_DUPLICATE) == 0)
-        (void)error_cause(r->err, cause, p, "Duplicate value: %.*s", STR_ARG(buf_str(&value)));
+    if (strcmp(rule->cause, CAUSE_FORBIDDEN) == 0)
+        (void)error_cause(r->err, rule->cause, p, "Forbidden: %.*s", STR_ARG(why));
+    else if (strcmp(rule->cause, CAUSE_REQUIRED) == 0)
+        (void)error_cause(r->err, rule->cause, p, "Required value: %.*s", STR_ARG(why));
+    else if (strcmp(rule->cause, CAUSE_DUPLICATE) == 0)
+        (void)error_cause(r->err, rule->cause, p, "Duplicate value%.*s", STR_ARG(buf_str(&value)));
     else
-        (void)error_cause(r->err, cause, p, "Invalid value: %.*s: %.*s", STR_ARG(buf_str(&value)),
-                          STR_ARG(why));
+        (void)error_cause(r->err, rule->cause, p, "Invalid value%.*s: %.*s",
+                          STR_ARG(buf_str(&value)), STR_ARG(why));
     buf_fini(&path);
     buf_fini(&value);
+}
+
+/* A rule that could not say. */
+static void refuse(struct run *r, const struct rule_node *n, const struct frame *at, struct str why)
+{
+    struct buf path = {0};
+    frame_print(at, &path);
+    (void)error_cause(r->err, CAUSE_INVALID, path.n ? buf_str(&path) : STR("<nil>"),
+                      "Invalid value: \"%s\": %.*s", n->type_text, STR_ARG(why));
+    buf_fini(&path);
 }
 
 /* ---- one rule ---- */
@@ -96,7 +103,7 @@ static struct str words_of(struct run *r, const struct rule *rule, const struct 
         (void)spend(r, res.cost);
         if (res.outcome == CEL_OUTCOME_VALUE && res.value.type == CEL_STRING) {
             struct str s = str_trim(res.value.s);
-            if (s.n && res.value.s.n <= CEL_MESSAGE_BYTES_MAX && str_find(res.value.s, '\n') < 0)
+            if (s.n && s.n <= CEL_MESSAGE_BYTES_MAX && str_find(s, '\n') < 0)
                 return s;
         }
     }
@@ -106,23 +113,24 @@ static struct str words_of(struct run *r, const struct rule *rule, const struct 
 }
 
 static void could_not(struct run *r, const struct rule_node *n, const struct rule *rule,
-                      const struct json *v, const struct frame *at, const struct cel_result *res)
+                      const struct frame *at, const struct cel_result *res)
 {
-    struct str about = rule->message.n ? rule->message : rule->text;
-    const char *fmt = "%.*s evaluating rule: %.*s";
-    if (res->outcome == CEL_OUTCOME_CANCELLED) {
-        r->stopped = true;
-        fmt = "'%.*s': no further validation rules will be run due to call cost exceeds limit for "
-              "rule: %.*s";
-    } else if (str_starts(res->message, STR("no such overload"))) {
-        fmt = "'%.*s': call arguments did not match a supported operator, function or macro "
-              "signature for rule: %.*s";
-    }
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    struct str why = arena_printf(&r->scratch, fmt, STR_ARG(res->message), STR_ARG(about));
-#pragma GCC diagnostic pop
-    refuse(r, n, rule, v, at, false, why);
+    struct str about = rule->message.n ? rule->message : rule->text, why;
+    r->stopped = res->outcome == CEL_OUTCOME_CANCELLED;
+    if (r->stopped)
+        why = arena_printf(&r->scratch,
+                           "'%.*s': no further validation rules will be run due to call cost "
+                           "exceeds limit for rule: %.*s",
+                           STR_ARG(res->message), STR_ARG(about));
+    else if (str_starts(res->message, STR("no such overload")))
+        why = arena_printf(&r->scratch,
+                           "'%.*s': call arguments did not match a supported operator, function "
+                           "or macro signature for rule: %.*s",
+                           STR_ARG(res->message), STR_ARG(about));
+    else
+        why = arena_printf(&r->scratch, "%.*s evaluating rule: %.*s", STR_ARG(res->message),
+                           STR_ARG(about));
+    refuse(r, n, at, why);
 }
 
 static void rule_run(struct run *r, const struct rule_node *n, const struct rule *rule,
@@ -132,7 +140,7 @@ static void rule_run(struct run *r, const struct rule_node *n, const struct rule
     struct cel_input in = {.vars = vars, .n_vars = ARRAY_LEN(vars)};
     struct cel_result res;
     if (rule->broken.p) {
-        refuse(r, n, rule, v, at, false,
+        refuse(r, n, at,
                arena_printf(&r->scratch, "rule compile error: %.*s", STR_ARG(rule->broken)));
         return;
     }
@@ -147,12 +155,12 @@ static void rule_run(struct run *r, const struct rule_node *n, const struct rule
         vars[RULE_OLD_SELF] = former;
     cel_eval(rule->program, &in, &r->scratch, &res);
     if (!spend(r, res.cost))
-        refuse(r, n, rule, v, at, false, str_z(OUT_OF_BUDGET));
+        refuse(r, n, at, str_z(OUT_OF_BUDGET));
     else if (res.outcome != CEL_OUTCOME_VALUE)
-        could_not(r, n, rule, v, at, &res);
+        could_not(r, n, rule, at, &res);
     else if (!(res.value.type == CEL_BOOL && res.value.b) &&
              (rule->uses_old || !old || !json_equal(v, old)))
-        refuse(r, n, rule, v, at, true, words_of(r, rule, &in));
+        failed(r, rule, v, at, words_of(r, rule, &in));
 }
 
 /* ---- the walk ---- */

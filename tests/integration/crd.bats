@@ -145,7 +145,7 @@ ruled() { # RULE of the spec, RULE of its replicas
     [[ $output == *'spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value'*'compilation failed: ERROR: <input>:1:5: undefined field'* ]]
     ruled 'self.replicas < 5 || self.color == "blue"' 'self >= oldSelf' | kubectl create -f -
     run ! kubectl create -f - <<<"$(object Cap a 'replicas: 5')"
-    [[ $output == *'spec: Invalid value: "object": at most 5'* ]]
+    [[ $output == *'spec: Invalid value: at most 5'* ]]
     object Cap a 'replicas: 5, color: blue' | kubectl create -f -
     server_kill
     server_start

@@ -96,8 +96,7 @@ static void objects_refused(void **state)
     static const struct {
         const char *spec, *cause, *text;
     } rows[] = {
-        {"n: 5, max: 4", "spec",
-         "spec: Invalid value: \"object\": failed rule: self.n <= self.max"},
+        {"n: 5, max: 4", "spec", "spec: Invalid value: failed rule: self.n <= self.max"},
         {"n: 1, max: 2, s: bad", "spec.s", "spec.s: Invalid value: \"bad\": not bad"},
         {"n: 1, max: 9, s: b", "spec.s", "Forbidden: one of 9"},
         {"n: 1, max: 8, m: {a: 1, b: 7}", "spec.m[b]", "spec.m[b]: Required value: small"},
