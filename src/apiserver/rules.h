@@ -9,7 +9,8 @@
 #include "base/error.h"
 #include "codec/json.h"
 
-#define RULES_DEPTH_MAX 100 /* more than a structural schema has (STRUCTURAL_DEPTH_MAX) */
+#define RULES_DEPTH_MAX 100   /* more than a structural schema has (STRUCTURAL_DEPTH_MAX) */
+#define RULES_MAX       10000 /* of one schema; each is some kilobytes when it is compiled */
 
 struct api_custom_resource_definition;
 struct rules;

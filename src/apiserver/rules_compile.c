@@ -23,6 +23,7 @@ struct compiler {
     struct str path;
     struct error *err; /* NULL: nobody asks */
     uint64_t total;    /* estimated cost of all rules */
+    uint32_t n_rules;
 };
 
 /* ---- words ---- */
@@ -246,6 +247,12 @@ static struct rule *rule_new(struct compiler *c, const struct rule_node *n,
     r->next = c->rules->all;
     c->rules->all = r;
     r->text = arena_str(c->a, str_trim(given));
+    if (++c->n_rules > RULES_MAX) {
+        r->broken = STR("the schema has more than 10000 rules");
+        if (c->n_rules == RULES_MAX + 1) /* said once */
+            cause(c, at, i, "rule", CAUSE_TOO_MANY, "Too many", NULL, r->broken);
+        return r;
+    }
     r->old_is_optional = json_is(opt, JSON_BOOL) && opt->b;
     r->env = cel_env_new(0);
     (void)cel_env_var(r->env, "self", n->type);

@@ -291,6 +291,27 @@ static void costs(void **state)
     arena_fini(&a);
 }
 
+/* Rules beyond the limit are said once, and refuse. */
+static void many_rules(void **state)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    struct json *schema = json(&a, "{type: object, x-kubernetes-validations: []}");
+    struct json *list = json_get(schema, STR("x-kubernetes-validations"));
+    for (int i = 0; i < RULES_MAX + 5; i++)
+        json_push(list, json(&a, "{rule: 'true'}"));
+    struct rules *rules = rules_new(schema, STR("s"), &err);
+    assert_int_equal(err.n_causes, 1);
+    assert_str(err.causes->field, "s.x-kubernetes-validations[10000].rule");
+    error_fini(&err);
+    err = (struct error){0};
+    rules_validate(rules, json(&a, "{n: 1}"), NULL, &err);
+    assert_int_equal(err.n_causes, 5);
+    rules_free(rules);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unchanged_values, fx_setup, fx_teardown),
         cmocka_unit_test(broken_rules),
         cmocka_unit_test(costs),
+        cmocka_unit_test(many_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
