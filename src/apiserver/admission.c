@@ -86,7 +86,7 @@ static const struct plugin plugins[] = {
     {"RBACEscalation", ALWAYS, NULL, rbac_validate, NULL},
     {"NodeRange", ALWAYS, NULL, admit_node_range, NULL},
     {"CertificateRequests", ALWAYS, admit_csr_mutate, admit_csr_validate, NULL},
-    {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, admit_crd_validate, NULL},
+    {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},

@@ -8,6 +8,7 @@
 
 #include "api/crd.h"
 #include "apiserver/kinds.h"
+#include "apiserver/rules.h"
 #include "base/log.h"
 
 typedef struct api_custom_resource_definition crd_t;
@@ -48,6 +49,9 @@ static void serve(struct apiserver *s, struct object *o, const crd_t *prev)
         if (!crd->spec.versions[i].served)
             continue;
         if (custom_new(crd, i, since(s, crd, i, prev, o->rev), &v[n], &err) == 0) {
+            if (v[n]->schema->n_rules)
+                v[n]->rules = rules_new(v[n]->schema->tree, STR("openAPIV3Schema"), NULL);
+            v[n]->rules_free = rules_free;
             n++;
         } else {
             log_warn("version %.*s of %.*s is not served: %.*s",
@@ -168,26 +172,6 @@ int admit_crd_mutate(struct api_call *c, void *msg, const struct object *old)
     store_peek_each(c->server->store, c->kind, other, &all);
     crd_accept(crd, all.v, all.n, rt_wall(c->server->rt), &c->arena);
     free(all.v);
-    return 0;
-}
-
-static bool has_rules(const crd_t *crd)
-{
-    for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
-        const struct api_custom_resource_validation *s = crd->spec.versions[i].schema;
-        if (s && s->open_apiv3_schema.n &&
-            str_search(s->open_apiv3_schema, STR("\"x-kubernetes-validations\":[{")) >= 0)
-            return true;
-    }
-    return false;
-}
-
-int admit_crd_validate(struct api_call *c, const void *msg, const struct object *old)
-{
-    if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !c->subresource.n && has_rules(msg))
-        api_call_warn(c,
-                      "x-kubernetes-validations: this server does not evaluate CEL rules: objects "
-                      "are checked by the rest of the schema only");
     return 0;
 }
 

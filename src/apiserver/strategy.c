@@ -4,6 +4,7 @@
 #include "apiserver/managed.h"
 
 #include "api/hooks.h"
+#include "apiserver/rules.h"
 #include "schema/custom.h"
 
 static const char name_letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */
@@ -287,6 +288,28 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
 
 /* ---- rules and commit ---- */
 
+/* The schema, then its rules, which may count on types. */
+static void custom_check(struct api_call *c, const void *msg, const void *o,
+                         const struct object *old)
+{
+    const struct rules *rules = c->kind->custom->rules;
+    struct error *err = &c->reply.err;
+    if (custom_validate(c->kind, msg, err) < 0) {
+        if (rules)
+            (void)error_cause(err, CAUSE_INVALID, STR("<nil>"),
+                              "Invalid value: null: some validation rules were not checked because "
+                              "the object was invalid; correct the existing errors to complete "
+                              "validation");
+        return;
+    }
+    if (!rules)
+        return;
+    struct json *before = NULL;
+    if (o)
+        before = custom_tree(c->kind, custom_read(c->kind, o, old->rev, &c->arena), &c->arena);
+    rules_validate(rules, custom_tree(c->kind, msg, &c->arena), before, err);
+}
+
 int strategy_validate(struct api_call *c, const void *msg, const struct object *old)
 {
     const struct api_object_meta *m = msg;
@@ -297,7 +320,7 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     api_validate_meta(c->kind, m, o, err);
     (void)!schema_validate(c->kind->desc, msg, o, err);
     if (c->kind->custom)
-        (void)!custom_validate(c->kind, msg, err);
+        custom_check(c, msg, o, old);
     if (status_only) {
         if (h && h->validate_status)
             h->validate_status(msg, o, err);
@@ -306,6 +329,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             h->validate(msg, err);
         if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
+        if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
+            rules_check(msg, o, err);
     }
     return call_invalid(c, m->name.n ? m->name : m->generate_name);
 }

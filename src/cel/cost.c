@@ -24,7 +24,8 @@ struct estimate {
     struct info *locals; /* by slot; cost unused */
 };
 
-#define UNKNOWN ((range){0, UINT64_MAX})
+#define NUMBER_TEXT_MAX 40 /* the longest a bool, number, time or duration prints */
+#define UNKNOWN         ((range){0, UINT64_MAX})
 
 static uint64_t add64(uint64_t a, uint64_t b)
 {
@@ -307,6 +308,12 @@ static struct info estimate_call(struct estimate *e, const struct node *n)
         i = k[0];
         i.cost = cost;
         return with_type(i, type_of(n->kids[0]));
+    } else if (str_is(n->name, "string") && n->n == 1) {
+        /* a number or a time is a short text, which messages are often made with */
+        uint8_t of = type_of(n->kids[0])->kind;
+        if (of == CEL_BOOL || of == CEL_INT || of == CEL_UINT || of == CEL_DOUBLE ||
+            of == CEL_TIMESTAMP || of == CEL_DURATION)
+            sized(&i, (range){1, NUMBER_TEXT_MAX});
     }
     return with_type(i, type_of(n));
 }

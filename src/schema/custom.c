@@ -111,6 +111,8 @@ static struct custom *make(struct str group, struct str plural, struct str kind,
 
 static void custom_free(struct custom *c)
 {
+    if (c->rules)
+        c->rules_free(c->rules);
     structural_free(c->schema);
     arena_fini(&c->arena);
     free(c);

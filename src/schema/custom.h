@@ -45,6 +45,8 @@ struct custom {
     const struct jsonpath **select_paths; /* one for each of kind.selectable */
     const struct custom_scale *scale;     /* NULL: no subresource */
     bool has_status;
+    void *rules; /* owned; what layers above ask of objects beside the schema; NULL: nothing */
+    void (*rules_free)(void *rules);
     struct str warning; /* clients are told; absent: the version is not deprecated */
 };
 

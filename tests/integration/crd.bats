@@ -135,6 +135,29 @@ object() { # KIND NAME [SPEC]
     equals "6 2 a=b" kubectl get gear two --subresource scale -o jsonpath='{.spec.replicas} {.status.replicas} {.status.selector}'
 }
 
+ruled() { # RULE of the spec, RULE of its replicas
+    definition caps Cap Namespaced | sed "s/^            description: What is wanted./&\n            x-kubernetes-validations: [{rule: '$1', messageExpression: '\"at most \" + string(self.replicas)'}]/" |
+        sed "s/default: 1}/default: 1, x-kubernetes-validations: [{rule: '$2', message: never fewer, reason: FieldValueForbidden}]}/"
+}
+
+@test "rules in CEL hold for definitions, objects and changes, also after a restart" {
+    run ! kubectl create -f - <<<"$(ruled 'self.replica < 5' 'self >= oldSelf')"
+    [[ $output == *'spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value'*'compilation failed: ERROR: <input>:1:5: undefined field'* ]]
+    ruled 'self.replicas < 5 || self.color == "blue"' 'self >= oldSelf' | kubectl create -f -
+    run ! kubectl create -f - <<<"$(object Cap a 'replicas: 5')"
+    [[ $output == *'spec: Invalid value: at most 5'* ]]
+    object Cap a 'replicas: 5, color: blue' | kubectl create -f -
+    server_kill
+    server_start
+    run ! kubectl patch cap a --type merge -p '{"spec":{"replicas":4}}'
+    [[ $output == *'spec.replicas: Forbidden: never fewer'* ]]
+    run ! kubectl scale cap a --replicas 4
+    run ! kubectl patch cap a --type merge -p '{"spec":{"color":"red"}}'
+    kubectl patch cap a --type merge -p '{"spec":{"replicas":6}}'
+    equals "6 blue" kubectl get cap a -o jsonpath='{.spec.replicas} {.spec.color}'
+    kubectl delete crd caps.acme.io
+}
+
 @test "everything is back after the server was killed" {
     server_kill
     server_start
