@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the tables of src/cel/regex_int.h: general categories as ranges, and what is equal without case.
+"""Writes the tables of src/codec/regex_int.h: general categories as ranges, and what is equal without case.
 They come from python's own copy of the Unicode character database. Usage: gen_unicode.py OUT.c"""
 
 import sys
@@ -14,12 +14,11 @@ def categories():
         c = unicodedata.category(chr(cp))
         if c == "Cn":
             continue
-        for name in (c, c[0]):
-            v = ranges.setdefault(name, [])
-            if v and v[-1][1] == cp - 1:
-                v[-1][1] = cp
-            else:
-                v.append([cp, cp])
+        v = ranges.setdefault(c, [])
+        if v and v[-1][1] == cp - 1:
+            v[-1][1] = cp
+        else:
+            v.append([cp, cp])
     return ranges
 
 
@@ -47,7 +46,7 @@ def orbits():
 
 
 def main():
-    out = ['#include "cel/regex_int.h"', ""]
+    out = ['#include "codec/regex_int.h"', ""]
     cats = categories()
     for name in sorted(cats):
         out.append(f"static const struct rune_range cat_{name}[] = {{")

@@ -153,6 +153,25 @@ size_t str_utf8_char(struct str s)
     return more + 1;
 }
 
+uint32_t str_utf8_get(struct str s, size_t *at)
+{
+    const unsigned char *p = (const unsigned char *)s.p + *at;
+    size_t n = str_utf8_char((struct str){s.p + *at, s.n - *at});
+    *at += n ? n : 1;
+    switch (n) {
+    case 1:
+        return p[0];
+    case 2:
+        return (p[0] & 0x1FU) << 6 | (p[1] & 0x3FU);
+    case 3:
+        return (p[0] & 0x0FU) << 12 | (p[1] & 0x3FU) << 6 | (p[2] & 0x3FU);
+    case 4:
+        return (p[0] & 0x07U) << 18 | (p[1] & 0x3FU) << 12 | (p[2] & 0x3FU) << 6 | (p[3] & 0x3FU);
+    default:
+        return 0xFFFD;
+    }
+}
+
 bool str_utf8_valid(struct str s)
 {
     for (size_t n; s.n; s = (struct str){s.p + n, s.n - n})

@@ -53,6 +53,8 @@ int str_to_u64(struct str s, uint64_t *ret) MUST_CHECK;
 bool str_utf8_valid(struct str s);
 /* Bytes of the character that s begins with; 0: s does not begin with a whole, valid one. */
 size_t str_utf8_char(struct str s);
+/* The character at *at, which moves behind it (*at < s.n); U+FFFD for a byte that begins none. */
+uint32_t str_utf8_get(struct str s, size_t *at);
 
 char *str_dup(struct str s);     /* heap, NUL terminated */
 uint64_t str_hash(struct str s); /* keyed per process, see hash.h */

@@ -1,7 +1,7 @@
 /* Which overloads of a function fit. Where types are known it is one; where something is dyn
  * several stay, and the kinds of the values decide when they are there (eval.c). */
 #include "cel/check.h"
-#include "cel/regex.h"
+#include "codec/regex.h"
 
 void check_no_overload(struct check *k, const struct node *v, const char *name, bool member,
                        const struct cel_type *const *args, unsigned n)

@@ -1,7 +1,7 @@
 /* matches, find, findAll. A literal pattern was compiled with the expression; others are compiled
  * when they are met, and kept for the evaluation. */
 #include "cel/internal.h"
-#include "cel/regex.h"
+#include "codec/regex.h"
 
 #define FN(name)                                                                                   \
     static struct cel_value name(struct cel_eval *c, const struct cel_value *a, unsigned n)
@@ -95,7 +95,7 @@ FN(find_all)
         at = to;
         if (to == from) {
             if (at < s.n)
-                (void)cel_utf8_get(s, &at);
+                (void)str_utf8_get(s, &at);
             else
                 at++;
         }

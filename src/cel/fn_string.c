@@ -38,7 +38,7 @@ FN(char_at)
     size_t from = cel_utf8_offset(a[0].s, (size_t)i), to = from;
     if (i == chars)
         return cel_string(STR(""));
-    (void)cel_utf8_get(a[0].s, &to);
+    (void)str_utf8_get(a[0].s, &to);
     return cel_string(str_sub(a[0].s, from, to));
 }
 
@@ -106,7 +106,7 @@ FN(replace)
         if (old.n == 0) { /* around every character */
             buf_add_str(&b, new);
             if (at < s.n)
-                (void)cel_utf8_get(s, &to);
+                (void)str_utf8_get(s, &to);
             buf_add_str(&b, str_sub(s, at, to));
             at = at < s.n ? to : s.n + 1;
         } else {
@@ -140,7 +140,7 @@ FN(split)
         if (sep.n == 0) {
             if (at == s.n)
                 break;
-            (void)cel_utf8_get(s, &to);
+            (void)str_utf8_get(s, &to);
             found = to < s.n ? (ssize_t)(to - at) : -1;
         } else {
             found = search(c, str_sub(s, at, s.n), sep);
@@ -203,10 +203,10 @@ FN(trim)
     struct str s = a[0].s;
     size_t from = 0, to = 0;
     for (size_t at = 0; at < s.n; from = at)
-        if (!is_space(cel_utf8_get(s, &at)))
+        if (!is_space(str_utf8_get(s, &at)))
             break;
     for (size_t at = from; at < s.n;) {
-        if (!is_space(cel_utf8_get(s, &at)))
+        if (!is_space(str_utf8_get(s, &at)))
             to = at;
     }
     count_work(c, s.n);
@@ -238,7 +238,7 @@ FN(reverse)
         return cel_no_memory();
     for (size_t at = 0, to; at < s.n; at = to) {
         to = at;
-        (void)cel_utf8_get(s, &to);
+        (void)str_utf8_get(s, &to);
         memcpy(p + s.n - to, s.p + at, to - at);
     }
     p[s.n] = 0;

@@ -335,7 +335,6 @@ void cel_print_double(double d, struct buf *b);
 /* UTF-8 */
 size_t cel_utf8_count(struct str s);
 size_t cel_utf8_offset(struct str s, size_t chars); /* clamped to s.n */
-uint32_t cel_utf8_get(struct str s, size_t *at);
 size_t cel_utf8_put(uint32_t cp, char out[4]);
 
 /* eval.c, eval_loop.c */

@@ -205,25 +205,6 @@ size_t cel_utf8_offset(struct str s, size_t chars)
     return i;
 }
 
-uint32_t cel_utf8_get(struct str s, size_t *at)
-{
-    const uint8_t *p = (const uint8_t *)s.p + *at;
-    size_t n = str_utf8_char(str_sub(s, *at, s.n));
-    *at += n ? n : 1;
-    switch (n) {
-    case 1:
-        return p[0];
-    case 2:
-        return (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
-    case 3:
-        return (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-    case 4:
-        return (p[0] & 7u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-    default:
-        return 0xfffd;
-    }
-}
-
 size_t cel_utf8_put(uint32_t cp, char out[4])
 {
     if (cp < 0x80) {

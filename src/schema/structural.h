@@ -4,8 +4,8 @@
  *
  * A compiled schema never changes: any thread may use it. Costs are bounded: depth, nodes and the
  * size of patterns when it is compiled (structural_compile refuses more), and work on an object by
- * its values times the value rules of their nodes. Words of errors are those of a Kubernetes
- * server. */
+ * its values times the value rules of their nodes, and by the steps of patterns. Words of errors
+ * are those of a Kubernetes server. */
 #pragma once
 
 #include "base/arena.h"
@@ -21,6 +21,8 @@
 #define STRUCTURAL_CAUSES_MAX ERROR_CAUSES_MAX
 #define STRUCTURAL_ADDED_MAX  200000   /* values that defaults add to one object */
 #define STRUCTURAL_WORK_MAX   20000000 /* rules and enum values looked at for one object */
+#define STRUCTURAL_STEPS_MAX  40000000 /* of all patterns on one object: some 200 ms */
+#define STRUCTURAL_REGEX_MAX  8388608  /* bytes of all compiled patterns; the usual one has 500 */
 
 enum structural_type {
     STRUCTURAL_ANY, /* none given: preserve-unknown or int-or-string */
@@ -33,7 +35,7 @@ enum structural_type {
     _STRUCTURAL_TYPE_MAX,
 };
 
-struct pattern;
+struct regex;
 struct structural_node;
 
 struct structural_prop {
@@ -52,7 +54,7 @@ struct structural_node {
     double min, max, multiple;
     int64_t min_length, max_length, min_items, max_items, min_props, max_props; /* -1: none */
     struct str format, pattern_text;
-    const struct pattern *pattern;
+    const struct regex *pattern;
     const struct json *default_;   /* NULL: none */
     uint32_t n_default;            /* values in it */
     struct structural_prop *props; /* sorted by name */

@@ -6,6 +6,8 @@
 
 #include <stdarg.h>
 
+#define REGEX_REFUSED_BYTES 65536 /* charged for a wrong pattern: reading it was work too */
+
 struct at { /* where in the schema; printed only when something is wrong */
     const struct at *up;
     const char *name; /* NULL: an index or key alone */
@@ -19,6 +21,7 @@ struct compiler {
     struct str path;
     struct error *err;
     uint32_t n_rule_nodes; /* below the node of the skeleton at hand */
+    size_t regex_bytes;    /* of patterns so far */
     int result;
 };
 
@@ -134,15 +137,20 @@ static void parse_type(struct compiler *c, struct structural_node *n, const stru
 static void parse_pattern(struct compiler *c, struct structural_node *n, const struct json *v,
                           const struct at *at)
 {
-    const char *why = NULL;
+    struct str why;
     n->pattern_text = json_get_str(v, STR("pattern"));
     if (!n->pattern_text.n)
         return;
-    n->pattern = pattern_compile(n->pattern_text, c->a, &why);
-    if (!n->pattern)
+    if (c->regex_bytes > STRUCTURAL_REGEX_MAX)
+        return;
+    n->pattern = regex_new(n->pattern_text, c->a, &why);
+    c->regex_bytes += n->pattern ? regex_bytes(n->pattern) : REGEX_REFUSED_BYTES;
+    if (c->regex_bytes > STRUCTURAL_REGEX_MAX) /* said once */
+        forbidden(c, at, "pattern", "the patterns of one schema must not be larger than 8 MB");
+    else if (!n->pattern)
         cause(c, at, "pattern", CAUSE_INVALID,
-              "Invalid value: \"%.*s\": must be a valid regular expression, but isn't: %s",
-              (int)MIN(n->pattern_text.n, (size_t)200), n->pattern_text.p, why);
+              "Invalid value: \"%.*s\": must be a valid regular expression, but isn't: %.*s",
+              (int)MIN(n->pattern_text.n, (size_t)200), n->pattern_text.p, STR_ARG(why));
 }
 
 static void parse_enum(struct compiler *c, struct structural_node *n, const struct json *v,
@@ -639,13 +647,16 @@ static void check_default(struct compiler *c, const struct structural_node *n, c
     }
     struct schema_decode unknown = {.unknown = SCHEMA_UNKNOWN_WARN};
     structural_prune_node(n, copy, c->a, &unknown);
+    int r = structural_validate_node(n, copy, &why);
     struct buf b = {0};
     json_print(n->default_, &b);
     if (unknown.n_warnings)
         cause(c, at, "default", CAUSE_INVALID, "Invalid value: %.*s: must not have unknown fields",
               (int)MIN(b.n, (size_t)200), b.data);
-    else if (structural_validate_node(n, copy, &why) < 0 && why.causes)
+    else if (r < 0 && why.causes)
         cause(c, at, "default", why.causes->reason.p, "%.*s", STR_ARG(why.causes->message));
+    else if (r < 0)
+        forbidden(c, at, "default", "it is too large for its schema to be checked");
     buf_fini(&b);
     error_fini(&why);
 }

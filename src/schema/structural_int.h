@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/mem.h"
+#include "codec/regex.h"
 #include "schema/internal.h"
-#include "schema/pattern.h"
 #include "schema/structural.h"
 
 /* The walks on a part: a node and a value that stands at its place. */

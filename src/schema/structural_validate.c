@@ -6,10 +6,16 @@
 #include <math.h>
 #include <stdarg.h>
 
+struct work { /* left, for all parts of one check */
+    uint32_t rules;
+    uint64_t steps;
+    bool over; /* it did not suffice: the check has failed, whatever else was found */
+};
+
 struct check {
     struct error *err; /* NULL: only yes or no is asked */
     bool failed;
-    uint32_t *left; /* of STRUCTURAL_WORK_MAX, for all parts of one check */
+    struct work *left;
 };
 
 static void value_check(struct check *c, const struct structural_node *n, const struct json *v,
@@ -185,7 +191,10 @@ static void string_check(struct check *c, const struct structural_node *n, const
               (long long)n->max_length);
     if (n->min_length > 0 && characters(v->s) < n->min_length)
         in_body(c, at, v, "should be at least %lld chars long", (long long)n->min_length);
-    if (n->pattern && !pattern_match(n->pattern, v->s))
+    int r = n->pattern ? regex_find(n->pattern, v->s, 0, &c->left->steps, NULL, NULL) : 1;
+    if (r < 0)
+        c->failed = c->left->over = true;
+    else if (r == 0)
         in_body(c, at, v, "should match '%.*s'", (int)MIN(n->pattern_text.n, (size_t)300),
                 n->pattern_text.p);
     if (n->format.n && !structural_format_ok(n->format, v->s))
@@ -300,7 +309,7 @@ static void embedded_check(struct check *c, const struct json *v, const struct s
 
 /* ---- allOf, anyOf, oneOf, not ---- */
 
-static bool holds(const struct structural_node *n, const struct json *v, uint32_t *left,
+static bool holds(const struct structural_node *n, const struct json *v, struct work *left,
                   const struct schema_frame *at)
 {
     struct check quiet = {.left = left};
@@ -352,11 +361,11 @@ static void parts_check(struct check *c, const struct structural_node *n, const 
 static void rules_check(struct check *c, const struct structural_node *n, const struct json *v,
                         const struct schema_frame *at)
 {
-    if (*c->left < n->n_enum + 1) {
-        c->failed = true; /* structural_validate says why */
+    if (c->left->over || c->left->rules < n->n_enum + 1) {
+        c->failed = c->left->over = true; /* structural_validate says why */
         return;
     }
-    *c->left -= n->n_enum + 1;
+    c->left->rules -= n->n_enum + 1;
     if (n->n_enum)
         enum_check(c, n, v, at);
     if (v->type == JSON_INT || v->type == JSON_REAL)
@@ -402,17 +411,18 @@ static void value_check(struct check *c, const struct structural_node *n, const 
 int structural_validate_node(const struct structural_node *n, const struct json *v,
                              struct error *err)
 {
-    uint32_t left = STRUCTURAL_WORK_MAX;
+    struct work left = {STRUCTURAL_WORK_MAX, STRUCTURAL_STEPS_MAX, false};
     struct check c = {.err = err, .left = &left};
     value_check(&c, n, v, false, NULL);
-    return c.failed ? -EBADMSG : 0;
+    return c.failed || left.over ? -EBADMSG : 0;
 }
 
 int structural_validate(const struct structural *s, const struct json *object, struct error *err)
 {
-    uint32_t left = STRUCTURAL_WORK_MAX;
+    struct work left = {STRUCTURAL_WORK_MAX, STRUCTURAL_STEPS_MAX, false};
     struct check c = {.err = err, .left = &left};
     value_check(&c, s->root, object, true, NULL);
+    c.failed |= left.over;
     if (c.failed && err && !err->causes)
         cause(&c, CAUSE_TOO_MANY, NULL,
               "Too many: the object is too large for its schema to be checked");

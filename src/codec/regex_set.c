@@ -1,5 +1,5 @@
 /* Sets of code points: sorted ranges, with a bit map for ASCII. */
-#include "cel/regex_int.h"
+#include "codec/regex_int.h"
 
 #define RUNE_MAX 0x10ffff
 
@@ -122,13 +122,12 @@ bool rune_set_category(struct rune_set *s, struct arena *a, struct str name, boo
     if (str_is(name, "Any")) {
         rune_set_add(&one, a, 0, RUNE_MAX);
     } else {
-        const struct unicode_category *c = unicode_categories;
-        while (c->name && !str_eqz(name, c->name))
-            c++;
-        if (!c->name)
+        for (const struct unicode_category *c = unicode_categories; c->name; c++)
+            if (name.n && str_starts(str_z(c->name), name))
+                for (uint32_t i = 0; i < c->n; i++)
+                    rune_set_add(&one, a, c->v[i].lo, c->v[i].hi);
+        if (!one.n)
             return false;
-        for (uint32_t i = 0; i < c->n; i++)
-            rune_set_add(&one, a, c->v[i].lo, c->v[i].hi);
     }
     if (negated)
         rune_set_negate(&one, a);

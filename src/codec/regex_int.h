@@ -1,7 +1,7 @@
 /* Between the parser and the machine. */
 #pragma once
 
-#include "cel/regex.h"
+#include "codec/regex.h"
 
 struct rune_range {
     uint32_t lo, hi;
@@ -34,13 +34,14 @@ struct inst {
     const struct rune_set *set;
 };
 struct regex {
-    struct inst *v;
+    const struct inst *v;
+    size_t bytes;
     uint32_t n;
     bool anchored;  /* matches at the start of the text only */
     int first_byte; /* every match starts with it; -1: not known */
 };
 
-/* Generated: unicode.gen.c */
+/* Generated: unicode.gen.c. L is all of Lu, Ll and so on. */
 struct unicode_category {
     const char *name;
     const struct rune_range *v;

@@ -1,8 +1,7 @@
 /* Between the two files that read patterns. */
 #pragma once
 
-#include "cel/internal.h"
-#include "cel/regex_int.h"
+#include "codec/regex_int.h"
 
 enum re_flags {
     RE_FOLD = 1 << 0,   /* i */
@@ -12,7 +11,9 @@ enum re_flags {
 };
 
 struct re {
-    struct arena *a;
+    struct arena *out; /* the caller's: what stays */
+    struct arena *a;   /* for the time of parsing */
+    size_t set_bytes;  /* of sets, in out */
     struct str s;
     size_t i;
     unsigned flags, nest, n_unicode;

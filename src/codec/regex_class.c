@@ -1,7 +1,5 @@
 /* Escapes and classes of patterns: everything that stands for one character. */
-#include "cel/regex_parse.h"
-
-#define UNICODE_MAX 200 /* classes by category in one expression */
+#include "codec/regex_parse.h"
 
 void re_perl_class(struct rune_set *s, struct arena *a, char c)
 {
@@ -33,7 +31,7 @@ bool re_unicode_class(struct re *r, struct rune_set *s)
     bool negated = re_peek(r, 0) == 'P';
     struct str name;
     r->i++;
-    if (++r->n_unicode > UNICODE_MAX) /* each is some kilobytes */
+    if (++r->n_unicode > REGEX_UNICODE_MAX)
         return re_wrong(r, "expression too large", 0, 0);
     if (re_peek(r, 0) == '{') {
         ssize_t end = str_find(str_sub(r->s, r->i, r->s.n), '}');
@@ -45,7 +43,7 @@ bool re_unicode_class(struct re *r, struct rune_set *s)
         size_t at = r->i;
         if (!re_more(r))
             return re_wrong(r, "invalid character class range", from, r->s.n);
-        (void)cel_utf8_get(r->s, &at);
+        (void)str_utf8_get(r->s, &at);
         name = str_sub(r->s, r->i, at);
         r->i = at;
     }
@@ -167,7 +165,7 @@ static bool class_rune(struct re *r, size_t open, uint32_t *ret)
         r->i++;
         return re_escaped_rune(r, ret);
     }
-    *ret = cel_utf8_get(r->s, &r->i);
+    *ret = str_utf8_get(r->s, &r->i);
     return true;
 }
 

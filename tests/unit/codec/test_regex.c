@@ -1,6 +1,7 @@
 /* The regular expressions: RE2's syntax, leftmost-first matches, what is refused and how, and time
  * that does not explode. */
-#include "cel/regex.h"
+#include "base/buf.h"
+#include "codec/regex.h"
 #include "test.h"
 
 static void test_find(void **state)
@@ -96,6 +97,25 @@ static void test_find(void **state)
         {"(a|b)*c|d", "d", "d"},
         {"a{0,3}", "aaaa", "aaa"},
         {"(ab?){2,3}", "aababab", "aabab"},
+        {"(ab?){2,3}?c", "abaabc", "abaabc"},
+        {"(a{2}|b){0,2}c", "aaabc", "aabc"},
+        {"(|a){2,}b", "aab", "aab"},
+        {"(?:x(){0}y){2}", "xyxy", "xyxy"},
+        {"a|b|c|", "xc", ""},
+        {"x(a|b|cc|(d|e|f)*|g)+y", "xaccdefgy", "xaccdefgy"},
+        {"(a|ab|abc)(c|d|)$", "abc", "abc"},
+        {"(?i:a|B|c)+", "xAbCx", "AbC"},
+        {"^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$", "* * * * */5", "* * * * */5"},
+        {"^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$", "* * * *", NULL},
+        {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "my-name", "my-name"},
+        {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "-my", NULL},
+        {"^a{2,3}$", "aaaa", NULL},
+        {"^[\303\244-\303\274]$", "\303\266", "\303\266"},
+        {"^(a|b|cd)*$", "abc", NULL},
+        {"^(a*)*$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", NULL},
+        {"^[\\D5]+$", "a5", "a5"},
+        {"^.b$", "\377b", "\377b"}, /* U+FFFD */
+        {"^\\x{fffd}.$", "\342\202", "\342\202"},
     };
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
         struct arena a = {0};
@@ -147,6 +167,9 @@ static void test_refused(void **state)
         {"((a{100}){100}){100}", "expression too large"},
         {"\\pX", "invalid character class range: `\\pX`"},
         {"a\xff", "invalid UTF-8"},
+        {"(?<!a)", "invalid named capture"},
+        {"\\p{}", "invalid character class range: `\\p{}`"},
+        {"(.{100}){101}", "expression too large"},
     };
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
         struct arena a = {0};
@@ -156,6 +179,43 @@ static void test_refused(void **state)
         if (!str_starts(why, STR("error parsing regexp: ")) ||
             str_search(why, str_z(ROWS[i].why)) < 0)
             fail_msg("/%s/: %.*s, not %s", ROWS[i].re, STR_ARG(why), ROWS[i].why);
+        arena_fini(&a);
+    }
+}
+
+/* What is too large or too deep is refused, and as much as allowed is taken. */
+static void test_bounds(void **state)
+{
+    static const struct {
+        const char *open, *close; /* around x, n times */
+        unsigned n;
+        const char *why; /* NULL: taken */
+    } ROWS[] = {
+        {"(", ")", REGEX_NEST_MAX, NULL},
+        {"(", ")", REGEX_NEST_MAX + 1, "nests too deeply"},
+        {"(", "", 3000, "nests too deeply"},
+        {"a|", "", REGEX_INSTS_MAX / 3 - 2, NULL},
+        {"a|", "", REGEX_INSTS_MAX / 3 + 2, "too large"},
+        {"a", "", REGEX_BYTES_MAX - 1, NULL},
+        {"a", "", REGEX_BYTES_MAX, "too large"},
+        {"\\pL", "", REGEX_UNICODE_MAX, NULL},
+        {"\\pL", "", REGEX_UNICODE_MAX + 1, "too large"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        struct arena a = {0};
+        struct buf b = {0};
+        struct str why = STR("");
+        for (unsigned k = 0; k < ROWS[i].n; k++)
+            buf_add_str(&b, str_z(ROWS[i].open));
+        buf_add_char(&b, 'x');
+        for (unsigned k = 0; k < ROWS[i].n; k++)
+            buf_add_str(&b, str_z(ROWS[i].close));
+        struct regex *re = regex_new(buf_str(&b), &a, &why);
+        if (!re != !!ROWS[i].why || (!re && str_search(why, str_z(ROWS[i].why)) < 0))
+            fail_msg("row %zu: \"%.*s\"", i, STR_ARG(why));
+        if (re)
+            assert_true(regex_bytes(re) <= a.used_bytes);
+        buf_fini(&b);
         arena_fini(&a);
     }
 }
@@ -191,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

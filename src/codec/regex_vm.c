@@ -2,8 +2,7 @@
  * order of their preference (Pike's). So the time is text times program, whatever the expression. A
  * thread carries where its match began. */
 #include "base/mem.h"
-#include "cel/internal.h"
-#include "cel/regex_int.h"
+#include "codec/regex_int.h"
 
 struct thread {
     uint32_t pc;
@@ -134,7 +133,7 @@ static int run(struct vm *m, struct threads *now, struct threads *then, size_t a
             add(m, now, 0, at, at);
         bool end = at >= m->text.n;
         size_t next = at;
-        uint32_t rune = end ? 0 : cel_utf8_get(m->text, &next);
+        uint32_t rune = end ? 0 : str_utf8_get(m->text, &next);
         step(m, now, then, rune, end, at, next, f);
         if (m->steps > budget)
             return -ETIME;

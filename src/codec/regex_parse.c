@@ -1,7 +1,7 @@
 /* The syntax of RE2, straight to a program: each piece is compiled as it is read, and a repetition
  * moves or copies the instructions of the piece before it. Targets are relative while that happens,
  * so that copies need no mending. */
-#include "cel/regex_parse.h"
+#include "codec/regex_parse.h"
 
 /* --- Instructions -------------------------------------------------------------------------------
  */
@@ -44,11 +44,17 @@ static struct inst split(bool lazy, int32_t first, int32_t other)
 }
 bool re_emit_set(struct re *r, struct rune_set *s)
 {
-    struct rune_set *own = ARENA_NEW(r->a, struct rune_set);
     rune_set_close(s);
+    if (s->n == 1)
+        return emit(r, (struct inst){INST_RANGE, s->v[0].lo, s->v[0].hi, NULL});
+    struct rune_set *own = ARENA_NEW(r->out, struct rune_set);
+    size_t bytes = s->n * sizeof *s->v;
     *own = *s;
-    if (own->n == 1)
-        return emit(r, (struct inst){INST_RANGE, own->v[0].lo, own->v[0].hi, NULL});
+    own->v = arena_alloc(r->out, bytes);
+    own->cap = s->n;
+    if (bytes)
+        memcpy(own->v, s->v, bytes);
+    r->set_bytes += sizeof *own + bytes;
     return emit(r, (struct inst){INST_SET, 0, 0, own});
 }
 static bool emit_rune(struct re *r, uint32_t rune)
@@ -162,7 +168,7 @@ static bool parse_escape(struct re *r)
         ssize_t end = str_search(str_sub(r->s, ++r->i, r->s.n), STR("\\E"));
         size_t stop = end < 0 ? r->s.n : r->i + (size_t)end;
         while (r->i < stop)
-            if (!emit_rune(r, cel_utf8_get(r->s, &r->i)))
+            if (!emit_rune(r, str_utf8_get(r->s, &r->i)))
                 return false;
         r->i = end < 0 ? stop : stop + 2;
         return true;
@@ -199,7 +205,7 @@ static bool parse_atom(struct re *r)
         r->i++;
         return emit_assert(r, r->flags & RE_LINES ? ASSERT_END_LINE : ASSERT_END_TEXT);
     default:
-        return emit_rune(r, cel_utf8_get(r->s, &r->i));
+        return emit_rune(r, str_utf8_get(r->s, &r->i));
     }
 }
 
@@ -233,7 +239,6 @@ static int parse_count(struct re *r, int *ret_min, int *ret_max)
 static bool repeat(struct re *r, uint32_t start, int min, int max, bool lazy)
 {
     uint32_t len = r->n - start;
-    struct inst *piece;
     if (len == 0)
         return true;
     if (max == -1 && min <= 1) {
@@ -244,27 +249,24 @@ static bool repeat(struct re *r, uint32_t start, int min, int max, bool lazy)
     }
     if (min == 0 && max == 1)
         return insert(r, start, split(lazy, 1, (int32_t)len + 1));
-    piece = ARENA_NEW_N(r->a, struct inst, len);
-    memcpy(piece, r->v + start, len * sizeof *piece);
-    r->n = start;
-    for (int k = 0; k < min; k++) {
-        if (!room(r, len))
-            return false;
+    if (max == 0) {
+        r->n = start;
+        return true;
+    }
+    unsigned copies = (unsigned)(max == -1 ? min : max), must = (unsigned)min;
+    if (!room(r, (copies - 1) * len + (copies - must)))
+        return false;
+    /* The first copy is the piece itself, behind a split when it may be left out. */
+    if (min == 0 && !insert(r, start, split(lazy, 1, (int32_t)(copies * (len + 1)))))
+        return false;
+    const struct inst *piece = r->v + start + (min == 0);
+    for (unsigned k = 1; k < copies; k++) {
+        if (k >= must) /* each of these may end it all */
+            r->v[r->n++] = split(lazy, 1, (int32_t)((copies - k) * (len + 1)));
         memcpy(r->v + r->n, piece, len * sizeof *piece);
         r->n += len;
     }
-    if (max == -1) { /* x{2,}: the last one again and again */
-        return emit(r, split(lazy, -(int32_t)len, 1));
-    }
-    for (int k = min; k < max; k++) { /* each may end it all */
-        int32_t rest = (int32_t)((uint32_t)(max - k) * (len + 1));
-        if (!room(r, len + 1))
-            return false;
-        r->v[r->n++] = split(lazy, 1, rest);
-        memcpy(r->v + r->n, piece, len * sizeof *piece);
-        r->n += len;
-    }
-    return true;
+    return max != -1 || emit(r, split(lazy, -(int32_t)len, 1)); /* the last again and again */
 }
 
 static bool parse_repeat(struct re *r, uint32_t start, bool nothing, bool *ret_repeated)
@@ -334,56 +336,82 @@ static bool parse_sequence(struct re *r)
     return true;
 }
 
+/* a|b|c: split to a or, behind it, to (split to b or to c). What comes behind is known when all
+ * are read: until then the jumps there are a list, each with the distance to the one before. */
 static bool parse_alternatives(struct re *r)
 {
-    uint32_t start = r->n;
+    uint32_t last = r->n, jumps = 0, first_jump = UINT32_MAX;
     unsigned flags = r->flags;
     if (!parse_sequence(r))
         return false;
-    /* a|b|c: split a, (split b, c); jumps to the end are known last, so alternatives nest to the
-     * right from one list of starts. */
     while (re_more(r) && re_peek(r, 0) == '|') {
-        uint32_t len = r->n - start;
         r->i++;
-        if (!insert(r, start, split(false, 1, (int32_t)len + 2)))
+        if (!insert(r, last, split(false, 1, (int32_t)(r->n - last) + 2)))
             return false;
-        uint32_t jump = r->n;
-        if (!emit(r, (struct inst){INST_JUMP, 1, 0, NULL}))
+        uint32_t back = first_jump == UINT32_MAX ? 0 : r->n - jumps;
+        first_jump = MIN(first_jump, r->n);
+        jumps = r->n;
+        if (!emit(r, (struct inst){INST_JUMP, back, 0, NULL}))
             return false;
+        last = r->n;
         if (!parse_sequence(r))
             return false;
-        r->v[jump].x = r->n - jump;
+    }
+    for (uint32_t back = 1; first_jump != UINT32_MAX && back; jumps -= back) {
+        back = r->v[jumps].x;
+        r->v[jumps].x = r->n - jumps;
     }
     if (r->nest)
         r->flags = flags;
     return true;
 }
 
+/* The program in its arena, targets absolute. */
+static struct regex *finished(const struct re *r)
+{
+    struct regex *re = ARENA_NEW(r->out, struct regex);
+    struct inst *v = ARENA_NEW_N(r->out, struct inst, r->n);
+    memcpy(v, r->v, r->n * sizeof *v);
+    *re = (struct regex){.v = v, .n = r->n, .first_byte = -1};
+    re->bytes = sizeof *re + r->n * sizeof *v + r->set_bytes;
+    for (uint32_t i = 0; i < re->n; i++) {
+        if (v[i].op == INST_SPLIT || v[i].op == INST_JUMP) {
+            v[i].x += i;
+            v[i].y = v[i].op == INST_SPLIT ? v[i].y + i : 0;
+            ASSERT(v[i].x < re->n && v[i].y < re->n);
+        }
+    }
+    re->anchored = v[0].op == INST_ASSERT && v[0].x == ASSERT_BEGIN_TEXT;
+    if (v[0].op == INST_RANGE && v[0].x == v[0].y && v[0].x < 128)
+        re->first_byte = (int)v[0].x;
+    return re;
+}
+
 struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_why)
 {
-    struct re r = {.a = a, .s = pattern};
-    bool ok =
-        str_utf8_valid(pattern) ? parse_alternatives(&r) : re_wrong(&r, "invalid UTF-8", 0, 0);
+    struct arena tmp = {0};
+    struct re r = {.a = &tmp, .out = a, .s = pattern};
+    struct regex *re = NULL;
+    bool ok;
+    if (pattern.n > REGEX_BYTES_MAX)
+        ok = re_wrong(&r, "expression too large", 0, 0);
+    else if (!str_utf8_valid(pattern))
+        ok = re_wrong(&r, "invalid UTF-8", 0, 0);
+    else
+        ok = parse_alternatives(&r);
     if (ok && re_more(&r))
         ok = re_wrong(&r, "unexpected )", 0, pattern.n);
-    if (!ok || !emit(&r, (struct inst){.op = INST_MATCH})) {
+    if (ok && emit(&r, (struct inst){.op = INST_MATCH}))
+        re = finished(&r);
+    else
         *ret_why = r.what.n ? arena_printf(a, "error parsing regexp: %s: `%.*s`", r.why,
                                            (int)MIN(r.what.n, 200), r.what.p)
                             : arena_printf(a, "error parsing regexp: %s", r.why);
-        return NULL;
-    }
-    struct regex *re = ARENA_NEW(a, struct regex);
-    *re = (struct regex){.v = r.v, .n = r.n, .first_byte = -1};
-    for (uint32_t i = 0; i < re->n; i++) { /* targets from now on absolute */
-        struct inst *x = &re->v[i];
-        if (x->op == INST_SPLIT || x->op == INST_JUMP) {
-            x->x += i;
-            x->y = x->op == INST_SPLIT ? x->y + i : 0;
-            ASSERT(x->x < re->n && x->y < re->n);
-        }
-    }
-    re->anchored = re->v[0].op == INST_ASSERT && re->v[0].x == ASSERT_BEGIN_TEXT;
-    if (re->v[0].op == INST_RANGE && re->v[0].x == re->v[0].y && re->v[0].x < 128)
-        re->first_byte = (int)re->v[0].x;
+    arena_fini(&tmp);
     return re;
+}
+
+size_t regex_bytes(const struct regex *re)
+{
+    return re->bytes;
 }
