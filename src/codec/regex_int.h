@@ -41,15 +41,18 @@ struct regex {
     int first_byte; /* every match starts with it; -1: not known */
 };
 
-/* Generated: unicode.gen.c. L is all of Lu, Ll and so on. */
-struct unicode_category {
-    const char *name;
-    const struct rune_range *v;
-    uint32_t n;
-};
-extern const struct unicode_category unicode_categories[]; /* closed by name NULL */
+/* Generated: unicode.gen.c. The whole code space from 0 on, in runs of one general category: its
+ * index in the upper five bits, how many code points in the others. The first is Cn: unassigned. */
+#define UNICODE_RUN(x)      ((x)&2047U)
+#define UNICODE_CATEGORY(x) ((x) >> 11)
+extern const char unicode_categories[][3];
+extern const uint16_t unicode_runs[];
+extern const uint32_t n_unicode_runs;
+/* lo..hi: the next one that is equal without case lies delta away; 0: they are pairs. Orbits are
+ * closed, runs sorted. */
 struct unicode_fold {
-    uint32_t from, to; /* the next one that is equal without case; orbits are closed */
+    uint32_t lo, hi;
+    int32_t delta;
 };
 extern const struct unicode_fold unicode_folds[];
 extern const uint32_t n_unicode_folds;

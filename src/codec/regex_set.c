@@ -80,13 +80,13 @@ void rune_set_negate(struct rune_set *s, struct arena *a)
     *s = out;
 }
 
-/* Index of the first fold at or behind rune. */
+/* Index of the first run of folds that ends at or behind rune. */
 static uint32_t fold_at(uint32_t rune)
 {
     uint32_t lo = 0, hi = n_unicode_folds;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (unicode_folds[mid].from < rune)
+        if (unicode_folds[mid].hi < rune)
             lo = mid + 1;
         else
             hi = mid;
@@ -97,7 +97,12 @@ static uint32_t fold_at(uint32_t rune)
 uint32_t unicode_fold_next(uint32_t rune)
 {
     uint32_t i = fold_at(rune);
-    return i < n_unicode_folds && unicode_folds[i].from == rune ? unicode_folds[i].to : rune;
+    const struct unicode_fold *f = &unicode_folds[i];
+    if (i == n_unicode_folds || f->lo > rune)
+        return rune;
+    if (f->delta == 0)
+        return (rune - f->lo) & 1 ? rune - 1 : rune + 1;
+    return (uint32_t)((int32_t)rune + f->delta);
 }
 
 void rune_set_fold(struct rune_set *s, struct arena *a)
@@ -106,10 +111,11 @@ void rune_set_fold(struct rune_set *s, struct arena *a)
     rune_set_close(s);
     for (uint32_t i = 0; i < s->n; i++) {
         for (uint32_t k = fold_at(s->v[i].lo);
-             k < n_unicode_folds && unicode_folds[k].from <= s->v[i].hi; k++) {
-            uint32_t from = unicode_folds[k].from;
-            for (uint32_t r = unicode_folds[k].to; r != from; r = unicode_fold_next(r))
-                rune_set_add(&more, a, r, r);
+             k < n_unicode_folds && unicode_folds[k].lo <= s->v[i].hi; k++) {
+            uint32_t to = MIN(unicode_folds[k].hi, s->v[i].hi);
+            for (uint32_t c = MAX(unicode_folds[k].lo, s->v[i].lo); c <= to; c++)
+                for (uint32_t r = unicode_fold_next(c); r != c; r = unicode_fold_next(r))
+                    rune_set_add(&more, a, r, r);
         }
     }
     rune_set_add_set(s, a, &more);
@@ -119,16 +125,19 @@ void rune_set_fold(struct rune_set *s, struct arena *a)
 bool rune_set_category(struct rune_set *s, struct arena *a, struct str name, bool negated)
 {
     struct rune_set one = {0};
+    uint32_t at = 0;
     if (str_is(name, "Any")) {
         rune_set_add(&one, a, 0, RUNE_MAX);
-    } else {
-        for (const struct unicode_category *c = unicode_categories; c->name; c++)
-            if (name.n && str_starts(str_z(c->name), name))
-                for (uint32_t i = 0; i < c->n; i++)
-                    rune_set_add(&one, a, c->v[i].lo, c->v[i].hi);
-        if (!one.n)
-            return false;
+    } else if (name.n) {
+        for (uint32_t i = 0; i < n_unicode_runs; i++) {
+            uint32_t n = UNICODE_RUN(unicode_runs[i]), c = UNICODE_CATEGORY(unicode_runs[i]);
+            if (c != 0 && str_starts(str_z(unicode_categories[c]), name))
+                rune_set_add(&one, a, at, at + n - 1);
+            at += n;
+        }
     }
+    if (!one.n)
+        return false;
     if (negated)
         rune_set_negate(&one, a);
     rune_set_add_set(s, a, &one);
