@@ -9,12 +9,12 @@ set -eu
 BUILD="gcc ninja-build meson pkg-config python3 python3-protobuf protobuf-compiler
   libuv1-dev libssl-dev libnghttp2-dev libwslay-dev libyaml-dev liblmdb-dev libcurl4-openssl-dev
   libarchive-dev libzstd-dev zlib1g-dev libmnl-dev libnftables-dev libseccomp-dev libcap-dev
-  libldns-dev libpcre2-dev libcmocka-dev"
+  libldns-dev libcmocka-dev"
 # In Debian 13, not in 12: taken from there one by one, see trixie_packages.
 BUILD_NEW="libyyjson0 libyyjson-dev libllhttp9.2 libllhttp-dev"
-RUN="crun conmon nftables iproute2 busybox-static"
+RUN="crun conmon nftables iproute2 busybox-static tzdata"
 TEST="clang libclang-rt-dev clang-format bats curl jq python3-yaml umoci skopeo docker-registry
-  nodejs util-linux procps libfaketime iputils-ping iperf3 ethtool"
+  nodejs util-linux procps libfaketime iputils-ping iperf3 ethtool openssl tzdata"
 # kubectl: the machine's own, else Debian's kubernetes-client.
 
 say() { printf '%s\n' "$*"; }
