@@ -36,36 +36,36 @@ static int elems_write(struct net_tx *tx, const struct net_batch *b)
     return r < 0 ? error_errno(&tx->err, -r, "nftables: writing elements") : 0;
 }
 
-static int commands_run(struct net_tx *tx, struct nft *nft, const struct buf *text)
+static int commands_run(struct net_tx *tx, const struct buf *text)
 {
-    return text->n ? nft_run(nft, text->data, &tx->err) : 0;
+    return text->n ? nft_run(text->data, &tx->err) : 0;
 }
 
 /* ---- changes ---- */
 
-static int apply_change(struct net_tx *tx, struct nft *nft)
+static int apply_change(struct net_tx *tx)
 {
     struct buf text = {0};
     for (size_t i = 0; i < tx->batch.n_chains; i++)
         buf_add_str(&text, str_z(tx->batch.chains[i].text));
-    int r = commands_run(tx, nft, &text);
+    int r = commands_run(tx, &text);
     buf_fini(&text);
     return r < 0 ? r : elems_write(tx, &tx->batch);
 }
 
-static int apply_anew(struct net_tx *tx, struct nft *nft)
+static int apply_anew(struct net_tx *tx)
 {
     struct buf text = {0};
     net_table_print(&tx->env, &text);
     for (size_t i = 0; i < tx->batch.n_chains; i++)
         buf_add_str(&text, str_z(tx->batch.chains[i].text));
-    int r = commands_run(tx, nft, &text);
+    int r = commands_run(tx, &text);
     if (r == 0)
         r = elems_write(tx, &tx->batch);
     buf_clear(&text);
     net_table_release(&tx->env, &text);
     if (r == 0)
-        r = commands_run(tx, nft, &text);
+        r = commands_run(tx, &text);
     buf_fini(&text);
     return r;
 }
@@ -142,7 +142,7 @@ static void chain_seen(void *arg, const char *chain)
             c->there[i] = true;
 }
 
-static int chains_match(struct net_tx *tx, struct nft *nft)
+static int chains_match(struct net_tx *tx)
 {
     char shape[NFT_CHAIN_NAME_MAX];
     struct buf text = {0};
@@ -157,16 +157,16 @@ static int chains_match(struct net_tx *tx, struct nft *nft)
         if (!c.there[i])
             buf_add_str(&text, str_z(tx->batch.chains[i].text));
     if (r == 0)
-        r = commands_run(tx, nft, &text);
+        r = commands_run(tx, &text);
     buf_fini(&text);
     free(c.there);
     return r;
 }
 
-static int apply_match(struct net_tx *tx, struct nft *nft)
+static int apply_match(struct net_tx *tx)
 {
     struct net_batch diff = {0};
-    int r = chains_match(tx, nft);
+    int r = chains_match(tx);
     for (int i = 0; r == 0 && i < _NET_MAP_MAX; i++)
         r = match_map(tx, (enum net_map)i, &diff);
     if (r == 0)
@@ -175,13 +175,13 @@ static int apply_match(struct net_tx *tx, struct nft *nft)
     return r;
 }
 
-int net_apply(struct net_tx *tx, struct nft *nft, struct nl *nl)
+int net_apply(struct net_tx *tx, struct nl *nl)
 {
     tx->nl = nl;
-    int (*const how[])(struct net_tx *, struct nft *) = {
+    int (*const how[])(struct net_tx *) = {
         [NET_APPLY_CHANGE] = apply_change,
         [NET_APPLY_MATCH] = apply_match,
         [NET_APPLY_ANEW] = apply_anew,
     };
-    return how[tx->how](tx, nft);
+    return how[tx->how](tx);
 }

@@ -24,5 +24,5 @@ struct net_tx {
 
 /* 0, or the errno of tx->err; then the kernel may hold a part of it, and MATCH or ANEW puts that
  * right. -ENOENT from MATCH: there is no table of our shape. */
-int net_apply(struct net_tx *tx, struct nft *nft, struct nl *nl) MUST_CHECK;
+int net_apply(struct net_tx *tx, struct nl *nl) MUST_CHECK;
 void net_tx_fini(struct net_tx *tx);

@@ -118,7 +118,6 @@ struct net *net_free(struct net *n)
     policy_free(n->policy);
     nl_close(n->nl);
     nl_close(n->nft_nl);
-    nft_free(n->nft);
     net_rules_free(n->rules);
     pool_close(&n->pool);
     net_tx_fini(&n->tx);

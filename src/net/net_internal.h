@@ -58,8 +58,7 @@ struct net {
     struct rt_timer retry;
     struct rt_timer trust; /* until then rules of the last run are taken for newer than a file */
     struct rt_work work;
-    struct nft *nft;   /* owned; used by the work only */
-    struct nl *nft_nl; /* the same */
+    struct nl *nft_nl; /* owned; used by the work only */
     bool busy;         /* a transaction is under way */
     bool table_made;   /* some table of ours is in the kernel */
     bool full_needed, full_anew;

@@ -47,13 +47,11 @@ static int purge_links(struct nl *nl, const char *bridge)
 
 static int purge_table(const char *family, const char *table, struct error *err)
 {
-    struct nft *nft = nft_new();
     /* Adding first makes deleting what is not there no error. */
     char *commands =
         xasprintf("add table %s %s\ndelete table %s %s\n", family, table, family, table);
-    int r = nft_run(nft, commands, err);
+    int r = nft_run(commands, err);
     free(commands);
-    nft_free(nft);
     return r;
 }
 

@@ -264,7 +264,7 @@ static void flush(void *arg)
 static void work(void *arg)
 {
     struct net *n = arg;
-    n->tx_result = net_apply(&n->tx, n->nft, n->nft_nl);
+    n->tx_result = net_apply(&n->tx, n->nft_nl);
 }
 
 static void failed(struct net *n)
@@ -397,7 +397,6 @@ int services_start(struct net *n, struct error *err)
     rt_timer_init(&n->retry, n->rt, retry, n);
     rt_timer_init(&n->trust, n->rt, retry, n);
     net_sweep_init(&n->sweep, n->rt, swept, n);
-    n->nft = nft_new();
     net_rules_common(n->rules);
     n->plan_env.node_name = str_z(n->node_name);
     n->plan_env.dns_address = str_z(n->dns_address);

@@ -1,5 +1,7 @@
-/* libnftables keeps a context with buffers; one is kept open because making it parses tables of
- * names. Its messages go to a buffer and become the error a person reads. */
+/* A context of libnftables lives as long as one command. It would keep what it read of the kernel's
+ * tables until the next one, with hash tables of 640 KB for each of them, while making a new one
+ * costs a tenth of a millisecond. Its messages go to a buffer and become the error a person reads.
+ */
 #include "sys/nft.h"
 
 #include <nftables/libnftables.h>
@@ -15,7 +17,6 @@
     X(nft_ctx_get_error_buffer)                                                                    \
     X(nft_ctx_get_output_buffer)                                                                   \
     X(nft_ctx_new)                                                                                 \
-    X(nft_ctx_output_get_flags)                                                                    \
     X(nft_ctx_output_set_flags)                                                                    \
     X(nft_run_cmd_from_buffer)
 
@@ -37,30 +38,17 @@ static void lib_load(void)
     dl_need("libnftables.so.1", symbols, ARRAY_LEN(symbols));
 }
 
-struct nft {
-    struct nft_ctx *ctx; /* owned */
-};
-
-struct nft *nft_new(void)
+static struct nft_ctx *context_new(unsigned more_flags)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct nft *n = NEW(struct nft);
     pthread_once(&once, lib_load);
-    n->ctx = lib.nft_ctx_new(NFT_CTX_DEFAULT);
-    ASSERT(n->ctx);
-    lib.nft_ctx_buffer_output(n->ctx);
-    lib.nft_ctx_buffer_error(n->ctx);
-    lib.nft_ctx_output_set_flags(n->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS);
-    return n;
-}
-
-struct nft *nft_free(struct nft *n)
-{
-    if (n) {
-        lib.nft_ctx_free(n->ctx);
-        free(n);
-    }
-    return NULL;
+    struct nft_ctx *ctx = lib.nft_ctx_new(NFT_CTX_DEFAULT);
+    ASSERT(ctx);
+    lib.nft_ctx_buffer_output(ctx);
+    lib.nft_ctx_buffer_error(ctx);
+    lib.nft_ctx_output_set_flags(ctx, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS |
+                                          more_flags);
+    return ctx;
 }
 
 /* The first line says what, the second repeats the command. */
@@ -86,29 +74,29 @@ static int nft_error(const char *text, struct error *err)
                      (int)MIN(command.n, 200u), command.n ? command.p : "");
 }
 
-static int run(struct nft *n, const char *commands, struct error *err)
+static int run(struct nft_ctx *ctx, const char *commands, struct error *err)
 {
-    int r = lib.nft_run_cmd_from_buffer(n->ctx, commands);
-    const char *text = lib.nft_ctx_get_error_buffer(n->ctx);
+    int r = lib.nft_run_cmd_from_buffer(ctx, commands);
+    const char *text = lib.nft_ctx_get_error_buffer(ctx);
     return r == 0 ? 0 : nft_error(text ? text : "", err);
 }
 
-int nft_run(struct nft *n, const char *commands, struct error *err)
+int nft_run(const char *commands, struct error *err)
 {
-    int r = run(n, commands, err);
-    (void)lib.nft_ctx_get_output_buffer(n->ctx); /* empties it */
+    struct nft_ctx *ctx = context_new(0);
+    int r = run(ctx, commands, err);
+    lib.nft_ctx_free(ctx);
     return r;
 }
 
-int nft_query(struct nft *n, const char *commands, bool json, char **ret_output, struct error *err)
+int nft_query(const char *commands, bool json, char **ret_output, struct error *err)
 {
-    unsigned flags = lib.nft_ctx_output_get_flags(n->ctx);
-    if (json)
-        lib.nft_ctx_output_set_flags(n->ctx, flags | NFT_CTX_OUTPUT_JSON);
-    int r = run(n, commands, err);
-    const char *out = lib.nft_ctx_get_output_buffer(n->ctx);
-    if (r == 0)
+    struct nft_ctx *ctx = context_new(json ? NFT_CTX_OUTPUT_JSON : 0);
+    int r = run(ctx, commands, err);
+    if (r == 0) {
+        const char *out = lib.nft_ctx_get_output_buffer(ctx);
         *ret_output = xstrdup(out ? out : "");
-    lib.nft_ctx_output_set_flags(n->ctx, flags);
+    }
+    lib.nft_ctx_free(ctx);
     return r;
 }

@@ -5,15 +5,9 @@
 #include "base/base.h"
 #include "base/error.h"
 
-/* One thread at a time. Stays in the network namespace in which its commands are run (the
- * thread's). */
-struct nft;
-struct nft *nft_new(void);
-struct nft *nft_free(struct nft *n); /* takes NULL; returns NULL */
-
 /* Runs commands in nft's own language (see nft(8)); errors carry nft's message. Checked and applied
- * as one transaction. -ENOENT, -EEXIST where nft says so, else -EINVAL or -EIO. */
-int nft_run(struct nft *n, const char *commands, struct error *err) MUST_CHECK;
+ * as one transaction, in the network namespace of the thread. -ENOENT, -EEXIST where nft says so,
+ * else -EINVAL or -EIO. */
+int nft_run(const char *commands, struct error *err) MUST_CHECK;
 /* The same, and what it printed (heap), e.g. for "list table ..."; json: in nft's JSON. */
-int nft_query(struct nft *n, const char *commands, bool json, char **ret_output,
-              struct error *err) MUST_CHECK;
+int nft_query(const char *commands, bool json, char **ret_output, struct error *err) MUST_CHECK;

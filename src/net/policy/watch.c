@@ -74,7 +74,6 @@ struct net_policy {
     struct rt_task flush, follow;
     struct rt_timer retry, patience;
     struct rt_work work;
-    struct nft *nft; /* owned; used by the work only */
     struct buf sent;
     bool sent_delete; /* the one under way removes the table */
     int sent_result;
@@ -223,7 +222,7 @@ static bool is_gone(void *arg, const struct conntrack_flow *f)
 static void work(void *arg)
 {
     struct net_policy *p = arg;
-    p->sent_result = p->sent.n ? nft_run(p->nft, p->sent.data, &p->sent_err) : 0;
+    p->sent_result = p->sent.n ? nft_run(p->sent.data, &p->sent_err) : 0;
     /* Replies pass by their connection: those of a pod that is gone must not be the next one's. */
     if (p->sent_result == 0 && p->sent_gone.n) {
         int r = conntrack_delete(&(struct conntrack_scope){0}, is_gone, &p->sent_gone);
@@ -488,7 +487,6 @@ struct net_policy *policy_free(struct net_policy *p)
     flows_clear(&p->gone);
     buf_fini(&p->sent);
     error_fini(&p->sent_err);
-    nft_free(p->nft);
     free(p);
     return NULL;
 }
@@ -503,7 +501,7 @@ static bool bridge_tables(struct net_policy *p)
                   "add chain bridge %s-try x { type filter hook forward priority 0 ; }\n"
                   "delete table bridge %s-try\n",
                   t, t, t);
-    int r = nft_run(p->nft, commands, &err);
+    int r = nft_run(commands, &err);
     if (r < 0)
         log_warn("net: pods are not kept from each other on the bridge itself: %.*s",
                  STR_ARG(err.message));
@@ -524,7 +522,7 @@ static void engine_make(struct net_policy *p)
 static bool table_exists(struct net_policy *p)
 {
     char *out = NULL, *command = xasprintf("list chain ip %s forward", p->table);
-    int r = nft_query(p->nft, command, false, &out, NULL);
+    int r = nft_query(command, false, &out, NULL);
     free(command);
     free(out);
     return r == 0;
@@ -554,7 +552,6 @@ void policy_start(struct net_policy *p)
     rt_task_init(&p->follow, rt, follow, p);
     rt_timer_init(&p->retry, rt, retry, p);
     rt_timer_init(&p->patience, rt, patience_over, p);
-    p->nft = nft_new();
     if (sys_read_file(p->n->dirfd, KNOWN_FILE, 16, &known, NULL) == 0)
         p->known = known[0];
     free(known);

@@ -645,27 +645,25 @@ static void test_udp_first_endpoint(void **state)
 static void test_matching(void **state)
 {
     NEED_LAB();
-    struct nft *nft = nft_new();
     char *command = xasprintf("flush map ip davit-%s svc\n"
                               "add element ip davit-%s hairpin { 1.2.3.4 . 1.2.3.4 }\n"
                               "add element ip davit-%s svc_ep { 10.96.0.99 . tcp . 80 . da00:0 : "
                               "1.2.3.4 . 80 }\n",
                               net_id(net), net_id(net), net_id(net));
     char *out = NULL;
-    assert_int_equal(nft_run(nft, command, NULL), 0);
+    assert_int_equal(nft_run(command, NULL), 0);
     free(command);
     assert_true(refused(NULL, "10.96.0.110", 80) < 0);
     stop();
     start();
     assert_int_equal(who(NULL, "10.96.0.110", 80, 40), 7);
     command = xasprintf("list table ip davit-%s", net_id(net));
-    assert_int_equal(nft_query(nft, command, false, &out, NULL), 0);
+    assert_int_equal(nft_query(command, false, &out, NULL), 0);
     assert_null(strstr(out, "1.2.3.4"));
     assert_null(strstr(out, "hold_in"));
     assert_non_null(strstr(out, "chain shape-"));
     free(command);
     free(out);
-    nft_free(nft);
 }
 
 static void test_pool_runs_out_and_recovers(void **state)
@@ -739,14 +737,12 @@ static void test_many_at_once(void **state)
 static void test_table_deleted_by_somebody(void **state)
 {
     NEED_LAB();
-    struct nft *nft = nft_new();
     char *command = xasprintf("delete table ip davit-%s", net_id(net));
-    assert_int_equal(nft_run(nft, command, NULL), 0);
+    assert_int_equal(nft_run(command, NULL), 0);
     put_web(&web, 3); /* a change is what notices it */
     assert_int_equal(who(NULL, "10.96.0.110", 80, 30), 3);
     put_web(&web, 7);
     free(command);
-    nft_free(nft);
 }
 
 static void test_thousand_services(void **state)
@@ -798,19 +794,17 @@ static void test_purge(void **state)
     struct nl *nl = NULL;
     unsigned left = 0;
     char value[SYSCTL_VALUE_MAX], *out = NULL;
-    struct nft *nft = nft_new();
     stop();
     assert_int_equal(net_purge(dir, &why), 0);
     assert_int_equal(nl_open(-1, &nl), 0);
     assert_int_equal(nl_link_list(nl, count_ours, &left), 0);
     assert_int_equal(left, 0);
-    assert_int_equal(nft_query(nft, "list ruleset", false, &out, NULL), 0);
+    assert_int_equal(nft_query("list ruleset", false, &out, NULL), 0);
     assert_string_equal(out, "");
     assert_int_equal(sysctl_get("net/ipv4/ip_forward", value), 0);
     assert_string_equal(value, "0");
     assert_int_equal(net_purge(dir, &why), 0);
     free(out);
-    nft_free(nft);
     nl_close(nl);
 }
 

@@ -337,12 +337,10 @@ static int teardown(void **state)
 
 static bool table_there(const char *family)
 {
-    struct nft *nft = nft_new();
     char *out = NULL, *command = xasprintf("list table %s davit-%s-policy", family, net_id(net));
-    int r = nft_query(nft, command, false, &out, NULL);
+    int r = nft_query(command, false, &out, NULL);
     free(command);
     free(out);
-    nft_free(nft);
     return r == 0;
 }
 
@@ -521,11 +519,10 @@ static void test_restart_without_server(void **state)
 static void test_table_deleted_by_somebody(void **state)
 {
     NEED_LAB();
-    struct nft *nft = nft_new();
     char *command = xasprintf("delete table ip davit-%s-policy", net_id(net));
     put_policy("a");
     settle();
-    assert_int_equal(nft_run(nft, command, NULL), 0);
+    assert_int_equal(nft_run(command, NULL), 0);
     assert_true(soon(ns_b, ip_server));
     put_pod("b", "u-b", "c", ip_b); /* nothing to tell the kernel of */
     put_policy("c");
@@ -535,7 +532,6 @@ static void test_table_deleted_by_somebody(void **state)
     put_pod("b", "u-b", "b", ip_b);
     settle();
     free(command);
-    nft_free(nft);
 }
 
 /* ---- random worlds, in the kernel ---- */
@@ -568,13 +564,13 @@ static char *sorted_words(const char *text)
     return buf_take(&out, NULL);
 }
 
-static char *listed(struct nft *nft)
+static char *listed(void)
 {
     struct buf all = {0};
     static const char *const commands[] = {"list table ip t", "list table bridge t"};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         char *out = NULL;
-        if (nft_query(nft, commands[i], false, &out, &why) < 0)
+        if (nft_query(commands[i], false, &out, &why) < 0)
             fail_msg("%.*s", STR_ARG(why.message));
         buf_printf(&all, "%s\n", out);
         free(out);
@@ -584,9 +580,9 @@ static char *listed(struct nft *nft)
     return sorted;
 }
 
-static void run(struct nft *nft, struct buf *text, uint64_t seed, int step)
+static void run(struct buf *text, uint64_t seed, int step)
 {
-    if (text->n && nft_run(nft, text->data, &why) < 0)
+    if (text->n && nft_run(text->data, &why) < 0)
         fail_msg("seed %llu step %d: %.*s\n%s", (unsigned long long)seed, step,
                  STR_ARG(why.message), text->data);
     buf_clear(text);
@@ -595,7 +591,6 @@ static void run(struct nft *nft, struct buf *text, uint64_t seed, int step)
 static void test_random_worlds(void **state)
 {
     NEED_LAB();
-    struct nft *nft = nft_new();
     for (uint64_t seed = 1001; seed <= 1012; seed++) {
         struct world w;
         struct policy_engine *e = policy_engine_new("t", "0a:58:0a:09:00:01");
@@ -603,19 +598,19 @@ static void test_random_worlds(void **state)
         struct buf text = {0};
         world_init(&w, seed);
         policy_full(e, &text);
-        run(nft, &text, seed, -1);
+        run(&text, seed, -1);
         world_tell_all(&w, e, &b);
         for (int step = 0; step < 12; step++) {
             for (uint32_t n = world_random(&w, 4); n-- > 0;)
                 world_change(&w, e, &b);
             policy_batch_print(&b, "t", &text);
             policy_batch_fini(&b);
-            run(nft, &text, seed, step);
+            run(&text, seed, step);
         }
-        char *live = listed(nft);
+        char *live = listed();
         policy_full(e, &text);
-        run(nft, &text, seed, 100);
-        char *whole = listed(nft);
+        run(&text, seed, 100);
+        char *whole = listed();
         assert_string_equal(live, whole);
         free(live);
         free(whole);
@@ -623,23 +618,20 @@ static void test_random_worlds(void **state)
         policy_engine_free(e);
         world_fini(&w);
     }
-    assert_int_equal(nft_run(nft, "delete table ip t\ndelete table bridge t", NULL), 0);
-    nft_free(nft);
+    assert_int_equal(nft_run("delete table ip t\ndelete table bridge t", NULL), 0);
 }
 
 static void test_purge(void **state)
 {
     NEED_LAB();
     char *out = NULL;
-    struct nft *nft = nft_new();
     put_policy("a");
     settle();
     stop();
     assert_int_equal(net_purge(dir, &why), 0);
-    assert_int_equal(nft_query(nft, "list ruleset", false, &out, NULL), 0);
+    assert_int_equal(nft_query("list ruleset", false, &out, NULL), 0);
     assert_string_equal(out, "");
     free(out);
-    nft_free(nft);
 }
 
 int main(void)

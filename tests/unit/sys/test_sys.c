@@ -272,26 +272,24 @@ static void test_nft(void **state)
 {
     if (!own_host)
         skip();
-    struct nft *n = nft_new();
     char *out = NULL;
     assert_ok(nft_run(
-        n, "add table ip t\nadd set ip t s { type ipv4_addr ; }\nadd element ip t s { 10.0.0.1 }\n",
+        "add table ip t\nadd set ip t s { type ipv4_addr ; }\nadd element ip t s { 10.0.0.1 }\n",
         &why));
     /* One transaction: the good half of a bad one is not done. */
-    assert_true(
-        nft_run(n, "add element ip t s { 10.0.0.2 }\nadd element ip t nosuch { 1 }\n", &why) < 0);
+    assert_true(nft_run("add element ip t s { 10.0.0.2 }\nadd element ip t nosuch { 1 }\n", &why) <
+                0);
     assert_true(str_starts(why.message, STR("nftables: ")));
     error_clear(&why);
-    assert_ok(nft_query(n, "list set ip t s", false, &out, &why));
+    assert_ok(nft_query("list set ip t s", false, &out, &why));
     assert_non_null(strstr(out, "10.0.0.1"));
     assert_null(strstr(out, "10.0.0.2"));
     free(out);
-    assert_true(nft_run(n, "this is no command\n", &why) < 0);
+    assert_true(nft_run("this is no command\n", &why) < 0);
     error_clear(&why);
-    assert_ok(nft_query(n, "list tables", true, &out, &why));
+    assert_ok(nft_query("list tables", true, &out, &why));
     assert_non_null(strstr(out, "\"table\""));
     free(out);
-    nft_free(n);
 }
 
 struct picky {
@@ -313,7 +311,6 @@ static void test_conntrack_delete_looks_again(void **state)
         .sin_family = AF_INET, .sin_port = htons(4711), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct conntrack_scope scope = {.unreplied = true};
     struct picky p = {.yes = 1}, q = {.yes = 9}, none = {.yes = 9};
-    struct nft *nft;
     struct error err = {0};
 
     if (!own_host)
@@ -325,9 +322,7 @@ static void test_conntrack_delete_looks_again(void **state)
     assert_ok(nl_link_get(nl, "lo", &lo));
     assert_ok(nl_link_set(nl, lo.index, &(struct nl_link_change){.up = true}));
     nl_close(nl);
-    nft = nft_new();
     if (nft_run(
-            nft,
             "add table ip ctlab\nadd chain ip ctlab c { type filter hook output priority 0 ; }\n"
             "add rule ip ctlab c ct state new accept\n",
             &err) < 0)
@@ -339,7 +334,6 @@ static void test_conntrack_delete_looks_again(void **state)
     int r = conntrack_delete(&scope, pick, &p);
     if (r == 0 && p.asked == 0) { /* no table of connections in this kernel */
         close(fd);
-        nft_free(nft);
         skip();
     }
     assert_int_equal(r, 0);
@@ -348,8 +342,7 @@ static void test_conntrack_delete_looks_again(void **state)
     assert_int_equal(conntrack_delete(&scope, pick, &none), 0);
     assert_int_equal(none.asked, 0);
     close(fd);
-    assert_ok(nft_run(nft, "delete table ip ctlab\n", &err));
-    nft_free(nft);
+    assert_ok(nft_run("delete table ip ctlab\n", &err));
 }
 
 int main(void)
