@@ -63,7 +63,8 @@ stopped() { ! runs "$1"; }
     kubectl rollout status deployment/many --timeout=30s
     uid=$(kubectl get pod only -o jsonpath='{.metadata.uid}')
     before=$(pgrep -f "^sleep 8$DAVIT_PORT\$")
-    kubectl get lease -n kube-node-lease node1 -o yaml | grep 'davit.dev/fence-promise: deadline=4s,kill=5s'
+    # the agent learns the grace from its lease, and promises with the renewal after that
+    wait_for 20 contains 'davit.dev/fence-promise: deadline=4s,kill=5s' kubectl get lease -n kube-node-lease node1 -o yaml
     kill -STOP "$(davit_pid_of server)"
     wait_for 20 stopped 7 || { kill -CONT "$(davit_pid_of server)"; return 1; }
     runs 8
