@@ -76,7 +76,7 @@ report list_10000 "$(figure list_0)" ms 100 less
 api list 500 9
 report list_500 "$(figure list_500)" ms 5 less
 api customs "$n" 32
-report create_customs_ratio "$(awk -v a="$pods" -v b="$(figure create_customs)" 'BEGIN { printf "%.2f", b > 0 ? a / b : 99 }')" times_pods 1.3 less
+report create_customs_ratio "$(awk -v a="$pods" -v b="$(figure create_customs)" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 99) }')" times_pods 1.3 less
 if [ "${BENCH:-}" != quick ]; then
     t0=$(cpu_ticks "$pid")
     api watch 1000 "${BENCH_WATCH_RATE:-1000}" 5
