@@ -40,7 +40,8 @@ static void walked(void *arg)
         log_warn("net: deleting flows of endpoints that are gone: %s", strerror(-s->result));
     net_flows_fini(&s->now);
     s->busy = false;
-    rt_timer_start(&s->pause, MIN(took * PAUSE_FACTOR, PAUSE_MAX));
+    if (!s->stopped)
+        rt_timer_start(&s->pause, MIN(took * PAUSE_FACTOR, PAUSE_MAX));
     s->ended(s->arg);
 }
 
@@ -85,6 +86,7 @@ bool net_sweep_idle(const struct net_sweep *s)
 
 void net_sweep_stop(struct net_sweep *s)
 {
+    s->stopped = true; /* a walk under way starts no timer any more: s may go after it */
     rt_timer_stop(&s->pause);
     net_flows_fini(&s->next);
 }

@@ -11,7 +11,7 @@ struct net_sweep {
     struct net_flows now;  /* of the walk under way */
     struct rt_work work;
     struct rt_timer pause;
-    bool busy;
+    bool busy, stopped;
     bool waiting; /* for answers, not because of the cost */
     nsec_t began;
     int result;

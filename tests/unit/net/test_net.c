@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "client/client.h"
 #include "net/net.h"
+#include "net/sweep.h"
 #include "netfake.h"
 #include "netlab.h"
 #include "rt/rt.h"
@@ -808,6 +809,24 @@ static void test_purge(void **state)
     nl_close(nl);
 }
 
+/* Whoever stops while flows are deleted frees the sweep when that is over. */
+static void test_stop_while_flows_are_deleted(void **state)
+{
+    bool ended = false;
+    struct net_sweep s;
+    struct net_flows f = {
+        .gone = xcalloc(1, sizeof(struct net_flow_gone)), .n_gone = 1, .udp = true};
+
+    f.gone[0].front = (struct net_front){.proto = IPPROTO_UDP, .ip = 0xc0000201, .port = 53};
+    net_sweep_init(&s, rt, set_flag, &ended);
+    net_sweep_add(&s, &f);
+    assert_true(s.busy);
+    net_sweep_stop(&s);
+    assert_true(rt_run_until(rt, flag_set, &ended, 60 * NSEC_PER_SEC));
+    assert_true(net_sweep_idle(&s));
+    assert_false(rt_timer_active(&s.pause));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -831,6 +850,7 @@ int main(void)
         cmocka_unit_test(test_thousand_services),
         cmocka_unit_test(test_pool_runs_out_and_recovers),
         cmocka_unit_test(test_purge),
+        cmocka_unit_test(test_stop_while_flows_are_deleted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
