@@ -254,7 +254,6 @@ bool managed_same(const struct api_object_meta *a, const struct api_object_meta 
 void managed_update(struct api_call *c, void *msg, const void *old)
 {
     struct api_object_meta *m = msg;
-    const void *before = old ? old : schema_new(c->kind->desc, &c->arena);
     struct managed_list l;
     struct fields_diff d;
     if (c->managed) { /* apply has worked them out */
@@ -268,6 +267,7 @@ void managed_update(struct api_call *c, void *msg, const void *old)
         m->n_managed_fields = 0;
         return;
     }
+    const void *before = old ? old : schema_new(c->kind->desc, &c->arena);
     l = base_list(c, m, before);
     if (old && !l.n) { /* nobody has asked for owners yet: an apply will */
         m->managed_fields = NULL;
