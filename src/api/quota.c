@@ -174,6 +174,10 @@ const struct api_hooks limit_range_hooks = {
 
 /* ---- ResourceQuota ---- */
 
+/* Of these there is a whole number. */
+#define COUNTED                                                                                    \
+    "pods", "resourcequotas", "services", "replicationcontrollers", "secrets",                     \
+        "persistentvolumeclaims", "configmaps", "services.nodeports", "services.loadbalancers"
 static const char *const quota_resources[] = {"cpu",
                                               "memory",
                                               "ephemeral-storage",
@@ -184,26 +188,9 @@ static const char *const quota_resources[] = {"cpu",
                                               "limits.cpu",
                                               "limits.memory",
                                               "limits.ephemeral-storage",
-                                              "pods",
-                                              "resourcequotas",
-                                              "services",
-                                              "replicationcontrollers",
-                                              "secrets",
-                                              "persistentvolumeclaims",
-                                              "configmaps",
-                                              "services.nodeports",
-                                              "services.loadbalancers",
+                                              COUNTED,
                                               NULL};
-static const char *const counted[] = {"pods",
-                                      "resourcequotas",
-                                      "services",
-                                      "replicationcontrollers",
-                                      "secrets",
-                                      "persistentvolumeclaims",
-                                      "configmaps",
-                                      "services.nodeports",
-                                      "services.loadbalancers",
-                                      NULL};
+static const char *const counted[] = {COUNTED, NULL};
 
 static void validate_amounts(const struct kv_quantity *v, uint32_t n, const char *name,
                              struct error *err)
