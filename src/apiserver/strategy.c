@@ -4,6 +4,7 @@
 #include "apiserver/managed.h"
 
 #include "api/hooks.h"
+#include "api/pod.h"
 #include "api/warnings.h"
 #include "apiserver/rules.h"
 #include "schema/custom.h"
@@ -337,7 +338,9 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     } else {
         if (h && h->validate)
             h->validate(msg, err);
-        if (h && h->validate_update && o)
+        if (o && c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
+            pod_validate_ephemeral(msg, o, err);
+        else if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
             rules_check(msg, o, err);
