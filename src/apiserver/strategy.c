@@ -4,6 +4,7 @@
 #include "apiserver/managed.h"
 
 #include "api/hooks.h"
+#include "apiserver/policy.h"
 #include "apiserver/rules.h"
 #include "schema/custom.h"
 
@@ -331,6 +332,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
             rules_check(msg, o, err);
+        if (!err->n_causes)
+            policy_check(c->kind, msg, o, err);
     }
     return call_invalid(c, m->name.n ? m->name : m->generate_name);
 }
