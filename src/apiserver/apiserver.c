@@ -8,6 +8,7 @@
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
@@ -191,6 +192,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -274,6 +276,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

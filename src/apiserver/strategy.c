@@ -6,6 +6,7 @@
 #include "api/hooks.h"
 #include "api/pod.h"
 #include "api/warnings.h"
+#include "apiserver/policy.h"
 #include "apiserver/rules.h"
 #include "schema/custom.h"
 
@@ -344,6 +345,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
             rules_check(msg, o, err);
+        if (!err->n_causes)
+            policy_check(c->kind, msg, o, err);
     }
     if (!err->n_causes && !status_only && !c->user.trusted)
         tell_warnings(c, msg, o);
