@@ -424,6 +424,10 @@ void pod_template_validate(const struct api_pod_template_spec *t, const char *pa
     api_validate_labels(t->metadata.labels, t->metadata.n_labels, labels, err);
     api_validate_annotations(t->metadata.annotations, t->metadata.n_annotations, notes, err);
     pod_spec_validate(&t->spec, spec.p, err);
+    if (t->spec.n_ephemeral_containers) {
+        PATH(at, "%s.ephemeralContainers", spec.p);
+        check_forbidden(err, at, "ephemeral containers not allowed in pod template");
+    }
     bool ok = false;
     for (const char *const *r = restart; *r; r++)
         ok |= str_eqz(t->spec.restart_policy, *r);
@@ -437,6 +441,14 @@ void pod_validate(const void *msg, struct error *err)
 {
     const struct api_pod *p = msg;
     pod_spec_validate(&p->spec, "spec", err);
+}
+
+/* They come through their subresource alone. */
+void pod_validate_create(const void *msg, struct error *err)
+{
+    const struct api_pod *p = msg;
+    if (p->spec.n_ephemeral_containers)
+        check_forbidden(err, STR("spec.ephemeralContainers"), "cannot be set on create");
 }
 
 /* ---- update ---- */

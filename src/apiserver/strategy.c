@@ -327,6 +327,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     } else {
         if (h && h->validate)
             h->validate(msg, err);
+        if (h && h->validate_create && !o)
+            h->validate_create(msg, err);
         if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
