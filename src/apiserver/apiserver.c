@@ -180,6 +180,10 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
+        log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
+                 "tokens of before are refused, and its machines must join again",
+                 s->opts.pki_dir);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->rbac = rbac_new(s);
