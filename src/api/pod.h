@@ -15,6 +15,7 @@ struct str pod_qos(const struct api_pod_spec *s);
 
 /* pod_validate.c */
 void pod_validate(const void *msg, struct error *err);
+void pod_validate_create(const void *msg, struct error *err);
 void pod_validate_update(const void *msg, const void *old, struct error *err);
 void pod_validate_status(const void *msg, const void *old, struct error *err);
 /* What holds for containers of all sorts. */

@@ -450,6 +450,14 @@ void pod_validate(const void *msg, struct error *err)
     pod_spec_validate(&p->spec, "spec", err);
 }
 
+/* They come through their subresource alone. */
+void pod_validate_create(const void *msg, struct error *err)
+{
+    const struct api_pod *p = msg;
+    if (p->spec.n_ephemeral_containers)
+        check_forbidden(err, STR("spec.ephemeralContainers"), "cannot be set on create");
+}
+
 /* ---- update ---- */
 
 /* What may not change of a toleration, as text. */

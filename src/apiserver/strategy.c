@@ -339,6 +339,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     } else {
         if (h && h->validate)
             h->validate(msg, err);
+        if (h && h->validate_create && !o)
+            h->validate_create(msg, err);
         if (o && c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
             pod_validate_ephemeral(msg, o, err);
         else if (h && h->validate_update && o)
