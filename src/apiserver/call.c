@@ -9,6 +9,7 @@
 #include "apiserver/crds.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
+#include "schema/custom.h"
 
 #include <stdarg.h>
 
@@ -263,10 +264,22 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     call_finish(c);
 }
 
+/* Objects of custom kinds say in which version they are. What is written in place, by a part of the
+ * server that knows no versions, stays in its own. */
+static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
+{
+    if (custom_is_served(c->kind))
+        return c->kind->custom->storage;
+    const struct schema_kind *k = storage_kind(c->kind);
+    const struct object *old =
+        k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;
+    return old ? old->kind : k;
+}
+
 int call_put(struct api_call *c, const void *msg, rev_t expected)
 {
-    const struct schema_kind *k = storage_kind(c->kind);
     const struct api_object_meta *m = msg;
+    const struct schema_kind *k = written_as(c, m);
     const void *stored = schema_to_storage(c->kind, msg, &c->arena);
     c->reply.code = expected == STORE_ABSENT ? 201 : 200;
     if (c->opts.dry_run) {

@@ -133,7 +133,7 @@ struct crds *crds_free(struct crds *c)
 
 int crds_check_call(struct api_call *c)
 {
-    if (!c->kind || !c->kind->custom || c->kind->stored == c->kind)
+    if (!custom_is_served(c->kind))
         return 0;
     const struct schema_kind *now = kinds_current(c->server->kinds, c->kind->stored);
     if (!now)
