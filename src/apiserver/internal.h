@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/call.h"
+#include "apiserver/outcall.h"
 #include "apiserver/pki.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -26,6 +27,7 @@ struct apiserver {
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
     struct front *front;        /* owned; NULL: not listening */
+    struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
