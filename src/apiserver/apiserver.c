@@ -4,6 +4,7 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
@@ -149,6 +150,11 @@ static void on_renew(void *arg)
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
 }
 
+static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
+{
+    return outcall_start(ctx, q);
+}
+
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
                   struct apiserver **ret, struct error *err)
 {
@@ -181,6 +187,12 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
+        log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
+                 "tokens of before are refused, and its machines must join again",
+                 s->opts.pki_dir);
+    s->outcalls = outcalls_new(core, store);
+    s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->rbac = rbac_new(s);
@@ -237,6 +249,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
     s->stop_arg = arg;
+    converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -248,10 +261,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (!s)
         return NULL;
     ASSERT(list_empty(&s->watches));
-    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    s->outcalls = outcalls_free(s->outcalls); /* whoever waits for one is dropped with its call */
+    store_forget_writes(s->store);            /* of calls, and of the bootstrap */
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        call_convert_cancel(c);
         if (c->dropped)
             c->dropped(c);
     }
@@ -267,6 +282,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
     s->crds = crds_free(s->crds);
+    s->converts = converts_free(s->converts);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
