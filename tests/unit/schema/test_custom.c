@@ -94,7 +94,7 @@ static void kinds_are_described(void **state)
     assert_true(custom_is_served(k));
     assert_false(custom_is_served(stored));
     assert_false(custom_is_served(f->beta->variant));
-    assert_str(f->beta->warning, "acme.io/v1beta1 Gear is deprecated");
+    assert_str(str_z(f->beta->kind.warning), "acme.io/v1beta1 Gear is deprecated");
     assert_true(schema_version_cmp(STR("v2"), STR("v1")) > 0);
     assert_true(schema_version_cmp(STR("v1"), STR("v2beta1")) > 0);
     assert_true(schema_version_cmp(STR("v1beta2"), STR("v1beta1")) > 0);
