@@ -266,7 +266,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
-        call_convert_cancel(c);
+        call_convert_end(c);
         if (c->dropped)
             c->dropped(c);
     }
@@ -283,6 +283,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->rbac = rbac_free(s->rbac);
     s->crds = crds_free(s->crds);
     s->converts = converts_free(s->converts);
+    map_fini(&s->convert_lines);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);

@@ -362,6 +362,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    call_convert_end(c);
     quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;

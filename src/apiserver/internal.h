@@ -30,6 +30,7 @@ struct apiserver {
     struct crds *crds;          /* owned: makes them */
     struct policies *policies;  /* owned: admission policies */
     struct converts *converts;  /* owned: asks their conversion webhooks */
+    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
     struct front *front;        /* owned; NULL: not listening */
     struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
