@@ -4,10 +4,12 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
@@ -148,6 +150,11 @@ static void on_renew(void *arg)
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
 }
 
+static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
+{
+    return outcall_start(ctx, q);
+}
+
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
                   struct apiserver **ret, struct error *err)
 {
@@ -184,6 +191,8 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
         log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
                  "tokens of before are refused, and its machines must join again",
                  s->opts.pki_dir);
+    s->outcalls = outcalls_new(core, store);
+    s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->rbac = rbac_new(s);
@@ -191,6 +200,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -239,6 +249,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
     s->stop_arg = arg;
+    converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -250,10 +261,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (!s)
         return NULL;
     ASSERT(list_empty(&s->watches));
-    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    s->outcalls = outcalls_free(s->outcalls); /* whoever waits for one is dropped with its call */
+    store_forget_writes(s->store);            /* of calls, and of the bootstrap */
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        call_convert_cancel(c);
         if (c->dropped)
             c->dropped(c);
     }
@@ -269,11 +282,13 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
     s->crds = crds_free(s->crds);
+    s->converts = converts_free(s->converts);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);
