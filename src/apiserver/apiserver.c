@@ -3,6 +3,7 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/audit.h"
 #include "apiserver/crds.h"
 #include "apiserver/front.h"
@@ -182,6 +183,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
+    s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
@@ -264,6 +266,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->apiservices = apiservices_free(s->apiservices);
     s->crds = crds_free(s->crds);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);

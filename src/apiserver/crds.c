@@ -7,6 +7,7 @@
 #include "apiserver/crds.h"
 
 #include "api/crd.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/kinds.h"
 #include "apiserver/rules.h"
 #include "base/log.h"
@@ -63,6 +64,7 @@ static void serve(struct apiserver *s, struct object *o, const crd_t *prev)
     error_fini(&err);
     kinds_set(s->kinds, crd->metadata.name, v, n);
     free(v);
+    apiservices_changed(s->apiservices);
 }
 
 static bool same_kinds(const crd_t *a, const crd_t *b)
@@ -78,6 +80,7 @@ static void gone(struct apiserver *s, struct object *o)
 {
     const struct schema_kind *k = custom_stored_of(o->msg);
     kinds_set(s->kinds, object_name(o), NULL, 0);
+    apiservices_changed(s->apiservices);
     if (k)
         api_watch_end_kind(s, k);
 }

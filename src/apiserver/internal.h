@@ -25,6 +25,7 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
