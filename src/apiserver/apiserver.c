@@ -181,6 +181,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    s->outcalls = outcalls_new(core, store);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
@@ -248,6 +249,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (!s)
         return NULL;
     ASSERT(list_empty(&s->watches));
+    s->outcalls = outcalls_free(s->outcalls); /* whoever waits for one is dropped with its call */
     store_forget_writes(s->store); /* of calls, and of the bootstrap */
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);

@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/call.h"
+#include "apiserver/outcall.h"
 #include "apiserver/pki.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -27,6 +28,7 @@ struct apiserver {
     struct crds *crds;          /* owned: makes them */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
+    struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */

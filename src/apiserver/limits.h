@@ -40,5 +40,11 @@
     (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
                        */
 
+#define OUTCALLS_MAX                                                                               \
+    1000 /* calls to webhooks under way: each holds a request's object, printed; over it the       \
+            request fails */
+#define OUTCALL_SERVERS_MAX     256 /* servers whose connections are kept; some 20 KB each */
+#define OUTCALL_CONNECTIONS_MAX 64  /* to one of them: webhooks that ask us back hold two */
+
 /* The Kubernetes whose types are served (shared/reference): /version says so. */
 #define API_KUBERNETES_MINOR "36"
