@@ -10,6 +10,7 @@
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/quota.h"
+#include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "client/kubeconfig.h"
@@ -141,10 +142,12 @@ static void on_renew(void *arg)
     bool changed = false;
     int r =
         pki_renew(s->pki, s->opts.sans, s->opts.n_sans, rt_wall(s->rt) / 1000000, &changed, &err);
-    if (r < 0)
+    if (r < 0) {
         log_warn("certificates could not be renewed: %.*s", STR_ARG(err.message));
-    else if (changed && s->front)
+    } else if (changed && s->front) {
         front_reload_certificates(s->front);
+        remotes_reload(s->remotes);
+    }
     error_fini(&err);
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
 }
@@ -207,6 +210,7 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
 {
     if (!s->pki)
         return error_set(err, REASON_INTERNAL, "the API server cannot listen without keys");
+    s->remotes = remotes_new(s);
     int r = front_new(s, addr, &s->front, err);
     if (r < 0)
         return r;
@@ -230,6 +234,7 @@ uint16_t apiserver_port(const struct apiserver *s)
 void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
 {
     s->stopping = true;
+    remotes_stop(s->remotes);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -258,6 +263,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
             c->dropped(c);
     }
     s->front = front_free(s->front);
+    s->remotes = remotes_free(s->remotes);
     s->audit = audit_free(s->audit); /* its tellers are gone */
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
