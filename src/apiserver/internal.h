@@ -31,6 +31,8 @@ struct apiserver {
     struct policies *policies;  /* owned: admission policies */
     struct converts *converts;  /* owned: asks their conversion webhooks */
     struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
+    struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
     struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
