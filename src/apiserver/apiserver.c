@@ -5,6 +5,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
@@ -187,6 +188,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->flows = flow_config_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -270,6 +272,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->flows = flow_config_free(s->flows);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

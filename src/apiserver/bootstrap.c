@@ -7,6 +7,7 @@
 
 #include "api/hooks.h"
 #include "api/kv.h"
+#include "apiserver/flow_config.h"
 #include "base/log.h"
 
 #define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)
@@ -288,6 +289,7 @@ void bootstrap_start(struct apiserver *s)
                             "Used for system critical pods that must run in the cluster, but can "
                             "be moved to another "
                             "node if necessary.");
+        flow_config_bootstrap(s, want);
         want_component(s, "controller-manager");
         want_component(s, "etcd-0");
         want_component(s, "scheduler");

@@ -25,6 +25,7 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct flow_config *flows;  /* owned: objects of priority and fairness */
     struct front *front;        /* owned; NULL: not listening */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
