@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
 #include "apiserver/crds.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 
 struct plugin {
@@ -89,6 +90,7 @@ static const struct plugin plugins[] = {
     {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");

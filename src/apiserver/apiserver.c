@@ -9,6 +9,7 @@
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
@@ -181,6 +182,10 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
+        log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
+                 "tokens of before are refused, and its machines must join again",
+                 s->opts.pki_dir);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->rbac = rbac_new(s);
@@ -189,6 +194,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
     s->flows = flow_config_new(s);
+    s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -273,6 +279,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
     s->flows = flow_config_free(s->flows);
+    s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

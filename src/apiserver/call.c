@@ -408,8 +408,12 @@ void api_call_start(struct api_call *c)
     int r;
     if (s->stopping && !c->user.trusted)
         r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
-    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0 && (r = crds_check_call(c)) >= 0)
+    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0 &&
+             (r = crds_check_call(c)) >= 0) {
+        if (c->kind && c->kind->warning && !c->user.trusted)
+            api_call_warn(c, "%s", c->kind->warning);
         r = run_resource(c);
+    }
     if (r > 0)
         return;
     c->reply.r = r;

@@ -141,8 +141,6 @@ int crds_check_call(struct api_call *c)
     if (now->custom->terminating && c->verb == API_CREATE && !c->subresource.n)
         return call_error(c, REASON_METHOD_NOT_ALLOWED,
                           "create not allowed while custom resource definition is terminating");
-    if (c->kind->custom->warning.n)
-        api_call_warn(c, "%.*s", STR_ARG(c->kind->custom->warning));
     return 0;
 }
 

@@ -26,6 +26,7 @@ struct apiserver {
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
     struct flow_config *flows;  /* owned: objects of priority and fairness */
+    struct policies *policies;  /* owned: admission policies */
     struct front *front;        /* owned; NULL: not listening */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */

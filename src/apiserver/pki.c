@@ -142,6 +142,7 @@ static int load_ca(struct pki *p, int64_t now_s, struct error *err)
         if (cert_facts(p->ca)->not_after_s - now_s >= (int64_t)PKI_CA_RENEW_DAYS * 86400)
             return 0;
     }
+    p->ca_is_new = !have_cert;
     return make_ca(p, now_s, err);
 }
 

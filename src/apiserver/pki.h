@@ -23,6 +23,7 @@ struct pki {
     char *dir;       /* for messages; the directory may be renamed meanwhile */
     int dirfd;       /* owned */
     bool sync_later; /* during pki_open */
+    bool ca_is_new;  /* there was none */
     struct cert *ca;
     struct pkey *ca_key, *sa_key;
     char *ca_pem, *server_cert_pem, *server_key_pem, *node_client_cert_pem, *node_client_key_pem;

@@ -116,6 +116,8 @@ enum cel_env_flags {
     /* Also what cel-go has and Kubernetes does not switch on: cel.bind, math.*, base64.*,
      * reverse(). */
     CEL_ENV_EXTRAS = 1 << 0,
+    /* What mutating policies make: Object{...}, JSONPatch{...}, jsonpatch.escapeKey(). */
+    CEL_ENV_MUTATION = 1 << 1,
 };
 struct cel_env;
 struct cel_env *cel_env_new(unsigned flags);
@@ -256,6 +258,7 @@ struct cel_input {
     const struct cel_value *vars;   /* as many as were declared when the program was compiled */
     unsigned n_vars;                /* missing and unset ones are errors when they are looked at */
     uint64_t cost_max;              /* 0: CEL_COST_CALL_MAX */
+    uint64_t work_max;              /* 0: CEL_WORK_MAX */
     bool (*interrupted)(void *ctx); /* NULL: never */
     void *interrupted_ctx;
 };
@@ -272,6 +275,7 @@ struct cel_result {
     struct cel_value value;
     struct str message; /* of the others; in the arena or static */
     uint64_t cost;      /* what was spent, in Kubernetes' units */
+    uint64_t work;      /* and beyond it */
 };
 void cel_eval(const struct cel_program *p, const struct cel_input *in, struct arena *a,
               struct cel_result *ret);

@@ -256,11 +256,12 @@ void cel_eval(const struct cel_program *p, const struct cel_input *in, struct ar
                          .in = in,
                          .locals = small,
                          .cost_max = in->cost_max ? in->cost_max : CEL_COST_CALL_MAX,
+                         .work_max = in->work_max ? in->work_max : CEL_WORK_MAX,
                          .memory_max = a->used_bytes + CEL_MEMORY_MAX};
     if (p->n_slots > LOCALS_SMALL)
         c.locals = ARENA_NEW_N(a, struct cel_local, p->n_slots);
     struct cel_value v = cel_run(&c, p->root);
-    *ret = (struct cel_result){.cost = c.cost};
+    *ret = (struct cel_result){.cost = c.cost, .work = c.work};
     if (c.stop) {
         ret->outcome = CEL_OUTCOME_CANCELLED;
         ret->message = str_z(c.stop);

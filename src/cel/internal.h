@@ -246,7 +246,7 @@ struct cel_eval {
         struct cel_value value;
         const struct node *init; /* of a binding nobody looked at yet */
     } * locals;
-    uint64_t cost, cost_max, work;
+    uint64_t cost, cost_max, work, work_max;
     size_t memory_max;
     const char *stop; /* why it was cancelled */
     unsigned rounds;
@@ -268,7 +268,7 @@ static inline void cel_charge(struct cel_eval *c, uint64_t n)
 static inline bool cel_work(struct cel_eval *c, uint64_t n)
 {
     c->work += n;
-    if (UNLIKELY(c->work > CEL_WORK_MAX) && !c->stop)
+    if (UNLIKELY(c->work > c->work_max) && !c->stop)
         c->stop = "operation cancelled: too much work";
     return !c->stop;
 }

@@ -257,10 +257,10 @@ static void warning_make(struct custom *c, const struct api_custom_resource_defi
 {
     if (!v->deprecated)
         return;
-    c->warning =
-        v->deprecation_warning.p && v->deprecation_warning.n
-            ? arena_str(&c->arena, v->deprecation_warning)
-            : arena_printf(&c->arena, "%s %s is deprecated", c->kind.api_version, c->kind.kind);
+    c->kind.warning = arena_cstr(&c->arena, v->deprecation_warning.p && v->deprecation_warning.n
+                                                ? v->deprecation_warning
+                                                : arena_printf(&c->arena, "%s %s is deprecated",
+                                                               c->kind.api_version, c->kind.kind));
 }
 
 int custom_new(const struct api_custom_resource_definition *crd, uint32_t version, rev_t since,

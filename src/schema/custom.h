@@ -47,7 +47,6 @@ struct custom {
     bool has_status;
     void *rules; /* owned; what layers above ask of objects beside the schema; NULL: nothing */
     void (*rules_free)(void *rules);
-    struct str warning; /* clients are told; absent: the version is not deprecated */
 };
 
 /* The stored kind of a resource; any thread. NULL when there are too many. */

@@ -85,7 +85,7 @@ static void kinds_are_described(void **state)
     assert_ptr_equal(schema_stored(&f->beta->kind), schema_stored(k));
     assert_true(f->v1->same_json);
     assert_false(f->beta->same_json);
-    assert_str(f->beta->warning, "acme.io/v1beta1 Gear is deprecated");
+    assert_str(str_z(f->beta->kind.warning), "acme.io/v1beta1 Gear is deprecated");
     assert_true(schema_version_cmp(STR("v2"), STR("v1")) > 0);
     assert_true(schema_version_cmp(STR("v1"), STR("v2beta1")) > 0);
     assert_true(schema_version_cmp(STR("v1beta2"), STR("v1beta1")) > 0);
