@@ -7,6 +7,7 @@
 #include "apiserver/audit.h"
 #include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
@@ -205,6 +206,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->flows = flow_config_new(s);
     s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
@@ -298,6 +300,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->flows = flow_config_free(s->flows);
     s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);

@@ -28,6 +28,7 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct flow_config *flows;  /* owned: objects of priority and fairness */
     struct policies *policies;  /* owned: admission policies */
     struct converts *converts;  /* owned: asks their conversion webhooks */
     struct map convert_lines;   /* objects that are written through these (call_convert.c) */

@@ -168,7 +168,7 @@ volumeattributesclasses VolumeAttributesClass - vac
 """
 
 # Controllers of the server write these.
-BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
+BUSY = {"flowschemas", "deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
 # Asked of a node: with a node, in pods.bats and kubectl.bats.
 NEED_NODE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward"}
 NEED_NODE |= {"v1/nodes/proxy", "v1/pods/proxy", "v1/services/proxy", "v1/pods/ephemeralcontainers", "v1/pods/resize"}
