@@ -92,6 +92,7 @@ static const struct plugin plugins[] = {
     {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"MutatingAdmissionPolicy", ON, admit_policies_mutate, NULL, NULL},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
@@ -134,7 +135,7 @@ static bool is_on(const struct api_call *c, size_t i)
     return c->server->plugins & UINT64_C(1) << i;
 }
 
-int admit_mutate(struct api_call *c, void *msg, const struct object *old)
+static int mutate_all(struct api_call *c, void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].mutate && is_on(c, i) ? plugins[i].mutate(c, msg, old) : 0;
@@ -142,6 +143,19 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old)
             return r;
     }
     return 0;
+}
+
+int admit_mutate(struct api_call *c, void *msg, const struct object *old)
+{
+    struct admit_again again = {0};
+    c->again = &again;
+    int r = mutate_all(c, msg, old);
+    if (r >= 0 && again.wanted) {
+        again.second = true;
+        r = mutate_all(c, msg, old);
+    }
+    c->again = NULL;
+    return r;
 }
 
 int admit_validate(struct api_call *c, const void *msg, const struct object *old)

@@ -126,6 +126,9 @@ int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
 int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
 /* Checks the rules after admission. old NULL: create. */
 int strategy_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
+/* Admission has made another message of `before` (both of c->kind): takes back what no client may
+ * change, fills in defaults. old NULL: create. */
+void strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old);
 /* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
 int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
 bool kind_has_status(const struct schema_kind *k);

@@ -109,6 +109,14 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
                   const struct policy_binding *b, struct object ***ret, size_t *ret_n,
                   struct str *ret_why) MUST_CHECK;
 
+/* ---- changes (policy_patch.c) ---- */
+
+/* Puts what an expression gave to *doc, an object of desc (k's own or that of a subresource). 1: it
+ * was changed; 0: a test of the patch said no; negative: *err. */
+int policy_patch(const struct policy_mutation *m, const struct schema_kind *k,
+                 const struct schema_desc *desc, struct json **doc, const struct cel_value *value,
+                 struct arena *a, struct error *err) MUST_CHECK;
+
 /* ---- the index (policies.c) ---- */
 
 struct policy_candidate {

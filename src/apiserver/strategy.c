@@ -289,6 +289,40 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     return 0;
 }
 
+/* ---- after admission ---- */
+
+void strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old)
+{
+    const struct schema_field *f = top_field(c->kind, "status");
+    struct api_object_meta *m = msg, now = *m;
+    const struct api_object_meta *was = before;
+    if (call_is_status(c)) { /* the status, and what people mark objects with */
+        void *status = arena_alloc(&c->arena, field_bytes(f));
+        memcpy(status, schema_at(f, msg), field_bytes(f));
+        memcpy(msg, before, c->kind->desc->size);
+        memcpy(schema_at(f, msg), status, field_bytes(f));
+    } else {
+        *m = *was;
+        m->owner_references = now.owner_references;
+        m->n_owner_references = now.n_owner_references;
+        if (kind_has_status(c->kind))
+            memcpy(schema_at(f, msg), schema_at(f, before), field_bytes(f));
+    }
+    if (!call_is_status(c) || !c->kind->custom) {
+        m->labels = now.labels;
+        m->n_labels = now.n_labels;
+        m->annotations = now.annotations;
+        m->n_annotations = now.n_annotations;
+        m->finalizers = now.finalizers;
+        m->n_finalizers = now.n_finalizers;
+    }
+    api_default(c->kind, msg, &c->arena);
+    if (!old || call_is_status(c) || !counts_generation(c->kind))
+        return;
+    m->generation = object_meta(old)->generation +
+                    spec_changed(c->kind, msg, schema_from_storage(c->kind, old->msg, &c->arena));
+}
+
 /* ---- rules and commit ---- */
 
 /* The schema, then its rules, which may count on types. */
