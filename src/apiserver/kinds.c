@@ -159,3 +159,10 @@ const struct schema_kind *kinds_current(struct kinds *ks, const struct schema_ki
     size_t i = (size_t)stored->id - _KIND_MAX;
     return i < ks->n_current ? ks->current[i] : NULL;
 }
+
+struct custom *const *kinds_versions(struct kinds *ks, struct str definition, size_t *ret_n)
+{
+    const struct entry *e = map_get(&ks->by_name, definition); /* nobody else changes the map */
+    *ret_n = e ? e->n : 0;
+    return e ? e->v : NULL;
+}

@@ -93,9 +93,26 @@ static const struct cel_type *select_from(struct check *k, struct node *v, const
     return cel_type_of(CEL_ERROR);
 }
 
+/* A variable whose name has dots (authorizer.requestResource) goes before a member of another one,
+ * but not before a member of a macro's variable. */
+static bool check_dotted_var(struct check *k, struct node *v, struct str whole)
+{
+    const struct node *root = root_of(v);
+    struct node probe = {.op = NODE_IDENT, .pos = v->pos, .depth = v->depth, .name = whole};
+    for (const struct scope *s = k->scope; s && !(root->flags & NODE_ABSOLUTE); s = s->up)
+        if (str_eq(s->name, root->name))
+            return false;
+    if (cel_type_named(whole) || !find_ident(k, &probe, whole))
+        return false;
+    *v = probe;
+    return true;
+}
+
 static const struct cel_type *check_select(struct check *k, struct node *v)
 {
     struct str whole = v->flags & (NODE_TEST | NODE_OPT) ? STR_NONE : check_dotted(k, v);
+    if (whole.p && check_dotted_var(k, v, whole))
+        return v->type;
     if (whole.p && !check_known_root(k, v)) {
         struct node probe = *v;
         if (find_ident(k, &probe, whole)) { /* google.protobuf.Timestamp */
