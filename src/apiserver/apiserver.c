@@ -6,6 +6,7 @@
 #include "apiserver/audit.h"
 #include "apiserver/crds.h"
 #include "apiserver/front.h"
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/quota.h"
@@ -188,6 +189,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->hooks = hooks_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -236,6 +238,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
     s->stop_arg = arg;
+    hooks_stop(s->hooks);
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -272,6 +275,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->hooks = hooks_free(s->hooks);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

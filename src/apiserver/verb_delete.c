@@ -4,6 +4,7 @@
  * Order of decisions, as in Kubernetes: preconditions; what the propagation policy adds to or takes
  * from the finalizers; the grace period (pods only); then, if nothing holds the object, it goes. */
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 
 #include "api/crd.h"
 
@@ -191,6 +192,8 @@ int verb_delete(struct api_call *c)
     if (r >= 0)
         r = admit_delete(c, old);
     if (r >= 0)
+        r = hooks_delete(c, old);
+    if (r == 0)
         r = delete_one(c, old, NULL, NULL);
     if (c->reply.code == 0)
         c->reply.code = 200;
