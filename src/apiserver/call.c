@@ -284,7 +284,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
 static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
 {
     if (custom_is_served(c->kind))
-        return c->kind->custom->storage;
+        return call_storage(c);
     const struct schema_kind *k = storage_kind(c->kind);
     const struct object *old =
         k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;

@@ -194,7 +194,7 @@ int verb_delete(struct api_call *c)
     if (r >= 0)
         r = admit_delete(c, call_in_hand(c, old));
     if (r >= 0)
-        r = hooks_delete(c, old);
+        r = hooks_delete(c, call_in_hand(c, old));
     if (r == 0)
         r = delete_one(c, old, NULL, NULL);
     if (c->reply.code == 0)
