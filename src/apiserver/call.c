@@ -208,6 +208,7 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         st->message = e->message.p ? e->message : STR("the request failed");
         st->reason = str_z(error_reason_text(e->reason));
         st->code = error_reason_http_code(e->reason);
+        st->metadata.continue_ = rep->continue_; /* a list that expired: how to go on */
     }
     d->name = rep->details_name.p ? rep->details_name : c->name;
     if (c->kind) {

@@ -87,14 +87,9 @@ bool front_watch_core(struct api_call *c)
                        STR_ARG(o->resource_version));
         return false;
     }
+    if (list_options_check(c, true) < 0)
+        return false;
     if (o->has_send_initial_events && o->send_initial_events) {
-        if (!str_is(o->resource_version_match, "NotOlderThan")) {
-            c->reply.r = call_error(
-                c, REASON_INVALID,
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-            return false;
-        }
         w.initial = true;
         w.initial_end_bookmark = o->watch_bookmarks;
     } else if (!o->has_send_initial_events && w.from_rev == 0) {

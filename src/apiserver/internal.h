@@ -64,6 +64,8 @@ struct apiserver {
 /* ---- verbs: <0 error is in c->reply.err; 0 answered; 1 will be answered later ---- */
 int verb_get(struct api_call *c) MUST_CHECK;
 int verb_list(struct api_call *c) MUST_CHECK;
+/* Options that do not go together: 422 in reply.err, and the same in reply.r (list_options.c). */
+int list_options_check(struct api_call *c, bool watch) MUST_CHECK;
 int verb_create(struct api_call *c) MUST_CHECK;
 int verb_update(struct api_call *c) MUST_CHECK;
 int verb_patch(struct api_call *c) MUST_CHECK;
