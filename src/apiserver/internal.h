@@ -26,6 +26,7 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
