@@ -40,6 +40,8 @@
     (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
                        */
 
+#define API_UNKNOWN_KEYS_MAX                                                                       \
+    200 /* requests of one I/O thread that wait for the key of their token; others get 401 */
 #define API_REMOTE_DOCUMENT_BYTES_MAX                                                              \
     (1u << 20) /* of what the server of an aggregated API says of itself; usually some KB */
 #define API_REMOTE_CALLS_MAX                                                                       \
