@@ -248,8 +248,9 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
 {
     struct api_object_meta *m = msg;
     const struct api_hooks *h = api_hooks_find(c->kind);
-    void *o =
-        schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena), &c->arena);
+    const void *seen = custom_read(
+        c->kind, schema_from_storage(c->kind, old->msg, &c->arena), old->rev, &c->arena);
+    void *o = schema_clone(c->kind->desc, seen, &c->arena);
     bool status_only = call_is_status(c);
     int r = check_update_meta(c, m, object_meta(old), old->rev);
     if (r < 0)
