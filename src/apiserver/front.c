@@ -214,7 +214,7 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
     f->token_key = s->pki->sa_key;
     f->n_ios = s->opts.io_threads;
     f->ios = xcalloc(f->n_ios, sizeof(*f->ios));
-    f->discovery = discovery_new(s->kinds);
+    f->discovery = discovery_new(s->kinds, s->remotes);
     f->flows = flow_table_ref(flow_config_table(s->flows));
     flow_count_all(f);
     f->fan = fan_new(s->rt);

@@ -5,7 +5,7 @@
  *
  * Seats are held until the answer is handed to the HTTP library (a watch: until it has started;
  * exec and the like: never). Who really asks counts, not whom he impersonates. */
-#include "apiserver/front_int.h"
+#include "apiserver/aggregate.h"
 
 #include "base/mem.h"
 
@@ -61,8 +61,13 @@ static struct flow_digest digest_of(const struct exchange *x)
     const struct route *r = &x->route;
     struct flow_digest d = {.user = &x->call->user,
                             .verb = str_z(r->authz_verb ? r->authz_verb : api_verb_text(r->verb))};
-    if (r->verb == API_PATH) {
+    if (r->verb == API_PATH || (x->call->proxy && !x->call->proxy->resource.n)) {
         d.path = x->req->path;
+    } else if (x->call->proxy) {
+        d.group = x->call->proxy->group;
+        d.resource = x->call->proxy->resource;
+        d.subresource = r->subresource;
+        d.ns = r->ns;
     } else {
         d.group = str_z(r->kind->group);
         d.resource = str_z(r->kind->plural);

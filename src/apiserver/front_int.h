@@ -20,7 +20,7 @@ struct fan;
 struct fan_bytes;
 
 /* Counters any thread may read. */
-#define METRIC_VERBS   10 /* enum api_verb */
+#define METRIC_VERBS   11 /* enum api_verb */
 #define METRIC_CODES   24
 #define METRIC_BUCKETS 9
 struct metrics {
@@ -43,6 +43,7 @@ struct io {
     size_t n_exchanges, n_in_flight, n_handshakes;
     struct list tunnels; /* struct tunnel, proxy.c */
     struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
+    struct map remotes;  /* "serial host:port" -> struct node_client, proxy.c */
     struct map tokens;   /* token -> struct token_entry, authn.c */
     struct metrics metrics;
     struct io_flows {         /* front_flow.c */
@@ -104,6 +105,7 @@ struct exchange {
     bool in_core;       /* the call is on its way through the core: wait for it before finishing */
     struct front_watch *watch;
     struct tunnel *tunnel;
+    struct remote *remote; /* a reference: who serves it instead of us */
     struct fair_item seat;
     struct flow_table *flow_table; /* a reference; NULL: nobody asked for a seat */
     unsigned flow_schema;          /* of flow_table */
@@ -180,7 +182,7 @@ bool front_watch_core(
 void front_watch_end(struct exchange *x); /* io: ends the stream */
 
 /* ---- proxy.c ---- */
-void proxy_start(struct exchange *x); /* after API_CONNECT was resolved */
+void proxy_start(struct exchange *x); /* after API_CONNECT or API_PROXY was resolved */
 void proxy_stop(struct io *io);
 void proxy_cancel(struct exchange *x); /* the client is gone */
 
@@ -189,7 +191,7 @@ bool path_known(struct exchange *x);
 void path_answer(struct exchange *x); /* after API_PATH was allowed */
 void path_core(struct api_call *c);   /* core thread: what /metrics and /readyz need from there */
 /* Shared by all I/O threads; kept in step with the custom kinds that are served. */
-struct discovery *discovery_new(struct kinds *customs);
+struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes);
 struct discovery *discovery_free(struct discovery *d);
 /* False: no such document. */
 bool discovery_answer(struct discovery *d, struct exchange *x);
