@@ -98,6 +98,7 @@ struct api_reply {
 struct api_proxy;
 
 struct api_call {
+    struct str id; /* of the request: its Audit-Id; absent: the call comes from this process */
     struct rt_post post;
     struct rt_timer timer;
     struct apiserver *server;

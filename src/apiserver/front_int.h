@@ -139,7 +139,6 @@ void audit_body(struct exchange *x);    /* what was sent is decoded */
 void audit_started(struct exchange *x); /* it goes on for long from now on */
 /* It is over; once, while x->call is there. */
 void audit_end(struct exchange *x, int code);
-struct str audit_id(const struct exchange *x); /* absent: it is not told of */
 
 /* ---- front_flow.c: priority and fairness ---- */
 /* May the call begin? */

@@ -205,9 +205,10 @@ void front_watch_begin(struct exchange *x)
 {
     struct front_watch *fw = x->watch;
     struct io *io = x->io;
-    struct http_header h[4] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
-                               {STR("cache-control"), STR("no-cache, private")}};
-    size_t n = 2 + flow_headers(x, h + 2);
+    struct http_header h[5] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
+                               {STR("cache-control"), STR("no-cache, private")},
+                               {STR("audit-id"), x->call->id}};
+    size_t n = 3 + flow_headers(x, h + 3);
     nsec_t span = x->call->opts.timeout_s > 0
                       ? MIN(x->call->opts.timeout_s, (int64_t)86400 * 30) * NSEC_PER_SEC
                       : API_WATCH_TIMEOUT_MIN_S * NSEC_PER_SEC +
