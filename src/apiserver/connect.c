@@ -128,6 +128,8 @@ int verb_connect(struct api_call *c)
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
     if (!o)
         return call_not_found(c, KIND(POD), c->name);
+    if (!log && admit_special(c) < 0)
+        return error_reason_errno(c->reply.err.reason);
     const struct api_pod *p = o->msg;
     translate(c, !forward && !log, &query, &container);
     int r = forward ? 0 : choose_container(c, p, &container);
