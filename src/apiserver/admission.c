@@ -3,6 +3,7 @@
  * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
@@ -89,6 +90,7 @@ static const struct plugin plugins[] = {
     {"NodeRange", ALWAYS, NULL, admit_node_range, NULL},
     {"CertificateRequests", ALWAYS, admit_csr_mutate, admit_csr_validate, NULL},
     {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, NULL, NULL},
+    {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"AdmissionPolicyStatus", ALWAYS, admit_policy_status, NULL, NULL},

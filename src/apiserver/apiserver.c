@@ -3,14 +3,17 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/audit.h"
 #include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
+#include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "client/kubeconfig.h"
@@ -142,10 +145,12 @@ static void on_renew(void *arg)
     bool changed = false;
     int r =
         pki_renew(s->pki, s->opts.sans, s->opts.n_sans, rt_wall(s->rt) / 1000000, &changed, &err);
-    if (r < 0)
+    if (r < 0) {
         log_warn("certificates could not be renewed: %.*s", STR_ARG(err.message));
-    else if (changed && s->front)
+    } else if (changed && s->front) {
         front_reload_certificates(s->front);
+        remotes_reload(s->remotes);
+    }
     error_fini(&err);
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
 }
@@ -195,11 +200,13 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
+    s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->flows = flow_config_new(s);
     s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
@@ -218,6 +225,7 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
 {
     if (!s->pki)
         return error_set(err, REASON_INTERNAL, "the API server cannot listen without keys");
+    s->remotes = remotes_new(s);
     int r = front_new(s, addr, &s->front, err);
     if (r < 0)
         return r;
@@ -241,6 +249,7 @@ uint16_t apiserver_port(const struct apiserver *s)
 void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
 {
     s->stopping = true;
+    remotes_stop(s->remotes);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -266,11 +275,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
-        call_convert_cancel(c);
+        call_convert_end(c);
         if (c->dropped)
             c->dropped(c);
     }
     s->front = front_free(s->front);
+    s->remotes = remotes_free(s->remotes);
     s->audit = audit_free(s->audit); /* its tellers are gone */
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
@@ -281,13 +291,16 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->apiservices = apiservices_free(s->apiservices);
     s->crds = crds_free(s->crds);
     s->converts = converts_free(s->converts);
+    map_fini(&s->convert_lines);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->flows = flow_config_free(s->flows);
     s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);

@@ -6,6 +6,7 @@
  * it, and there are no retries: two updates in one turn see each other through the store's pending
  * state. */
 #include "api/kv.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/quota.h"
@@ -19,7 +20,8 @@ static const char *const verb_texts[_API_VERB_MAX] = {
     [API_WATCH] = "watch",   [API_CREATE] = "create",
     [API_UPDATE] = "update", [API_PATCH] = "patch",
     [API_DELETE] = "delete", [API_DELETE_COLLECTION] = "deletecollection",
-    [API_CONNECT] = "get",   [API_PATH] = "get",
+    [API_CONNECT] = "get",   [API_PROXY] = "get",
+    [API_PATH] = "get",
 };
 
 struct api_call *api_call_new(struct apiserver *s)
@@ -362,6 +364,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    call_convert_end(c);
     quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;
@@ -389,6 +392,8 @@ static int run_resource(struct api_call *c)
         return verb_deletecollection(c);
     case API_CONNECT:
         return verb_connect(c);
+    case API_PROXY:
+        return verb_proxy(c);
     case API_WATCH: /* whoever asked starts the watch itself, in done */
     case API_PATH:
     case _API_VERB_MAX:
@@ -410,7 +415,7 @@ static uint8_t verb_bit(enum api_verb v)
 
 static int check_verb(struct api_call *c)
 {
-    if (c->verb == API_CONNECT || c->verb == API_PATH)
+    if (c->verb == API_CONNECT || c->verb == API_PROXY || c->verb == API_PATH)
         return 0;
     uint8_t have = c->kind->verbs;
     if (c->subresource.n) {
@@ -437,7 +442,7 @@ int call_run(struct api_call *c)
 void api_call_start(struct api_call *c)
 {
     struct apiserver *s = c->server;
-    ASSERT(c->done && (c->kind || c->verb == API_PATH));
+    ASSERT(c->done && (c->kind || c->verb == API_PATH || c->proxy));
     list_push_back(&s->calls, &c->link);
     c->started = rt_now(s->rt);
     int r;

@@ -23,6 +23,6 @@ int call_convert_before(struct api_call *c) MUST_CHECK; /* as above */
 /* True: the body goes the way by the webhook; *ret is what the verb returns. */
 bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *ret);
 bool call_convert_after(struct api_call *c); /* true: call_finish comes once more */
-void call_convert_cancel(struct api_call *c);
+void call_convert_end(struct api_call *c);   /* answered, or dropped. Idempotent */
 /* Runs the verb of a call that is authorized; as a verb. */
 int call_run(struct api_call *c) MUST_CHECK;

@@ -28,8 +28,12 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct flow_config *flows;  /* owned: objects of priority and fairness */
     struct policies *policies;  /* owned: admission policies */
     struct converts *converts;  /* owned: asks their conversion webhooks */
+    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
+    struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
     struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
