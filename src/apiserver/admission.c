@@ -9,6 +9,7 @@
 #include "apiserver/hooks.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
+#include "apiserver/subresource.h"
 
 struct plugin {
     const char *name;
@@ -94,6 +95,7 @@ static const struct plugin plugins[] = {
     {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"AdmissionPolicyStatus", ALWAYS, admit_policy_status, NULL, NULL},
     {"MutatingAdmissionPolicy", ON, admit_policies_mutate, NULL, NULL},
     {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
@@ -181,6 +183,34 @@ int admit_validate(struct api_call *c, const void *msg, const struct object *old
             return r;
     }
     return 0;
+}
+
+int admit_special(struct api_call *c)
+{
+    struct admit_request r;
+    const struct object *old = NULL;
+    const struct schema_desc *desc = c->sub && c->sub->desc ? c->sub->desc : c->kind->desc;
+    bool creates = c->verb == API_CREATE;
+    if (!policies_any(c->server->policies, false) && !policies_any(c->server->policies, true))
+        return 0;
+    if (c->verb == API_CONNECT) {
+        admit_request_init_connect(&r, c);
+        return policies_validate(&r);
+    }
+    if (!c->body || c->body_desc != desc)
+        return 0; /* whoever reads it says so */
+    if (c->subresource.n && !(old = call_peek(c)))
+        return call_not_found(c, c->kind, c->name);
+    enum admit_op op = creates ? ADMIT_CREATE : ADMIT_UPDATE;
+    if (desc == c->kind->desc)
+        admit_request_init(&r, c, op, c->body, creates ? NULL : old);
+    else
+        admit_request_init_sub(&r, c, op, desc, c->body,
+                               str_is(c->subresource, "scale") ? scale_of(c, old) : NULL);
+    int rc = policies_mutate(&r);
+    if (rc >= 0 && r.object != c->body)
+        memcpy(c->body, r.object, desc->size);
+    return rc < 0 ? rc : policies_validate(&r);
 }
 
 int admit_delete(struct api_call *c, const struct object *old)

@@ -161,6 +161,9 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old) MUST_C
 int admit_mutate_again(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
 int admit_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
+/* For what does not go the way of ordinary writes: connects, and subresources that are no part of the
+ * object (the body may be changed). Policies are asked, the other plugins are not. */
+int admit_special(struct api_call *c) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
 int admit_node_restriction(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;

@@ -123,8 +123,6 @@ struct policy_candidate {
     const struct admit_policy *policy;
     const struct schema_kind *as; /* NULL: to be asked by names */
 };
-/* Whether there may be any, without looking at a request. */
-bool policies_any(const struct policies *p, bool mutating);
 /* Policies with bindings whose rules fit, by name; NULL: none. Valid for this turn. */
 const struct policy_candidate *policies_find(struct admit_request *r, bool mutating, size_t *ret_n);
 /* The policy is about the request: 1, *ret_as; 0: not; negative: *err. */
