@@ -250,8 +250,8 @@ static void prepare_update(struct api_call *c, void *msg, const struct object *o
 {
     struct api_object_meta *m = msg;
     const struct api_hooks *h = api_hooks_find(c->kind);
-    const void *seen = custom_read(
-        c->kind, schema_from_storage(c->kind, old->msg, &c->arena), old->rev, &c->arena);
+    const void *seen = custom_read(c->kind, schema_from_storage(c->kind, old->msg, &c->arena),
+                                   old->rev, &c->arena);
     void *o = schema_clone(c->kind->desc, seen, &c->arena);
     bool status_only = call_is_status(c);
     keep_meta(c, m, object_meta(old));
@@ -298,7 +298,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     return 0;
 }
 
-/* ---- what webhooks made of it ---- */
+/* ---- what webhooks and policies made of it ---- */
 
 /* As strategy_create left them. */
 static void keep_created(struct api_call *c, struct api_object_meta *m,
@@ -323,7 +323,7 @@ static void keep_created(struct api_call *c, struct api_object_meta *m,
         h->prepare_create(m, &c->arena);
 }
 
-int strategy_mutated(struct api_call *c, void *msg, const void *before, struct object *old)
+int strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old)
 {
     struct api_object_meta *m = msg;
     const struct api_object_meta *b = before;
@@ -343,40 +343,6 @@ int strategy_mutated(struct api_call *c, void *msg, const void *before, struct o
     else
         keep_created(c, m, b);
     return 0;
-}
-
-/* ---- after admission ---- */
-
-void strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old)
-{
-    const struct schema_field *f = top_field(c->kind, "status");
-    struct api_object_meta *m = msg, now = *m;
-    const struct api_object_meta *was = before;
-    if (call_is_status(c)) { /* the status, and what people mark objects with */
-        void *status = arena_alloc(&c->arena, field_bytes(f));
-        memcpy(status, schema_at(f, msg), field_bytes(f));
-        memcpy(msg, before, c->kind->desc->size);
-        memcpy(schema_at(f, msg), status, field_bytes(f));
-    } else {
-        *m = *was;
-        m->owner_references = now.owner_references;
-        m->n_owner_references = now.n_owner_references;
-        if (kind_has_status(c->kind))
-            memcpy(schema_at(f, msg), schema_at(f, before), field_bytes(f));
-    }
-    if (!call_is_status(c) || !c->kind->custom) {
-        m->labels = now.labels;
-        m->n_labels = now.n_labels;
-        m->annotations = now.annotations;
-        m->n_annotations = now.n_annotations;
-        m->finalizers = now.finalizers;
-        m->n_finalizers = now.n_finalizers;
-    }
-    api_default(c->kind, msg, &c->arena);
-    if (!old || call_is_status(c) || !counts_generation(c->kind))
-        return;
-    m->generation = object_meta(old)->generation +
-                    spec_changed(c->kind, msg, schema_from_storage(c->kind, old->msg, &c->arena));
 }
 
 /* ---- rules and commit ---- */
