@@ -1,10 +1,12 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
- * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
+ * in one turn on the core thread and read the store directly; webhooks are waited for before it.
+ * Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
 #include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
 
@@ -92,7 +94,9 @@ static const struct plugin plugins[] = {
     {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
+    {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");
@@ -138,6 +142,17 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].mutate && is_on(c, i) ? plugins[i].mutate(c, msg, old) : 0;
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int admit_mutate_again(struct api_call *c, void *msg, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        bool is = plugins[i].mutate && plugins[i].mutate != hooks_mutate && is_on(c, i);
+        int r = is ? plugins[i].mutate(c, msg, old) : 0;
         if (r < 0)
             return r;
     }
@@ -148,7 +163,7 @@ int admit_validate(struct api_call *c, const void *msg, const struct object *old
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].validate && is_on(c, i) ? plugins[i].validate(c, msg, old) : 0;
-        if (r < 0)
+        if (r)
             return r;
     }
     return 0;

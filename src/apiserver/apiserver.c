@@ -9,6 +9,7 @@
 #include "apiserver/crds.h"
 #include "apiserver/flow_config.h"
 #include "apiserver/front.h"
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/policy.h"
@@ -208,6 +209,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->quotas = quotas_new(s);
     s->flows = flow_config_new(s);
     s->policies = policies_new(s);
+    s->hooks = hooks_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -259,6 +261,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
     s->stop_done = done;
     s->stop_arg = arg;
     converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
+    hooks_stop(s->hooks);
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -302,6 +305,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->quotas = quotas_free(s->quotas);
     s->flows = flow_config_free(s->flows);
     s->policies = policies_free(s->policies);
+    s->hooks = hooks_free(s->hooks);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

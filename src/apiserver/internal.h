@@ -36,6 +36,7 @@ struct apiserver {
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
     struct outcalls *outcalls;  /* owned: calls to webhooks */
+    struct hooks *hooks;        /* owned: admission webhooks */
     struct audit *audit;        /* owned; NULL: nothing is logged */
     struct list calls;          /* under way in the core */
     struct list watches;        /* struct api_watch */
@@ -106,6 +107,8 @@ int call_remove(struct api_call *c, struct object *old, rev_t expected,
 /* Answers with a message that is not stored. */
 int call_message(struct api_call *c, const struct schema_desc *desc, const void *msg, int code);
 void call_finish(struct api_call *c); /* reply is set */
+/* The verb from its beginning: the call waited for somebody and is as it came. */
+void call_run_again(struct api_call *c);
 
 /* ---- errors with the words of a Kubernetes server; all return the errno ---- */
 int call_not_found(struct api_call *c, const struct schema_kind *k, struct str name);
@@ -124,6 +127,10 @@ const char *kind_qualified(const struct schema_kind *k, char *out, size_t n);
 int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
 /* msg becomes what is written: what the client may not change is taken from old. */
 int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
+/* A webhook made msg of `before`, which one of the two above had prepared: what the client may not
+ * change it may not either. old NULL: create. */
+int strategy_mutated(struct api_call *c, void *msg, const void *before,
+                     struct object *old) MUST_CHECK;
 /* Checks the rules after admission. old NULL: create. */
 int strategy_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 /* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
@@ -141,8 +148,11 @@ int delete_check_preconditions(struct api_call *c, const struct object *old) MUS
 bool has_finalizer(const struct api_object_meta *m, struct str f);
 
 /* ---- admission.c ---- */
-/* Both may change msg (create, update) or refuse. old NULL: create. */
+/* Both may change msg (create, update) or refuse. old NULL: create. Positive: webhooks are asked,
+ * and the verb returns that (hooks.h). */
 int admit_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+/* The plugins alone, after webhooks changed msg. */
+int admit_mutate_again(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
 int admit_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */

@@ -1,6 +1,7 @@
 /* Figures in Prometheus' text form. Each I/O thread counts for itself with relaxed atomics;
  * /metrics adds them up on whichever thread answers. */
 #include "apiserver/front_int.h"
+#include "apiserver/hooks.h"
 #include "apiserver/remotes.h"
 
 #include <stdio.h>
@@ -140,6 +141,7 @@ void metrics_core(struct apiserver *s, struct buf *out)
         buf_printf(out, "# TYPE %s %s\n%s %.9g\n", rows[i].name, rows[i].type, rows[i].name,
                    rows[i].value);
     remotes_metrics(s->remotes, out);
+    hooks_metrics(s->hooks, out);
     buf_add_lit(out, "# TYPE apiserver_storage_objects gauge\n");
     for (unsigned k = 0; k < _KIND_MAX; k++) {
         size_t n = schema_kinds[k]->storage == k ? store_count(s->store, schema_kinds[k]) : 0;
