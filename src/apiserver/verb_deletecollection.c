@@ -68,8 +68,8 @@ static void copy_user(struct api_call *child, const struct api_user *u)
     for (uint32_t i = 0; i < u->n_groups; i++)
         child->user.groups[i] = arena_str(a, u->groups[i]);
     for (uint32_t i = 0; i < u->n_extra; i++)
-        child->user.extra[i] = (struct api_user_extra){arena_str(a, u->extra[i].key),
-                                                       arena_str(a, u->extra[i].value)};
+        child->user.extra[i] =
+            (struct api_user_extra){arena_str(a, u->extra[i].key), arena_str(a, u->extra[i].value)};
 }
 
 static void start_child(struct collection *k, const struct object *o)
