@@ -33,6 +33,9 @@ struct metrics {
 void metrics_count(struct metrics *m, enum api_verb verb, int code, nsec_t took);
 void metrics_print(struct metrics *const *m, size_t n, struct buf *out);
 
+#define FAN_TOLD 256 /* chunks an I/O thread remembers while a large batch is told: 32 MB at most  \
+                      */
+
 struct io {
     struct front *front;
     struct rt *rt;
@@ -65,13 +68,15 @@ struct io {
         struct rt_task task;   /* seats have become free while somebody waits */
         struct rt_timer timer; /* somebody waits: for too long? */
     } flows;
-    struct { /* fan.c: the last shared batch, encoded */
+    struct { /* fan.c: chunks of shared batches, encoded */
         uint64_t serial;
+        size_t from, n; /* events of the batch */
         const struct schema_kind *kind;
         enum media media;
         enum accept_as as;
         struct fan_bytes *bytes; /* a reference */
-    } told;
+    } told[FAN_TOLD];
+    unsigned n_streaming; /* watches within a batch of several chunks */
     bool stopping, drained;
     int64_t stop_timeout_ms;
     struct rt_post stop_post, stopped_post, reload_post;
