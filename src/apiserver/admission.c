@@ -5,6 +5,7 @@
 #include "apiserver/admit_pod.h"
 #include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 
 struct plugin {
@@ -91,6 +92,7 @@ static const struct plugin plugins[] = {
     {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");

@@ -5,11 +5,14 @@
 #include "apiserver/admit.h"
 #include "apiserver/apiservices.h"
 #include "apiserver/audit.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
 #include "apiserver/kinds.h"
 #include "apiserver/oidc.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 #include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
@@ -160,6 +163,11 @@ static void on_oidc_keys(void *arg)
         front_keys_changed(s->front);
 }
 
+static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
+{
+    return outcall_start(ctx, q);
+}
+
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
                   struct apiserver **ret, struct error *err)
 {
@@ -197,7 +205,12 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
         oidc_on_changed(s->oidc, on_oidc_keys, s);
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
+        log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
+                 "tokens of before are refused, and its machines must join again",
+                 s->opts.pki_dir);
     s->outcalls = outcalls_new(core, store);
+    s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
     s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
@@ -206,6 +219,8 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->flows = flow_config_new(s);
+    s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -257,6 +272,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
     s->stop_arg = arg;
+    converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -269,10 +285,11 @@ struct apiserver *apiserver_free(struct apiserver *s)
         return NULL;
     ASSERT(list_empty(&s->watches));
     s->outcalls = outcalls_free(s->outcalls); /* whoever waits for one is dropped with its call */
-    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    store_forget_writes(s->store);            /* of calls, and of the bootstrap */
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        call_convert_end(c);
         if (c->dropped)
             c->dropped(c);
     }
@@ -291,11 +308,15 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->rbac = rbac_free(s->rbac);
     s->apiservices = apiservices_free(s->apiservices);
     s->crds = crds_free(s->crds);
+    s->converts = converts_free(s->converts);
+    map_fini(&s->convert_lines);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->flows = flow_config_free(s->flows);
+    s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

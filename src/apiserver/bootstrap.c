@@ -8,6 +8,7 @@
 #include "api/hooks.h"
 #include "api/kv.h"
 #include "apiserver/apiservices.h"
+#include "apiserver/flow_config.h"
 #include "base/log.h"
 
 #define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)
@@ -348,6 +349,7 @@ void bootstrap_start(struct apiserver *s)
                             "be moved to another "
                             "node if necessary.");
         bootstrap_apiservices(s, want);
+        flow_config_bootstrap(s, want);
         want_component(s, "controller-manager");
         want_component(s, "etcd-0");
         want_component(s, "scheduler");

@@ -7,9 +7,11 @@
  * state. */
 #include "api/kv.h"
 #include "apiserver/aggregate.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
+#include "schema/custom.h"
 
 #include <stdarg.h>
 
@@ -38,6 +40,7 @@ struct api_call *api_call_free(struct api_call *c)
     object_unref(c->reply.object);
     for (size_t i = 0; i < c->reply.n_items; i++)
         object_unref(c->reply.items[i]);
+    call_convert_free(c);
     error_fini(&c->reply.err);
     arena_fini(&c->arena);
     free(c);
@@ -221,7 +224,8 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
 
 struct object *call_peek(struct api_call *c)
 {
-    return store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    struct object *o = store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    return o ? call_in_hand(c, o) : NULL;
 }
 
 /* Words for what the store refused. */
@@ -265,11 +269,32 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     call_finish(c);
 }
 
+/* Objects of custom kinds say in which version they are. What is written in place, by a part of the
+ * server that knows no versions, stays in its own. */
+static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
+{
+    if (custom_is_served(c->kind))
+        return c->kind->custom->storage;
+    const struct schema_kind *k = storage_kind(c->kind);
+    const struct object *old =
+        k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;
+    return old ? old->kind : k;
+}
+
 int call_put(struct api_call *c, const void *msg, rev_t expected)
 {
-    const struct schema_kind *k = storage_kind(c->kind);
-    const struct api_object_meta *m = msg;
-    const void *stored = schema_to_storage(c->kind, msg, &c->arena);
+    const struct schema_kind *k = written_as(c, msg);
+    int r;
+    if (c->opts.dry_run && custom_is_served(c->kind))
+        k = c->kind->custom->variant;
+    else if (call_convert_put(c, msg, expected, &r))
+        return r;
+    return call_put_as(c, k, schema_to_storage(c->kind, msg, &c->arena), expected);
+}
+
+int call_put_as(struct api_call *c, const struct schema_kind *k, const void *stored, rev_t expected)
+{
+    const struct api_object_meta *m = stored;
     c->reply.code = expected == STORE_ABSENT ? 201 : 200;
     if (c->opts.dry_run) {
         struct object *old = store_peek(c->server->store, k, m->namespace, m->name);
@@ -328,6 +353,8 @@ int call_message(struct api_call *c, const struct schema_desc *desc, const void 
 
 void call_finish(struct api_call *c)
 {
+    if (call_convert_after(c))
+        return;
     if (c->reply.r < 0 && c->reply.err.reason == REASON_NONE)
         (void)error_set(&c->reply.err, error_reason_from_errno(c->reply.r), "%s",
                         strerror(-c->reply.r));
@@ -337,6 +364,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    call_convert_end(c);
     quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;
@@ -403,6 +431,14 @@ static int check_verb(struct api_call *c)
     return 0;
 }
 
+int call_run(struct api_call *c)
+{
+    int r = crds_check_call(c);
+    if (r >= 0)
+        r = call_convert_before(c);
+    return r == 0 ? run_resource(c) : r;
+}
+
 void api_call_start(struct api_call *c)
 {
     struct apiserver *s = c->server;
@@ -412,8 +448,11 @@ void api_call_start(struct api_call *c)
     int r;
     if (s->stopping && !c->user.trusted)
         r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
-    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0 && (r = crds_check_call(c)) >= 0)
-        r = run_resource(c);
+    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0) {
+        if (c->kind && c->kind->warning && !c->user.trusted)
+            api_call_warn(c, "%s", c->kind->warning);
+        r = call_run(c);
+    }
     if (r > 0)
         return;
     c->reply.r = r;

@@ -13,6 +13,7 @@
 #include "rt/rt.h"
 
 struct apiserver;
+struct call_convert;
 struct front_watch;
 struct impersonation;
 
@@ -137,6 +138,7 @@ struct api_call {
     struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
+    struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
     struct list link;                   /* server->calls */
     nsec_t started;
 };

@@ -27,6 +27,7 @@ static void let_go(struct exchange *x)
     api_call_free(x->call);
     custom_unref(x->route.kind);
     remote_unref(x->remote);
+    flow_table_unref(x->flow_table);
     free(x);
     io_maybe_stopped(io);
 }
@@ -43,7 +44,7 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
 {
     struct http_header h[48];
     size_t n = 0;
-    ASSERT(!x->in_core && n_extra + 5 < ARRAY_LEN(h));
+    ASSERT(!x->in_core && n_extra + 7 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
@@ -52,14 +53,20 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
     struct str id = audit_id(x);
     if (id.n)
         h[n++] = (struct http_header){STR("audit-id"), id};
+    n += flow_headers(x, h + n);
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
     audit_end(x, code);
     struct http_request *req = x->req;
-    struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
+    /* These hold values of headers, which http_respond copies. */
+    struct api_call *call = x->call;
+    struct flow_table *flows = x->flow_table;
     x->call = NULL;
+    flow_leave(x);
+    x->flow_table = NULL;
     let_go(x);
     http_respond(req, code, h, n, body);
     api_call_free(call);
+    flow_table_unref(flows);
 }
 
 void exchange_answer_buf(struct exchange *x, int code, const char *content_type, struct buf *b)

@@ -159,3 +159,21 @@ const struct schema_kind *kinds_current(struct kinds *ks, const struct schema_ki
     size_t i = (size_t)stored->id - _KIND_MAX;
     return i < ks->n_current ? ks->current[i] : NULL;
 }
+
+struct custom *const *kinds_versions(struct kinds *ks, struct str definition, size_t *ret_n)
+{
+    const struct entry *e = map_get(&ks->by_name, definition); /* nobody else changes the map */
+    *ret_n = e ? e->n : 0;
+    return e ? e->v : NULL;
+}
+
+const struct schema_kind *kinds_by_kind(struct kinds *ks, struct str group, struct str version,
+                                        struct str kind)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&ks->by_key, s));) {
+        const struct schema_kind *k = &((struct custom *)s->value)->kind;
+        if (str_eqz(kind, k->kind) && str_eqz(group, k->group) && str_eqz(version, k->version))
+            return k;
+    }
+    return NULL;
+}

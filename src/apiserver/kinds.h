@@ -24,3 +24,8 @@ uint64_t kinds_generation(struct kinds *ks);
 void kinds_set(struct kinds *ks, struct str definition, struct custom *const *v, size_t n);
 /* Core thread: what is served for a resource, in any version; borrowed; NULL: nothing. */
 const struct schema_kind *kinds_current(struct kinds *ks, const struct schema_kind *stored);
+/* Core thread: all versions of a definition ("plural.group") that are served; borrowed. */
+struct custom *const *kinds_versions(struct kinds *ks, struct str definition, size_t *ret_n);
+/* Core thread: by the kind's name; borrowed; NULL: not served. */
+const struct schema_kind *kinds_by_kind(struct kinds *ks, struct str group, struct str version,
+                                        struct str kind);

@@ -170,6 +170,8 @@ static int load_ca(struct pki *p, struct authority au, int64_t now_s, struct err
         if (cert_facts(*au.cert)->not_after_s - now_s >= (int64_t)PKI_CA_RENEW_DAYS * 86400)
             return 0;
     }
+    if (au.cert == &p->ca)
+        p->ca_is_new = !have_cert;
     return make_ca(p, &au, now_s, err);
 }
 

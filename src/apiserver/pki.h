@@ -27,6 +27,7 @@ struct pki {
     char *dir;       /* for messages; the directory may be renamed meanwhile */
     int dirfd;       /* owned */
     bool sync_later; /* during pki_open */
+    bool ca_is_new;  /* there was none */
     struct cert *ca;
     struct pkey *ca_key, *sa_key;
     struct cert *proxy_ca;

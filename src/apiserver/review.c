@@ -79,7 +79,6 @@ int review_token(struct api_call *c)
             r->status.audiences = ARENA_NEW(&c->arena, struct str);
             r->status.audiences[r->status.n_audiences++] = own;
         }
-        r->spec.token = STR_NONE;
         return answer(c, r);
     }
     int64_t expires_s;
@@ -114,7 +113,6 @@ int review_token(struct api_call *c)
                 r->status.audiences[r->status.n_audiences++] = want[i];
     }
     error_fini(&err);
-    r->spec.token = STR_NONE;
     return answer(c, r);
 }
 

@@ -93,9 +93,26 @@ static const struct cel_type *select_from(struct check *k, struct node *v, const
     return cel_type_of(CEL_ERROR);
 }
 
+/* A variable whose name has dots (authorizer.requestResource) goes before a member of another one,
+ * but not before a member of a macro's variable. */
+static bool check_dotted_var(struct check *k, struct node *v, struct str whole)
+{
+    const struct node *root = root_of(v);
+    struct node probe = {.op = NODE_IDENT, .pos = v->pos, .depth = v->depth, .name = whole};
+    for (const struct scope *s = k->scope; s && !(root->flags & NODE_ABSOLUTE); s = s->up)
+        if (str_eq(s->name, root->name))
+            return false;
+    if (cel_type_named(whole) || !find_ident(k, &probe, whole))
+        return false;
+    *v = probe;
+    return true;
+}
+
 static const struct cel_type *check_select(struct check *k, struct node *v)
 {
     struct str whole = v->flags & (NODE_TEST | NODE_OPT) ? STR_NONE : check_dotted(k, v);
+    if (whole.p && check_dotted_var(k, v, whole))
+        return v->type;
     if (whole.p && !check_known_root(k, v)) {
         struct node probe = *v;
         if (find_ident(k, &probe, whole)) { /* google.protobuf.Timestamp */
@@ -176,6 +193,30 @@ static const struct cel_type *check_map(struct check *k, struct node *v)
     t->key = key ? key : type_new(k, CEL_PARAM);
     t->elem = value ? value : type_new(k, CEL_PARAM);
     return t;
+}
+
+static const struct cel_type *check_message(struct check *k, struct node *v)
+{
+    const struct cel_type *t = cel_type_message(k->c->env, v->name);
+    if (!t)
+        cel_finding(k->c, v->pos, "undeclared reference to '%.*s' (in container '')",
+                    (int)MIN(v->name.n, 200), v->name.p);
+    for (unsigned i = 0; i < v->n; i += 2) {
+        struct node *key = v->kids[i], *value = v->kids[i + 1];
+        const struct cel_type *is = check_element(k, value, v->opt && v->opt[i]);
+        struct str name;
+        const struct cel_type *want = t ? t->provider->field(t, key->value.s, &name) : is;
+        key->type = cel_type_of(CEL_STRING);
+        if (!want) {
+            cel_finding(k->c, key->pos, "undefined field '%.*s'", STR_ARG(key->value.s));
+        } else if (!unify_try(k, is, want)) {
+            struct str wanted = type_text(k, want), got = type_text(k, is);
+            cel_finding(k->c, key->pos,
+                        "expected type of field '%.*s' is '%.*s' but provided type is '%.*s'",
+                        STR_ARG(key->value.s), STR_ARG(wanted), STR_ARG(got));
+        }
+    }
+    return t ? t : cel_type_of(CEL_ERROR);
 }
 
 static const struct cel_type *check_logic(struct check *k, struct node *v)
@@ -345,6 +386,9 @@ const struct cel_type *check_node(struct check *k, struct node *v)
         break;
     case NODE_MAP:
         t = check_map(k, v);
+        break;
+    case NODE_MESSAGE:
+        t = check_message(k, v);
         break;
     case NODE_AND:
     case NODE_OR:

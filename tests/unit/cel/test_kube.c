@@ -202,11 +202,18 @@ static void test_authorizer(void **state)
         {"[1, 2].all(i, authorizer.path('/x').check('get').allowed())", "true"},
         {"[1, 2, 3].all(i, authorizer.path('/x').check('get').allowed())",
          "cancelled: operation cancelled: actual cost limit exceeded"},
+        /* a variable with a dot in its name is no member of the other one */
+        {"authorizer.requestResource.check('get').allowed()", "true"},
+        {"authorizer.requestResource.check('put').allowed()", "false"},
+        {"[{'requestResource': 1}].all(authorizer, authorizer.requestResource == 1)", "true"},
     };
     struct asked asked = {0};
     struct cel_authorizer who = {answer, &asked};
     struct cel_lab lab = {.env = cel_env_new(0)};
     lab_var(&lab, "authorizer", cel_type_of(CEL_AUTHORIZER), cel_authorizer(&who, &lab.arena));
+    struct cel_authz_check own = {.resource = STR("pods")};
+    lab_var(&lab, "authorizer.requestResource", cel_type_of(CEL_RESOURCE_CHECK),
+            cel_resource_check(&who, &own, &lab.arena));
     lab_rows(&lab, rows, ARRAY_LEN(rows));
     struct cel_result r;
     assert_str(
