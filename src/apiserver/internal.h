@@ -16,30 +16,30 @@ struct ranges;
 struct front;
 
 struct apiserver {
-    struct rt *rt;              /* borrowed */
-    struct store *store;        /* borrowed */
-    struct apiserver_opts opts; /* strings owned */
-    struct pki *pki;            /* owned; NULL: none */
-    struct rbac *rbac;          /* owned */
-    struct pod_index *pods;     /* owned */
-    struct quotas *quotas;      /* owned */
-    uint64_t plugins;           /* admission plugins that are asked (admit.h) */
-    struct alloc *alloc;        /* owned: cluster addresses and node ports */
-    struct ranges *ranges;      /* owned: pod ranges of nodes */
-    struct kinds *kinds;        /* owned: custom kinds that are served */
-    struct crds *crds;          /* owned: makes them */
+    struct rt *rt;                   /* borrowed */
+    struct store *store;             /* borrowed */
+    struct apiserver_opts opts;      /* strings owned */
+    struct pki *pki;                 /* owned; NULL: none */
+    struct rbac *rbac;               /* owned */
+    struct pod_index *pods;          /* owned */
+    struct quotas *quotas;           /* owned */
+    uint64_t plugins;                /* admission plugins that are asked (admit.h) */
+    struct alloc *alloc;             /* owned: cluster addresses and node ports */
+    struct ranges *ranges;           /* owned: pod ranges of nodes */
+    struct kinds *kinds;             /* owned: custom kinds that are served */
+    struct crds *crds;               /* owned: makes them */
     struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
-    struct flow_config *flows;  /* owned: objects of priority and fairness */
-    struct policies *policies;  /* owned: admission policies */
-    struct converts *converts;  /* owned: asks their conversion webhooks */
-    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct flow_config *flows;       /* owned: objects of priority and fairness */
+    struct policies *policies;       /* owned: admission policies */
+    struct converts *converts;       /* owned: asks their conversion webhooks */
+    struct map convert_lines;        /* objects that are written through these (call_convert.c) */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
-    struct front *front;        /* owned; NULL: not listening */
-    struct outcalls *outcalls;  /* owned: calls to webhooks */
-    struct audit *audit;        /* owned; NULL: nothing is logged */
-    struct list calls;          /* under way in the core */
-    struct list watches;        /* struct api_watch */
+    struct front *front;             /* owned; NULL: not listening */
+    struct outcalls *outcalls;       /* owned: calls to webhooks */
+    struct audit *audit;             /* owned; NULL: nothing is logged */
+    struct list calls;               /* under way in the core */
+    struct list watches;             /* struct api_watch */
     size_t n_watches;
     struct hubs *hubs;          /* owned */
     struct list hub_candidates; /* watches that would join a hub and have not caught up */

@@ -36,7 +36,7 @@ struct remote_view {
     struct blob *resources; /* a reference: the value of "resources" in aggregated discovery; NULL:
                                never heard of any */
     struct blob *openapi;   /* a reference: where its OpenAPI v3 document is; NULL: it has none */
-    struct blob *swagger; /* a reference: its OpenAPI v2 document as it came; NULL: it has none */
+    struct blob *swagger;   /* a reference: its OpenAPI v2 document as it came; NULL: it has none */
     bool stale;             /* that is what was known when it last answered */
 };
 
