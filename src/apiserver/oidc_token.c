@@ -298,6 +298,8 @@ static int verify_signature(const struct oidc_config *c, const struct oidc_keys 
     bool supported = false, named = false;
     for (size_t i = 0; i < c->n_algs; i++)
         supported |= str_eq(c->algs[i], alg);
+    if (json_getz(t->head, "crit")) /* must be understood, and nothing of it is */
+        return refuse(err, "verify token: unsupported crit header");
     if (!supported)
         return refuse(err, "verify token: id token signed with unsupported algorithm, got \"%.*s\"",
                       (int)MIN(alg.n, (size_t)20), alg.p ? alg.p : "");

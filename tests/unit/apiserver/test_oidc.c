@@ -212,6 +212,7 @@ static void keys(void **state)
     assert_int_equal(VERIFY("{\"alg\":\"ES384\",\"kid\":\"a\"}"), -EACCES);
     assert_int_equal(VERIFY("{\"alg\":\"none\",\"kid\":\"a\"}"), -EACCES);
     assert_int_equal(VERIFY("{\"kid\":\"a\"}"), -EACCES);
+    assert_int_equal(VERIFY("{\"alg\":\"ES256\",\"kid\":\"a\",\"crit\":[\"b64\"]}"), -EACCES);
     assert_int_equal(VERIFY("[]"), -EACCES);
     static const char *const none[] = {
         "",
