@@ -48,10 +48,10 @@ struct io {
     size_t n_unknown;
     struct rt_post keys_post; /* core: the issuer's keys are others, or not to be had */
     _Atomic bool keys_told;   /* it is on its way */
-    struct list tunnels; /* struct tunnel, proxy.c */
-    struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
-    struct map remotes;  /* "serial host:port" -> struct node_client, proxy.c */
-    struct map tokens;   /* token -> struct token_entry, authn.c */
+    struct list tunnels;      /* struct tunnel, proxy.c */
+    struct map nodes;         /* "host:port" -> struct node_client, proxy.c */
+    struct map remotes;       /* "serial host:port" -> struct node_client, proxy.c */
+    struct map tokens;        /* token -> struct token_entry, authn.c */
     struct metrics metrics;
     struct io_flows {         /* front_flow.c */
         pthread_mutex_t lock; /* of fair and slots: other threads look at them (/debug) */
@@ -167,7 +167,7 @@ extern const double flow_wait_bounds[FLOW_WAITS];
 void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
 void flow_count_all(struct front *f);                 /* core */
 void exchange_begin(struct exchange *x);              /* exchange.c: it has its seats */
-void exchange_authenticate_again(struct io *io); /* exchange.c: those in io->unknown */
+void exchange_authenticate_again(struct io *io);      /* exchange.c: those in io->unknown */
 void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */
