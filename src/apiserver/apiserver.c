@@ -16,6 +16,7 @@
 #include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "client/kubeconfig.h"
 #include "rt/stream.h"
 #include "sys/fs.h"
@@ -282,6 +283,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->front = front_free(s->front);
     s->remotes = remotes_free(s->remotes);
     s->audit = audit_free(s->audit); /* its tellers are gone */
+    trace_taps_close();
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
