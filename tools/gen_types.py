@@ -554,7 +554,7 @@ class Generator:
     .selectable = %s, .subresources = %s_subresources,
     .columns = %s, .convert = %s_convert, .convert_hook = %s,
     .n_subresources = %d, .n_columns = %d, .n_convert = %d, .verbs = %s,
-    .name_format = %d, .namespaced = %s, .generation = %s,
+    .name_format = %d, .namespaced = %s, .generation = %s, .warning = %s,
 };""" % (m.c, self.kind_id(m), self.kind_id(stored), m.c, "&%s_desc" % lst.c if lst else "NULL",
          c_str(m.group), c_str(m.version), c_str(m.api_version()), c_str(m.name),
          c_str(lst.name if lst else None), c_str(r.plural), c_str(r.singular),
@@ -563,7 +563,9 @@ class Generator:
          "%s_columns" % m.c if m.columns else "schema_default_columns", m.c, c_str(r.convert or None),
          len(r.subresources), len(m.columns) or 2, len(pairs), self.verb_bits(r.verbs),
          r.name_format or 2, "true" if r.namespaced else "false",
-         "true" if r.generation else "false"))
+         "true" if r.generation else "false",
+         c_str("%s %s is deprecated in %s" % (m.api_version(), m.name, r.deprecated)
+               if r.deprecated else None)))
         o.append("const struct schema_kind *const schema_kinds[_KIND_MAX + 1] = {")
         o += ["    [%s] = &%s_kind," % (self.kind_id(m), m.c) for m in self.kinds()]
         o.append("};")

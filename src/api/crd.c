@@ -3,6 +3,7 @@
 #include "api/check.h"
 #include "api/crd.h"
 #include "api/crd_hooks.h"
+#include "api/webhook.h"
 #include "base/mem.h"
 #include "base/set.h"
 #include "schema/custom.h"
@@ -286,22 +287,60 @@ static void versions_validate(const crd_t *crd, struct error *err)
 
 /* ---- the whole ---- */
 
+#define CONVERSION "spec.conversion"
+
+static void review_versions_validate(const struct api_webhook_conversion *w, struct error *err)
+{
+    struct set seen = {0};
+    struct buf all = {0};
+    bool known = false;
+    if (!w->n_conversion_review_versions)
+        check_required(err, STR(CONVERSION ".conversionReviewVersions"), "");
+    for (uint32_t i = 0; i < w->n_conversion_review_versions; i++) {
+        struct str v = w->conversion_review_versions[i];
+        PATH(at, CONVERSION ".conversionReviewVersions[%u]", i);
+        buf_printf(&all, "%s\"%.*s\"", i ? "," : "", STR_ARG(str_sub(v, 0, 64)));
+        known |= str_is(v, "v1") || str_is(v, "v1beta1");
+        if (set_add(&seen, v))
+            check_format(err, at, SCHEMA_FORMAT_DNS1035_LABEL, v);
+        else
+            check_invalid(err, at, v, "duplicate version");
+    }
+    if (w->n_conversion_review_versions && !known)
+        (void)error_cause(err, CAUSE_INVALID, STR(CONVERSION ".conversionReviewVersions"),
+                          "Invalid value: [%.*s]: must include at least one of v1, v1beta1",
+                          STR_ARG(str_sub(buf_str(&all), 0, 1024)));
+    buf_fini(&all);
+    set_fini(&seen);
+}
+
+/* Kubernetes names its inner form here, which is not what people write. */
 static void conversion_validate(const crd_t *crd, struct error *err)
 {
-    static const char *const strategies[] = {"None", NULL};
+    static const char *const strategies[] = {"None", "Webhook", NULL};
     const struct api_custom_resource_conversion *c = crd->spec.conversion;
+    const struct api_webhook_conversion *w = c ? c->webhook : NULL;
     if (!c)
         return;
     if (!c->strategy.n)
-        check_required(err, STR("spec.conversion.strategy"), "");
-    else if (str_is(c->strategy, "Webhook"))
-        check_forbidden(err, STR("spec.conversion.strategy"),
-                        "conversion by webhooks is not supported by this server");
-    else if (!str_is(c->strategy, "None"))
-        check_not_supported(err, STR("spec.conversion.strategy"), c->strategy, strategies);
-    if (c->webhook && !str_is(c->strategy, "Webhook"))
-        check_forbidden(err, STR("spec.conversion.webhook"),
-                        "should not be set when strategy is not set to Webhook");
+        check_required(err, STR(CONVERSION ".strategy"), "");
+    else if (!str_is(c->strategy, "None") && !str_is(c->strategy, "Webhook"))
+        check_not_supported(err, STR(CONVERSION ".strategy"), c->strategy, strategies);
+    if (!str_is(c->strategy, "Webhook")) {
+        if (w && w->client_config)
+            check_forbidden(err, STR(CONVERSION ".webhookClientConfig"),
+                            "should not be set when strategy is not set to Webhook");
+        if (w && w->n_conversion_review_versions)
+            check_forbidden(err, STR(CONVERSION ".conversionReviewVersions"),
+                            "should not be set when strategy is not set to Webhook");
+        return;
+    }
+    if (!w || !w->client_config)
+        check_required(err, STR(CONVERSION ".webhookClientConfig"),
+                       "required when strategy is set to Webhook");
+    else
+        webhook_client_validate(w->client_config, CONVERSION ".webhookClientConfig", err);
+    review_versions_validate(w ? w : &(struct api_webhook_conversion){0}, err);
 }
 
 static void validate(const void *msg, struct error *err)

@@ -21,6 +21,7 @@ struct api_hooks {
     /* The status was taken from old already (or, for a status update, all but the status). */
     void (*prepare_update)(void *msg, const void *old, struct arena *a);
     void (*validate)(const void *msg, struct error *err);
+    void (*validate_create)(const void *msg, struct error *err); /* besides validate */
     void (*validate_update)(const void *msg, const void *old, struct error *err);
     void (*validate_status)(const void *msg, const void *old, struct error *err);
 };

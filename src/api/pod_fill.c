@@ -134,7 +134,6 @@ static void pod_prepare_create(void *msg, struct arena *a)
     struct api_pod *p = msg;
     (void)a;
     p->status = (struct api_pod_status){.phase = STR("Pending"), .qos_class = pod_qos(&p->spec)};
-    p->spec.n_ephemeral_containers = 0; /* only through their subresource */
 }
 
 static void pod_prepare_update(void *msg, const void *old, struct arena *a)
@@ -153,6 +152,7 @@ const struct api_hooks pod_hooks = {
     .prepare_create = pod_prepare_create,
     .prepare_update = pod_prepare_update,
     .validate = pod_validate,
+    .validate_create = pod_validate_create,
     .validate_update = pod_validate_update,
     .validate_status = pod_validate_status,
 };

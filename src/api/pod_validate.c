@@ -253,19 +253,25 @@ static void validate_ports(const struct api_container *c, const char *path, stru
     set_fini(&names);
 }
 
-static void validate_container(const struct set *volumes, const struct api_container *c,
-                               const char *path, bool init, struct error *err)
+void pod_container_validate(const struct set *volumes, const struct api_container *c,
+                            const char *path, struct error *err)
 {
     PATH(image, "%s.image", path);
-    bool sidecar = init && str_is(c->restart_policy, "Always");
     if (!c->image.n)
         check_required(err, image, "");
     else if (str_trim(c->image).n != c->image.n)
         check_invalid(err, image, c->image, "must not have leading or trailing whitespace");
-    validate_ports(c, path, err);
     validate_env(c, path, err);
     validate_mounts(volumes, c, path, err);
     validate_resources(&c->resources, path, err);
+}
+
+static void validate_container(const struct set *volumes, const struct api_container *c,
+                               const char *path, bool init, struct error *err)
+{
+    bool sidecar = init && str_is(c->restart_policy, "Always");
+    pod_container_validate(volumes, c, path, err);
+    validate_ports(c, path, err);
     if (init && !sidecar) {
         const char *names[] = {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle"};
         const void *have[] = {c->liveness_probe, c->readiness_probe, c->startup_probe,
@@ -402,6 +408,7 @@ void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct er
     struct set volumes = {0};
     validate_volumes(s, path, &volumes, err);
     validate_containers(s, path, &volumes, err);
+    pod_ephemeral_validate(s, &volumes, err);
     set_fini(&volumes);
     validate_host_ports(s, path, err);
     validate_tolerations(s, path, err);
@@ -424,6 +431,10 @@ void pod_template_validate(const struct api_pod_template_spec *t, const char *pa
     api_validate_labels(t->metadata.labels, t->metadata.n_labels, labels, err);
     api_validate_annotations(t->metadata.annotations, t->metadata.n_annotations, notes, err);
     pod_spec_validate(&t->spec, spec.p, err);
+    if (t->spec.n_ephemeral_containers) {
+        PATH(at, "%s.ephemeralContainers", spec.p);
+        check_forbidden(err, at, "ephemeral containers not allowed in pod template");
+    }
     bool ok = false;
     for (const char *const *r = restart; *r; r++)
         ok |= str_eqz(t->spec.restart_policy, *r);
@@ -437,6 +448,14 @@ void pod_validate(const void *msg, struct error *err)
 {
     const struct api_pod *p = msg;
     pod_spec_validate(&p->spec, "spec", err);
+}
+
+/* They come through their subresource alone. */
+void pod_validate_create(const void *msg, struct error *err)
+{
+    const struct api_pod *p = msg;
+    if (p->spec.n_ephemeral_containers)
+        check_forbidden(err, STR("spec.ephemeralContainers"), "cannot be set on create");
 }
 
 /* ---- update ---- */

@@ -73,6 +73,32 @@ static void check_client(const struct api_admission_client_config *c, const char
         check_service_path(err, service_path, c->service->path);
 }
 
+void webhook_client_validate(const struct api_webhook_client_config *c, const char *at,
+                             struct error *err)
+{
+    PATH(whole, "%s", at);
+    PATH(url, "%s.url", at);
+    PATH(name, "%s.service.name", at);
+    PATH(ns, "%s.service.namespace", at);
+    PATH(port, "%s.service.port", at);
+    PATH(path, "%s.service.path", at);
+    const struct api_service_reference *s = c->service;
+    if (!c->url.p == !s) {
+        check_required(err, whole, "exactly one of url or service is required");
+    } else if (!s) {
+        check_url(err, url, c->url);
+    } else {
+        if (!s->name.n)
+            check_required(err, name, "service name is required");
+        if (!s->namespace.n)
+            check_required(err, ns, "service namespace is required");
+        check_service_path(err, path, s->path);
+        if (s->has_port && (s->port < 1 || s->port > 65535))
+            check_invalid_int(err, port, s->port,
+                              "port is not valid: must be between 1 and 65535, inclusive");
+    }
+}
+
 /* ---- what it is asked about ---- */
 
 /* A list that must not be empty, and in which a star stands alone. */

@@ -1,10 +1,13 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
- * in one turn on the core thread and read the store directly; webhooks are waited for before it. Kubernetes: plugin/pkg/admission. */
+ * in one turn on the core thread and read the store directly; webhooks are waited for before it.
+ * Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
 #include "apiserver/hooks.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
 
 struct plugin {
@@ -88,9 +91,11 @@ static const struct plugin plugins[] = {
     {"NodeRange", ALWAYS, NULL, admit_node_range, NULL},
     {"CertificateRequests", ALWAYS, admit_csr_mutate, admit_csr_validate, NULL},
     {"CustomResourceDefinitions", ALWAYS, admit_crd_mutate, NULL, NULL},
+    {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL},
+    {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
     {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };

@@ -3,13 +3,18 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/audit.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
 #include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/pod_index.h"
+#include "apiserver/policy.h"
 #include "apiserver/quota.h"
+#include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "client/kubeconfig.h"
@@ -141,12 +146,19 @@ static void on_renew(void *arg)
     bool changed = false;
     int r =
         pki_renew(s->pki, s->opts.sans, s->opts.n_sans, rt_wall(s->rt) / 1000000, &changed, &err);
-    if (r < 0)
+    if (r < 0) {
         log_warn("certificates could not be renewed: %.*s", STR_ARG(err.message));
-    else if (changed && s->front)
+    } else if (changed && s->front) {
         front_reload_certificates(s->front);
+        remotes_reload(s->remotes);
+    }
     error_fini(&err);
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
+}
+
+static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
+{
+    return outcall_start(ctx, q);
 }
 
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
@@ -181,15 +193,23 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     }
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
+    if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
+        log_warn("apiserver: the cluster's keys (%s) were gone and are made anew: kubeconfigs and "
+                 "tokens of before are refused, and its machines must join again",
+                 s->opts.pki_dir);
     s->outcalls = outcalls_new(core, store);
+    s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
+    s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
     s->hooks = hooks_new(s);
+    s->flows = flow_config_new(s);
+    s->policies = policies_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -207,6 +227,7 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
 {
     if (!s->pki)
         return error_set(err, REASON_INTERNAL, "the API server cannot listen without keys");
+    s->remotes = remotes_new(s);
     int r = front_new(s, addr, &s->front, err);
     if (r < 0)
         return r;
@@ -230,6 +251,7 @@ uint16_t apiserver_port(const struct apiserver *s)
 void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
 {
     s->stopping = true;
+    remotes_stop(s->remotes);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -239,6 +261,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
     s->stop_done = done;
     s->stop_arg = arg;
     hooks_stop(s->hooks);
+    converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -251,14 +274,16 @@ struct apiserver *apiserver_free(struct apiserver *s)
         return NULL;
     ASSERT(list_empty(&s->watches));
     s->outcalls = outcalls_free(s->outcalls); /* whoever waits for one is dropped with its call */
-    store_forget_writes(s->store); /* of calls, and of the bootstrap */
+    store_forget_writes(s->store);            /* of calls, and of the bootstrap */
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
+        call_convert_end(c);
         if (c->dropped)
             c->dropped(c);
     }
     s->front = front_free(s->front);
+    s->remotes = remotes_free(s->remotes);
     s->audit = audit_free(s->audit); /* its tellers are gone */
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
@@ -269,13 +294,18 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->apiservices = apiservices_free(s->apiservices);
     s->crds = crds_free(s->crds);
+    s->converts = converts_free(s->converts);
+    map_fini(&s->convert_lines);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
     s->hooks = hooks_free(s->hooks);
+    s->flows = flow_config_free(s->flows);
+    s->policies = policies_free(s->policies);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

@@ -7,10 +7,13 @@
  * state. A verb that must ask webhooks runs once more from its beginning when they have answered
  * (hooks.h). */
 #include "api/kv.h"
+#include "apiserver/aggregate.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/hooks.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
+#include "schema/custom.h"
 
 #include <stdarg.h>
 
@@ -19,7 +22,8 @@ static const char *const verb_texts[_API_VERB_MAX] = {
     [API_WATCH] = "watch",   [API_CREATE] = "create",
     [API_UPDATE] = "update", [API_PATCH] = "patch",
     [API_DELETE] = "delete", [API_DELETE_COLLECTION] = "deletecollection",
-    [API_CONNECT] = "get",   [API_PATH] = "get",
+    [API_CONNECT] = "get",   [API_PROXY] = "get",
+    [API_PATH] = "get",
 };
 
 struct api_call *api_call_new(struct apiserver *s)
@@ -39,6 +43,7 @@ struct api_call *api_call_free(struct api_call *c)
     for (size_t i = 0; i < c->reply.n_items; i++)
         object_unref(c->reply.items[i]);
     hook_state_free(c->hooks);
+    call_convert_free(c);
     error_fini(&c->reply.err);
     arena_fini(&c->arena);
     free(c);
@@ -229,7 +234,8 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
 
 struct object *call_peek(struct api_call *c)
 {
-    return store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    struct object *o = store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    return o ? call_in_hand(c, o) : NULL;
 }
 
 /* Words for what the store refused. */
@@ -273,11 +279,32 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     call_finish(c);
 }
 
+/* Objects of custom kinds say in which version they are. What is written in place, by a part of the
+ * server that knows no versions, stays in its own. */
+static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
+{
+    if (custom_is_served(c->kind))
+        return c->kind->custom->storage;
+    const struct schema_kind *k = storage_kind(c->kind);
+    const struct object *old =
+        k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;
+    return old ? old->kind : k;
+}
+
 int call_put(struct api_call *c, const void *msg, rev_t expected)
 {
-    const struct schema_kind *k = storage_kind(c->kind);
-    const struct api_object_meta *m = msg;
-    const void *stored = schema_to_storage(c->kind, msg, &c->arena);
+    const struct schema_kind *k = written_as(c, msg);
+    int r;
+    if (c->opts.dry_run && custom_is_served(c->kind))
+        k = c->kind->custom->variant;
+    else if (call_convert_put(c, msg, expected, &r))
+        return r;
+    return call_put_as(c, k, schema_to_storage(c->kind, msg, &c->arena), expected);
+}
+
+int call_put_as(struct api_call *c, const struct schema_kind *k, const void *stored, rev_t expected)
+{
+    const struct api_object_meta *m = stored;
     c->reply.code = expected == STORE_ABSENT ? 201 : 200;
     if (c->opts.dry_run) {
         struct object *old = store_peek(c->server->store, k, m->namespace, m->name);
@@ -336,6 +363,8 @@ int call_message(struct api_call *c, const struct schema_desc *desc, const void 
 
 void call_finish(struct api_call *c)
 {
+    if (call_convert_after(c))
+        return;
     if (c->reply.r < 0 && c->reply.err.reason == REASON_NONE)
         (void)error_set(&c->reply.err, error_reason_from_errno(c->reply.r), "%s",
                         strerror(-c->reply.r));
@@ -345,6 +374,7 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    call_convert_end(c);
     quota_release(c);
     list_remove(&c->link);
     c->server->calls_total[c->verb]++;
@@ -372,6 +402,8 @@ static int run_resource(struct api_call *c)
         return verb_deletecollection(c);
     case API_CONNECT:
         return verb_connect(c);
+    case API_PROXY:
+        return verb_proxy(c);
     case API_WATCH: /* whoever asked starts the watch itself, in done */
     case API_PATH:
     case _API_VERB_MAX:
@@ -393,7 +425,7 @@ static uint8_t verb_bit(enum api_verb v)
 
 static int check_verb(struct api_call *c)
 {
-    if (c->verb == API_CONNECT || c->verb == API_PATH)
+    if (c->verb == API_CONNECT || c->verb == API_PROXY || c->verb == API_PATH)
         return 0;
     uint8_t have = c->kind->verbs;
     if (c->subresource.n) {
@@ -409,32 +441,39 @@ static int check_verb(struct api_call *c)
     return 0;
 }
 
-void api_call_start(struct api_call *c)
+int call_run(struct api_call *c)
 {
-    struct apiserver *s = c->server;
-    ASSERT(c->done && (c->kind || c->verb == API_PATH));
-    list_push_back(&s->calls, &c->link);
-    c->started = rt_now(s->rt);
-    int r;
-    if (s->stopping && !c->user.trusted)
-        r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
-    else if ((r = c->authorized ? 0 : authz_call(c)) >= 0 && (r = check_verb(c)) >= 0 &&
-             (r = crds_check_call(c)) >= 0) {
-        if (hooks_about(s->hooks, c))
-            hooks_begin(c);
-        r = run_resource(c);
-    }
+    int r = crds_check_call(c);
+    if (r >= 0)
+        r = call_convert_before(c);
+    return r == 0 ? run_resource(c) : r;
+}
+
+void call_run_again(struct api_call *c)
+{
+    int r = call_run(c);
     if (r > 0)
         return;
     c->reply.r = r;
     call_finish(c);
 }
 
-void call_run_again(struct api_call *c)
+void api_call_start(struct api_call *c)
 {
-    int r = crds_check_call(c);
-    if (r >= 0)
-        r = run_resource(c);
+    struct apiserver *s = c->server;
+    ASSERT(c->done && (c->kind || c->verb == API_PATH || c->proxy));
+    list_push_back(&s->calls, &c->link);
+    c->started = rt_now(s->rt);
+    int r;
+    if (s->stopping && !c->user.trusted)
+        r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
+    else if ((r = c->authorized ? 0 : authz_call(c)) >= 0 && (r = check_verb(c)) >= 0) {
+        if (c->kind && c->kind->warning && !c->user.trusted)
+            api_call_warn(c, "%s", c->kind->warning);
+        if (hooks_about(s->hooks, c))
+            hooks_begin(c);
+        r = call_run(c);
+    }
     if (r > 0)
         return;
     c->reply.r = r;

@@ -13,6 +13,7 @@
 #include "rt/rt.h"
 
 struct apiserver;
+struct call_convert;
 struct front_watch;
 struct hook_state;
 struct impersonation;
@@ -28,6 +29,7 @@ enum api_verb {
     API_DELETE_COLLECTION,
     API_CONNECT, /* exec, attach, portforward, log, node proxy: authorized, then resolved to an
                     address */
+    API_PROXY,   /* served by another server: authorized, then resolved to its address */
     API_PATH,    /* not a resource: /version, /metrics, discovery; only authorized */
     _API_VERB_MAX,
 };
@@ -86,10 +88,13 @@ struct api_reply {
     struct str details_kind, details_name, details_group, details_uid;
     bool success_status; /* answer with Status "Success" (a delete) */
     const struct api_status *status; /* r < 0: the whole answer, instead of err (a webhook's) */
-    /* API_CONNECT: where the node's HTTPS API is. */
+    /* API_CONNECT: where the node's HTTPS API is. API_PROXY: where the server is; absent: nowhere
+     * to be found. */
     struct str node_host, node_path;
     uint16_t node_port;
 };
+
+struct api_proxy;
 
 struct api_call {
     struct rt_post post;
@@ -98,7 +103,8 @@ struct api_call {
     struct arena arena;
     enum api_verb verb;
     const char *authz_verb;               /* NULL: by verb */
-    const struct schema_kind *kind;       /* NULL for API_PATH */
+    const struct schema_kind *kind;       /* NULL for API_PATH and API_PROXY */
+    struct api_proxy *proxy;              /* of API_PROXY (aggregate.h) */
     const struct schema_subresource *sub; /* NULL: none, or one without its own row */
     struct str ns, name, subresource, path;
     struct str query; /* raw; API_CONNECT passes it on */
@@ -136,6 +142,7 @@ struct api_call {
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
     bool authorized;                    /* a part of a call that was */
+    struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
     struct list link;                   /* server->calls */
     nsec_t started;
 };

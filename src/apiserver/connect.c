@@ -11,6 +11,9 @@ static bool any_container(const struct api_pod *p, struct str name)
     for (uint32_t i = 0; i < p->spec.n_init_containers; i++)
         if (str_eq(p->spec.init_containers[i].name, name))
             return true;
+    for (uint32_t i = 0; i < p->spec.n_ephemeral_containers; i++)
+        if (str_eq(p->spec.ephemeral_containers[i].ephemeral_container_common.name, name))
+            return true;
     return false;
 }
 

@@ -7,6 +7,8 @@
 #include "apiserver/crds.h"
 
 #include "api/crd.h"
+#include "apiserver/apiservices.h"
+#include "apiserver/convert.h"
 #include "apiserver/kinds.h"
 #include "apiserver/rules.h"
 #include "base/log.h"
@@ -61,8 +63,15 @@ static void serve(struct apiserver *s, struct object *o, const crd_t *prev)
         }
     }
     error_fini(&err);
+    const struct schema_kind *stored = custom_stored_of(crd);
+    if (stored) {
+        converts_set(s->converts, stored, crd, o->rev, v, n);
+        if (prev)
+            api_watch_end_kind(s, stored, v, n);
+    }
     kinds_set(s->kinds, crd->metadata.name, v, n);
     free(v);
+    apiservices_changed(s->apiservices);
 }
 
 static bool same_kinds(const crd_t *a, const crd_t *b)
@@ -77,9 +86,12 @@ static bool same_kinds(const crd_t *a, const crd_t *b)
 static void gone(struct apiserver *s, struct object *o)
 {
     const struct schema_kind *k = custom_stored_of(o->msg);
+    if (k) {
+        converts_set(s->converts, k, NULL, 0, NULL, 0);
+        api_watch_end_kind(s, k, NULL, 0);
+    }
     kinds_set(s->kinds, object_name(o), NULL, 0);
-    if (k)
-        api_watch_end_kind(s, k);
+    apiservices_changed(s->apiservices);
 }
 
 static void on_events(void *arg, const struct store_event *events, size_t n)
@@ -133,7 +145,7 @@ struct crds *crds_free(struct crds *c)
 
 int crds_check_call(struct api_call *c)
 {
-    if (!c->kind || !c->kind->custom || c->kind->stored == c->kind)
+    if (!custom_is_served(c->kind))
         return 0;
     const struct schema_kind *now = kinds_current(c->server->kinds, c->kind->stored);
     if (!now)
@@ -141,8 +153,6 @@ int crds_check_call(struct api_call *c)
     if (now->custom->terminating && c->verb == API_CREATE && !c->subresource.n)
         return call_error(c, REASON_METHOD_NOT_ALLOWED,
                           "create not allowed while custom resource definition is terminating");
-    if (c->kind->custom->warning.n)
-        api_call_warn(c, "%.*s", STR_ARG(c->kind->custom->warning));
     return 0;
 }
 

@@ -30,16 +30,16 @@ const char *encode_content_type(const struct accept *a, bool stream)
 static bool json_is_shared(const struct exchange *x, const struct object *o)
 {
     const struct schema_kind *k = x->route.kind;
-    if (o->kind == k || !k || storage_kind(k) != o->kind)
+    if (o->kind == k || !k || storage_kind(k) != storage_kind(o->kind))
         return true;
-    return k->custom && k->custom->same_json && o->rev > k->custom->since;
+    return k->custom && k->custom->variant == o->kind && o->rev > k->custom->since;
 }
 
 /* The message of the kind asked for, as opposed to the kind it is stored as. */
 static const void *message_of(const struct exchange *x, const struct object *o, struct arena *a)
 {
     const struct schema_kind *k = x->route.kind;
-    if (o->kind == k || !k || storage_kind(k) != o->kind)
+    if (o->kind == k || !k || storage_kind(k) != storage_kind(o->kind))
         return o->msg;
     if (k->custom)
         return custom_read(k, o->msg, o->rev, a);

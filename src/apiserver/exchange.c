@@ -4,7 +4,7 @@
  * The http_request stays ours until it is finished, also when the client goes away meanwhile, and
  * the call returns from the core in every case; so neither thread ever frees what the other holds.
  */
-#include "apiserver/front_int.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/impersonate.h"
 
 #include <stdarg.h>
@@ -22,6 +22,8 @@ static void let_go(struct exchange *x)
     io->n_exchanges--;
     api_call_free(x->call);
     custom_unref(x->route.kind);
+    remote_unref(x->remote);
+    flow_table_unref(x->flow_table);
     free(x);
     io_maybe_stopped(io);
 }
@@ -38,7 +40,7 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
 {
     struct http_header h[48];
     size_t n = 0;
-    ASSERT(!x->in_core && n_extra + 5 < ARRAY_LEN(h));
+    ASSERT(!x->in_core && n_extra + 7 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
@@ -47,14 +49,20 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
     struct str id = audit_id(x);
     if (id.n)
         h[n++] = (struct http_header){STR("audit-id"), id};
+    n += flow_headers(x, h + n);
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
     audit_end(x, code);
     struct http_request *req = x->req;
-    struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
+    /* These hold values of headers, which http_respond copies. */
+    struct api_call *call = x->call;
+    struct flow_table *flows = x->flow_table;
     x->call = NULL;
+    flow_leave(x);
+    x->flow_table = NULL;
     let_go(x);
     http_respond(req, code, h, n, body);
     api_call_free(call);
+    flow_table_unref(flows);
 }
 
 void exchange_answer_buf(struct exchange *x, int code, const char *content_type, struct buf *b)
@@ -101,8 +109,10 @@ static void on_reply(void *arg)
         audit_started(x);
         flow_leave(x); /* it costs by its events from now on */
         front_watch_begin(x);
-    } else if (c->verb == API_CONNECT) {
-        audit_started(x);
+    } else if (c->verb == API_CONNECT || c->verb == API_PROXY) {
+        if (c->verb == API_CONNECT || c->proxy->is_long)
+            audit_started(x);
+        flow_leave(x); /* how long the other side takes is no concern of who waits here */
         proxy_start(x);
     } else if (c->verb == API_PATH)
         path_answer(x);
@@ -191,7 +201,7 @@ static int negotiate(struct exchange *x)
     const struct schema_kind *k = x->route.kind;
     int r = accept_parse(http_request_header(x->req, STR("accept")), k && kind_is_json_only(k),
                          &x->accept);
-    if (x->route.verb == API_CONNECT || x->route.verb == API_PATH) {
+    if (x->route.verb == API_CONNECT || x->route.verb == API_PROXY || x->route.verb == API_PATH) {
         if (r < 0)
             x->accept = (struct accept){.media = MEDIA_JSON};
         return 0;
@@ -239,7 +249,7 @@ static bool admit_load(struct exchange *x)
         exchange_refuse(x, REASON_UNAVAILABLE, "the server is shutting down");
         return false;
     }
-    if (x->route.verb == API_CONNECT)
+    if (x->route.verb == API_CONNECT || (x->call->proxy && x->call->proxy->is_long))
         return true;
     enum flow_verdict v = flow_enter(x);
     if (v == FLOW_FULL)
@@ -251,7 +261,7 @@ static bool admit_load(struct exchange *x)
 static bool count_load(struct exchange *x)
 {
     struct io *io = x->io;
-    if (x->route.verb == API_WATCH || x->route.verb == API_CONNECT)
+    if (x->route.verb == API_WATCH || x->route.verb == API_CONNECT || x->route.verb == API_PROXY)
         return true;
     if (io->n_in_flight >= API_CALLS_IN_FLIGHT_MAX) {
         exchange_too_many(x);
@@ -279,8 +289,10 @@ void exchange_handle(struct http_request *req, void *arg)
     struct io *io = arg;
     struct exchange *x = exchange_new(io, req);
     struct api_call *c = x->call;
-    enum route_result found = route_find(io->front->server->kinds, req->method, req->path,
-                                         req->query, &c->arena, &x->route);
+    enum route_result found;
+    if (!aggregate_route(x, &found))
+        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
+                           &x->route);
     int r = negotiate(x);
     if (r >= 0 && authn_request(io, req, c) < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
@@ -295,7 +307,7 @@ void exchange_handle(struct http_request *req, void *arg)
     else if (r >= 0 && found == ROUTE_BAD_METHOD)
         r = call_error(c, REASON_METHOD_NOT_ALLOWED,
                        "the server does not allow this method on the requested resource");
-    if (r >= 0)
+    if (r >= 0 && !x->remote)
         r = decode_options(x);
     audit_begin(x);
     if (r < 0) {

@@ -4,6 +4,7 @@
  * shared but the TLS contexts, the discovery documents and the mailboxes of the loops. */
 #include "apiserver/fan.h"
 
+#include "apiserver/flow_config.h"
 #include "base/log.h"
 
 #define HANDSHAKES_MAX 1024 /* of one thread: connections that have not said who they are yet */
@@ -138,7 +139,7 @@ struct front *front_free(struct front *f)
     rt_tls_server_unref(f->tls);
     rt_tls_client_unref(f->node_tls);
     discovery_free(f->discovery);
-    flow_table_free(f->flows);
+    flow_table_unref(f->flows);
     fan_free(f->fan);
     free(f);
     return NULL;
@@ -213,8 +214,8 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
     f->token_key = s->pki->sa_key;
     f->n_ios = s->opts.io_threads;
     f->ios = xcalloc(f->n_ios, sizeof(*f->ios));
-    f->discovery = discovery_new(s->kinds);
-    f->flows = flow_table_new_default();
+    f->discovery = discovery_new(s->kinds, s->remotes);
+    f->flows = flow_table_ref(flow_config_table(s->flows));
     flow_count_all(f);
     f->fan = fan_new(s->rt);
     int r = make_tls(f, err);

@@ -5,8 +5,8 @@
  *        -> the verb again -> both known -> written
  *
  * Kubernetes: apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go. */
+#include "apiserver/call_convert.h"
 #include "apiserver/hooks_int.h"
-
 #include "schema/custom.h"
 
 /* ---- the call as it came ---- */
@@ -101,7 +101,6 @@ static void go_on(struct hook_state *h)
     h->done[HOOK_MUTATING] = true; /* those of the other phase come later */
     h->done[h->phase] = true;
     restore(h);
-    tell_warnings(h);
     call_run_again(h->call);
 }
 
@@ -137,6 +136,8 @@ static int is_wanted(struct hook_state *h, struct admit_request *req, const stru
     int r = match_request(&hook->match, req, ret_as, &c->reply.err);
     if (r <= 0)
         return r;
+    if (call_converts(c))
+        *ret_as = c->kind; /* another version is not in hand */
     if (hook->conditions) {
         r = conditions_check(hook->conditions, req, *ret_as, NULL, NULL, &why);
         if (r < 0)
@@ -357,6 +358,8 @@ static int ask(struct api_call *c, enum hook_phase phase, const struct subject *
                                  "the object has been modified; please apply your changes to the "
                                  "latest version and try again");
     }
+    if (h->known)
+        tell_warnings(h); /* the run they were told in is over */
     if (h->known && s->msg && h->msg && phase == HOOK_MUTATING)
         memcpy(s->msg, h->msg, s->desc->size);
     if (h->known && h->done[phase])

@@ -10,6 +10,8 @@
 
 struct rbac;
 struct alloc;
+struct converts;
+struct custom;
 struct ranges;
 struct front;
 
@@ -26,6 +28,12 @@ struct apiserver {
     struct ranges *ranges;      /* owned: pod ranges of nodes */
     struct kinds *kinds;        /* owned: custom kinds that are served */
     struct crds *crds;          /* owned: makes them */
+    struct flow_config *flows;  /* owned: objects of priority and fairness */
+    struct policies *policies;  /* owned: admission policies */
+    struct converts *converts;  /* owned: asks their conversion webhooks */
+    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
+    struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;        /* owned; NULL: not listening */
     struct outcalls *outcalls;  /* owned: calls to webhooks */
     struct hooks *hooks;        /* owned: admission webhooks */
@@ -84,12 +92,16 @@ static inline bool kind_is_json_only(const struct schema_kind *k)
 {
     return k->custom || k == KIND(CUSTOM_RESOURCE_DEFINITION);
 }
-/* The newest accepted state, durable or not. Borrowed for this turn. */
+/* The newest accepted state, durable or not, in the caller's version. Borrowed for this turn. */
 struct object *call_peek(struct api_call *c);
 
 /* Ends of a mutating verb. The message (of c->kind) is converted to the stored kind, and the call
  * is answered with the object as stored; a dry run is answered at once. */
 int call_put(struct api_call *c, const void *msg, rev_t expected) MUST_CHECK;
+/* The same of a message that is in the form of a kind that is stored: k. */
+int call_put_as(struct api_call *c, const struct schema_kind *k, const void *msg,
+                rev_t expected) MUST_CHECK;
+void call_convert_free(struct api_call *c); /* any thread */
 int call_remove(struct api_call *c, struct object *old, rev_t expected,
                 bool answer_status) MUST_CHECK;
 /* Answers with a message that is not stored. */
@@ -238,8 +250,9 @@ struct api_watch_opts {
 int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_watch_fn fn, void *arg,
                     struct api_watch **ret, struct error *err) MUST_CHECK;
 void api_watch_stop(struct api_watch *w); /* takes NULL */
-/* The kind is served no more: clients' watches of it end, by an ERROR event. */
-void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored);
+/* The kind is served in these versions only: clients' watches of others end, by an ERROR event. */
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored,
+                        struct custom *const *served, size_t n);
 void api_watch_tick(struct apiserver *s); /* bookmarks */
 void api_watch_hubs_init(struct apiserver *s);
 void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */

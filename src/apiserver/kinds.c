@@ -166,3 +166,14 @@ struct custom *const *kinds_versions(struct kinds *ks, struct str definition, si
     *ret_n = e ? e->n : 0;
     return e ? e->v : NULL;
 }
+
+const struct schema_kind *kinds_by_kind(struct kinds *ks, struct str group, struct str version,
+                                        struct str kind)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&ks->by_key, s));) {
+        const struct schema_kind *k = &((struct custom *)s->value)->kind;
+        if (str_eqz(kind, k->kind) && str_eqz(group, k->group) && str_eqz(version, k->version))
+            return k;
+    }
+    return NULL;
+}

@@ -26,3 +26,6 @@ void kinds_set(struct kinds *ks, struct str definition, struct custom *const *v,
 const struct schema_kind *kinds_current(struct kinds *ks, const struct schema_kind *stored);
 /* Core thread: all versions of a definition ("plural.group") that are served; borrowed. */
 struct custom *const *kinds_versions(struct kinds *ks, struct str definition, size_t *ret_n);
+/* Core thread: by the kind's name; borrowed; NULL: not served. */
+const struct schema_kind *kinds_by_kind(struct kinds *ks, struct str group, struct str version,
+                                        struct str kind);

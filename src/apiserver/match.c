@@ -220,13 +220,16 @@ static bool object_fits(const struct match *m, const struct admit_request *r)
            labels_fit(&m->objects, r->desc, r->old);
 }
 
+int match_selectors(const struct match *m, struct admit_request *r, struct error *err)
+{
+    return object_fits(m, r) ? namespace_fits(m, r, err) : 0;
+}
+
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,
                   struct error *err)
 {
     const struct schema_kind *as = match_by_rules(m, r);
-    if (!as || !object_fits(m, r))
-        return 0;
-    int fits = namespace_fits(m, r, err);
+    int fits = as ? match_selectors(m, r, err) : 0;
     if (fits > 0)
         *ret_as = as;
     return fits;

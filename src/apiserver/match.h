@@ -49,6 +49,7 @@ struct admit_request {
     bool equals_known, namespace_known;
     struct object *namespace_object; /* borrowed for this turn; NULL: none */
     struct cel_authorizer authorizer;
+    uint64_t cost_left, work_left; /* of all expressions of this phase */
 };
 
 /* A write of c->kind, or the delete of old. msg may be changed later: admit_request_changed. old is
@@ -109,6 +110,8 @@ void match_compile(struct match *m, struct arena *a, const struct api_match_reso
 const struct schema_kind *match_by_rules(const struct match *m, struct admit_request *r);
 /* Whether some rule of m speaks of names. */
 bool match_names(const struct match *m);
+/* By the selectors alone: 1, 0; negative: the namespace is not there, in err. */
+int match_selectors(const struct match *m, struct admit_request *r, struct error *err) MUST_CHECK;
 /* By all: 1: *ret_as; 0: no; negative: the namespace is not there, in err. */
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,
                   struct error *err) MUST_CHECK;
@@ -131,6 +134,10 @@ enum admit_env_flags {
     ADMIT_ENV_AUTHORIZER = 1 << 0,
     ADMIT_ENV_PARAMS = 1 << 1,
 };
+/* Of all expressions of one phase of a call, however many configurations are about it: some tenths
+ * of a second. */
+#define ADMIT_COST_ALL_MAX (2 * (uint64_t)CEL_COST_OBJECT_MAX)
+#define ADMIT_WORK_ALL_MAX (uint64_t) CEL_WORK_MAX
 #define ADMIT_COST_CONDITIONS_MAX                                                                  \
     2500000 /* K8S: of all match conditions of one webhook or policy */
 
@@ -140,8 +147,9 @@ enum admit_env_flags {
 void admit_env_fill(struct cel_env *env, struct arena *a, unsigned flags,
                     const struct cel_type *object, const struct cel_type *params,
                     const struct cel_type *variables);
-/* Compiles an expression whose result has one of the types (bits 1 << enum cel_kind). -EINVAL: the
- * words of Kubernetes, "must evaluate to bool" or "compilation failed: ...". */
+#define ADMIT_TYPE_ANY UINT32_MAX
+/* Compiles an expression whose result has one of the types (bits 1 << enum cel_kind; dyn is none of
+ * them). -EINVAL: the words of Kubernetes, "must evaluate to bool" or "compilation failed: ...". */
 int admit_compile(struct cel_env *env, struct str text, uint32_t types, struct cel_program **ret,
                   struct error *err) MUST_CHECK;
 /* Values of the variables a program uses, those that vars (_ADMIT_VAR_MAX, zeroed at first) does

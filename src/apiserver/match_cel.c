@@ -179,12 +179,15 @@ void admit_vars(struct admit_request *r, const struct schema_kind *as, const str
 static struct str expected(uint32_t types, struct arena *a)
 {
     struct buf b = {0};
-    unsigned n = 0;
-    for (unsigned k = 0; k < CEL_DYN; k++)
+    bool several = types & (types - 1);
+    buf_printf(&b, "must evaluate to %s", several ? "one of [" : "");
+    for (unsigned k = CEL_DYN, n = 0; k-- > 0;) /* string before null, as Kubernetes has them */
         if (types & (1u << k)) {
             struct str name = k == CEL_NULL ? STR("null_type") : cel_type_print(cel_type_of(k), a);
-            buf_printf(&b, "%s%.*s", n++ ? " or " : "", STR_ARG(name));
+            buf_printf(&b, "%s%.*s", n++ ? " " : "", STR_ARG(name));
         }
+    if (several)
+        buf_add_char(&b, ']');
     struct str s = arena_str(a, buf_str(&b));
     buf_fini(&b);
     return s;
@@ -201,10 +204,9 @@ int admit_compile(struct cel_env *env, struct str text, uint32_t types, struct c
         return r;
     }
     enum cel_kind k = cel_program_type(p)->kind;
-    if (k != CEL_DYN && !(types & (1u << k))) {
+    if (types != ADMIT_TYPE_ANY && !(types & (1u << k))) {
         cel_program_free(p);
-        r = error_set(err, REASON_BAD_REQUEST, "must evaluate to %.*s",
-                      STR_ARG(expected(types, &a)));
+        r = error_set(err, REASON_BAD_REQUEST, "%.*s", STR_ARG(expected(types, &a)));
     } else {
         *ret = p;
     }
@@ -217,7 +219,8 @@ bool admit_eval(struct admit_request *r, const struct schema_kind *as,
                 struct admit_result *ret)
 {
     struct arena *a = &r->call->arena;
-    struct cel_input in = {.vars = vars, .n_vars = _ADMIT_VAR_MAX};
+    struct cel_input in = {
+        .vars = vars, .n_vars = _ADMIT_VAR_MAX, .work_max = MAX(r->work_left, (uint64_t)1)};
     struct cel_result res;
     *ret = (struct admit_result){0};
     if (!e->program) {
@@ -226,13 +229,15 @@ bool admit_eval(struct admit_request *r, const struct schema_kind *as,
     }
     admit_vars(r, as, e->program, vars);
     cel_eval(e->program, &in, a, &res);
-    if (res.cost > *left) {
+    r->work_left -= MIN(res.work, r->work_left);
+    if (res.cost > *left || res.cost > r->cost_left) {
         *left = 0;
         ret->error = STR("validation failed due to running out of cost budget, no further "
                          "validation rules will be run");
         return false;
     }
     *left -= res.cost;
+    r->cost_left -= res.cost;
     if (res.outcome == CEL_OUTCOME_VALUE)
         ret->value = res.value;
     else

@@ -38,7 +38,9 @@ static void init(struct admit_request *r, struct api_call *c, enum admit_op op,
                                 .object = msg,
                                 .old = old,
                                 .ns = c->ns,
-                                .name = c->name};
+                                .name = c->name,
+                                .cost_left = ADMIT_COST_ALL_MAX,
+                                .work_left = ADMIT_WORK_ALL_MAX};
     if (c->kind == KIND(NAMESPACE))
         r->ns = r->name;
 }

@@ -25,7 +25,7 @@ bool path_known(struct exchange *x)
         p.n--;
     return is_health(p) || str_is(p, "/version") || str_is(p, "/metrics") || str_is(p, "/") ||
            str_is(p, "/api") || starts(p, "/api/") || str_is(p, "/apis") || starts(p, "/apis/") ||
-           starts(p, "/openapi/") || str_is(p, "/openid/v1/jwks") ||
+           starts(p, "/openapi/") || flow_dump_known(p) || str_is(p, "/openid/v1/jwks") ||
            str_is(p, "/.well-known/openid-configuration");
 }
 
@@ -104,9 +104,16 @@ static void answer_metrics(struct exchange *x)
     for (size_t i = 0; i < n; i++)
         all[i] = &f->ios[i].metrics;
     metrics_print(all, n, &b);
-    flow_metrics(f, &b);
+    flow_metrics(x->io, &b);
     buf_add(&b, x->call->reply.message, (size_t)x->call->reply.remaining);
     exchange_answer_buf(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
+}
+
+static void answer_flow_dump(struct exchange *x)
+{
+    struct buf b = {0};
+    flow_dump(x, &b);
+    exchange_answer_buf(x, 200, "text/plain; charset=utf-8", &b);
 }
 
 static void answer_version(struct exchange *x)
@@ -172,6 +179,8 @@ void path_answer(struct exchange *x)
         answer_health(x);
     else if (str_is(p, "/metrics"))
         answer_metrics(x);
+    else if (flow_dump_known(p))
+        answer_flow_dump(x);
     else if (str_is(p, "/version"))
         answer_version(x);
     else if (str_is(p, "/openid/v1/jwks"))

@@ -70,7 +70,6 @@ int review_token(struct api_call *c)
             r->status.audiences = ARENA_NEW(&c->arena, struct str);
             r->status.audiences[r->status.n_audiences++] = own;
         }
-        r->spec.token = STR_NONE;
         return answer(c, r);
     }
     int e = token_verify(c->server->pki->sa_key, r->spec.token, rt_wall(c->server->rt) / 1000000,
@@ -93,7 +92,6 @@ int review_token(struct api_call *c)
                 r->status.audiences[r->status.n_audiences++] = want[i];
     }
     error_fini(&err);
-    r->spec.token = STR_NONE;
     return answer(c, r);
 }
 

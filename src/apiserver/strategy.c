@@ -4,6 +4,9 @@
 #include "apiserver/managed.h"
 
 #include "api/hooks.h"
+#include "api/pod.h"
+#include "api/warnings.h"
+#include "apiserver/policy.h"
 #include "apiserver/rules.h"
 #include "schema/custom.h"
 
@@ -365,6 +368,15 @@ static void custom_check(struct api_call *c, const void *msg, const void *o,
     rules_validate(rules, custom_tree(c->kind, msg, &c->arena), before, err);
 }
 
+static void tell_warnings(struct api_call *c, const void *msg, const void *old)
+{
+    struct warnings w = {.a = &c->arena};
+
+    api_warnings(c->kind, msg, old, &w);
+    for (uint32_t i = 0; i < w.n; i++)
+        api_call_warn(c, "%.*s", STR_ARG(w.v[i]));
+}
+
 int strategy_validate(struct api_call *c, const void *msg, const struct object *old)
 {
     const struct api_object_meta *m = msg;
@@ -382,11 +394,19 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
     } else {
         if (h && h->validate)
             h->validate(msg, err);
-        if (h && h->validate_update && o)
+        if (h && h->validate_create && !o)
+            h->validate_create(msg, err);
+        if (o && c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
+            pod_validate_ephemeral(msg, o, err);
+        else if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
             rules_check(msg, o, err);
+        if (!err->n_causes)
+            policy_check(c->kind, msg, o, err);
     }
+    if (!err->n_causes && !status_only && !c->user.trusted)
+        tell_warnings(c, msg, o);
     return call_invalid(c, m->name.n ? m->name : m->generate_name);
 }
 

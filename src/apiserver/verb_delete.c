@@ -3,6 +3,7 @@
  *
  * Order of decisions, as in Kubernetes: preconditions; what the propagation policy adds to or takes
  * from the finalizers; the grace period (pods only); then, if nothing holds the object, it goes. */
+#include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
 #include "apiserver/hooks.h"
 
@@ -117,7 +118,7 @@ static int put_marked(struct api_call *c, const struct object *old, const void *
                       store_done_fn done, void *arg)
 {
     if (!done)
-        return call_put(c, msg, old->rev);
+        return call_put_as(c, old->kind, msg, old->rev);
     if (c->opts.dry_run)
         return 0;
     int r = store_put(c->server->store, old->kind, msg, old->rev, done, arg, &c->reply.err);
@@ -181,18 +182,19 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     return put_marked(c, old, msg, done, arg);
 }
 
+/* Who is asked sees the object in his version; what is marked or removed is what is stored. */
 int verb_delete(struct api_call *c)
 {
-    struct object *old = call_peek(c);
+    struct object *old = store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
     if (!old)
         return call_not_found(c, c->kind, c->name);
     int r = check_policy(c);
     if (r >= 0)
         r = delete_check_preconditions(c, old);
     if (r >= 0)
-        r = admit_delete(c, old);
+        r = admit_delete(c, call_in_hand(c, old));
     if (r >= 0)
-        r = hooks_delete(c, old);
+        r = hooks_delete(c, call_in_hand(c, old));
     if (r == 0)
         r = delete_one(c, old, NULL, NULL);
     if (c->reply.code == 0)

@@ -1,6 +1,7 @@
 /* deletecollection: every object a list would give, deleted by the rules of a single delete. All
  * writes are queued in one turn; the answer is the list of what was deleted, when the last of them
  * is durable. Where webhooks are asked about deletes, each is a call of its own, some at a time. */
+#include "apiserver/call_convert.h"
 #include "apiserver/hooks.h"
 
 static void on_one(void *arg, int r, struct object *obj, const struct error *err)
@@ -110,7 +111,12 @@ static int by_calls(struct api_call *c)
 int verb_deletecollection(struct api_call *c)
 {
     int r = verb_list(c);
-    if (r < 0)
+    if (r != 0)
+        return r;
+    for (size_t i = 0; i < c->reply.n_items; i++) /* as they are answered: before any goes */
+        (void)call_seen(c, c->reply.items[i]);
+    r = call_convert_missing(c);
+    if (r != 0)
         return r;
     if (c->hooks)
         return by_calls(c);
@@ -119,7 +125,7 @@ int verb_deletecollection(struct api_call *c)
         struct object *now = store_peek(c->server->store, o->kind, object_ns(o), object_name(o));
         if (!now)
             continue;
-        r = admit_delete(c, now);
+        r = admit_delete(c, call_in_hand(c, now));
         if (r >= 0)
             r = delete_one(c, now, on_one, c);
         if (r == -ENOENT || r == -ESTALE) {

@@ -1,5 +1,5 @@
 /* get: the durable object by name, or a view of it that a subresource gives. */
-#include "apiserver/internal.h"
+#include "apiserver/call_convert.h"
 #include "apiserver/subresource.h"
 
 int verb_get(struct api_call *c)
@@ -8,7 +8,7 @@ int verb_get(struct api_call *c)
     if (!o)
         return call_not_found(c, c->kind, c->name);
     if (str_is(c->subresource, "scale"))
-        return scale_get(c, o);
+        return scale_get(c, call_in_hand(c, o));
     rev_t want;
     if (c->opts.resource_version.n) {
         if (str_to_u64(c->opts.resource_version, &want) < 0)

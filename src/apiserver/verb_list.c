@@ -3,8 +3,8 @@
  * Reads are always consistent here, so resourceVersion only says what the client would put up with:
  * "0" and NotOlderThan get the newest state, Exact walks the store as of that revision. Pages after
  * the first walk as of the first page's revision, which the continue token carries. */
+#include "apiserver/call_convert.h"
 #include "apiserver/continue.h"
-#include "apiserver/internal.h"
 #include "apiserver/pod_index.h"
 #include "schema/select.h"
 
@@ -14,6 +14,7 @@ struct list_plan {
     struct label_selector labels;
     struct field_selector fields;
     size_t limit; /* 0: none */
+    bool convert; /* objects must be converted before they can be looked at */
 };
 
 static int plan_revision(struct api_call *c, struct list_plan *p)
@@ -62,6 +63,15 @@ static int plan_revision(struct api_call *c, struct list_plan *p)
     return 0;
 }
 
+/* The selectors ask for more than the names, which are the same in all versions. */
+static bool looks_inside(const struct list_plan *p)
+{
+    bool yes = !label_selector_is_all(&p->labels);
+    for (uint32_t i = 0; i < p->fields.n_terms; i++)
+        yes |= p->fields.terms[i].custom != NULL;
+    return yes;
+}
+
 static int plan(struct api_call *c, struct list_plan *p)
 {
     int r = label_selector_parse(&c->arena, c->opts.label_selector, &p->labels, &c->reply.err);
@@ -75,11 +85,20 @@ static int plan(struct api_call *c, struct list_plan *p)
                           "limit: Invalid value: %lld: must be greater than or equal to 0",
                           (long long)c->opts.limit);
     p->limit = (size_t)MIN(c->opts.limit, (int64_t)API_LIST_CHUNK_MAX);
-    return plan_revision(c, p);
+    p->convert = call_converts(c) && looks_inside(p);
+    r = plan_revision(c, p);
+    if (r >= 0 && p->convert && !p->at)
+        p->at = call_convert_pin(c);
+    return r;
 }
 
 static bool matches(struct api_call *c, const struct list_plan *p, struct object *o)
 {
+    struct str name = field_selector_exact(&p->fields, STR("metadata.name"));
+    if (p->convert && (name.n && !str_eq(name, object_name(o))))
+        return false;
+    if (p->convert && !(o = call_seen(c, o)))
+        return false;
     const struct api_object_meta *m = object_meta(o);
     if (!label_selector_match(&p->labels, m->labels, m->n_labels))
         return false;
@@ -153,6 +172,21 @@ static bool by_index(struct api_call *c, const struct list_plan *p)
     return true;
 }
 
+/* What was missing was passed over: the list is made once more. */
+static int converted(struct api_call *c)
+{
+    size_t missing = call_n_missing(c);
+    int r = call_convert_missing(c);
+    if (r != 0 || !missing)
+        return r;
+    for (size_t i = 0; i < c->reply.n_items; i++)
+        object_unref(c->reply.items[i]);
+    c->reply.n_items = 0;
+    c->reply.continue_ = STR_NONE;
+    c->reply.remaining = -1;
+    return verb_list(c);
+}
+
 int verb_list(struct api_call *c)
 {
     struct list_plan p = {0};
@@ -180,7 +214,7 @@ int verb_list(struct api_call *c)
             break;
         }
         ARRAY_RESERVE(items, n, cap);
-        items[n++] = object_ref(o);
+        items[n++] = object_ref(call_in_hand(c, o));
     }
     c->reply.rev = p.at ? p.at : store_rev(c->server->store);
     if (more) {
@@ -196,5 +230,5 @@ int verb_list(struct api_call *c)
         memcpy(c->reply.items, items, n * sizeof(*items));
     c->reply.n_items = n;
     free(items);
-    return 0;
+    return p.convert ? converted(c) : 0;
 }

@@ -30,7 +30,7 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
     case CLIENT_PATCH_MERGE:
         return patch_merge(doc, patch, &c->arena, err);
     case CLIENT_PATCH_STRATEGIC:
-        if (c->kind->custom && c->kind->stored != c->kind)
+        if (custom_is_served(c->kind))
             return custom_patch_type(c);
         return patch_strategic(desc, doc, patch, &c->arena, err);
     case CLIENT_PATCH_APPLY: /* verb_apply */

@@ -6,7 +6,9 @@
  * its first turn, so that what is told as present and what follows meet at one revision without a
  * gap. */
 #include "apiserver/internal.h"
+#include "apiserver/watch_convert.h"
 #include "apiserver/watch_hub.h"
+#include "schema/custom.h"
 #include "schema/select.h"
 
 struct api_watch {
@@ -19,10 +21,15 @@ struct api_watch {
     struct label_selector labels;
     struct field_selector fields;
     bool bookmarks, end_bookmark, running, stopped, in_fn;
+    bool over;               /* an error was told: the last event */
     struct object **initial; /* owned references until told */
     size_t n_initial;
     rev_t initial_rev;
     bool initial_pending;
+    /* Of kinds with a conversion webhook */
+    bool initial_raw; /* initial: not converted, and not matched with the selectors */
+    struct convert_want initial_want;
+    struct watch_convert convert;
     /* One name or one node: fed by a hub once it has caught up. */
     struct hub_member member;
     enum hub_by by;
@@ -53,8 +60,16 @@ static bool matches(const struct api_watch *w, struct object *o)
     return yes;
 }
 
+static bool converts(const struct api_watch *w)
+{
+    return custom_is_served(w->kind) && converts_kind(w->server->converts, w->kind);
+}
+
 static void release(struct api_watch *w)
 {
+    convert_cancel(&w->initial_want);
+    error_fini(&w->initial_want.err);
+    watch_convert_fini(&w->convert);
     for (size_t i = 0; i < w->n_initial; i++)
         object_unref(w->initial[i]);
     free(w->initial);
@@ -180,6 +195,49 @@ static void choose_hub(struct api_watch *w)
     w->hub_value = node.n ? node : name;
 }
 
+/* ---- kinds with a conversion webhook ---- */
+
+static void fail_soon(struct api_watch *w, const struct error *err)
+{
+    if (w->err.reason == REASON_NONE)
+        error_copy(&w->err, err);
+    rt_task_schedule(&w->task);
+}
+
+/* The snapshot has been converted: now it can be said what of it was asked for. */
+static bool initial_settle(struct api_watch *w)
+{
+    size_t n = 0;
+    w->initial_raw = false;
+    for (size_t i = 0; i < w->n_initial; i++) {
+        if (matches(w, w->initial[i]))
+            w->initial[n++] = w->initial[i];
+        else
+            object_unref(w->initial[i]);
+    }
+    w->n_initial = n;
+    return tell_initial(w);
+}
+
+static void on_initial(struct convert_want *want)
+{
+    struct api_watch *w = CONTAINER_OF(want, struct api_watch, initial_want);
+    if (want->err.reason != REASON_NONE)
+        fail_soon(w, &want->err);
+    else if (initial_settle(w)) /* what came meanwhile */
+        (void)watch_convert_add(&w->convert, NULL, 0);
+}
+
+static void initial_convert(struct api_watch *w)
+{
+    int r = convert_start(w->server->converts, &w->initial_want, w->kind->custom->variant,
+                          w->initial, w->n_initial, on_initial);
+    if (r < 0)
+        fail_soon(w, &w->initial_want.err);
+    else if (r == 0)
+        on_initial(&w->initial_want);
+}
+
 static void on_task(void *arg)
 {
     struct api_watch *w = arg;
@@ -187,10 +245,17 @@ static void on_task(void *arg)
         try_hub(w);
     if (w->err.reason != REASON_NONE) {
         struct client_event ev = {CLIENT_EVENT_ERROR, NULL, 0, &w->err};
+        if (w->over)
+            return;
+        w->over = true;
+        release(w);
+        w->initial_pending = false;
         (void)tell(w, &ev, 1);
         return;
     }
-    if (w->initial_pending)
+    if (w->initial_raw && !w->initial_want.cs)
+        initial_convert(w);
+    else if (w->initial_pending && !w->initial_raw)
         (void)tell_initial(w);
 }
 
@@ -213,18 +278,23 @@ static size_t filter(struct api_watch *w, const struct store_event *e, struct cl
 
 #define EVENTS_ON_STACK 64
 
-static void on_store_events(void *arg, const struct store_event *events, size_t n)
+/* Everything that comes is told as it comes. */
+static bool is_plain(const struct api_watch *w)
 {
-    struct api_watch *w = arg;
-    struct client_event stack[EVENTS_ON_STACK];
-    if (w->initial_pending && !tell_initial(w))
-        return;
-    struct client_event *out = n > EVENTS_ON_STACK ? xcalloc(n, sizeof(*out)) : stack;
-    size_t k = 0;
     /* a hub by name has matched what the name says, and names do not change */
     size_t matched = w->member.key && w->by == HUB_NAME ? 1 : 0;
-    bool plain = (!w->name.p || matched) && label_selector_is_all(&w->labels) &&
-                 w->fields.n_terms <= (w->name.p ? 0 : matched);
+    return (!w->name.p || matched) && label_selector_is_all(&w->labels) &&
+           w->fields.n_terms <= (w->name.p ? 0 : matched);
+}
+
+/* False: the watch is gone. */
+static bool tell_events(struct api_watch *w, const struct store_event *events, size_t n)
+{
+    struct client_event stack[EVENTS_ON_STACK];
+    bool alive = true;
+    struct client_event *out = n > EVENTS_ON_STACK ? xcalloc(n, sizeof(*out)) : stack;
+    size_t k = 0;
+    bool plain = is_plain(w);
     static const enum client_event_type types[_STORE_EVENT_MAX] = {
         CLIENT_EVENT_ADDED, CLIENT_EVENT_MODIFIED, CLIENT_EVENT_DELETED};
     for (size_t i = 0; i < n; i++) {
@@ -247,12 +317,48 @@ static void on_store_events(void *arg, const struct store_event *events, size_t 
         }
     }
     if (k)
-        (void)tell(w, out, k);
+        alive = tell(w, out, k);
     for (size_t i = 0; i < n_made; i++)
         object_unref(made[i]);
     free(made);
     if (out != stack)
         free(out);
+    return alive;
+}
+
+static bool on_converted(struct watch_convert *q, const struct store_event *events, size_t n)
+{
+    return tell_events(CONTAINER_OF(q, struct api_watch, convert), events, n);
+}
+
+static void on_convert_failed(struct watch_convert *q, const struct error *err)
+{
+    fail_soon(CONTAINER_OF(q, struct api_watch, convert), err);
+}
+
+static void convert_init(struct api_watch *w)
+{
+    if (!custom_is_served(w->kind))
+        return;
+    watch_convert_init(&w->convert, w->server->converts, w->kind->custom->variant);
+    w->convert.tell = on_converted;
+    w->convert.fail = on_convert_failed;
+    w->convert.with_prev = !is_plain(w);
+}
+
+static void on_store_events(void *arg, const struct store_event *events, size_t n)
+{
+    struct api_watch *w = arg;
+    if (w->over || w->err.reason != REASON_NONE)
+        return;
+    if (w->initial_pending && !w->initial_raw && !tell_initial(w))
+        return;
+    if (w->initial_raw)
+        watch_convert_hold(&w->convert, events, n);
+    else if (converts(w) || watch_convert_busy(&w->convert))
+        (void)watch_convert_add(&w->convert, events, n);
+    else
+        (void)tell_events(w, events, n);
 }
 
 static int take_snapshot(struct api_watch *w)
@@ -264,8 +370,9 @@ static int take_snapshot(struct api_watch *w)
     if (r < 0)
         return r;
     size_t cap = 0;
+    w->initial_raw = converts(w);
     for (struct object *o; (o = store_iter_next(&it));) {
-        if (!matches(w, o))
+        if (!w->initial_raw && !matches(w, o))
             continue;
         ARRAY_RESERVE(w->initial, w->n_initial, cap);
         w->initial[w->n_initial++] = object_ref(o);
@@ -301,6 +408,7 @@ int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_wat
         return r;
     }
     rev_t from = o->from_rev;
+    convert_init(w);
     if (r < 0) {
         rt_task_schedule(&w->task);
         goto started;
@@ -339,6 +447,8 @@ void api_watch_stop(struct api_watch *w)
         hub_leave(&w->member);
     else if (w->running)
         store_watch_stop(&w->store_watch);
+    convert_cancel(&w->initial_want);
+    convert_cancel(&w->convert.want);
     list_remove(&w->candidate);
     rt_task_cancel(&w->task);
     list_remove(&w->link);
@@ -347,12 +457,22 @@ void api_watch_stop(struct api_watch *w)
         finish_stop(w);
 }
 
-void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored)
+static bool is_among(const struct api_watch *w, struct custom *const *served, size_t n)
+{
+    size_t i = 0;
+    while (i < n && served[i]->variant != w->kind->custom->variant)
+        i++;
+    return i < n;
+}
+
+void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored,
+                        struct custom *const *served, size_t n)
 {
     struct api_watch *w;
     LIST_FOR_EACH (w, &s->watches, link) {
-        if (w->kind == stored || storage_kind(w->kind) != stored || w->err.reason != REASON_NONE)
-            continue; /* of the server's own parts */
+        if (storage_kind(w->kind) != stored || !custom_is_served(w->kind) ||
+            w->err.reason != REASON_NONE || is_among(w, served, n))
+            continue; /* of the server's own parts, too */
         (void)error_set(&w->err, REASON_EXPIRED, "the resource %s.%s is not served any more",
                         stored->plural, stored->group);
         rt_task_schedule(&w->task);
@@ -372,8 +492,8 @@ void api_watch_tick(struct apiserver *s)
         list_remove(&w->link);
         list_push_back(&s->watches, &w->link);
         /* one that has just started may still have older events to come */
-        if (w->bookmarks && w->running && !w->initial_pending &&
-            rt_now(s->rt) - w->started > NSEC_PER_SEC)
+        if (w->bookmarks && w->running && !w->over && !w->initial_pending &&
+            !watch_convert_busy(&w->convert) && rt_now(s->rt) - w->started > NSEC_PER_SEC)
             (void)tell(w, &ev, 1);
     }
 }

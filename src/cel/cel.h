@@ -34,7 +34,8 @@
 #define CEL_INTERRUPT_FREQUENCY 100       /* K8S: rounds of a loop between two looks at interrupt */
 #define CEL_REQUEST_BYTES_MAX   3145728   /* K8S: what estimates take for the largest object */
 #define CEL_WORK_MAX            50000000  /* steps beyond cost; well below a second */
-#define CEL_MEMORY_MAX          67108864  /* of one evaluation; cost alone allows ten megabytes */
+#define CEL_JSON_MAX            6291456  /* bytes of a value as JSON: two of the largest requests */
+#define CEL_MEMORY_MAX          67108864 /* of one evaluation; cost alone allows ten megabytes */
 
 /* --- Types --------------------------------------------------------------------------------------
  */
@@ -116,6 +117,8 @@ enum cel_env_flags {
     /* Also what cel-go has and Kubernetes does not switch on: cel.bind, math.*, base64.*,
      * reverse(). */
     CEL_ENV_EXTRAS = 1 << 0,
+    /* What mutating policies make: Object{...}, JSONPatch{...}, jsonpatch.escapeKey(). */
+    CEL_ENV_MUTATION = 1 << 1,
 };
 struct cel_env;
 struct cel_env *cel_env_new(unsigned flags);
@@ -202,6 +205,11 @@ struct cel_value cel_error(struct str message);
 
 /* For tests, logs and messages: the value as CEL would write it, at most `max` bytes. */
 struct str cel_print(const struct cel_value *v, struct arena *a, size_t max);
+/* The value as JSON; strings are shared with it. Messages must be of the types their places call
+ * for: Object.spec below the member spec of Object. -EINVAL: it has no such form, or is too large.
+ */
+int cel_to_json(const struct cel_value *v, struct arena *a, struct json **ret,
+                struct error *err) MUST_CHECK;
 bool cel_value_equal(const struct cel_value *a, const struct cel_value *b);
 
 /* --- Authorizer ---------------------------------------------------------------------------------
@@ -256,6 +264,7 @@ struct cel_input {
     const struct cel_value *vars;   /* as many as were declared when the program was compiled */
     unsigned n_vars;                /* missing and unset ones are errors when they are looked at */
     uint64_t cost_max;              /* 0: CEL_COST_CALL_MAX */
+    uint64_t work_max;              /* 0: CEL_WORK_MAX */
     bool (*interrupted)(void *ctx); /* NULL: never */
     void *interrupted_ctx;
 };
@@ -272,6 +281,7 @@ struct cel_result {
     struct cel_value value;
     struct str message; /* of the others; in the arena or static */
     uint64_t cost;      /* what was spent, in Kubernetes' units */
+    uint64_t work;      /* and beyond it */
 };
 void cel_eval(const struct cel_program *p, const struct cel_input *in, struct arena *a,
               struct cel_result *ret);

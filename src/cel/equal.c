@@ -225,7 +225,7 @@ bool cel_equal(struct cel_eval *c, const struct cel_value *a, const struct cel_v
 bool cel_value_equal(const struct cel_value *a, const struct cel_value *b)
 {
     struct arena arena = {0};
-    struct cel_eval c = {.a = &arena, .memory_max = SIZE_MAX};
+    struct cel_eval c = {.a = &arena, .work_max = CEL_WORK_MAX, .memory_max = SIZE_MAX};
     bool r = equal(&c, a, b, 0);
     arena_fini(&arena);
     return r;

@@ -227,6 +227,8 @@ struct cel_value cel_run(struct cel_eval *c, const struct node *n)
         return run_list(c, n);
     case NODE_MAP:
         return run_map(c, n);
+    case NODE_MESSAGE:
+        return cel_run_message(c, n);
     case NODE_AND:
     case NODE_OR:
         return run_logic(c, n);
@@ -256,11 +258,12 @@ void cel_eval(const struct cel_program *p, const struct cel_input *in, struct ar
                          .in = in,
                          .locals = small,
                          .cost_max = in->cost_max ? in->cost_max : CEL_COST_CALL_MAX,
+                         .work_max = in->work_max ? in->work_max : CEL_WORK_MAX,
                          .memory_max = a->used_bytes + CEL_MEMORY_MAX};
     if (p->n_slots > LOCALS_SMALL)
         c.locals = ARENA_NEW_N(a, struct cel_local, p->n_slots);
     struct cel_value v = cel_run(&c, p->root);
-    *ret = (struct cel_result){.cost = c.cost};
+    *ret = (struct cel_result){.cost = c.cost, .work = c.work};
     if (c.stop) {
         ret->outcome = CEL_OUTCOME_CANCELLED;
         ret->message = str_z(c.stop);

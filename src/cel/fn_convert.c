@@ -295,7 +295,7 @@ void cel_print_value(struct cel_eval *c, const struct cel_value *v, struct buf *
 struct str cel_print(const struct cel_value *v, struct arena *a, size_t max)
 {
     struct arena scratch = {0};
-    struct cel_eval c = {.a = &scratch, .memory_max = SIZE_MAX};
+    struct cel_eval c = {.a = &scratch, .work_max = CEL_WORK_MAX, .memory_max = SIZE_MAX};
     struct buf b = {.limit_bytes = max};
     cel_print_value(&c, v, &b, 0);
     struct str s = arena_str(a, b.data ? buf_str(&b) : STR(""));

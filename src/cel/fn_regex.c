@@ -42,7 +42,7 @@ struct regex *cel_regex_cached(struct cel_eval *c, struct str pattern, struct ce
 static int find(struct cel_eval *c, const struct regex *re, struct str s, size_t at, size_t *from,
                 size_t *to, struct cel_value *ret)
 {
-    uint64_t steps = CEL_WORK_MAX - MIN(c->work, CEL_WORK_MAX), had = steps;
+    uint64_t steps = c->work_max - MIN(c->work, c->work_max), had = steps;
     int r = regex_find(re, s, at, &steps, from, to);
     if (!cel_work(c, had - steps + (r < 0))) {
         *ret = cel_no_memory();

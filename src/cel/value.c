@@ -133,7 +133,7 @@ struct cel_value cel_strings(struct cel_eval *c, const struct str *v, uint32_t n
 
 struct cel_value cel_json(const struct json *v, const struct cel_type *t, struct arena *a)
 {
-    struct cel_eval c = {.a = a, .memory_max = SIZE_MAX};
+    struct cel_eval c = {.a = a, .work_max = CEL_WORK_MAX, .memory_max = SIZE_MAX};
     return cel_read_json(&c, v, t);
 }
 

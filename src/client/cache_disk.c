@@ -16,16 +16,15 @@ static uint32_t hash_of(struct str s)
     return hash_fnv1a32(s.p, s.n);
 }
 
-void cache_disk_set(struct client_cache *c, struct cache_entry *e, const struct object *o)
+/* o is not looked at when the store is packed. */
+static void write_entry(struct client_cache *c, struct str ns, struct cache_entry *e,
+                        const struct object *o)
 {
     struct buf b = {0};
-
-    if (!c->file || c->restoring || !cache_file_is_open(c->file))
-        return;
     struct cache_record r = {
-        .ns = object_ns(o),
-        .name = object_name(o),
-        .rev = o->rev,
+        .ns = ns,
+        .name = cache_entry_name(e),
+        .rev = cache_entry_rev(e),
         .object = cache_entry_encoded(&c->store, e, o, &b),
     };
     uint32_t hash = hash_of(r.object);
@@ -36,6 +35,31 @@ void cache_disk_set(struct client_cache *c, struct cache_entry *e, const struct 
         e->in_file = true;
     }
     buf_fini(&b);
+}
+
+void cache_disk_set(struct client_cache *c, struct cache_entry *e, const struct object *o)
+{
+    if (c->file && !c->restoring && cache_file_is_open(c->file))
+        write_entry(c, object_ns(o), e, o);
+}
+
+/* The disk refused for a while, and changes went past it: all there is, again. In one turn, since
+ * packed objects are only copied: some milliseconds for ten thousand. */
+static void write_all(void *arg)
+{
+    struct client_cache *c = arg;
+
+    cache_file_begin(c->file);
+    for (struct map_slot *s = NULL; (s = map_next(&c->store.spaces, s));) {
+        struct cache_space *space = s->value;
+        struct cache_entry *e;
+        for (uint32_t at = 0; (e = catalog_next(&space->names, &at));) {
+            e->in_file = false;
+            write_entry(c, (struct str){space->ns, space->ns_len}, e, e->packed ? NULL : e->object);
+        }
+    }
+    if (c->is_synced)
+        cache_file_whole(c->file);
 }
 
 void cache_disk_drop(struct client_cache *c, struct str ns, struct str name)
@@ -154,6 +178,7 @@ void cache_disk_new(struct client_cache *c, const struct client_cache_opts *o)
     if (!o->file)
         return;
     c->file = cache_file_new(c->client->rt, o->file, o->kind, describe(o, &a));
+    cache_file_on_retry(c->file, write_all, c);
     c->patience_span = o->patience ? o->patience : PATIENCE;
     rt_timer_init(&c->patience, c->client->rt, load, c);
     rt_task_init(&c->tell, c->client->rt, tell, c);

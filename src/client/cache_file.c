@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 #define DEBOUNCE       (200 * NSEC_PER_MSEC)
+#define RETRY          (60 * NSEC_PER_SEC) /* a disk that refused */
 #define BUFFER_BYTES   ((size_t)128 << 10) /* written at once when so much is gathered */
 #define COMPACT_BYTES  ((size_t)256 << 10) /* a log is not worth it below */
 #define FILE_BYTES_MAX ((size_t)1 << 30)
@@ -56,9 +57,11 @@ struct cache_file {
     size_t bytes_short; /* of the file when it was made */
     bool whole;
     struct buf buf; /* to be written */
-    struct rt_timer timer;
+    struct rt_timer timer, retry;
     struct file_job *job; /* under way */
     int error;
+    void (*on_retry)(void *arg); /* NULL: nobody is asked */
+    void *retry_arg;
 };
 
 static void compact_check(struct cache_file *f);
@@ -235,6 +238,21 @@ static void fail(struct cache_file *f, int r)
     buf_fini(&f->buf);
     f->buf = (struct buf){0};
     rt_timer_stop(&f->timer);
+    rt_timer_start(&f->retry, RETRY);
+}
+
+static void retry(void *arg)
+{
+    struct cache_file *f = arg;
+
+    if (f->job || !f->on_retry) {
+        rt_timer_start(&f->retry, RETRY);
+        return;
+    }
+    f->state = FILE_CLOSED;
+    f->whole = false;
+    f->bytes = f->bytes_short = 0;
+    f->on_retry(f->retry_arg);
 }
 
 static void finished(struct cache_file *f, struct file_job *j)
@@ -248,6 +266,7 @@ static void finished(struct cache_file *f, struct file_job *j)
         return;
     }
     f->state = FILE_LIVE;
+    f->error = 0;
     compact_check(f);
 }
 
@@ -485,6 +504,7 @@ struct cache_file *cache_file_new(struct rt *rt, const char *path, const struct 
     f->whose = str_dup(whose);
     f->fd = -1;
     rt_timer_init(&f->timer, rt, flush, f);
+    rt_timer_init(&f->retry, rt, retry, f);
     return f;
 }
 
@@ -505,6 +525,7 @@ struct cache_file *cache_file_free(struct cache_file *f, bool remove)
     if (remove)
         (void)unlink(f->path);
     rt_timer_stop(&f->timer);
+    rt_timer_stop(&f->retry);
     fd_closep(&f->fd);
     buf_fini(&f->buf);
     free(new_path);
@@ -517,4 +538,10 @@ struct cache_file *cache_file_free(struct cache_file *f, bool remove)
 int cache_file_error(const struct cache_file *f)
 {
     return f->error;
+}
+
+void cache_file_on_retry(struct cache_file *f, void (*fn)(void *arg), void *arg)
+{
+    f->on_retry = fn;
+    f->retry_arg = arg;
 }

@@ -6,7 +6,8 @@
  *
  *   CLOSED -> begin -> NEW (PATH.new) -> whole -> LIVE (PATH)
  *        \--> load, resume -----------------------^     (PATH.short: a compaction under way)
- *   any, when the disk refuses -> FAILED: no more is written, what is on disk stays */
+ *   any, when the disk refuses -> FAILED: what is on disk stays; a minute later, and each minute
+ *   until it works -> CLOSED: the owner is asked to begin anew, with all there is */
 #pragma once
 
 #include "client/cache_format.h"
@@ -42,5 +43,8 @@ bool cache_file_is_open(const struct cache_file *f);       /* begun or resumed, 
 void cache_file_set(struct cache_file *f, const struct cache_record *r);
 void cache_file_delete(struct cache_file *f, struct str ns, struct str name);
 void cache_file_whole(struct cache_file *f); /* all there is was set; again: no effect */
-/* 0, or why no more is written. */
+/* 0, or why nothing is written at present. */
 int cache_file_error(const struct cache_file *f);
+/* Whom to ask, on the loop, when a disk that refused is tried again: he calls cache_file_begin and
+ * sets all there is. Without, nothing is tried. */
+void cache_file_on_retry(struct cache_file *f, void (*fn)(void *arg), void *arg);

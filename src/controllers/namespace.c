@@ -135,7 +135,7 @@ static bool listed(struct reconcile *rc, void *arg, const struct client_reply *r
     struct work *w = arg;
     for (size_t i = 0; reply->r == 0 && i < reply->n_items; i++) {
         struct left *l = w->left;
-        while (l->kind != reply->items[i]->kind)
+        while (l->kind != schema_stored(reply->items[i]->kind))
             l++;
         l->n++;
         l->with_finalizers += object_meta(reply->items[i])->n_finalizers > 0;

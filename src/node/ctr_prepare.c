@@ -34,6 +34,7 @@ struct prepare {
     const char *pod_dir, *bundle, *cgroup, *hostname, *node_dir, *crun;
     const char *bpf_file; /* out: where the compiled filter is, or is to be kept; NULL: none */
     enum cgroup_layout layout;
+    int target_pid; /* whose processes it is to see; 0: its own */
     int64_t node_memory_bytes;
     struct spec_mount mounts[MOUNTS_MAX];
     size_t n_mounts;
@@ -391,6 +392,8 @@ static void set_namespaces(const struct prepare *p, struct spec_input *in)
             in->ns_path[i] = "";
         else if (i != SPEC_NS_PID || s->share_process_namespace)
             in->ns_path[i] = arena_printf(a, "%s/ns/%s", p->pod_dir, files[i]).p;
+        else if (p->target_pid)
+            in->ns_path[i] = arena_printf(a, "/proc/%d/ns/pid", p->target_pid).p;
     }
 }
 
@@ -490,6 +493,26 @@ void prepare_detach(struct prepare *p)
     p->ctr = NULL;
 }
 
+/* An ephemeral container may name one whose processes it is to see. */
+static int find_target(struct ctr *c, struct prepare *p)
+{
+    const struct api_pod_spec *s = &((const struct api_pod *)p->pod->msg)->spec;
+    if (c->kind != CTR_EPHEMERAL)
+        return 0;
+    /* its container is the first part of it */
+    struct str name = ((const struct api_ephemeral_container *)p->container)->target_container_name;
+    if (!name.n)
+        return 0;
+    const struct ctr *target = pod_find_ctr(c->pod, name);
+    if (target && target->rec.pid > 0)
+        p->target_pid = target->rec.pid;
+    else if (!s->share_process_namespace && !s->host_pid)
+        return error_set(&p->err, REASON_BAD_REQUEST,
+                         "the container \"%.*s\", whose processes it is to see, does not run",
+                         STR_ARG(name));
+    return 0;
+}
+
 void ctr_prepare(struct ctr *c, ctr_prepared_fn fn)
 {
     struct node *n = c->pod->node;
@@ -507,7 +530,9 @@ void ctr_prepare(struct ctr *c, ctr_prepared_fn fn)
     p->hostname = arena_cstr(&p->arena, str_z(c->pod->hostname));
     p->node_dir = arena_cstr(&p->arena, str_z(n->dir));
     p->crun = arena_cstr(&p->arena, str_z(n->runtime.crun));
-    int r = build_env(c, p);
+    int r = find_target(c, p);
+    if (r >= 0)
+        r = build_env(c, p);
     if (r < 0) {
         struct error err = {0};
         error_copy(&err, &p->err);

@@ -135,7 +135,6 @@ const struct schema_kind *custom_stored_kind(struct str group, struct str plural
         c = make(group, plural, kind, STR_NONE, version, namespaced);
         c->kind.id = c->kind.storage = (uint16_t)(_KIND_MAX + stored_by_key.n);
         c->kind.stored = &c->kind;
-        c->same_json = true;
         (void)map_set(&stored_by_key, arena_str(&c->arena, buf_str(&key)), c);
     }
     (void)pthread_mutex_unlock(&stored_lock);
@@ -143,14 +142,42 @@ const struct schema_kind *custom_stored_kind(struct str group, struct str plural
     return c ? &c->kind : NULL;
 }
 
+const struct schema_kind *custom_variant(const struct schema_kind *stored, struct str version)
+{
+    struct custom *base = (struct custom *)(uintptr_t)stored->custom;
+    const struct custom *c = base;
+    size_t n = 0;
+    ASSERT(base && stored->stored == stored);
+    if (str_eqz(version, stored->version)) /* does not change: no need for the lock */
+        return stored;
+    (void)pthread_mutex_lock(&stored_lock);
+    for (c = base->next; c && !str_eqz(version, c->kind.version); c = c->next)
+        n++;
+    if (!c && n < CUSTOM_VARIANTS_MAX) {
+        struct custom *made = make(str_z(stored->group), str_z(stored->plural), str_z(stored->kind),
+                                   str_z(stored->list_kind), version, stored->namespaced);
+        made->kind.id = made->kind.storage = stored->id;
+        made->kind.stored = stored;
+        made->next = base->next;
+        base->next = made;
+        c = made;
+    }
+    (void)pthread_mutex_unlock(&stored_lock);
+    return c ? &c->kind : NULL;
+}
+
+static struct str storage_version(const struct api_custom_resource_definition_spec *s)
+{
+    for (uint32_t i = 0; i < s->n_versions; i++)
+        if (s->versions[i].storage)
+            return s->versions[i].name;
+    return STR("v1");
+}
+
 const struct schema_kind *custom_stored_of(const struct api_custom_resource_definition *crd)
 {
     const struct api_custom_resource_definition_spec *s = &crd->spec;
-    struct str version = STR("v1");
-    for (uint32_t i = 0; i < s->n_versions; i++)
-        if (s->versions[i].storage)
-            version = s->versions[i].name;
-    return custom_stored_kind(s->group, s->names.plural, s->names.kind, version,
+    return custom_stored_kind(s->group, s->names.plural, s->names.kind, storage_version(s),
                               str_is(s->scope, "Namespaced"));
 }
 
@@ -257,10 +284,10 @@ static void warning_make(struct custom *c, const struct api_custom_resource_defi
 {
     if (!v->deprecated)
         return;
-    c->warning =
-        v->deprecation_warning.p && v->deprecation_warning.n
-            ? arena_str(&c->arena, v->deprecation_warning)
-            : arena_printf(&c->arena, "%s %s is deprecated", c->kind.api_version, c->kind.kind);
+    c->kind.warning = arena_cstr(&c->arena, v->deprecation_warning.p && v->deprecation_warning.n
+                                                ? v->deprecation_warning
+                                                : arena_printf(&c->arena, "%s %s is deprecated",
+                                                               c->kind.api_version, c->kind.kind));
 }
 
 int custom_new(const struct api_custom_resource_definition *crd, uint32_t version, rev_t since,
@@ -275,6 +302,12 @@ int custom_new(const struct api_custom_resource_definition *crd, uint32_t versio
         return error_set(err, REASON_TOO_MANY_REQUESTS,
                          "more than %d resources were declared since the server started",
                          CUSTOM_STORED_MAX);
+    const struct schema_kind *variant = custom_variant(stored, v->name),
+                             *storage = custom_variant(stored, storage_version(s));
+    if (!variant || !storage)
+        return error_set(err, REASON_TOO_MANY_REQUESTS,
+                         "more than %d versions of it were declared since the server started",
+                         CUSTOM_VARIANTS_MAX);
     struct custom *c = make(s->group, s->names.plural, s->names.kind, n->list_kind, v->name,
                             str_is(s->scope, "Namespaced"));
     atomic_init(&c->refs, 1);
@@ -284,7 +317,9 @@ int custom_new(const struct api_custom_resource_definition *crd, uint32_t versio
     c->kind.short_names = string_list(c, n->short_names, n->n_short_names);
     c->kind.categories = string_list(c, n->categories, n->n_categories);
     c->since = since;
-    c->same_json = strcmp(stored->version, c->kind.version) == 0;
+    c->served = true;
+    c->variant = variant;
+    c->storage = storage;
     c->terminating = crd->metadata.deletion_timestamp.set;
     warning_make(c, v);
     int r = columns_make(c, v, err);
@@ -304,7 +339,7 @@ int custom_new(const struct api_custom_resource_definition *crd, uint32_t versio
 
 static struct custom *counted(const struct schema_kind *k)
 {
-    return k && k->custom && k->stored != k ? (struct custom *)(uintptr_t)k->custom : NULL;
+    return custom_is_served(k) ? (struct custom *)(uintptr_t)k->custom : NULL;
 }
 
 const struct schema_kind *custom_ref(const struct schema_kind *k)

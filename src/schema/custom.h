@@ -1,8 +1,10 @@
 /* Kinds that come at run time: what a CustomResourceDefinition declares, in the form the rest of
  * the program knows kinds in (struct schema_kind).
  *
- * There are two sorts. The *stored kind* is what objects in the store are of: one for a resource,
+ * There are two sorts. The *stored kind* is what the store knows a resource by: one for a resource,
  * made when it is first heard of, and it stays as long as the process, so objects may point to it.
+ * It has a *variant* for each version objects were written in (with the same number, and `stored`
+ * pointing to it): the kind of an object says in which version its body is, and so does its record.
  * A *served kind* is one version of a definition as it is now, with its schema: immutable, counted,
  * replaced when the definition changes. Objects of all versions have one C form:
  *
@@ -20,6 +22,7 @@
 #include "schema/structural.h"
 
 #define CUSTOM_STORED_MAX     4096 /* resources heard of since the process began */
+#define CUSTOM_VARIANTS_MAX   128  /* versions of one of them, likewise */
 #define CUSTOM_COLUMNS_MAX    64
 #define CUSTOM_SELECTABLE_MAX 8 /* as Kubernetes */
 
@@ -39,15 +42,17 @@ struct custom {
     _Atomic uint32_t refs;     /* of a served kind */
     struct structural *schema; /* owned; NULL: a stored kind */
     rev_t since;               /* what was written after this revision was written by this schema */
-    bool same_json;            /* prints as its stored kind does */
-    bool terminating;          /* its definition is being deleted: no new objects */
+    bool served;               /* a served kind, with the two that follow; borrowed, for ever */
+    const struct schema_kind *variant;    /* of objects in this version */
+    const struct schema_kind *storage;    /* of objects that are written now */
+    const struct custom *next;            /* of a stored kind and its variants: the next variant */
+    bool terminating;                     /* its definition is being deleted: no new objects */
     const struct jsonpath **column_paths; /* one a column; NULL: the column's own path or hook */
     const struct jsonpath **select_paths; /* one for each of kind.selectable */
     const struct custom_scale *scale;     /* NULL: no subresource */
     bool has_status;
     void *rules; /* owned; what layers above ask of objects beside the schema; NULL: nothing */
     void (*rules_free)(void *rules);
-    struct str warning; /* clients are told; absent: the version is not deprecated */
 };
 
 /* The stored kind of a resource; any thread. NULL when there are too many. */
@@ -55,6 +60,13 @@ const struct schema_kind *custom_stored_kind(struct str group, struct str plural
                                              struct str version, bool namespaced);
 /* The same for a definition: by its spec, which needs not be good. */
 const struct schema_kind *custom_stored_of(const struct api_custom_resource_definition *crd);
+/* What objects of it in a version are of: the stored kind itself when it is that version's. Any
+ * thread. NULL when there are too many. */
+const struct schema_kind *custom_variant(const struct schema_kind *stored, struct str version);
+static inline bool custom_is_served(const struct schema_kind *k)
+{
+    return k && k->custom && k->custom->served;
+}
 
 /* One version of a definition, with one reference. The definition has been checked (api/crd.h);
  * what fails all the same is -EBADMSG or -ENOMEM with *err. */

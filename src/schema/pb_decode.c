@@ -42,9 +42,20 @@ struct wire {
     struct str bytes;
 };
 
-/* The two-field messages of times, durations, int-or-string: numbers 1 and 2, bytes of 1 and 3. */
-static int read_small(struct str bytes, uint64_t num[3], struct str text[4])
+/* The small messages of times, durations, quantities and the like: which of the numbers 1 and 2 and
+ * the texts 1 and 3 they have. */
+static int read_small(struct str bytes, enum schema_type type, uint64_t num[3], struct str text[4])
 {
+    static const struct {
+        uint8_t nums, texts; /* bits by field number */
+    } shapes[_SCHEMA_TYPE_MAX] = {
+        [SCHEMA_QUANTITY] = {0, 1 << 1},
+        [SCHEMA_TIME] = {1 << 1 | 1 << 2, 0},
+        [SCHEMA_MICRO_TIME] = {1 << 1 | 1 << 2, 0},
+        [SCHEMA_DURATION] = {1 << 1, 0},
+        [SCHEMA_INT_OR_STR] = {1 << 1 | 1 << 2, 1 << 3},
+        [SCHEMA_RAW] = {0, 1 << 1},
+    };
     struct pb_reader r = pb_reader(bytes);
     uint32_t n;
     enum pb_wire w;
@@ -52,9 +63,13 @@ static int read_small(struct str bytes, uint64_t num[3], struct str text[4])
     struct str s = STR_NONE;
     int rc;
     while ((rc = pb_next(&r, &n, &w, &v, &s)) > 0) {
-        if (w == PB_VARINT && n < 3)
+        bool number = n < 8 && shapes[type].nums & 1 << n;
+        bool words = n < 8 && shapes[type].texts & 1 << n;
+        if ((number && w != PB_VARINT) || (words && w != PB_LEN))
+            return -EPROTOTYPE;
+        if (number)
             num[n] = v;
-        if (w == PB_LEN && n < 4)
+        if (words)
             text[n] = s;
     }
     return rc;
@@ -80,8 +95,9 @@ static int decode_builtin(struct decoder *d, const struct schema_desc *desc,
 {
     uint64_t num[3] = {0};
     struct str text[4] = {{0}};
-    if (read_small(bytes, num, text) < 0)
-        return fail(d, desc, f, "cut short");
+    int r = read_small(bytes, f->type, num, text);
+    if (r < 0)
+        return fail(d, desc, f, r == -EPROTOTYPE ? "wrong wire type" : "cut short");
     switch (f->type) {
     case SCHEMA_QUANTITY:
         if (text[1].n && quantity_parse(text[1], p) < 0)

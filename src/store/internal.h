@@ -56,7 +56,7 @@ struct orphan {
     struct orphan *next;
     rev_t rev;
     bool is_json;
-    struct str resource, ns, name, bytes; /* behind it */
+    struct str resource, ns, name, version, bytes; /* behind it */
 };
 
 struct store {

@@ -3,6 +3,7 @@
  * counted, and kept aside: kinds declared at run time are themselves among the records, in any
  * order, so their objects can be read only when all is loaded (store_adopt). */
 #include "base/mem.h"
+#include "schema/custom.h"
 #include "store/internal.h"
 
 static const struct schema_kind *kind_of_record(const struct store_record *rec)
@@ -32,12 +33,13 @@ static char *put(char *at, struct str s, struct str *ret)
 
 static void orphan_keep(struct store *s, const struct store_record *rec)
 {
-    struct orphan *o =
-        xmalloc(sizeof(*o) + rec->resource.n + rec->ns.n + rec->name.n + rec->bytes.n);
+    struct orphan *o = xmalloc(sizeof(*o) + rec->resource.n + rec->ns.n + rec->name.n +
+                               rec->version.n + rec->bytes.n);
     char *at = (char *)(o + 1);
     at = put(at, rec->resource, &o->resource);
     at = put(at, rec->ns, &o->ns);
     at = put(at, rec->name, &o->name);
+    at = put(at, rec->version, &o->version);
     (void)put(at, rec->bytes, &o->bytes);
     o->rev = rec->rev;
     o->is_json = rec->is_json;
@@ -71,7 +73,11 @@ int store_adopt(struct store *s, const struct schema_kind *kind, struct error *e
                                          .rev = o->rev,
                                          .is_json = o->is_json,
                                          .bytes = o->bytes};
-        int r = str_eq(o->resource, buf_str(&resource)) ? load_as(s, kind, &rec, err) : 1;
+        int r = 1;
+        if (str_eq(o->resource, buf_str(&resource))) {
+            const struct schema_kind *as = custom_variant(kind, o->version);
+            r = load_as(s, as ? as : kind, &rec, err);
+        }
         if (r < 0)
             result = r;
         if (r != 0) {

@@ -114,7 +114,7 @@ static struct str key_resource(struct str key)
 int record_encode(const struct store_op *op, struct str key, const struct store_seal *seal,
                   struct buf *scratch, struct buf *b)
 {
-    const struct schema_kind *kind = op->kind;
+    const struct schema_kind *kind = op->object->kind; /* in which version its body is */
     bool sealed = seal && seal->wants(seal->ctx, key_resource(key));
     size_t start = b->n, version_bytes = strlen(kind->version), head = VALUE_HEAD + version_bytes;
     struct str value;

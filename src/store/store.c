@@ -24,12 +24,18 @@ struct store_kind *store_kind_peek(const struct store *s, const struct schema_ki
     return kind->id < s->n_kinds ? s->kinds[kind->id] : NULL;
 }
 
+/* Objects of a custom kind are of variants of it, one for each version (schema/custom.h). */
+static const struct schema_kind *base_of(const struct schema_kind *kind)
+{
+    return kind->custom ? schema_stored(kind) : kind;
+}
+
 struct store_kind *store_kind_of(struct store *s, const struct schema_kind *kind)
 {
     struct store_kind *k = store_kind_peek(s, kind);
 
     if (k) {
-        ASSERT(k->kind == kind);
+        ASSERT(k->kind == base_of(kind));
         return k;
     }
     if (kind->id >= s->n_kinds) {
@@ -39,7 +45,7 @@ struct store_kind *store_kind_of(struct store *s, const struct schema_kind *kind
         s->n_kinds = n;
     }
     k = NEW(struct store_kind);
-    k->kind = kind;
+    k->kind = base_of(kind);
     list_init(&k->watches);
     s->kinds[kind->id] = k;
     return k;
@@ -201,7 +207,7 @@ int store_delete(struct store *s, const struct schema_kind *kind, struct str ns,
     r = check_open(s, 0, err);
     if (r < 0)
         return r;
-    write_enqueue(s, k, &key, object_new(kind, was->msg, s->rev_pending + 1), true, done, arg);
+    write_enqueue(s, k, &key, object_new(was->kind, was->msg, s->rev_pending + 1), true, done, arg);
     return 0;
 }
 

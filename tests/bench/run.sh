@@ -144,10 +144,10 @@ pid=$!
 wait_line "$dir.out"
 sleep 5
 server=$(cat "$dir/run/server.pid") agent=$(cat "$dir/run/agent.pid")
-report idle_memory "$(awk -v a="$(rss_kb "$server")" -v b="$(rss_kb "$agent")" 'BEGIN { printf "%.1f", (a + b) / 1024 }')" MB 25 less
 t0=$(($(cpu_ticks "$server") + $(cpu_ticks "$agent")))
 sleep 20
 t1=$(($(cpu_ticks "$server") + $(cpu_ticks "$agent")))
+report idle_memory "$(awk -v a="$(rss_kb "$server")" -v b="$(rss_kb "$agent")" 'BEGIN { printf "%.1f", (a + b) / 1024 }')" MB 25 less
 report idle_cpu "$(awk -v t="$((t1 - t0))" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", t / hz / 20 * 100 }')" percent 0.2 less
 tools/busybox-image.sh "$dir.tar" davit.local/busybox:1
 "$davit" image load --data-dir "$dir" "$dir.tar" >/dev/null

@@ -108,6 +108,7 @@ kill_one() { # server | agent: kills it when it runs just now
     wait_for 20 grep -q '^ready' "$dir.out"
     equals "$(cat "$dir/pki/ca.crt")" env KUBECONFIG="$dir/admin.kubeconfig" \
         kubectl get configmap davit-cluster -n kube-system -o jsonpath='{.data.ca\.crt}'
+    grep -q "machines must join again" "$dir.log"
     kill "$pid"
     wait "$pid"
     # keys that are there are never made anew: what is damaged stops the start and is left alone

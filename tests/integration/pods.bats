@@ -202,3 +202,33 @@ Y
     kubectl label node node1 disk-
     kubectl delete pod huge picky cordoned --now
 }
+
+@test "kubectl debug: a container is added to a pod that runs, and sees its processes" {
+    kubectl run patient --image=davit.local/busybox:1 -- sleep 3600
+    kubectl wait --for=condition=Ready pod/patient --timeout=30s
+    kubectl debug patient --profile=general --image=davit.local/busybox:1 --image-pull-policy=IfNotPresent \
+        -c doctor --target=patient -- sh -c 'cat /proc/1/cmdline | tr "\\0" " "; sleep 3600'
+    wait_for 20 contains running kubectl get pod patient -o jsonpath='{.status.ephemeralContainerStatuses[0].state}'
+    wait_for 20 contains "sleep 3600" kubectl logs patient -c doctor # process 1 is the patient's
+    equals patient kubectl exec patient -c doctor -- hostname
+    equals 0 kubectl get pod patient -o jsonpath='{.status.containerStatuses[0].restartCount}'
+    kubectl wait --for=condition=Ready pod/patient --timeout=5s
+    part() { run kubectl patch pod patient --subresource=ephemeralcontainers "$@"; }
+    part --type=merge -p '{"spec":{"ephemeralContainers":[]}}'
+    [[ "$output" == *'existing ephemeral containers "doctor" may not be removed'* ]]
+    part -p '{"spec":{"ephemeralContainers":[{"name":"doctor","image":"other"}]}}'
+    [[ "$output" == *'existing ephemeral containers "doctor" may not be changed'* ]]
+    part -p '{"spec":{"ephemeralContainers":[{"name":"patient","image":"x"}]}}'
+    [[ "$output" == *'].name: Duplicate value: "patient"'* ]]
+    part -p '{"spec":{"ephemeralContainers":[{"name":"b","image":"x","targetContainerName":"nobody","ports":[{"containerPort":1}],"resources":{"limits":{"cpu":"1"}}}]}}'
+    [[ "$output" == *'targetContainerName: Not found: "nobody"'* ]]
+    [[ "$output" == *'.ports: Forbidden: cannot be set for an Ephemeral Container'* ]]
+    [[ "$output" == *'.resources: Forbidden: cannot be set for an Ephemeral Container'* ]]
+    # nothing but them changes by that door, and they change by no other
+    part --type=merge -p '{"metadata":{"labels":{"a":"b"}},"spec":{"activeDeadlineSeconds":5}}'
+    [ "$status" = 0 ]
+    equals patient kubectl get pod patient -o jsonpath='{.metadata.labels.run}{.metadata.labels.a}{.spec.activeDeadlineSeconds}'
+    run kubectl patch pod patient -p '{"spec":{"ephemeralContainers":[{"name":"b","image":"x"}]}}'
+    [[ "$output" == *"pod updates may not change fields other than"* ]]
+    kubectl delete pod patient --now
+}

@@ -166,6 +166,27 @@ static void definitions_refused(void **state)
         {"scope: Namespaced,",
          "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
          "[v1]}},",
+         "spec.conversion.webhookClientConfig"},
+        {"scope: Namespaced,",
+         "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
+         "[v1, v1], clientConfig: {url: 'http://a.b/'}}},",
+         "spec.conversion.webhookClientConfig.url,spec.conversion.conversionReviewVersions[1]"},
+        {"scope: Namespaced,",
+         "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
+         "[v2], clientConfig: {service: {name: '', namespace: web, path: x, port: 70000}}}},",
+         "spec.conversion.webhookClientConfig.service.name,"
+         "spec.conversion.webhookClientConfig.service.path,"
+         "spec.conversion.webhookClientConfig.service.port,spec.conversion."
+         "conversionReviewVersions"},
+        {"scope: Namespaced,",
+         "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
+         "[], clientConfig: {url: 'https://a.b/', service: {name: a, namespace: web}}}},",
+         "spec.conversion.webhookClientConfig,spec.conversion.conversionReviewVersions"},
+        {"scope: Namespaced,",
+         "scope: Namespaced, conversion: {strategy: None, webhook: {conversionReviewVersions: "
+         "[v1], clientConfig: {url: 'https://a.b/'}}},",
+         "spec.conversion.webhookClientConfig,spec.conversion.conversionReviewVersions"},
+        {"scope: Namespaced,", "scope: Namespaced, conversion: {strategy: Guess},",
          "spec.conversion.strategy"},
         {"maximum: 9", "pattern: '('",
          "spec.validation.openAPIV3Schema.properties[spec].properties[n].pattern"},

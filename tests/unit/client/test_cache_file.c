@@ -633,6 +633,43 @@ static void test_a_disk_that_refuses(void **state)
     end(&l);
 }
 
+/* A full disk that has room again: what went past it is written after all. */
+static void test_a_disk_that_takes_again(void **state)
+{
+    struct client_cache_opts o = opts();
+    struct client_cache_stats stats;
+    struct life l;
+    char *later = xasprintf("%s/later", dir), *path = xasprintf("%s/things", later);
+
+    o.file = path;
+    for (int packed = 0; packed < 2; packed++) {
+        o.packed = packed;
+        begin(&l, o);
+        answer(&l, 9, (struct object *[]){cm("one", "1", NULL, 3), cm("gone", "1", NULL, 4)}, 2);
+        event(&l, CLIENT_EVENT_MODIFIED, cm("one", "2", NULL, 10));
+        event(&l, CLIENT_EVENT_DELETED, cm("gone", "1", NULL, 11));
+        wait_s(&l, 100); /* tried in vain meanwhile */
+        client_cache_stats(l.cache, &stats);
+        assert_int_equal(stats.file_error, -ENOENT);
+        assert_int_equal(mkdir(later, 0700), 0);
+        wait_s(&l, 61);
+        client_cache_stats(l.cache, &stats);
+        assert_int_equal(stats.file_error, 0);
+        event(&l, CLIENT_EVENT_ADDED, cm("two", "1", NULL, 12));
+        end(&l);
+        begin(&l, o);
+        wait_s(&l, 3);
+        assert_int_equal(l.log.n, sizeof("+one=2@10 +two=1@12 synced ") - 1); /* in any order */
+        assert_true(str_search(buf_str(&l.log), STR("+one=2@10 ")) >= 0);
+        assert_true(str_search(buf_str(&l.log), STR("+two=1@12 ")) >= 0);
+        end(&l);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(rmdir(later), 0);
+    }
+    free(path);
+    free(later);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -654,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_owner_only_and_forgotten),
         cmocka_unit_test(test_identities),
         cmocka_unit_test(test_a_disk_that_refuses),
+        cmocka_unit_test(test_a_disk_that_takes_again),
     };
 
     if (!mkdtemp(dir))

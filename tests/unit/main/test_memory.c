@@ -4,7 +4,9 @@
 
 #include "main/memory.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -49,6 +51,16 @@ static long private_kb(void)
     assert_int_equal(fscanf(f, "%*u %ld %ld", &resident, &shared), 2);
     fclose(f);
     return (resident - shared) * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static long file_kb(void)
+{
+    long shared = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %*u %ld", &shared), 1);
+    fclose(f);
+    return shared * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static void turn(struct memory_tend *m)
@@ -112,11 +124,54 @@ static void fragments_are_remembered(void **state)
     memory_tend_stop(&m);
 }
 
+/* Reads a byte of each page of libcrypto's code, as running all of it would. */
+static int touch(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    unsigned *sum = arg;
+    if (!strstr(info->dlpi_name, "libcrypto"))
+        return 0;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && !(info->dlpi_phdr[i].p_flags & PF_W))
+            for (size_t at = 0; at < info->dlpi_phdr[i].p_filesz; at += 4096)
+                *sum +=
+                    *(volatile unsigned char *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + at);
+    return 0;
+}
+
+/* Code that was run once is let go of, comes back when it is run again, and what is of use is left
+ * alone afterwards. */
+static void code_of_the_start_is_let_go_of(void **state)
+{
+    struct memory_tend m;
+    unsigned sum = 0, again = 0;
+    void *lib = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(lib);
+    unsigned long (*version)(void) = (unsigned long (*)(void))dlsym(lib, "OpenSSL_version_num");
+    assert_non_null(version);
+    unsigned long v = version();
+    memory_tend_start(&m, NULL);
+    (void)dl_iterate_phdr(touch, &sum);
+    long full = file_kb();
+    turn(&m);
+    assert_true(file_kb() < full - 2048);
+    assert_true(version() == v);
+    (void)dl_iterate_phdr(touch, &again);
+    assert_int_equal(again, sum);
+    turn(&m); /* all of it is taken for what is of use */
+    assert_true(m.code_bytes > 2u << 20);
+    long used = file_kb();
+    turn(&m);
+    assert_true(file_kb() > used - 512);
+    memory_tend_stop(&m);
+    dlclose(lib);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_burst_is_given_back),
         cmocka_unit_test(fragments_are_remembered),
+        cmocka_unit_test(code_of_the_start_is_let_go_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

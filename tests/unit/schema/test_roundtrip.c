@@ -120,6 +120,37 @@ static void damaged_protobuf_is_survived(void **state)
     }
 }
 
+/* Times, quantities and their like are small messages of their own. */
+static void wrong_wire_types_of_values_are_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        int r;
+    } rows[] = {
+        {"\x42\x02\x08\x01", 4, 0},                   /* creationTimestamp: seconds, a number */
+        {"\x42\x03\x0a\x01\x61", 5, -EINVAL},         /* seconds, a text */
+        {"\x42\x05\x15\x01\x02\x03\x04", 7, -EINVAL}, /* nanoseconds, four bytes */
+        {"\x42\x02\x18\x01", 4, 0},                   /* a field that no time has is skipped */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct api_object_meta m;
+        struct str bytes = {rows[i].bytes, rows[i].n};
+        assert_int_equal(schema_decode_pb(&api_object_meta_desc, bytes, &a, &m, NULL), rows[i].r);
+        arena_fini(&a);
+    }
+    struct arena a = {0};
+    struct error err = {0};
+    struct api_service_port p;
+    struct str number_as_text = {"\x22\x02\x18\x01", 4}; /* targetPort: strVal, a number */
+    assert_int_equal(schema_decode_pb(&api_service_port_desc, number_as_text, &a, &p, &err),
+                     -EINVAL);
+    assert_str(err.message, "invalid protobuf of ServicePort.targetPort: wrong wire type");
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 static void envelopes_come_back(void **state)
 {
     struct arena a = {0};
@@ -154,6 +185,7 @@ int main(void)
         cmocka_unit_test(every_message_round_trips),
         cmocka_unit_test(empty_messages_round_trip),
         cmocka_unit_test(damaged_protobuf_is_survived),
+        cmocka_unit_test(wrong_wire_types_of_values_are_refused),
         cmocka_unit_test(envelopes_come_back),
     };
     const char *s = getenv("DAVIT_SEED");

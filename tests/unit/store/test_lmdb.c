@@ -673,11 +673,16 @@ static void test_declared_kinds(void **state)
     assert_non_null(o);
     assert_str(OBJECT_MSG(o, custom_object)->rest, "{\"spec\":{\"n\":1}}");
     gear_write(&f, gears, "b", o->rev, true);
+    o = store_get(f.s, gears, STR("default"), STR("a"));
+    assert_ptr_equal(o->kind, gears);
+    gear_write(&f, custom_variant(gears, STR("v2")), "a", o->rev, false);
     fx_close(&f);
     fx_open(&f);
     assert_ok(store_adopt(f.s, gears, NULL));
     assert_ok(store_adopt(f.s, nuts, NULL));
     assert_int_equal(store_count(f.s, gears), 1);
+    o = store_get(f.s, gears, STR("default"), STR("a"));
+    assert_string_equal(o->kind->api_version, "acme.io/v2"); /* the record says so */
     assert_int_equal(store_count(f.s, nuts), 1);
     fx_fini(&f);
 }
