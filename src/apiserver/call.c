@@ -42,8 +42,8 @@ struct api_call *api_call_free(struct api_call *c)
     object_unref(c->reply.object);
     for (size_t i = 0; i < c->reply.n_items; i++)
         object_unref(c->reply.items[i]);
-    hook_state_free(c->hooks);
     call_convert_free(c);
+    hook_state_free(c->hooks);
     error_fini(&c->reply.err);
     arena_fini(&c->arena);
     free(c);
@@ -208,6 +208,7 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         st->message = e->message.p ? e->message : STR("the request failed");
         st->reason = str_z(error_reason_text(e->reason));
         st->code = error_reason_http_code(e->reason);
+        st->metadata.continue_ = rep->continue_; /* a list that expired: how to go on */
     }
     d->name = rep->details_name.p ? rep->details_name : c->name;
     if (c->kind) {
@@ -284,7 +285,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
 static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
 {
     if (custom_is_served(c->kind))
-        return c->kind->custom->storage;
+        return call_storage(c);
     const struct schema_kind *k = storage_kind(c->kind);
     const struct object *old =
         k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;

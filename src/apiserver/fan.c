@@ -194,7 +194,8 @@ static struct http_bytes share(struct fan_bytes *p)
 struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, bool first)
 {
     struct io *io = x->io;
-    bool sharable = b->serial && x->accept.as != AS_TABLE; /* a table's first event differs */
+    /* a table's first event differs; hardly anybody asks for v1beta1 */
+    bool sharable = b->serial && x->accept.as != AS_TABLE && !x->accept.beta;
     struct buf out = {0};
     if (sharable && io->told.bytes && io->told.serial == b->serial &&
         io->told.media == x->accept.media && io->told.as == x->accept.as &&

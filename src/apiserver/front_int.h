@@ -41,6 +41,10 @@ struct io {
     struct http_server *http;
     struct list exchanges;
     size_t n_exchanges, n_in_flight, n_handshakes;
+    struct list unknown; /* exchanges that wait for a token's key; n_unknown */
+    size_t n_unknown;
+    struct rt_post keys_post; /* core: the issuer's keys are others, or not to be had */
+    _Atomic bool keys_told;   /* it is on its way */
     struct list tunnels; /* struct tunnel, proxy.c */
     struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
     struct map remotes;  /* "serial host:port" -> struct node_client, proxy.c */
@@ -93,15 +97,17 @@ struct front {
 
 /* One request from its head to its answer. */
 struct exchange {
-    struct list link;
+    struct list link, unknown_link;
     struct io *io;
     struct http_request *req;
     struct api_call *call; /* owned */
     struct route route;
+    enum route_result found;
     struct accept accept;
     enum schema_unknown unknown;
     bool pretty, gone, counted;
     char accept_object; /* includeObject of tables: None, Metadata, Object */
+    bool unknown_key;   /* it waits among io->unknown for the key of its token */
     bool in_core;       /* the call is on its way through the core: wait for it before finishing */
     struct front_watch *watch;
     struct tunnel *tunnel;
@@ -133,7 +139,6 @@ void audit_body(struct exchange *x);    /* what was sent is decoded */
 void audit_started(struct exchange *x); /* it goes on for long from now on */
 /* It is over; once, while x->call is there. */
 void audit_end(struct exchange *x, int code);
-struct str audit_id(const struct exchange *x); /* absent: it is not told of */
 
 /* ---- front_flow.c: priority and fairness ---- */
 /* May the call begin? */
@@ -157,11 +162,15 @@ extern const double flow_wait_bounds[FLOW_WAITS];
 void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
 void flow_count_all(struct front *f);                 /* core */
 void exchange_begin(struct exchange *x);              /* exchange.c: it has its seats */
+void exchange_authenticate_again(struct io *io); /* exchange.c: those in io->unknown */
 void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */
-/* Who asks: fills call->user. 0, or -EACCES: 401. */
-int authn_request(struct io *io, struct http_request *req, struct api_call *call) MUST_CHECK;
+/* Who asks: fills call->user. 0, or -EACCES: 401; -EAGAIN, only with may_wait: the key his token
+ * names is being fetched, exchange_authenticate_again is called when it is known whether there is
+ * one. */
+int authn_request(struct io *io, struct http_request *req, bool may_wait,
+                  struct api_call *call) MUST_CHECK;
 void authn_forget(struct io *io);
 
 /* ---- decode.c ---- */

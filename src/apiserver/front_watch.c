@@ -87,14 +87,9 @@ bool front_watch_core(struct api_call *c)
                        STR_ARG(o->resource_version));
         return false;
     }
+    if (list_options_check(c, true) < 0)
+        return false;
     if (o->has_send_initial_events && o->send_initial_events) {
-        if (!str_is(o->resource_version_match, "NotOlderThan")) {
-            c->reply.r = call_error(
-                c, REASON_INVALID,
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-            return false;
-        }
         w.initial = true;
         w.initial_end_bookmark = o->watch_bookmarks;
     } else if (!o->has_send_initial_events && w.from_rev == 0) {
@@ -210,9 +205,10 @@ void front_watch_begin(struct exchange *x)
 {
     struct front_watch *fw = x->watch;
     struct io *io = x->io;
-    struct http_header h[4] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
-                               {STR("cache-control"), STR("no-cache, private")}};
-    size_t n = 2 + flow_headers(x, h + 2);
+    struct http_header h[5] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
+                               {STR("cache-control"), STR("no-cache, private")},
+                               {STR("audit-id"), x->call->id}};
+    size_t n = 3 + flow_headers(x, h + 3);
     nsec_t span = x->call->opts.timeout_s > 0
                       ? MIN(x->call->opts.timeout_s, (int64_t)86400 * 30) * NSEC_PER_SEC
                       : API_WATCH_TIMEOUT_MIN_S * NSEC_PER_SEC +

@@ -190,7 +190,10 @@ static int second_round(struct hook_state *h, struct admit_request *req)
     if (h->form != HOOK_OBJECT || !h->msg)
         return 0;
     void *now = schema_clone(h->desc, h->msg, &h->call->arena);
+    h->pass.second = true;
+    h->call->again = &h->pass;
     int r = admit_mutate_again(h->call, now, h->old);
+    h->call->again = NULL;
     if (r < 0)
         return r;
     if (!schema_equal(h->desc, h->msg, now))
@@ -208,7 +211,7 @@ static int ask_mutating(struct hook_state *h)
     for (;; h->at++) {
         const struct schema_kind *as;
         if (h->at >= h->list->n) {
-            if (h->round || !h->changed)
+            if (h->round || !h->any || !(h->changed || h->pass.wanted))
                 return 0;
             int r = second_round(h, &req);
             if (r < 0)
@@ -221,6 +224,7 @@ static int ask_mutating(struct hook_state *h)
             return r;
         if (r > 0) {
             (void)hook_ask(h, &req, h->list->v[h->at], (unsigned)h->at, as);
+            h->any = true;
             return 1;
         }
     }
@@ -234,7 +238,8 @@ static int start(struct hook_state *h)
     h->list->refs++;
     h->at = 0;
     h->round = h->pending = 0;
-    h->changed = h->stopped = false;
+    h->changed = h->stopped = h->any = false;
+    h->pass = c->again ? *c->again : (struct admit_again){0};
     h->asked = ARENA_NEW_N(&c->arena, bool, h->list->n);
     h->again = ARENA_NEW_N(&c->arena, bool, h->list->n);
     int r = h->phase == HOOK_MUTATING ? ask_mutating(h) : ask_validating(h);
@@ -360,8 +365,11 @@ static int ask(struct api_call *c, enum hook_phase phase, const struct subject *
     }
     if (h->known)
         tell_warnings(h); /* the run they were told in is over */
-    if (h->known && s->msg && h->msg && phase == HOOK_MUTATING)
+    if (h->known && s->msg && h->msg && phase == HOOK_MUTATING) {
         memcpy(s->msg, h->msg, s->desc->size);
+        if (c->again)
+            c->again->wanted = false; /* there was a second pass already */
+    }
     if (h->known && h->done[phase])
         return 0;
     if (!c->server->hooks->lists[phase]->n)

@@ -2,6 +2,7 @@
  * hook_ask.c (one question). */
 #pragma once
 
+#include "apiserver/admit.h"
 #include "apiserver/hook_review.h"
 #include "apiserver/hooks.h"
 
@@ -116,6 +117,8 @@ struct hook_state { /* in its call's arena */
     size_t at;              /* mutating: the one that is asked */
     unsigned round, pending;
     bool changed, stopped;
+    bool any;                /* mutating: somebody was asked */
+    struct admit_again pass; /* what the plugins before them know for a second pass */
     bool *asked, *again; /* mutating: those that would like to be asked once more, and will be */
 };
 

@@ -140,8 +140,8 @@ void metrics_core(struct apiserver *s, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         buf_printf(out, "# TYPE %s %s\n%s %.9g\n", rows[i].name, rows[i].type, rows[i].name,
                    rows[i].value);
-    hooks_metrics(s->hooks, out);
     remotes_metrics(s->remotes, out);
+    hooks_metrics(s->hooks, out);
     buf_add_lit(out, "# TYPE apiserver_storage_objects gauge\n");
     for (unsigned k = 0; k < _KIND_MAX; k++) {
         size_t n = schema_kinds[k]->storage == k ? store_count(s->store, schema_kinds[k]) : 0;
