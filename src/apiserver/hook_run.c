@@ -383,6 +383,10 @@ static int ask(struct api_call *c, enum hook_phase phase, const struct subject *
         h->msg = s->msg;
         h->sub_old = s->sub_old;
     }
+    if (rt_now(c->server->rt) - c->started > HOOK_WAIT_MAX)
+        return call_error(c, REASON_TIMEOUT,
+                          "Timeout: request did not complete within requested timeout - context "
+                          "deadline exceeded");
     h->phase = phase;
     return start(h);
 }

@@ -300,7 +300,7 @@ bool hooks_about(const struct hooks *x, const struct api_call *c)
         [API_CONNECT] = ADMIT_CONNECT,
     };
     struct hooks *w = (struct hooks *)(uintptr_t)x; /* the table is a cache */
-    if (!(x->lists[HOOK_MUTATING]->n | x->lists[HOOK_VALIDATING]->n) || !verbs[c->verb])
+    if (!(x->lists[HOOK_MUTATING]->n | x->lists[HOOK_VALIDATING]->n) || !verbs[c->verb] || !c->kind)
         return false;
     size_t id = schema_stored(c->kind)->id;
     if (id >= w->n_about) {

@@ -7,6 +7,8 @@
 #include "apiserver/hooks.h"
 
 #define HOOK_TRIES_MAX 5 /* K8S: of a patch whose object changes under it */
+#define HOOK_WAIT_MAX                                                                              \
+    (60 * NSEC_PER_SEC) /* K8S: of a request; one webhook has 30 s, but there may be many */
 
 enum hook_phase {
     HOOK_MUTATING,
@@ -54,6 +56,7 @@ struct hooks {
     size_t n_about;
     struct list waiting; /* struct hook_state */
     struct map figures;  /* struct hook_figures */
+    nsec_t ignored_told; /* when the log was last told of one that failed and is ignored */
 };
 
 /* One question to one webhook. */
