@@ -212,11 +212,11 @@ static void let_go(struct fixture *f)
 
 /* ---- fixture ---- */
 
-static int setup(void **state)
+static int setup_with(void **state, const char *off)
 {
     struct fixture *f = NEW(struct fixture);
     struct fx *x = &f->fx;
-    struct apiserver_opts o = {0};
+    struct apiserver_opts o = {.disable_admission = off};
     x->rt = rt_uv_new();
     assert_int_equal(store_open(x->rt, store_mem_new(NULL), NULL, &x->store, NULL), 0);
     assert_int_equal(apiserver_new(x->rt, x->store, &o, &x->api, NULL), 0);
@@ -230,6 +230,16 @@ static int setup(void **state)
         fx_create(x, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: default}}"), 0);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, NULL);
+}
+
+static int setup_validating_only(void **state)
+{
+    return setup_with(state, "MutatingAdmissionWebhook");
 }
 
 static int teardown(void **state)
@@ -510,6 +520,22 @@ static void test_lies(void **state)
                                    NULL, "v"),
                          0);
     }
+}
+
+static void test_switched_off(void **state)
+{
+    struct fixture *f = *state;
+    mutating(f, "m", "/annotate", PODS_CREATE);
+    validating(f, "v", "/allow", PODS_CREATE);
+    assert_int_equal(fx_create(&f->fx, KIND_OF(POD), "default",
+                               "{metadata: {generateName: x-}, spec: {containers: [{name: c, "
+                               "image: i}]}}"),
+                     0);
+    assert_int_equal(f->n_asked, 1);
+    /* what was shown is what was written */
+    const struct json *m = json_getz(json_getz(f->asked[0].request, "object"), "metadata");
+    assert_true(str_eq(json_get_str(m, STR("name")), object_name(f->fx.object)));
+    assert_true(str_eq(json_get_str(m, STR("uid")), object_meta(f->fx.object)->uid));
 }
 
 /* ---- which calls ---- */
@@ -1005,6 +1031,7 @@ int main(void)
         T(test_deny),
         T(test_deny_otherwise),
         T(test_lies),
+        cmocka_unit_test_setup_teardown(test_switched_off, setup_validating_only, teardown),
         T(test_selectors),
         T(test_conditions),
         T(test_exempt),
