@@ -14,6 +14,7 @@
 
 struct apiserver;
 struct call_convert;
+struct admit_again;
 struct front_watch;
 struct hook_state;
 struct impersonation;
@@ -97,6 +98,7 @@ struct api_reply {
 struct api_proxy;
 
 struct api_call {
+    struct str id; /* of the request: its Audit-Id; absent: the call comes from this process */
     struct rt_post post;
     struct rt_timer timer;
     struct apiserver *server;
@@ -139,6 +141,7 @@ struct api_call {
     struct quota_charge *charge;        /* taken of quotas until the write is counted (quota.h) */
     struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
+    struct admit_again *again;          /* while mutating admission runs (admit.h) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */

@@ -128,7 +128,9 @@ int verb_connect(struct api_call *c)
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
     if (!o)
         return call_not_found(c, KIND(POD), c->name);
-    int r = log ? 0 : hooks_connect(c); /* reading the log is a get */
+    int r = log ? 0 : admit_special(c); /* reading the log is a get */
+    if (r >= 0 && !log)
+        r = hooks_connect(c);
     if (r)
         return r;
     const struct api_pod *p = o->msg;

@@ -250,8 +250,9 @@ static void prepare_update(struct api_call *c, void *msg, const struct object *o
 {
     struct api_object_meta *m = msg;
     const struct api_hooks *h = api_hooks_find(c->kind);
-    void *o =
-        schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena), &c->arena);
+    const void *seen = custom_read(c->kind, schema_from_storage(c->kind, old->msg, &c->arena),
+                                   old->rev, &c->arena);
+    void *o = schema_clone(c->kind->desc, seen, &c->arena);
     bool status_only = call_is_status(c);
     keep_meta(c, m, object_meta(old));
     if (status_only) { /* everything but the status is the old one, save what people mark objects
@@ -297,7 +298,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     return 0;
 }
 
-/* ---- what webhooks made of it ---- */
+/* ---- what webhooks and policies made of it ---- */
 
 /* As strategy_create left them. */
 static void keep_created(struct api_call *c, struct api_object_meta *m,
@@ -322,7 +323,7 @@ static void keep_created(struct api_call *c, struct api_object_meta *m,
         h->prepare_create(m, &c->arena);
 }
 
-int strategy_mutated(struct api_call *c, void *msg, const void *before, struct object *old)
+int strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old)
 {
     struct api_object_meta *m = msg;
     const struct api_object_meta *b = before;

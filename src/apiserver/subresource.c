@@ -261,8 +261,11 @@ int subresource_run(struct api_call *c)
         {"eviction", sub_eviction}, {"finalize", sub_finalize},
         {"token", sub_token},       {"ephemeralcontainers", sub_ephemeral},
     };
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (str_eqz(c->subresource, table[i].name))
-            return table[i].run(c);
-    return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    size_t i = 0;
+    while (i < ARRAY_LEN(table) && !str_eqz(c->subresource, table[i].name))
+        i++;
+    if (i == ARRAY_LEN(table))
+        return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    int r = table[i].run == sub_ephemeral ? 0 : admit_special(c); /* that is an update like others */
+    return r < 0 ? r : table[i].run(c);
 }
