@@ -5,6 +5,7 @@
  * overshoot and no retry on conflicts is needed. The budget is written before the pod; should only
  * the first write survive, the entry in disruptedPods expires and the pod counts again.
  * Kubernetes: pkg/registry/core/pod/storage/eviction.go. */
+#include "apiserver/hooks.h"
 #include "apiserver/subresource.h"
 
 #include <stdarg.h>
@@ -203,6 +204,10 @@ int sub_eviction(struct api_call *c)
     int r = delete_check_preconditions(c, old);
     if (r >= 0)
         r = admit_delete(c, old);
+    if (r >= 0)
+        r = hooks_sub(c, ADMIT_CREATE, &api_eviction_desc, c->body, NULL, old);
+    if (r)
+        return r;
     if (r >= 0)
         r = ask_budget(c, OBJECT_MSG(old, api_pod));
     if (r >= 0 && !c->opts.dry_run)

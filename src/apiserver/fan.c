@@ -241,7 +241,8 @@ struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, siz
                               bool first, size_t *ret_n)
 {
     struct io *io = x->io;
-    bool sharable = b->serial && x->accept.as != AS_TABLE; /* a table's first event differs */
+    /* a table's first event differs; hardly anybody asks for v1beta1 */
+    bool sharable = b->serial && x->accept.as != AS_TABLE && !x->accept.beta;
     size_t slot = from / FAN_CHUNK_EVENTS % FAN_TOLD;
     struct buf out = {0};
     if (sharable && io->told[slot].bytes && io->told[slot].serial == b->serial &&

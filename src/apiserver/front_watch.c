@@ -298,8 +298,10 @@ void front_watch_begin(struct exchange *x)
 {
     struct front_watch *fw = x->watch;
     struct io *io = x->io;
-    struct http_header h[2] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
-                               {STR("cache-control"), STR("no-cache, private")}};
+    struct http_header h[5] = {{STR("content-type"), str_z(encode_content_type(&x->accept, true))},
+                               {STR("cache-control"), STR("no-cache, private")},
+                               {STR("audit-id"), x->call->id}};
+    size_t n = 3 + flow_headers(x, h + 3);
     nsec_t span = x->call->opts.timeout_s > 0
                       ? MIN(x->call->opts.timeout_s, (int64_t)86400 * 30) * NSEC_PER_SEC
                       : API_WATCH_TIMEOUT_MIN_S * NSEC_PER_SEC +
@@ -307,7 +309,7 @@ void front_watch_begin(struct exchange *x)
     rt_timer_init(&fw->timer, io->rt, on_timeout, fw);
     atomic_fetch_add_explicit(&io->metrics.watches, 1, memory_order_relaxed);
     metrics_count(&io->metrics, API_WATCH, 200, 0);
-    if (x->gone || io->stopping || http_stream_start(x->req, 200, h, 2) < 0) {
+    if (x->gone || io->stopping || http_stream_start(x->req, 200, h, n) < 0) {
         x->gone = true;
         fw->over = true; /* no head went out: there is nothing to end politely */
         front_watch_end(x);

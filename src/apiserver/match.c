@@ -3,6 +3,8 @@
  * comparing a string. Kubernetes: apiserver/pkg/admission/plugin/webhook/predicates. */
 #include "apiserver/match.h"
 
+#include "apiserver/convert.h"
+
 struct match_rule {
     uint8_t ops;
     bool any_group, any_version, cluster, namespaced;
@@ -225,11 +227,23 @@ int match_selectors(const struct match *m, struct admit_request *r, struct error
     return object_fits(m, r) ? namespace_fits(m, r, err) : 0;
 }
 
+int match_convertible(const struct admit_request *r, const struct schema_kind *as,
+                      struct error *err)
+{
+    if (as == r->kind || !as->custom || !converts_kind(r->call->server->converts, as))
+        return 1;
+    return error_set(err, REASON_INTERNAL,
+                     "failed to convert object version: %s is converted to %s by a webhook only",
+                     r->kind->api_version, as->api_version);
+}
+
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,
                   struct error *err)
 {
     const struct schema_kind *as = match_by_rules(m, r);
     int fits = as ? match_selectors(m, r, err) : 0;
+    if (fits > 0)
+        fits = match_convertible(r, as, err);
     if (fits > 0)
         *ret_as = as;
     return fits;

@@ -102,6 +102,8 @@ mutatingwebhookconfigurations MutatingWebhookConfiguration - . . api-extensions
 validatingadmissionpolicies ValidatingAdmissionPolicy - . status api-extensions
 validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding - . . api-extensions
 validatingwebhookconfigurations ValidatingWebhookConfiguration - . . api-extensions
+apiregistration.k8s.io/v1
+apiservices APIService - . status api-extensions
 apps/v1
 controllerrevisions ControllerRevision n
 daemonsets DaemonSet n ds status all
@@ -166,12 +168,12 @@ volumeattributesclasses VolumeAttributesClass - vac
 """
 
 # Controllers of the server write these.
-BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
+BUSY = {"flowschemas", "deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
 # Asked of a node: with a node, in pods.bats and kubectl.bats.
 NEED_NODE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward"}
 NEED_NODE |= {"v1/nodes/proxy", "v1/pods/proxy", "v1/services/proxy", "v1/pods/ephemeralcontainers", "v1/pods/resize"}
 # What is served for others, and has tests of its own.
-ELSEWHERE = ("apiextensions.k8s.io/", "apiregistration.k8s.io/", "metrics.k8s.io/")
+ELSEWHERE = ("apiextensions.k8s.io/", "metrics.k8s.io/")
 
 
 PATCHES = {
@@ -263,6 +265,8 @@ class Walk:
     def object(self, name, **labels):
         o = copy.deepcopy(self.body)
         o["metadata"] = {"name": name, "labels": {"walk": "here"} | labels}
+        if self.plural == "apiservices" and name in self.names:  # VERSION.GROUP
+            o["spec"]["version"] = name.split(".")[0]
         return o
 
     def create(self):

@@ -77,11 +77,9 @@ static void objects_by_the_rules(void **state)
     assert_str(f->causes, "spec.n");
     assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_STRATEGIC, "{}"),
                      -EPROTONOSUPPORT);
-    assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_APPLY, "{}"),
-                     -EPROTONOSUPPORT);
     assert_int_equal(object_meta(store_get(f->store, schema_stored(k), STR("default"), STR("a")))
                          ->n_managed_fields,
-                     0);
+                     1);
     assert_ok(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_MERGE,
                        "{\"spec\":{\"n\":null,\"gone\":1},\"status\":{\"n\":1}}"));
     assert_str(OBJECT_MSG(f->object, custom_object)->rest, "{\"spec\":{\"n\":1}}");
