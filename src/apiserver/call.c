@@ -458,6 +458,24 @@ int call_run(struct api_call *c)
     return r == 0 ? run_resource(c) : r;
 }
 
+void call_copy_user(struct api_call *c, const struct api_user *u)
+{
+    struct arena *a = &c->arena;
+    struct api_user now = *u;
+    now.name = arena_str(a, u->name);
+    now.uid = arena_str(a, u->uid);
+    now.groups = ARENA_NEW_N(a, struct str, u->n_groups + 1);
+    now.extra = ARENA_NEW_N(a, struct api_user_extra, u->n_extra + 1);
+    for (uint32_t i = 0; i < u->n_groups; i++)
+        now.groups[i] = arena_str(a, u->groups[i]);
+    for (uint32_t i = 0; i < u->n_extra; i++)
+        now.extra[i] = (struct api_user_extra){arena_str(a, u->extra[i].key),
+                                               arena_str(a, u->extra[i].value)};
+    now.token = NULL; /* it was looked at when the call was authorized */
+    now.bootstrap = NULL;
+    c->user = now;
+}
+
 void call_run_again(struct api_call *c)
 {
     int r = call_run(c);

@@ -15,6 +15,7 @@ void hooks_begin(struct api_call *c)
 {
     struct hook_state *h = ARENA_NEW(&c->arena, struct hook_state);
     h->call = c;
+    call_copy_user(c, &c->user); /* an in-process client may be freed while its call waits */
     list_init(&h->link);
     h->asks_tail = &h->asks;
     h->came.kind = custom_ref(c->kind);

@@ -110,6 +110,8 @@ int call_remove(struct api_call *c, struct object *old, rev_t expected,
 /* Answers with a message that is not stored. */
 int call_message(struct api_call *c, const struct schema_desc *desc, const void *msg, int code);
 void call_finish(struct api_call *c); /* reply is set */
+/* The user, whose texts may be a client's, as the call's own. */
+void call_copy_user(struct api_call *c, const struct api_user *u);
 /* The verb from its beginning: the call waited for somebody and is as it came. */
 void call_run_again(struct api_call *c);
 

@@ -54,24 +54,6 @@ static void drop_child(struct api_call *child)
     api_call_free(child);
 }
 
-/* The parent's may go with the client that gave it (in-process ones). */
-static void copy_user(struct api_call *child, const struct api_user *u)
-{
-    struct arena *a = &child->arena;
-    child->user = (struct api_user){.name = arena_str(a, u->name),
-                                    .uid = arena_str(a, u->uid),
-                                    .n_groups = u->n_groups,
-                                    .n_extra = u->n_extra,
-                                    .trusted = u->trusted};
-    child->user.groups = ARENA_NEW_N(a, struct str, u->n_groups + 1);
-    child->user.extra = ARENA_NEW_N(a, struct api_user_extra, u->n_extra + 1);
-    for (uint32_t i = 0; i < u->n_groups; i++)
-        child->user.groups[i] = arena_str(a, u->groups[i]);
-    for (uint32_t i = 0; i < u->n_extra; i++)
-        child->user.extra[i] =
-            (struct api_user_extra){arena_str(a, u->extra[i].key), arena_str(a, u->extra[i].value)};
-}
-
 static void start_child(struct collection *k, const struct object *o)
 {
     struct api_call *c = k->call, *child = api_call_new(c->server);
@@ -79,7 +61,7 @@ static void start_child(struct collection *k, const struct object *o)
     child->kind = c->kind;
     child->ns = arena_str(&child->arena, object_ns(o));
     child->name = arena_str(&child->arena, object_name(o));
-    copy_user(child, &c->user);
+    call_copy_user(child, &c->user); /* the parent's may go with the client that gave it */
     child->authorized = true;
     child->opts.dry_run = c->opts.dry_run;
     child->del = c->del;
