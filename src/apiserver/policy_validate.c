@@ -188,8 +188,9 @@ static void ask_bindings(struct verdict *v, const struct admit_policy *p,
         int fits = policy_binding_matches(b, r, &err);
         if (fits < 0)
             misfit(v, p, b, arena_str(&c->arena, err.message));
-        else if (fits > 0 && policy_params(r, p, b, &params, &n, &why) < 0)
-            misfit(v, p, b, why);
+        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
+        if (found < 0)
+            misfit(v, p, found == -ENOENT ? NULL : b, why);
         error_fini(&err);
         for (size_t k = 0; k < n; k++)
             evaluate(v, p, b, as, params[k], &notes);

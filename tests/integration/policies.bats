@@ -122,6 +122,9 @@ noted() { # NAME of an object, text: the audit log's line of it has the text
     [[ $output == *"failed to configure binding: no params found for policy binding with \`Deny\` parameterNotFoundAction"* ]]
     bind params params "validationActions: [Deny], paramRef: {name: gone, parameterNotFoundAction: Allow}"
     kubectl -n params create deployment one --image=i
+    policy params apps v1 deployments CREATE "paramKind: {apiVersion: no.io/v1, kind: No}, validations: [{expression: 'true'}]"
+    run ! kubectl -n params create deployment two --image=i
+    [[ $output == *"failed to configure policy: failed to find resource referenced by paramKind: 'no.io/v1, Kind=No'"* ]]
 }
 
 @test "custom kinds: as objects and as parameters" {
@@ -239,6 +242,8 @@ YAML
     pod change sided 'side: "yes"'
     [ "$(kubectl -n change get pod sided -o jsonpath='{.metadata.labels}')" = '{"a/b":"c","count":"2","once":"1","side":"yes"}' ]
     [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[*].name}')" = "c side" ]
+    # the second pass gave it what the first gave the other
+    [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[*].volumeMounts[*].mountPath}')" = "/var/run/secrets/kubernetes.io/serviceaccount /var/run/secrets/kubernetes.io/serviceaccount" ]
     # defaults came with it, and what only the server sets is as it was
     [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[1].terminationMessagePath}')" = /dev/termination-log ]
     [ "$(kubectl -n change get pod sided -o jsonpath='{.metadata.generation}')" = 1 ]
