@@ -1,10 +1,12 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
- * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
+ * in one turn on the core thread and read the store directly; webhooks are waited for before it.
+ * Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
 #include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
@@ -15,6 +17,7 @@ struct plugin {
     int (*mutate)(struct api_call *c, void *msg, const struct object *old);
     int (*validate)(struct api_call *c, const void *msg, const struct object *old);
     int (*remove)(struct api_call *c, const struct object *old);
+    bool knows; /* whether it is on: it is called in any case */
 };
 
 /* ---- NamespaceLifecycle ---- */
@@ -95,7 +98,9 @@ static const struct plugin plugins[] = {
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"AdmissionPolicyStatus", ALWAYS, admit_policy_status, NULL, NULL},
     {"MutatingAdmissionPolicy", ON, admit_policies_mutate, NULL, NULL},
+    {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL, .knows = true},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
+    {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL, .knows = true},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");
@@ -134,13 +139,33 @@ int admit_plugins(const char *enable, const char *disable, uint64_t *ret, struct
 
 static bool is_on(const struct api_call *c, size_t i)
 {
-    return c->server->plugins & UINT64_C(1) << i;
+    return plugins[i].knows || c->server->plugins & UINT64_C(1) << i;
+}
+
+bool admit_plugin_is_on(const struct apiserver *s, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++)
+        if (strcmp(plugins[i].name, name) == 0)
+            return s->plugins & UINT64_C(1) << i;
+    ASSERT(!"such a plugin");
+    return false;
 }
 
 static int mutate_all(struct api_call *c, void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].mutate && is_on(c, i) ? plugins[i].mutate(c, msg, old) : 0;
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int admit_mutate_again(struct api_call *c, void *msg, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        bool is = plugins[i].mutate && plugins[i].mutate != hooks_mutate && is_on(c, i);
+        int r = is ? plugins[i].mutate(c, msg, old) : 0;
         if (r < 0)
             return r;
     }
@@ -152,9 +177,9 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old)
     struct admit_again again = {0};
     c->again = &again;
     int r = mutate_all(c, msg, old);
-    if (r >= 0 && again.wanted) {
+    if (r == 0 && again.wanted) {
         again.second = true;
-        r = mutate_all(c, msg, old);
+        r = admit_mutate_again(c, msg, old);
     }
     c->again = NULL;
     return r;
@@ -164,7 +189,7 @@ int admit_validate(struct api_call *c, const void *msg, const struct object *old
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].validate && is_on(c, i) ? plugins[i].validate(c, msg, old) : 0;
-        if (r < 0)
+        if (r)
             return r;
     }
     return 0;

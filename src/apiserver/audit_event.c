@@ -233,7 +233,7 @@ void audit_begin(struct exchange *x)
     a->omit = omit;
     a->user = c->user;
     a->received = rt_wall(x->io->rt);
-    make_uid(x->io->rt, &c->arena, &a->id);
+    a->id = c->id;
     tell(x, AUDIT_STAGE_RECEIVED, 0);
 }
 
@@ -267,9 +267,4 @@ void audit_end(struct exchange *x, int code)
         return;
     x->call->audit->is_over = true;
     tell(x, AUDIT_STAGE_COMPLETE, code);
-}
-
-struct str audit_id(const struct exchange *x)
-{
-    return x->call && x->call->audit ? x->call->audit->id : STR_NONE;
 }

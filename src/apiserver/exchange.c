@@ -18,6 +18,10 @@ static void let_go(struct exchange *x)
         atomic_fetch_sub_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
     }
     flow_leave(x);
+    if (x->unknown_key) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+    }
     list_remove(&x->link);
     io->n_exchanges--;
     api_call_free(x->call);
@@ -46,9 +50,8 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
     for (size_t i = 0; i < n_extra; i++)
         h[n++] = extra[i];
-    struct str id = audit_id(x);
-    if (id.n)
-        h[n++] = (struct http_header){STR("audit-id"), id};
+    if (x->call->id.n)
+        h[n++] = (struct http_header){STR("audit-id"), x->call->id};
     n += flow_headers(x, h + n);
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
     audit_end(x, code);
@@ -195,30 +198,61 @@ static void fill_call(struct exchange *x)
     }
 }
 
+/* What is asked for is one thing, or many; a form that fits neither is refused. */
+static int check_form(struct exchange *x)
+{
+    const struct route *r = &x->route;
+    bool list = r->verb == API_LIST;
+    if (x->accept.as == AS_PARTIAL && list)
+        return call_error(x->call, REASON_NOT_ACCEPTABLE,
+                          "you requested PartialObjectMetadata, but the requested object is a list "
+                          "(*%s.%s)",
+                          r->kind->version, r->kind->list_kind ? r->kind->list_kind : "List");
+    if (x->accept.as == AS_PARTIAL_LIST && !list && r->verb != API_WATCH &&
+        r->verb != API_DELETE_COLLECTION)
+        return call_error(x->call, REASON_NOT_ACCEPTABLE,
+                          "you requested PartialObjectMetadataList, but the requested object is "
+                          "not a list (*%s.%s)",
+                          r->kind->version, r->kind->kind);
+    return 0;
+}
+
 static int negotiate(struct exchange *x)
 {
     struct api_call *c = x->call;
     const struct schema_kind *k = x->route.kind;
-    int r = accept_parse(http_request_header(x->req, STR("accept")), k && kind_is_json_only(k),
-                         &x->accept);
+    bool json_only = k && kind_is_json_only(k), watch = x->route.verb == API_WATCH;
+    int r = accept_parse(http_request_header(x->req, STR("accept")), json_only, &x->accept);
     if (x->route.verb == API_CONNECT || x->route.verb == API_PROXY || x->route.verb == API_PATH) {
         if (r < 0)
             x->accept = (struct accept){.media = MEDIA_JSON};
         return 0;
     }
-    if (r >= 0 && x->route.verb == API_WATCH && x->accept.media == MEDIA_YAML)
-        x->accept.media = MEDIA_JSON;
+    if (r >= 0 && watch && x->accept.media == MEDIA_YAML) /* it cannot be cut into events */
+        r = -ENOMSG;
     if (r >= 0)
-        return 0;
+        return k ? check_form(x) : 0;
     x->accept = (struct accept){.media = MEDIA_JSON};
-    if (k && kind_is_json_only(k))
-        return call_error(c, REASON_NOT_ACCEPTABLE,
-                          "only the following media types are accepted: application/json, "
-                          "application/yaml, application/json;as=Table;v=v1;g=meta.k8s.io");
-    return call_error(
-        c, REASON_NOT_ACCEPTABLE,
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/vnd.kubernetes.protobuf, application/json;as=Table;v=v1;g=meta.k8s.io");
+    return call_error(c, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s%s",
+                      watch ? "application/json;stream=watch"
+                            : "application/json, application/yaml",
+                      json_only ? ""
+                      : watch   ? ", application/vnd.kubernetes.protobuf;stream=watch"
+                                : ", application/vnd.kubernetes.protobuf");
+}
+
+/* The name of the request, as the client gave it or a new one: in the answer's head, in the audit
+ * log and in traces. */
+static void read_id(struct exchange *x)
+{
+    struct str id = http_request_header(x->req, STR("audit-id"));
+    bool ok = id.n && id.n <= API_REQUEST_ID_BYTES_MAX;
+    for (size_t i = 0; ok && i < id.n; i++)
+        ok = id.p[i] > ' ' && id.p[i] < 127;
+    if (ok)
+        x->call->id = arena_str(&x->call->arena, id);
+    else
+        make_uid(x->io->rt, &x->call->arena, &x->call->id);
 }
 
 static struct exchange *exchange_new(struct io *io, struct http_request *req)
@@ -228,6 +262,7 @@ static struct exchange *exchange_new(struct io *io, struct http_request *req)
     x->req = req;
     x->call = api_call_new(io->front->server);
     x->route.verb = API_PATH;
+    read_id(x);
     req->user = x;
     list_push_back(&io->exchanges, &x->link);
     io->n_exchanges++;
@@ -284,17 +319,14 @@ static void start_path(struct exchange *x)
     exchange_to_core(x);
 }
 
-void exchange_handle(struct http_request *req, void *arg)
+/* It is known who asks; authenticated < 0: it is not. */
+static void go_on(struct exchange *x, int authenticated)
 {
-    struct io *io = arg;
-    struct exchange *x = exchange_new(io, req);
+    struct http_request *req = x->req;
     struct api_call *c = x->call;
-    enum route_result found;
-    if (!aggregate_route(x, &found))
-        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
-                           &x->route);
+    enum route_result found = x->found;
     int r = negotiate(x);
-    if (r >= 0 && authn_request(io, req, c) < 0)
+    if (r >= 0 && authenticated < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     if (r >= 0 && impersonate_read(req->headers, req->n_headers, &c->arena, &c->impersonation) < 0)
         r = call_error(c, REASON_BAD_REQUEST, "too many groups or extra values are impersonated");
@@ -316,6 +348,37 @@ void exchange_handle(struct http_request *req, void *arg)
     }
     if (admit_load(x))
         exchange_begin(x);
+}
+
+void exchange_handle(struct http_request *req, void *arg)
+{
+    struct io *io = arg;
+    struct exchange *x = exchange_new(io, req);
+    struct api_call *c = x->call;
+    enum route_result found;
+    if (!aggregate_route(x, &found))
+        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
+                           &x->route);
+    x->found = found;
+    int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
+    if (r == -EAGAIN) {
+        x->unknown_key = true;
+        list_push_back(&io->unknown, &x->unknown_link);
+        io->n_unknown++;
+        return;
+    }
+    go_on(x, r);
+}
+
+void exchange_authenticate_again(struct io *io)
+{
+    struct exchange *x;
+    LIST_FOR_EACH (x, &io->unknown, unknown_link) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+        x->unknown_key = false;
+        go_on(x, authn_request(io, x->req, false, x->call));
+    }
 }
 
 void exchange_begin(struct exchange *x)

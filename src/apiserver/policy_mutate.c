@@ -262,6 +262,5 @@ int admit_policies_mutate(struct api_call *c, void *msg, const struct object *ol
     void *before = arena_alloc(&c->arena, c->kind->desc->size);
     memcpy(before, msg, c->kind->desc->size);
     memcpy(msg, r.object, c->kind->desc->size);
-    strategy_mutated(c, msg, before, old);
-    return 0;
+    return strategy_mutated(c, msg, before, old);
 }
