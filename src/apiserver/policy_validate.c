@@ -41,6 +41,9 @@ static void tell_audit(struct api_call *c, const struct admit_policy *p,
     struct arena *a = &c->arena;
     struct json *list = json_new_arr(a), *v = json_new_obj(a);
     struct buf text = {0};
+    for (uint32_t k = 0; k < c->n_annotations; k++)
+        if (str_is(c->annotations[k].key, FAILURE_KEY))
+            return; /* the first is told, as in Kubernetes */
     if (!c->audit)
         return;
     json_set(v, STR("message"), json_new_str(a, why));
