@@ -91,14 +91,17 @@ static bool mount_in(struct api_call *c, struct api_container *v, uint32_t n, st
 static void mount_token(struct api_call *c, struct api_pod_spec *s)
 {
     char suffix[6];
-    for (uint32_t i = 0; i < s->n_volumes; i++)
+    struct str name = STR_NONE;
+    for (uint32_t i = 0; i < s->n_volumes && !name.p; i++)
         if (str_starts(s->volumes[i].name, STR("kube-api-access-")))
-            return; /* a copy of another pod's spec */
+            name = s->volumes[i].name; /* a copy of another pod's spec, or the second pass */
+    bool there = name.p;
     random_suffix(c->server->rt, suffix, 5);
-    struct str name = arena_printf(&c->arena, "kube-api-access-%s", suffix);
+    if (!there)
+        name = arena_printf(&c->arena, "kube-api-access-%s", suffix);
     bool init = mount_in(c, s->init_containers, s->n_init_containers, name);
     bool main = mount_in(c, s->containers, s->n_containers, name);
-    if (!init && !main)
+    if (there || (!init && !main))
         return;
     struct api_volume *v = ARENA_NEW_N(&c->arena, struct api_volume, s->n_volumes + 1);
     if (s->n_volumes)

@@ -239,6 +239,7 @@ struct admit_policy *policy_compile(const struct schema_kind *k, const void *msg
         p->param_api_version = arena_str(&p->arena, v.param_kind->api_version);
         p->param_kind = arena_str(&p->arena, v.param_kind->kind);
     }
+    p->param = ARENA_NEW(&p->arena, struct policy_param_kind);
     p->env = env_new(p, &v, true, how);
     p->says_env = env_new(p, &v, false, how);
     look_at_conditions(&c, &v); /* before there are variables: they have none */

@@ -37,6 +37,11 @@ struct admit_policy {
     bool mutating, ignore, again; /* failurePolicy Ignore; reinvocationPolicy IfNeeded */
     struct match match;
     bool has_params;
+    struct policy_param_kind { /* found out when it is first wanted */
+        bool is_known;
+        uint64_t generation; /* of the custom kinds */
+        const struct schema_kind *kind;
+    } * param; /* in the arena */
     struct str param_api_version, param_kind;
     struct conditions *conditions;  /* owned */
     struct cel_env *env, *says_env; /* owned; that of messages has no authorizer */
@@ -104,7 +109,8 @@ bool policy_run(struct policy_run *run, const struct admit_expression *e,
 /* The kind of its parameters; NULL: not served. */
 const struct schema_kind *policy_param_kind(struct apiserver *s, const struct admit_policy *p);
 /* The parameters of a binding for a request: *ret_n of them, one NULL when the policy takes none.
- * In the call's arena, borrowed for this turn. -EINVAL: *ret_why. */
+ * In the call's arena, borrowed for this turn. -EINVAL: *ret_why; -ENOENT: its kind is not served.
+ */
 int policy_params(struct admit_request *r, const struct admit_policy *p,
                   const struct policy_binding *b, struct object ***ret, size_t *ret_n,
                   struct str *ret_why) MUST_CHECK;

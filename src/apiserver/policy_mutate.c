@@ -74,8 +74,9 @@ static void add_bindings(struct mutation *m, const struct admit_policy *p,
         int fits = policy_binding_matches(b, r, &err);
         if (fits < 0)
             misfit(m, p, b, arena_str(&r->call->arena, err.message));
-        else if (fits > 0 && policy_params(r, p, b, &params, &n, &why) < 0)
-            misfit(m, p, b, why);
+        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
+        if (found < 0)
+            misfit(m, p, found == -ENOENT ? NULL : b, why);
         error_fini(&err);
         for (size_t k = 0; k < n; k++) {
             ARRAY_RESERVE(m->v, m->n, m->cap);
@@ -165,6 +166,11 @@ static int take_tree(struct admit_request *r, const struct schema_kind *as, stru
         rc = schema_decode_json(desc, doc, a, &opts, msg, err);
     if (rc < 0)
         return rc;
+    if (desc->flags & SCHEMA_DESC_OBJECT) { /* as they are kept, not as they are told */
+        const struct api_object_meta *was = admit_request_msg(r, as, false);
+        ((struct api_object_meta *)msg)->managed_fields = was->managed_fields;
+        ((struct api_object_meta *)msg)->n_managed_fields = was->n_managed_fields;
+    }
     admit_request_changed(r, admit_request_back(r, as, msg));
     return 0;
 }

@@ -3,7 +3,6 @@
  * Kubernetes: policy/mutating/patch. */
 #include "apiserver/policy_int.h"
 
-#include "base/map.h"
 #include "schema/apply.h"
 #include "schema/custom.h"
 #include "schema/fields.h"
@@ -70,62 +69,6 @@ static void atomics_of_node(struct atomics *f, const struct structural_node *n,
     }
 }
 
-/* ---- merging into custom objects ---- */
-
-static bool same_key(const struct structural_node *n, const struct json *a, const struct json *b)
-{
-    if (n->list_type == SCHEMA_LIST_SET)
-        return json_equal(a, b);
-    for (uint32_t i = 0; i < n->n_list_keys; i++) {
-        const struct json *x = json_get(a, n->list_keys[i]), *y = json_get(b, n->list_keys[i]);
-        if (!x != !y || (x && !json_equal(x, y)))
-            return false;
-    }
-    return true;
-}
-
-static struct json *merge(const struct structural_node *n, struct json *live,
-                          const struct json *config, struct arena *a);
-
-static void merge_list(const struct structural_node *n, struct json *live,
-                       const struct json *config, struct arena *a)
-{
-    json_for_each(e, config)
-    {
-        size_t i = 0;
-        struct json *found = NULL;
-        for (struct json *x = live->first; x && !found; x = x->next, i++)
-            if (same_key(n, x, e))
-                found = x;
-        if (!found)
-            json_push(live, json_clone(e, a));
-        else if (e->type == JSON_OBJ)
-            (void)merge(n->items, found, e, a);
-    }
-}
-
-/* live, or what takes its place. */
-static struct json *merge(const struct structural_node *n, struct json *live,
-                          const struct json *config, struct arena *a)
-{
-    if (!live || live->type != config->type ||
-        (config->type != JSON_OBJ && config->type != JSON_ARR))
-        return json_clone(config, a);
-    if (config->type == JSON_ARR) {
-        merge_list(n, live, config, a);
-        return live;
-    }
-    json_for_each(m, config)
-    {
-        struct json *have = json_get(live, m->key);
-        const struct structural_node *below = n ? structural_prop(n, m->key) : NULL;
-        struct json *now = merge(below || !n ? below : n->additional, have, m, a);
-        if (now != have)
-            json_set(live, m->key, now);
-    }
-    return live;
-}
-
 /* ---- the two forms ---- */
 
 static int mutation_apply(const struct schema_kind *k, const struct schema_desc *desc,
@@ -134,12 +77,10 @@ static int mutation_apply(const struct schema_kind *k, const struct schema_desc 
 {
     struct atomics f = {.a = a};
     struct str fields;
-    int r = 0;
     bool custom = desc->flags & SCHEMA_DESC_REST;
     json_set(config, STR("apiVersion"), json_new_str(a, str_z(desc->api_version)));
     json_set(config, STR("kind"), json_new_str(a, str_z(desc->name)));
-    if (!custom)
-        r = fields_of_tree(desc, config, a, &fields, err);
+    int r = fields_of_tree(desc, config, a, &fields, err);
     if (r < 0) {
         error_prefix(err, "error applying patch: failed to convert patch object to typed object");
         return r;
@@ -157,10 +98,8 @@ static int mutation_apply(const struct schema_kind *k, const struct schema_desc 
                       "arrays, maps or structs: %.*s",
                       STR_ARG(buf_str(&f.found)));
     buf_fini(&f.found);
-    if (r >= 0 && custom)
-        *doc = merge(k->custom->schema->root, *doc, config, a);
-    else if (r >= 0)
-        apply_merge(desc, doc, config, a);
+    if (r >= 0) /* a custom object is changed by its schema: it must not share parts */
+        apply_merge(desc, doc, custom ? json_clone(config, a) : config, a);
     return r;
 }
 

@@ -70,11 +70,18 @@ bool policy_run(struct policy_run *run, const struct admit_expression *e, struct
 
 const struct schema_kind *policy_param_kind(struct apiserver *s, const struct admit_policy *p)
 {
+    struct policy_param_kind *known = p->param;
+    uint64_t generation = kinds_generation(s->kinds);
     struct str group, version;
+    if (known->is_known && known->generation == generation)
+        return known->kind;
+    *known = (struct policy_param_kind){.is_known = true, .generation = generation};
     if (!schema_split_api_version(p->param_api_version, &group, &version))
         return NULL;
-    const struct schema_kind *k = schema_kind_find(group, version, p->param_kind);
-    return k ? k : kinds_by_kind(s->kinds, group, version, p->param_kind);
+    known->kind = schema_kind_find(group, version, p->param_kind);
+    if (!known->kind)
+        known->kind = kinds_by_kind(s->kinds, group, version, p->param_kind);
+    return known->kind;
 }
 
 static int none(struct object ***ret, size_t *ret_n, struct arena *a)
@@ -116,7 +123,7 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
                                 "failed to find resource referenced by paramKind: '%.*s, "
                                 "Kind=%.*s'",
                                 STR_ARG(p->param_api_version), STR_ARG(p->param_kind));
-        return -EINVAL;
+        return -ENOENT;
     }
     if (k->namespaced)
         ns = b->ref_ns.n ? b->ref_ns : r->ns;

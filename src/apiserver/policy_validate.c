@@ -41,6 +41,9 @@ static void tell_audit(struct api_call *c, const struct admit_policy *p,
     struct arena *a = &c->arena;
     struct json *list = json_new_arr(a), *v = json_new_obj(a);
     struct buf text = {0};
+    for (uint32_t k = 0; k < c->n_annotations; k++)
+        if (str_is(c->annotations[k].key, FAILURE_KEY))
+            return; /* the first is told, as in Kubernetes */
     if (!c->audit)
         return;
     json_set(v, STR("message"), json_new_str(a, why));
@@ -188,8 +191,9 @@ static void ask_bindings(struct verdict *v, const struct admit_policy *p,
         int fits = policy_binding_matches(b, r, &err);
         if (fits < 0)
             misfit(v, p, b, arena_str(&c->arena, err.message));
-        else if (fits > 0 && policy_params(r, p, b, &params, &n, &why) < 0)
-            misfit(v, p, b, why);
+        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
+        if (found < 0)
+            misfit(v, p, found == -ENOENT ? NULL : b, why);
         error_fini(&err);
         for (size_t k = 0; k < n; k++)
             evaluate(v, p, b, as, params[k], &notes);

@@ -122,6 +122,9 @@ noted() { # NAME of an object, text: the audit log's line of it has the text
     [[ $output == *"failed to configure binding: no params found for policy binding with \`Deny\` parameterNotFoundAction"* ]]
     bind params params "validationActions: [Deny], paramRef: {name: gone, parameterNotFoundAction: Allow}"
     kubectl -n params create deployment one --image=i
+    policy params apps v1 deployments CREATE "paramKind: {apiVersion: no.io/v1, kind: Nought}, validations: [{expression: 'true'}]"
+    run ! kubectl -n params create deployment two --image=i
+    [[ $output == *"failed to configure policy: failed to find resource referenced by paramKind: 'no.io/v1, Kind=Nought'"* ]]
 }
 
 @test "custom kinds: as objects and as parameters" {
@@ -157,6 +160,9 @@ YAML
     bind_changer custom-tags custom ' '
     box tagged v2 "size: 9, tags: [why], parts: [{name: a, num: 1}, {name: b, num: 1}]"
     [ "$(kubectl -n custom get box tagged -o jsonpath='{.spec}')" = '{"parts":[{"name":"a","num":7},{"name":"b","num":1}],"size":2,"tags":["why","x"]}' ]
+    changer custom-tags acme.io v1 boxes CREATE "reinvocationPolicy: Never, failurePolicy: Fail, mutations: [{patchType: ApplyConfiguration, applyConfiguration: {expression: \"Object{spec: Object.spec{nothing: 1}}\"}}]"
+    run ! box bad v1 'size: 1'
+    [[ $output == *".spec.nothing: field not declared in schema"* ]]
 }
 
 @test "deletes, and what is in no namespace" {
@@ -239,6 +245,8 @@ YAML
     pod change sided 'side: "yes"'
     [ "$(kubectl -n change get pod sided -o jsonpath='{.metadata.labels}')" = '{"a/b":"c","count":"2","once":"1","side":"yes"}' ]
     [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[*].name}')" = "c side" ]
+    # the second pass gave it what the first gave the other
+    [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[*].volumeMounts[*].mountPath}')" = "/var/run/secrets/kubernetes.io/serviceaccount /var/run/secrets/kubernetes.io/serviceaccount" ]
     # defaults came with it, and what only the server sets is as it was
     [ "$(kubectl -n change get pod sided -o jsonpath='{.spec.containers[1].terminationMessagePath}')" = /dev/termination-log ]
     [ "$(kubectl -n change get pod sided -o jsonpath='{.metadata.generation}')" = 1 ]
