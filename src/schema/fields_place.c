@@ -9,6 +9,8 @@
 
 #include "schema/structural.h"
 
+static_assert(STRUCTURAL_DEPTH_MAX + FIELDS_FREE_MAX < FIELDS_DEPTH_MAX - 2, "sets too deep");
+
 /* A custom kind whose schema is not at hand. */
 static const struct structural_node anything = {.preserve = true};
 
@@ -155,8 +157,7 @@ struct fields_member fields_place_member(struct fields_place p, struct str name)
         return inner_member(p.field, name);
     case FIELDS_PLACE_NODE:
         return node_member(p, name);
-    case FIELDS_PLACE_FREE: /* schemas have 64 levels at most: together less than sets may have */
-        static_assert(STRUCTURAL_DEPTH_MAX + FIELDS_FREE_MAX < FIELDS_DEPTH_MAX - 2, "deep sets");
+    case FIELDS_PLACE_FREE:
         if (p.depth == FIELDS_FREE_MAX)
             return known(whole_place(), false);
         p.depth++;
