@@ -88,6 +88,28 @@ static void validate_rule(const struct api_policy_rules_with_subjects *r, const 
     }
 }
 
+/* Of the mandatory ones. */
+static void spec_is_fixed(struct str name, struct error *err)
+{
+    char why[80];
+    snprintf(why, sizeof(why), "spec of '%.*s' must equal the fixed value", STR_ARG(name));
+    check_invalid(err, STR("spec"), name, why);
+}
+
+static void flow_schema_fixed(const struct api_flow_schema *f, struct error *err)
+{
+    struct arena a = {0};
+    struct flow_defaults d;
+    if (!flow_is_mandatory(f->metadata.name))
+        return;
+    flow_defaults(&a, &d);
+    for (size_t i = 0; i < d.n_schemas; i++)
+        if (str_eq(d.schemas[i].metadata.name, f->metadata.name) &&
+            !schema_equal(&api_flow_schema_spec_desc, &d.schemas[i].spec, &f->spec))
+            spec_is_fixed(f->metadata.name, err);
+    arena_fini(&a);
+}
+
 static void flow_schema_validate(const void *msg, struct error *err)
 {
     const struct api_flow_schema *f = msg;
@@ -101,6 +123,7 @@ static void flow_schema_validate(const void *msg, struct error *err)
         PATH(at, "spec.rules[%u]", i);
         validate_rule(&f->spec.rules[i], at.p, err);
     }
+    flow_schema_fixed(f, err);
 }
 
 const struct api_hooks flow_schema_hooks = {.kind = KIND_FLOW_SCHEMA,
@@ -123,6 +146,21 @@ static void validate_response(const struct api_limit_response *r, struct error *
                       r->queuing->hand_size, why);
 }
 
+static void priority_level_fixed(const struct api_priority_level_configuration *p,
+                                 struct error *err)
+{
+    struct arena a = {0};
+    struct flow_defaults d;
+    if (!flow_is_mandatory(p->metadata.name) || str_is(p->spec.type, "Exempt"))
+        return;
+    flow_defaults(&a, &d);
+    for (size_t i = 0; i < d.n_levels; i++)
+        if (str_eq(d.levels[i].metadata.name, p->metadata.name) &&
+            !schema_equal(&api_priority_level_configuration_spec_desc, &d.levels[i].spec, &p->spec))
+            spec_is_fixed(p->metadata.name, err);
+    arena_fini(&a);
+}
+
 static void priority_level_validate(const void *msg, struct error *err)
 {
     const struct api_priority_level_configuration *p = msg;
@@ -138,6 +176,7 @@ static void priority_level_validate(const void *msg, struct error *err)
         check_forbidden(err, STR("spec.exempt"), "must be nil if the type is Limited");
     if (!exempt && p->spec.limited)
         validate_response(&p->spec.limited->limit_response, err);
+    priority_level_fixed(p, err);
 }
 
 const struct api_hooks priority_level_hooks = {.kind = KIND_PRIORITY_LEVEL_CONFIGURATION,

@@ -1,6 +1,7 @@
 /* The table of hooks, and the hooks of kinds that need only a few lines. */
 #include "api/hooks.h"
 
+#include "api/apiservice.h"
 #include "api/autoscaling.h"
 #include "api/check.h"
 #include "api/config.h"
@@ -319,6 +320,7 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_POD_DISRUPTION_BUDGET] = &pod_disruption_budget_hooks,
     [KIND_PRIORITY_CLASS] = &priority_class_hooks,
     [KIND_CERTIFICATE_SIGNING_REQUEST] = &csr_hooks,
+    [KIND_APISERVICE] = &apiservice_hooks,
     [KIND_CUSTOM_RESOURCE_DEFINITION] = &crd_hooks,
     [KIND_NETWORK_POLICY] = &network_policy_hooks,
     [KIND_ROLE] = &role_hooks,

@@ -3,16 +3,22 @@
 #include "apiserver/internal.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/audit.h"
 #include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/flow_config.h"
 #include "apiserver/front.h"
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
+#include "apiserver/oidc.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
+#include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "client/kubeconfig.h"
 #include "rt/stream.h"
 #include "sys/fs.h"
@@ -142,10 +148,12 @@ static void on_renew(void *arg)
     bool changed = false;
     int r =
         pki_renew(s->pki, s->opts.sans, s->opts.n_sans, rt_wall(s->rt) / 1000000, &changed, &err);
-    if (r < 0)
+    if (r < 0) {
         log_warn("certificates could not be renewed: %.*s", STR_ARG(err.message));
-    else if (changed && s->front)
+    } else if (changed && s->front) {
         front_reload_certificates(s->front);
+        remotes_reload(s->remotes);
+    }
     error_fini(&err);
     rt_timer_start(&s->renew_timer, rt_jitter(s->rt, RENEW_PERIOD, 0.05));
 }
@@ -153,6 +161,13 @@ static void on_renew(void *arg)
 static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
 {
     return outcall_start(ctx, q);
+}
+
+static void on_oidc_keys(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->front)
+        front_keys_changed(s->front);
 }
 
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
@@ -178,13 +193,18 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     if (r >= 0 && s->opts.pki_dir)
         r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
                      rt_wall(core) / 1000000, &s->pki, err);
+    if (r >= 0 && s->opts.oidc)
+        r = oidc_new(core, s->opts.oidc, &s->oidc, err);
     if (r < 0) {
+        pki_free(s->pki);
         audit_free(s->audit);
         hubs_free(s->hubs);
         free_opts(s);
         free(s);
         return r;
     }
+    if (s->oidc)
+        oidc_on_changed(s->oidc, on_oidc_keys, s);
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
     if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
@@ -195,12 +215,15 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->converts = converts_new(core, call_webhook, s->outcalls);
     s->kinds = kinds_new();
     s->crds = crds_new(s);
+    s->apiservices = s->opts.no_bootstrap ? NULL : apiservices_new(s);
     s->rbac = rbac_new(s);
     s->alloc = alloc_new(s);
     s->ranges = ranges_new(s);
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
+    s->flows = flow_config_new(s);
     s->policies = policies_new(s);
+    s->hooks = hooks_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -218,6 +241,7 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
 {
     if (!s->pki)
         return error_set(err, REASON_INTERNAL, "the API server cannot listen without keys");
+    s->remotes = remotes_new(s);
     int r = front_new(s, addr, &s->front, err);
     if (r < 0)
         return r;
@@ -241,6 +265,8 @@ uint16_t apiserver_port(const struct apiserver *s)
 void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
 {
     s->stopping = true;
+    remotes_stop(s->remotes);
+    oidc_stop(s->oidc);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -250,6 +276,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
     s->stop_done = done;
     s->stop_arg = arg;
     converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
+    hooks_stop(s->hooks);
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -266,12 +293,15 @@ struct apiserver *apiserver_free(struct apiserver *s)
     while (!list_empty(&s->calls)) {
         struct api_call *c = LIST_FIRST(&s->calls, struct api_call, link);
         list_remove(&c->link);
-        call_convert_cancel(c);
+        call_convert_end(c);
         if (c->dropped)
             c->dropped(c);
     }
     s->front = front_free(s->front);
+    s->remotes = remotes_free(s->remotes);
+    s->oidc = oidc_free(s->oidc);
     s->audit = audit_free(s->audit); /* its tellers are gone */
+    trace_taps_close();
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -281,14 +311,18 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->ready_task);
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
+    s->apiservices = apiservices_free(s->apiservices);
     s->crds = crds_free(s->crds);
     s->converts = converts_free(s->converts);
+    map_fini(&s->convert_lines);
     s->kinds = kinds_free(s->kinds);
     s->hubs = hubs_free(s->hubs);
     s->alloc = alloc_free(s->alloc);
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
+    s->flows = flow_config_free(s->flows);
     s->policies = policies_free(s->policies);
+    s->hooks = hooks_free(s->hooks);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

@@ -1,8 +1,8 @@
 /* What the audit log is told of a request, on the I/O thread that serves it: audit.k8s.io/v1
  * Events. A request no rule speaks of costs the look through the rules. What a client sent is kept
  * as it was decoded, before admission changes it. */
+#include "apiserver/aggregate.h"
 #include "apiserver/audit.h"
-#include "apiserver/front_int.h"
 #include "apiserver/impersonate.h"
 
 struct audit_record { /* in the call's arena */
@@ -21,7 +21,7 @@ static struct audit *log_of(const struct exchange *x)
 
 static struct str verb_of(struct exchange *x)
 {
-    if (x->route.kind)
+    if (x->route.kind || x->call->proxy)
         return str_z(api_call_verb_text(x->call));
     char *v = arena_alloc(&x->call->arena, x->req->method_name.n + 1);
     for (size_t i = 0; i < x->req->method_name.n; i++)
@@ -87,6 +87,17 @@ static void add_object(struct buf *b, const struct exchange *x)
 {
     const struct api_call *c = x->call;
     const struct schema_kind *k = x->route.kind;
+    const struct api_proxy *p = c->proxy;
+    if (p && p->resource.n) {
+        buf_add_lit(b, ",\"objectRef\":{\"resource\":");
+        json_print_str(p->resource, b);
+        add_str(b, "namespace", x->route.ns);
+        add_str(b, "name", x->route.name);
+        add_str(b, "apiGroup", p->group);
+        add_str(b, "apiVersion", p->version);
+        add_str(b, "subresource", x->route.subresource);
+        buf_add_char(b, '}');
+    }
     if (!k)
         return;
     const struct api_object_meta *m = c->reply.object ? object_meta(c->reply.object) : NULL;
@@ -205,6 +216,13 @@ void audit_begin(struct exchange *x)
         q.resource = str_z(k->plural);
         q.subresource = x->route.subresource;
         q.name = x->route.name;
+    } else if (c->proxy && c->proxy->resource.n) {
+        q.is_resource = true;
+        q.ns = x->route.ns;
+        q.group = c->proxy->group;
+        q.resource = c->proxy->resource;
+        q.subresource = x->route.subresource;
+        q.name = x->route.name;
     }
     unsigned omit = 0;
     enum audit_level level = audit_policy_match(audit_policy_of(log_of(x)), &q, &omit);
@@ -215,7 +233,7 @@ void audit_begin(struct exchange *x)
     a->omit = omit;
     a->user = c->user;
     a->received = rt_wall(x->io->rt);
-    make_uid(x->io->rt, &c->arena, &a->id);
+    a->id = c->id;
     tell(x, AUDIT_STAGE_RECEIVED, 0);
 }
 
@@ -249,9 +267,4 @@ void audit_end(struct exchange *x, int code)
         return;
     x->call->audit->is_over = true;
     tell(x, AUDIT_STAGE_COMPLETE, code);
-}
-
-struct str audit_id(const struct exchange *x)
-{
-    return x->call && x->call->audit ? x->call->audit->id : STR_NONE;
 }

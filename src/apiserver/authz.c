@@ -1,6 +1,6 @@
 /* The chain of authorizers, in the order Kubernetes asks them: system:masters, the node authorizer,
  * RBAC; impersonation comes before (impersonate.c). */
-#include "apiserver/internal.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/token.h"
 
 bool user_in_group(const struct api_user *u, struct str group)
@@ -76,8 +76,15 @@ int authz_also(struct api_call *c, struct str verb)
     struct authz_attrs at = {.user = &c->user, .verb = verb};
     if (c->user.trusted)
         return 0;
-    if (c->verb == API_PATH) {
+    if (c->verb == API_PATH || (c->proxy && !c->proxy->resource.n)) {
         at.path = c->path;
+    } else if (c->proxy) {
+        at.group = c->proxy->group;
+        at.version = c->proxy->version;
+        at.resource = c->proxy->resource;
+        at.subresource = c->subresource;
+        at.ns = c->ns;
+        at.name = c->name;
     } else {
         at.group = str_z(c->kind->group);
         at.version = str_z(c->kind->version);

@@ -7,6 +7,8 @@
 
 #include "api/hooks.h"
 #include "api/kv.h"
+#include "apiserver/apiservices.h"
+#include "apiserver/flow_config.h"
 #include "base/log.h"
 
 #define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)
@@ -166,6 +168,64 @@ static void want_cluster_config(struct apiserver *s)
     arena_fini(&a);
 }
 
+/* What the servers of aggregated APIs read to know who may tell them who asks. */
+static void want_extension_auth(struct apiserver *s)
+{
+    struct arena a = {0};
+    struct api_config_map m = {.metadata = {.name = STR("extension-apiserver-authentication"),
+                                            .namespace = STR("kube-system")}};
+    if (!s->pki)
+        return;
+    const struct kv_str want_data[] = {
+        {STR("client-ca-file"), str_z(s->pki->ca_pem)},
+        {STR("requestheader-allowed-names"), STR("[\"" PKI_PROXY_CLIENT "\"]")},
+        {STR("requestheader-client-ca-file"), str_z(s->pki->proxy_ca_pem)},
+        {STR("requestheader-extra-headers-prefix"), STR("[\"X-Remote-Extra-\"]")},
+        {STR("requestheader-group-headers"), STR("[\"X-Remote-Group\"]")},
+        {STR("requestheader-uid-headers"), STR("[\"X-Remote-Uid\"]")},
+        {STR("requestheader-username-headers"), STR("[\"X-Remote-User\"]")}};
+    struct object *old =
+        store_peek(s->store, KIND(CONFIG_MAP), m.metadata.namespace, m.metadata.name);
+    if (old)
+        m = *(struct api_config_map *)schema_clone(&api_config_map_desc, old->msg, &a);
+    for (size_t i = 0; i < ARRAY_LEN(want_data); i++)
+        kv_str_set(&a, &m.data, &m.n_data, want_data[i].key, want_data[i].value);
+    if (!old) {
+        want(s, KIND(CONFIG_MAP), &m);
+    } else if (!schema_equal(&api_config_map_desc, &m, old->msg)) {
+        m.metadata.resource_version = STR_NONE;
+        put(s, KIND(CONFIG_MAP), &m, old->rev);
+    }
+    arena_fini(&a);
+}
+
+/* Who may read that: given by a binding to each such server's account. */
+static void want_extension_auth_reader(struct apiserver *s)
+{
+    struct str none = STR(""), resource = STR("configmaps"),
+               name = STR("extension-apiserver-authentication");
+    struct str verbs[] = {STR("get"), STR("list"), STR("watch")};
+    struct kv_str label = {STR("kubernetes.io/bootstrapping"), STR("rbac-defaults")};
+    struct kv_str note = {STR("rbac.authorization.kubernetes.io/autoupdate"), STR("true")};
+    struct api_policy_rule rule = {.verbs = verbs,
+                                   .n_verbs = ARRAY_LEN(verbs),
+                                   .api_groups = &none,
+                                   .n_api_groups = 1,
+                                   .resources = &resource,
+                                   .n_resources = 1,
+                                   .resource_names = &name,
+                                   .n_resource_names = 1};
+    struct api_role role = {.metadata = {.name = STR("extension-apiserver-authentication-reader"),
+                                         .namespace = STR("kube-system"),
+                                         .labels = &label,
+                                         .n_labels = 1,
+                                         .annotations = &note,
+                                         .n_annotations = 1},
+                            .rules = &rule,
+                            .n_rules = 1};
+    want(s, KIND(ROLE), &role);
+}
+
 static void want_dns_service(struct apiserver *s)
 {
     struct kv_str labels[] = {{STR("k8s-app"), STR("kube-dns")},
@@ -288,12 +348,16 @@ void bootstrap_start(struct apiserver *s)
                             "Used for system critical pods that must run in the cluster, but can "
                             "be moved to another "
                             "node if necessary.");
+        bootstrap_apiservices(s, want);
+        flow_config_bootstrap(s, want);
         want_component(s, "controller-manager");
         want_component(s, "etcd-0");
         want_component(s, "scheduler");
         want_kubernetes_service(s);
         want_cluster_config(s);
         want_dns_service(s);
+        want_extension_auth(s);
+        want_extension_auth_reader(s);
     }
     if (--s->bootstrap_left == 0)
         rt_task_schedule(&s->ready_task);

@@ -14,7 +14,9 @@
 
 struct apiserver;
 struct call_convert;
+struct admit_again;
 struct front_watch;
+struct hook_state;
 struct impersonation;
 
 enum api_verb {
@@ -28,6 +30,7 @@ enum api_verb {
     API_DELETE_COLLECTION,
     API_CONNECT, /* exec, attach, portforward, log, node proxy: authorized, then resolved to an
                     address */
+    API_PROXY,   /* served by another server: authorized, then resolved to its address */
     API_PATH,    /* not a resource: /version, /metrics, discovery; only authorized */
     _API_VERB_MAX,
 };
@@ -85,19 +88,25 @@ struct api_reply {
     /* For Status.details: what the error is about when it is not the call's own name and kind. */
     struct str details_kind, details_name, details_group, details_uid;
     bool success_status; /* answer with Status "Success" (a delete) */
-    /* API_CONNECT: where the node's HTTPS API is. */
+    const struct api_status *status; /* r < 0: the whole answer, instead of err (a webhook's) */
+    /* API_CONNECT: where the node's HTTPS API is. API_PROXY: where the server is; absent: nowhere
+     * to be found. */
     struct str node_host, node_path;
     uint16_t node_port;
 };
 
+struct api_proxy;
+
 struct api_call {
+    struct str id; /* of the request: its Audit-Id; absent: the call comes from this process */
     struct rt_post post;
     struct rt_timer timer;
     struct apiserver *server;
     struct arena arena;
     enum api_verb verb;
     const char *authz_verb;               /* NULL: by verb */
-    const struct schema_kind *kind;       /* NULL for API_PATH */
+    const struct schema_kind *kind;       /* NULL for API_PATH and API_PROXY */
+    struct api_proxy *proxy;              /* of API_PROXY (aggregate.h) */
     const struct schema_subresource *sub; /* NULL: none, or one without its own row */
     struct str ns, name, subresource, path;
     struct str query; /* raw; API_CONNECT passes it on */
@@ -132,8 +141,11 @@ struct api_call {
     struct quota_charge *charge;        /* taken of quotas until the write is counted (quota.h) */
     struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
+    struct admit_again *again;          /* while mutating admission runs (admit.h) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
+    struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
+    bool authorized;                    /* a part of a call that was */
     struct list link;                   /* server->calls */
     nsec_t started;
 };
@@ -146,7 +158,7 @@ const char *api_call_verb_text(const struct api_call *c);
 const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
 /* Adds something to what the audit log is told of the call; nothing, when it is told nothing. The
- * key is static. */
+ * key is static or in the call's arena. */
 void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...) PRINTF(3, 4);
 
 /* The Status an error or a successful delete is answered with, made in a. */

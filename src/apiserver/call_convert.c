@@ -8,18 +8,32 @@
  *   before the answer    what was read or written, for the caller
  *
  * So a verb still does all its looking and deciding in one turn of the loop. Only what a webhook
- * makes of the body can be older than what it replaces, and that the write's precondition finds. */
+ * makes of the body can be older than what it replaces, and that the write's precondition finds.
+ * Writes of one object that go this way stand in line: each would make the others try again, and
+ * every try is two calls. */
 #include "apiserver/call_convert.h"
 
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/quota.h"
 #include "schema/custom.h"
 
-#define TRIES_MAX 10 /* an object that is changed as often during one request */
+#define TRIES_MAX 10                  /* an object that is changed as often during one request */
+#define LINE_MAX  (60 * NSEC_PER_SEC) /* then the turn comes too late, as in Kubernetes */
+
+struct line { /* one object */
+    struct apiserver *server;
+    char *key;               /* owned */
+    struct api_call *holder; /* whose turn it is */
+    struct list waiting;     /* struct call_convert, in_line */
+    struct rt_task task;
+};
 
 struct call_convert {
     struct convert_want want;
     struct api_call *call;
+    struct line *line; /* NULL: not in one */
+    struct list in_line;
     struct object **objects; /* owned, references too: of the want */
     size_t n, cap;
     struct map have; /* by revision: references of converted objects */
@@ -40,6 +54,7 @@ static struct call_convert *get(struct api_call *c)
     if (!c->convert) {
         c->convert = NEW(struct call_convert);
         c->convert->call = c;
+        list_init(&c->convert->in_line);
     }
     return c->convert;
 }
@@ -56,7 +71,7 @@ void call_convert_free(struct api_call *c)
     struct call_convert *v = c->convert;
     if (!v)
         return;
-    ASSERT(!v->want.cs);
+    ASSERT(!v->want.cs && !v->line);
     objects_drop(v);
     for (struct map_slot *s = NULL; (s = map_next(&v->have, s));)
         object_unref(s->value);
@@ -67,10 +82,37 @@ void call_convert_free(struct api_call *c)
     c->convert = NULL;
 }
 
-void call_convert_cancel(struct api_call *c)
+static void line_leave(struct call_convert *v)
 {
-    if (c->convert)
-        convert_cancel(&c->convert->want);
+    struct line *l = v->line;
+    if (!l)
+        return;
+    v->line = NULL;
+    list_remove(&v->in_line);
+    if (l->holder == v->call)
+        l->holder = NULL;
+    if (!l->holder && !list_empty(&l->waiting)) {
+        rt_task_schedule(&l->task);
+    } else if (!l->holder) {
+        rt_task_cancel(&l->task);
+        (void)map_remove(&l->server->convert_lines, str_z(l->key));
+        free(l->key);
+        free(l);
+    }
+}
+
+void call_convert_end(struct api_call *c)
+{
+    if (!c->convert)
+        return;
+    convert_cancel(&c->convert->want);
+    line_leave(c->convert);
+}
+
+const struct schema_kind *call_storage(const struct api_call *c)
+{
+    const struct schema_kind *now = kinds_current(c->server->kinds, c->kind->stored);
+    return (now ? now : c->kind)->custom->storage;
 }
 
 bool call_converts(const struct api_call *c)
@@ -148,6 +190,10 @@ static void start_anew(struct api_call *c)
     rep->success_status = false;
     rep->details_kind = rep->details_name = rep->details_group = rep->details_uid = STR_NONE;
     error_clear(&rep->err);
+    if (c->hooks) {
+        hooks_restart(c);
+        return;
+    }
     rep->n_warnings = v->n_warnings;
     c->name = v->name;
     c->managed = NULL;
@@ -165,14 +211,18 @@ static int too_often(struct api_call *c)
         "again");
 }
 
+static void finish(struct api_call *c, int r)
+{
+    c->reply.r = r;
+    call_finish(c);
+}
+
 static void run_again(struct api_call *c)
 {
     start_anew(c);
     int r = ++c->convert->tries > TRIES_MAX ? too_often(c) : call_run(c);
-    if (r > 0)
-        return;
-    c->reply.r = r;
-    call_finish(c);
+    if (r <= 0)
+        finish(c, r);
 }
 
 static int want_failed(struct api_call *c)
@@ -183,10 +233,55 @@ static int want_failed(struct api_call *c)
     return error_reason_errno(err->reason);
 }
 
-static void finish(struct api_call *c, int r)
+/* ---- one after the other ---- */
+
+static void on_line(void *arg)
 {
-    c->reply.r = r;
-    call_finish(c);
+    struct line *l = arg;
+    struct call_convert *v = LIST_FIRST(&l->waiting, struct call_convert, in_line);
+    struct api_call *c = v->call;
+    ASSERT(!l->holder && !list_empty(&l->waiting));
+    list_remove(&v->in_line);
+    l->holder = c;
+    if (rt_now(c->server->rt) - c->started <= LINE_MAX)
+        run_again(c);
+    else
+        finish(c, call_error(c, REASON_TIMEOUT,
+                             "Timeout: request did not complete within requested timeout - context "
+                             "deadline exceeded"));
+}
+
+/* False: it is somebody else's turn. */
+static bool line_enter(struct api_call *c)
+{
+    struct call_convert *v = c->convert;
+    struct map *lines = &c->server->convert_lines;
+    if (v->line)
+        return true;
+    CLEANUP(freep)
+    char *key = xasprintf("%u/%.*s/%.*s", c->kind->id, STR_ARG(c->ns), STR_ARG(c->name));
+    struct line *l = map_get(lines, str_z(key));
+    if (!l) {
+        l = NEW(struct line);
+        l->server = c->server;
+        l->key = xstrdup(key);
+        list_init(&l->waiting);
+        rt_task_init(&l->task, c->server->rt, on_line, l);
+        (void)map_set(lines, str_z(l->key), l);
+    }
+    v->line = l;
+    if (l->holder || !list_empty(&l->waiting)) {
+        list_push_back(&l->waiting, &v->in_line);
+        return false;
+    }
+    l->holder = c;
+    return true;
+}
+
+static bool writes_converted(const struct api_call *c)
+{
+    return (c->verb == API_UPDATE || c->verb == API_PATCH) && !c->opts.dry_run &&
+           c->kind->custom->variant != call_storage(c);
 }
 
 /* ---- before the verb ---- */
@@ -254,6 +349,8 @@ int call_convert_before(struct api_call *c)
     if (!call_converts(c))
         return 0;
     keep(c);
+    if (writes_converted(c) && !line_enter(c))
+        return 1;
     struct object *o = present(c);
     if (!o || call_seen(c, o))
         return 0;
@@ -307,7 +404,7 @@ static void on_body(struct convert_want *w)
 
 bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *ret)
 {
-    if (!call_converts(c) || c->kind->custom->variant == c->kind->custom->storage)
+    if (!call_converts(c) || c->kind->custom->variant == call_storage(c))
         return false;
     struct call_convert *v = get(c);
     struct object *o = object_new(c->kind->custom->variant, msg, 0);
@@ -316,8 +413,7 @@ bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *
     want_add(v, o);
     object_unref(o);
     v->expected = expected;
-    *ret = convert_start(c->server->converts, &v->want, c->kind->custom->storage, v->objects, v->n,
-                         on_body);
+    *ret = convert_start(c->server->converts, &v->want, call_storage(c), v->objects, v->n, on_body);
     if (*ret < 0)
         *ret = want_failed(c);
     ASSERT(*ret); /* what has no revision is never there already */

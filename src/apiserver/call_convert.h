@@ -7,6 +7,9 @@
 
 /* Objects of c->kind may have to be converted for it. */
 bool call_converts(const struct api_call *c);
+/* In which form objects of c->kind, which is served, are written: by its definition as it is now,
+ * which may be younger than the call. */
+const struct schema_kind *call_storage(const struct api_call *c);
 /* o as the caller's version knows it; NULL: it is not in hand, and was noted as missing. Borrowed
  * from the call, or o itself. */
 struct object *call_seen(struct api_call *c, struct object *o);
@@ -23,6 +26,6 @@ int call_convert_before(struct api_call *c) MUST_CHECK; /* as above */
 /* True: the body goes the way by the webhook; *ret is what the verb returns. */
 bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *ret);
 bool call_convert_after(struct api_call *c); /* true: call_finish comes once more */
-void call_convert_cancel(struct api_call *c);
+void call_convert_end(struct api_call *c);   /* answered, or dropped. Idempotent */
 /* Runs the verb of a call that is authorized; as a verb. */
 int call_run(struct api_call *c) MUST_CHECK;

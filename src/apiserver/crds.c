@@ -7,6 +7,7 @@
 #include "apiserver/crds.h"
 
 #include "api/crd.h"
+#include "apiserver/apiservices.h"
 #include "apiserver/convert.h"
 #include "apiserver/kinds.h"
 #include "apiserver/rules.h"
@@ -70,6 +71,7 @@ static void serve(struct apiserver *s, struct object *o, const crd_t *prev)
     }
     kinds_set(s->kinds, crd->metadata.name, v, n);
     free(v);
+    apiservices_changed(s->apiservices);
 }
 
 static bool same_kinds(const crd_t *a, const crd_t *b)
@@ -89,6 +91,7 @@ static void gone(struct apiserver *s, struct object *o)
         api_watch_end_kind(s, k, NULL, 0);
     }
     kinds_set(s->kinds, object_name(o), NULL, 0);
+    apiservices_changed(s->apiservices);
 }
 
 static void on_events(void *arg, const struct store_event *events, size_t n)

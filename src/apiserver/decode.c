@@ -150,7 +150,7 @@ static int option(struct exchange *x, struct str k, struct str v)
     else if (str_is(k, "dryRun"))
         return dry_run(x, v);
     else if (str_is(k, "pretty"))
-        x->pretty = is_true(v);
+        x->pretty = v.n ? is_true(v) : x->accept.pretty;
     else if (str_is(k, "includeObject"))
         x->accept_object = str_is(v, "None") ? 'N' : str_is(v, "Object") ? 'O' : 'M';
     else if (str_is(k, "gracePeriodSeconds")) {
@@ -170,6 +170,7 @@ int decode_options(struct exchange *x)
     struct str q = x->req->query, k, v;
     x->unknown = SCHEMA_UNKNOWN_WARN;
     x->accept_object = 'M';
+    x->pretty = x->accept.pretty;
     while (http_query_next(&q, &x->call->arena, &k, &v)) {
         int r = option(x, k, v);
         if (r < 0)
@@ -205,7 +206,7 @@ static int patch_type(struct exchange *x, struct str content_type)
             x->call, REASON_UNSUPPORTED_MEDIA_TYPE,
             "the body of the request was in an unknown format - accepted media types include: "
             "application/json-patch+json, application/merge-patch+json, "
-            "application/apply-patch+yaml, application/strategic-merge-patch+json");
+            "application/strategic-merge-patch+json, application/apply-patch+yaml");
     if (x->call->opts.has_force)
         return option_invalid(x->call, CAUSE_FORBIDDEN, "force",
                               "Forbidden: may not be specified for non-apply patch");

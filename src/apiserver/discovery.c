@@ -1,9 +1,14 @@
-/* Discovery documents: made from the table of kinds and the custom kinds that are served, kept as
- * shared bytes with an ETag each, and made anew when somebody asks after the custom kinds have
- * changed (so that a hundred definitions in a row cost one making). Legacy discovery
+/* Discovery documents: made from the table of kinds, the custom kinds that are served, and what the
+ * servers of aggregated APIs last said of theirs; kept as shared bytes with an ETag each, and made
+ * anew when somebody asks after any of that has changed (so that a hundred definitions in a row
+ * cost one making). Groups and versions come in the order their APIServices give them. Legacy
+ * discovery
  * (/api, /apis, one list a group version) and the aggregated form are both served. And the door to
  * OpenAPI. */
 #include "apiserver/front_int.h"
+#include "apiserver/remotes.h"
+
+#include "api/apiservice.h"
 
 #include "base/set.h"
 
@@ -22,17 +27,23 @@ struct document {
 
 struct discovery {
     struct kinds *customs;           /* borrowed */
+    struct remotes *remotes;         /* borrowed */
     pthread_mutex_t lock;            /* of all below: I/O threads ask, and the first makes anew */
     uint64_t generation;             /* of customs, that the documents tell of */
+    uint64_t remote_generation;      /* of remotes, likewise */
     const struct schema_kind **more; /* owned references */
     size_t n_more;
+    struct remote_view *views; /* owned */
+    size_t n_views;
     struct document *v; /* owned */
     size_t n, cap;
 };
 
-/* One group version of the table. */
+/* One version of a group. */
 struct gv {
     const char *group, *version;
+    int32_t group_priority, version_priority;
+    const struct remote_view *remote; /* NULL: served here */
 };
 
 static size_t all_n(const struct discovery *d)
@@ -45,17 +56,63 @@ static const struct schema_kind *kind_at(const struct discovery *d, size_t i)
     return i < _KIND_MAX ? schema_kinds[i] : d->more[i - _KIND_MAX];
 }
 
-/* out: room for all_n. */
+static const struct remote_view *served_elsewhere(const struct discovery *d, const char *group,
+                                                  const char *version)
+{
+    for (size_t i = 0; i < d->n_views; i++)
+        if (str_eqz(d->views[i].remote->group, group) &&
+            str_eqz(d->views[i].remote->version, version))
+            return &d->views[i];
+    return NULL;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct gv *x = a, *y = b;
+    if (x->group_priority != y->group_priority)
+        return x->group_priority > y->group_priority ? -1 : 1;
+    int r = strcmp(x->group, y->group);
+    return r ? r
+             : apiservice_version_cmp(x->version_priority, str_z(x->version), y->version_priority,
+                                      str_z(y->version));
+}
+
+/* A group is where the highest of its versions puts it. */
+static void sort_versions(struct gv *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(v[i].group, v[k].group) == 0)
+                v[i].group_priority = MAX(v[i].group_priority, v[k].group_priority);
+    qsort(v, n, sizeof(*v), by_priority);
+}
+
+/* out: room for all_n and the views. */
 static size_t group_versions(const struct discovery *d, struct gv *out)
 {
     size_t n = 0;
     struct set seen = {0};
     for (size_t i = 0; i < all_n(d); i++) {
         const struct schema_kind *k = kind_at(d, i);
-        if (set_add(&seen, str_z(k->api_version)))
-            out[n++] = (struct gv){k->group, k->version};
+        if (!set_add(&seen, str_z(k->api_version)) || served_elsewhere(d, k->group, k->version))
+            continue;
+        struct gv *g = &out[n++];
+        *g = (struct gv){.group = k->group, .version = k->version};
+        apiservice_priorities(str_z(k->group), str_z(k->version), &g->group_priority,
+                              &g->version_priority);
+        if (k == KIND(APISERVICE))
+            g->group_priority = INT32_MAX; /* first, as in Kubernetes */
+    }
+    for (size_t i = 0; i < d->n_views; i++) {
+        const struct remote *r = d->views[i].remote;
+        out[n++] = (struct gv){.group = r->group.p, /* ends with a NUL: arena_str */
+                               .version = r->version.p,
+                               .group_priority = r->group_priority,
+                               .version_priority = r->version_priority,
+                               .remote = &d->views[i]};
     }
     set_fini(&seen);
+    sort_versions(out, n);
     return n;
 }
 
@@ -198,7 +255,8 @@ static void legacy(struct discovery *d, const struct gv *gvs, size_t n)
     buf_add_lit(&b, "]}");
     add_document(d, "/apis", AS_ITSELF, &b);
     for (size_t i = 0; i < n; i++) {
-        resource_list(d, &gvs[i]);
+        if (!gvs[i].remote)
+            resource_list(d, &gvs[i]);
         if (!first_of_group(gvs, i))
             continue;
         snprintf(path, sizeof(path), "/apis/%s", gvs[i].group);
@@ -245,6 +303,13 @@ static void print_resource(struct buf *b, const struct schema_kind *k)
 static void print_version(const struct discovery *d, struct buf *b, const struct gv *gv)
 {
     const char *sep = "";
+    if (gv->remote) {
+        buf_printf(b, "{\"version\":\"%s\"", gv->version);
+        if (gv->remote->resources)
+            buf_printf(b, ",\"resources\":%.*s", STR_ARG(blob_str(gv->remote->resources)));
+        buf_printf(b, ",\"freshness\":\"%s\"}", gv->remote->stale ? "Stale" : "Current");
+        return;
+    }
     buf_printf(b, "{\"version\":\"%s\",\"resources\":[", gv->version);
     for (size_t i = 0; i < all_n(d); i++) {
         const struct schema_kind *k = kind_at(d, i);
@@ -286,6 +351,52 @@ static void aggregated(struct discovery *d, const struct gv *gvs, size_t n, bool
     add_document(d, core ? "/api" : "/apis", AS_DISCOVERY_V2, &b);
 }
 
+/* Where the servers of aggregated APIs have theirs: asked for through us, like all of them. */
+static void add_remote_documents(const struct discovery *d, struct buf *b)
+{
+    struct str end = STR("}}");
+    bool empty = str_is(buf_str(b), "{\"paths\":{}}");
+    ASSERT(b->n >= end.n);
+    b->n -= end.n;
+    for (size_t i = 0; i < d->n_views; i++) {
+        const struct remote_view *v = &d->views[i];
+        if (!v->openapi)
+            continue;
+        buf_printf(b, "%s\"apis/%.*s/%.*s\":{\"serverRelativeURL\":\"%.*s\"}", empty ? "" : ",",
+                   STR_ARG(v->remote->group), STR_ARG(v->remote->version),
+                   STR_ARG(blob_str(v->openapi)));
+        empty = false;
+    }
+    buf_add_str(b, end);
+}
+
+/* Their v2 documents become parts of ours. Asked for rarely, so read when somebody asks. */
+static void add_remote_swagger(const struct discovery *d, struct buf *b)
+{
+    struct buf paths = {0}, definitions = {0}, all = {0};
+    struct str begin = STR("\"paths\":{"), end = STR("}}"), own = buf_str(b);
+    for (size_t i = 0; i < d->n_views; i++)
+        if (d->views[i].swagger)
+            remote_swagger(blob_str(d->views[i].swagger), d->views[i].remote->group,
+                           d->views[i].remote->version, &paths, &definitions);
+    if (paths.n || definitions.n) {
+        size_t at = (size_t)str_search(own, begin) + begin.n;
+        ASSERT(at >= begin.n && own.n > at + end.n);
+        buf_add_str(&all, str_sub(own, 0, at));
+        if (paths.n) { /* ours follow: the comma goes behind */
+            buf_add_str(&all, str_sub(buf_str(&paths), 1, paths.n));
+            buf_add_char(&all, ',');
+        }
+        buf_add_str(&all, str_sub(own, at, own.n - end.n));
+        buf_add_str(&all, buf_str(&definitions));
+        buf_add_str(&all, end);
+        buf_fini(b);
+        *b = all;
+    }
+    buf_fini(&paths);
+    buf_fini(&definitions);
+}
+
 /* OpenAPI is asked for rarely and is large: made for each who asks, not kept. True: it is served.
  */
 static bool openapi_print(const struct discovery *d, struct str path, struct buf *b)
@@ -294,10 +405,12 @@ static bool openapi_print(const struct discovery *d, struct str path, struct buf
     struct str v3 = STR("/openapi/v3/"), rest, group = STR_NONE, api;
     if (str_is(path, "/openapi/v2")) {
         openapi_v2_print(&more, b);
+        add_remote_swagger(d, b);
         return true;
     }
     if (str_is(path, "/openapi/v3")) {
         openapi_v3_index_print(&more, b);
+        add_remote_documents(d, b);
         return true;
     }
     if (!str_starts(path, v3))
@@ -372,13 +485,18 @@ static void forget(struct discovery *d)
     kinds_list_free(d->more, d->n_more);
     d->more = NULL;
     d->n_more = 0;
+    remotes_views_free(d->views, d->n_views);
+    d->views = NULL;
+    d->n_views = 0;
 }
 
 static void make(struct discovery *d)
 {
     forget(d);
     d->more = kinds_list(d->customs, &d->n_more, &d->generation);
-    struct gv *gvs = xcalloc(all_n(d), sizeof(*gvs));
+    d->remote_generation = remotes_generation(d->remotes); /* before: rather once too often */
+    d->views = remotes_views(d->remotes, &d->n_views);
+    struct gv *gvs = xcalloc(all_n(d) + d->n_views, sizeof(*gvs));
     size_t n = group_versions(d, gvs);
     legacy(d, gvs, n);
     aggregated(d, gvs, n, true);
@@ -386,10 +504,11 @@ static void make(struct discovery *d)
     free(gvs);
 }
 
-struct discovery *discovery_new(struct kinds *customs)
+struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes)
 {
     struct discovery *d = NEW(struct discovery);
     d->customs = customs;
+    d->remotes = remotes;
     (void)pthread_mutex_init(&d->lock, NULL);
     make(d);
     return d;
@@ -458,7 +577,8 @@ static bool answer(struct discovery *d, struct exchange *x)
 bool discovery_answer(struct discovery *d, struct exchange *x)
 {
     (void)pthread_mutex_lock(&d->lock);
-    if (d->generation != kinds_generation(d->customs))
+    if (d->generation != kinds_generation(d->customs) ||
+        d->remote_generation != remotes_generation(d->remotes))
         make(d);
     bool there = answer(d, x);
     (void)pthread_mutex_unlock(&d->lock);

@@ -63,10 +63,22 @@ static void object_print(struct exchange *x, struct object *o, struct buf *b)
     arena_fini(&a);
 }
 
-static void partial_print(const struct object *o, struct buf *b)
+static const char *meta_version(const struct exchange *x)
+{
+    return x->accept.beta ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1";
+}
+
+static void partial_print(const struct exchange *x, const struct object *o, struct buf *b)
 {
     struct api_partial_object_metadata p = {.metadata = *object_meta(o)};
-    schema_encode_json(&api_partial_object_metadata_desc, &p, SCHEMA_ENCODE_TYPE_META, b);
+    if (!x->accept.beta) {
+        schema_encode_json(&api_partial_object_metadata_desc, &p, SCHEMA_ENCODE_TYPE_META, b);
+        return;
+    }
+    buf_printf(b, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":",
+               meta_version(x));
+    schema_encode_json(&api_object_meta_desc, &p.metadata, 0, b);
+    buf_add_char(b, '}');
 }
 
 static void list_meta_print(const struct api_call *c, struct buf *b)
@@ -90,7 +102,7 @@ static void row_print(struct exchange *x, struct object *o, struct buf *b)
         if (x->accept_object == 'O')
             object_print(x, o, b);
         else
-            partial_print(o, b);
+            partial_print(x, o, b);
     }
     buf_add_char(b, '}');
     arena_fini(&a);
@@ -99,7 +111,7 @@ static void row_print(struct exchange *x, struct object *o, struct buf *b)
 static void table_print(struct exchange *x, struct object **items, size_t n, bool columns,
                         struct buf *b)
 {
-    buf_add_lit(b, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",");
+    buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",", meta_version(x));
     list_meta_print(x->call, b);
     buf_add_lit(b, ",\"columnDefinitions\":");
     if (columns)
@@ -120,8 +132,8 @@ static void list_print(struct exchange *x, struct buf *b)
     const struct api_call *c = x->call;
     bool partial = x->accept.as == AS_PARTIAL_LIST || x->accept.as == AS_PARTIAL;
     if (partial)
-        buf_add_lit(b,
-                    "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",");
+        buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",",
+                   meta_version(x));
     else
         buf_printf(b, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",",
                    c->kind->list_kind ? c->kind->list_kind : "List", c->kind->api_version);
@@ -131,7 +143,7 @@ static void list_print(struct exchange *x, struct buf *b)
         if (i)
             buf_add_char(b, ',');
         if (partial)
-            partial_print(c->reply.items[i], b);
+            partial_print(x, c->reply.items[i], b);
         else
             object_print(x, c->reply.items[i], b);
     }
@@ -265,7 +277,9 @@ static void status_reply(struct exchange *x)
     struct api_call *c = x->call;
     struct api_status *st = api_call_status(c, &c->arena);
     struct buf b = {0};
-    int code = c->reply.r < 0 ? error_reason_http_code(c->reply.err.reason) : c->reply.code;
+    int code = c->reply.r >= 0       ? c->reply.code
+               : c->reply.status ? c->reply.status->code
+                                 : error_reason_http_code(c->reply.err.reason);
     if (x->accept.media == MEDIA_PB) {
         schema_encode_pb_envelope(&api_status_desc, st, &b);
         finish(x, code, &b, "application/vnd.kubernetes.protobuf");
@@ -292,7 +306,7 @@ static void object_reply(struct exchange *x, struct object *o)
         finish(x, c->reply.code, &b, "application/vnd.kubernetes.protobuf");
         return;
     } else if (x->accept.as == AS_PARTIAL) {
-        partial_print(o, &b);
+        partial_print(x, o, &b);
     } else if (x->accept.media == MEDIA_JSON && !x->pretty && x->route.kind &&
                json_is_shared(x, o)) {
         struct http_header h[32];
@@ -357,7 +371,7 @@ static void bookmark_print(struct exchange *x, const struct client_event *e, str
     const char *kind = table ? "Table" : partial ? "PartialObjectMetadata" : k->kind;
     buf_printf(
         b, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"",
-        kind, table || partial ? "meta.k8s.io/v1" : k->api_version, (unsigned long long)e->rev);
+        kind, table || partial ? meta_version(x) : k->api_version, (unsigned long long)e->rev);
     if (table) {
         buf_add_lit(b, "},\"columnDefinitions\":null,\"rows\":[]}");
         return;
@@ -381,7 +395,7 @@ static void event_json(struct exchange *x, const struct client_event *e, bool fi
         x->call->reply.rev = e->rev;
         table_print(x, &o, 1, first, b);
     } else if (x->accept.as == AS_PARTIAL || x->accept.as == AS_PARTIAL_LIST) {
-        partial_print(o, b);
+        partial_print(x, o, b);
     } else {
         object_print(x, o, b);
     }

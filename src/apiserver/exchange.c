@@ -4,7 +4,7 @@
  * The http_request stays ours until it is finished, also when the client goes away meanwhile, and
  * the call returns from the core in every case; so neither thread ever frees what the other holds.
  */
-#include "apiserver/front_int.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/impersonate.h"
 
 #include <stdarg.h>
@@ -18,10 +18,16 @@ static void let_go(struct exchange *x)
         atomic_fetch_sub_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
     }
     flow_leave(x);
+    if (x->unknown_key) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+    }
     list_remove(&x->link);
     io->n_exchanges--;
     api_call_free(x->call);
     custom_unref(x->route.kind);
+    remote_unref(x->remote);
+    flow_table_unref(x->flow_table);
     free(x);
     io_maybe_stopped(io);
 }
@@ -38,23 +44,28 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
 {
     struct http_header h[48];
     size_t n = 0;
-    ASSERT(!x->in_core && n_extra + 5 < ARRAY_LEN(h));
+    ASSERT(!x->in_core && n_extra + 7 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
     for (size_t i = 0; i < n_extra; i++)
         h[n++] = extra[i];
-    struct str id = audit_id(x);
-    if (id.n)
-        h[n++] = (struct http_header){STR("audit-id"), id};
+    if (x->call->id.n)
+        h[n++] = (struct http_header){STR("audit-id"), x->call->id};
+    n += flow_headers(x, h + n);
     metrics_count(&x->io->metrics, x->route.verb, code, rt_now(x->io->rt) - x->req->started);
     audit_end(x, code);
     struct http_request *req = x->req;
-    struct api_call *call = x->call; /* its arena holds header values: copied by http_respond */
+    /* These hold values of headers, which http_respond copies. */
+    struct api_call *call = x->call;
+    struct flow_table *flows = x->flow_table;
     x->call = NULL;
+    flow_leave(x);
+    x->flow_table = NULL;
     let_go(x);
     http_respond(req, code, h, n, body);
     api_call_free(call);
+    flow_table_unref(flows);
 }
 
 void exchange_answer_buf(struct exchange *x, int code, const char *content_type, struct buf *b)
@@ -101,8 +112,10 @@ static void on_reply(void *arg)
         audit_started(x);
         flow_leave(x); /* it costs by its events from now on */
         front_watch_begin(x);
-    } else if (c->verb == API_CONNECT) {
-        audit_started(x);
+    } else if (c->verb == API_CONNECT || c->verb == API_PROXY) {
+        if (c->verb == API_CONNECT || c->proxy->is_long)
+            audit_started(x);
+        flow_leave(x); /* how long the other side takes is no concern of who waits here */
         proxy_start(x);
     } else if (c->verb == API_PATH)
         path_answer(x);
@@ -185,30 +198,61 @@ static void fill_call(struct exchange *x)
     }
 }
 
+/* What is asked for is one thing, or many; a form that fits neither is refused. */
+static int check_form(struct exchange *x)
+{
+    const struct route *r = &x->route;
+    bool list = r->verb == API_LIST;
+    if (x->accept.as == AS_PARTIAL && list)
+        return call_error(x->call, REASON_NOT_ACCEPTABLE,
+                          "you requested PartialObjectMetadata, but the requested object is a list "
+                          "(*%s.%s)",
+                          r->kind->version, r->kind->list_kind ? r->kind->list_kind : "List");
+    if (x->accept.as == AS_PARTIAL_LIST && !list && r->verb != API_WATCH &&
+        r->verb != API_DELETE_COLLECTION)
+        return call_error(x->call, REASON_NOT_ACCEPTABLE,
+                          "you requested PartialObjectMetadataList, but the requested object is "
+                          "not a list (*%s.%s)",
+                          r->kind->version, r->kind->kind);
+    return 0;
+}
+
 static int negotiate(struct exchange *x)
 {
     struct api_call *c = x->call;
     const struct schema_kind *k = x->route.kind;
-    int r = accept_parse(http_request_header(x->req, STR("accept")), k && kind_is_json_only(k),
-                         &x->accept);
-    if (x->route.verb == API_CONNECT || x->route.verb == API_PATH) {
+    bool json_only = k && kind_is_json_only(k), watch = x->route.verb == API_WATCH;
+    int r = accept_parse(http_request_header(x->req, STR("accept")), json_only, &x->accept);
+    if (x->route.verb == API_CONNECT || x->route.verb == API_PROXY || x->route.verb == API_PATH) {
         if (r < 0)
             x->accept = (struct accept){.media = MEDIA_JSON};
         return 0;
     }
-    if (r >= 0 && x->route.verb == API_WATCH && x->accept.media == MEDIA_YAML)
-        x->accept.media = MEDIA_JSON;
+    if (r >= 0 && watch && x->accept.media == MEDIA_YAML) /* it cannot be cut into events */
+        r = -ENOMSG;
     if (r >= 0)
-        return 0;
+        return k ? check_form(x) : 0;
     x->accept = (struct accept){.media = MEDIA_JSON};
-    if (k && kind_is_json_only(k))
-        return call_error(c, REASON_NOT_ACCEPTABLE,
-                          "only the following media types are accepted: application/json, "
-                          "application/yaml, application/json;as=Table;v=v1;g=meta.k8s.io");
-    return call_error(
-        c, REASON_NOT_ACCEPTABLE,
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/vnd.kubernetes.protobuf, application/json;as=Table;v=v1;g=meta.k8s.io");
+    return call_error(c, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s%s",
+                      watch ? "application/json;stream=watch"
+                            : "application/json, application/yaml",
+                      json_only ? ""
+                      : watch   ? ", application/vnd.kubernetes.protobuf;stream=watch"
+                                : ", application/vnd.kubernetes.protobuf");
+}
+
+/* The name of the request, as the client gave it or a new one: in the answer's head, in the audit
+ * log and in traces. */
+static void read_id(struct exchange *x)
+{
+    struct str id = http_request_header(x->req, STR("audit-id"));
+    bool ok = id.n && id.n <= API_REQUEST_ID_BYTES_MAX;
+    for (size_t i = 0; ok && i < id.n; i++)
+        ok = id.p[i] > ' ' && id.p[i] < 127;
+    if (ok)
+        x->call->id = arena_str(&x->call->arena, id);
+    else
+        make_uid(x->io->rt, &x->call->arena, &x->call->id);
 }
 
 static struct exchange *exchange_new(struct io *io, struct http_request *req)
@@ -218,6 +262,7 @@ static struct exchange *exchange_new(struct io *io, struct http_request *req)
     x->req = req;
     x->call = api_call_new(io->front->server);
     x->route.verb = API_PATH;
+    read_id(x);
     req->user = x;
     list_push_back(&io->exchanges, &x->link);
     io->n_exchanges++;
@@ -239,7 +284,7 @@ static bool admit_load(struct exchange *x)
         exchange_refuse(x, REASON_UNAVAILABLE, "the server is shutting down");
         return false;
     }
-    if (x->route.verb == API_CONNECT)
+    if (x->route.verb == API_CONNECT || (x->call->proxy && x->call->proxy->is_long))
         return true;
     enum flow_verdict v = flow_enter(x);
     if (v == FLOW_FULL)
@@ -251,7 +296,7 @@ static bool admit_load(struct exchange *x)
 static bool count_load(struct exchange *x)
 {
     struct io *io = x->io;
-    if (x->route.verb == API_WATCH || x->route.verb == API_CONNECT)
+    if (x->route.verb == API_WATCH || x->route.verb == API_CONNECT || x->route.verb == API_PROXY)
         return true;
     if (io->n_in_flight >= API_CALLS_IN_FLIGHT_MAX) {
         exchange_too_many(x);
@@ -274,15 +319,14 @@ static void start_path(struct exchange *x)
     exchange_to_core(x);
 }
 
-void exchange_handle(struct http_request *req, void *arg)
+/* It is known who asks; authenticated < 0: it is not. */
+static void go_on(struct exchange *x, int authenticated)
 {
-    struct io *io = arg;
-    struct exchange *x = exchange_new(io, req);
+    struct http_request *req = x->req;
     struct api_call *c = x->call;
-    enum route_result found = route_find(io->front->server->kinds, req->method, req->path,
-                                         req->query, &c->arena, &x->route);
+    enum route_result found = x->found;
     int r = negotiate(x);
-    if (r >= 0 && authn_request(io, req, c) < 0)
+    if (r >= 0 && authenticated < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     if (r >= 0 && impersonate_read(req->headers, req->n_headers, &c->arena, &c->impersonation) < 0)
         r = call_error(c, REASON_BAD_REQUEST, "too many groups or extra values are impersonated");
@@ -295,7 +339,7 @@ void exchange_handle(struct http_request *req, void *arg)
     else if (r >= 0 && found == ROUTE_BAD_METHOD)
         r = call_error(c, REASON_METHOD_NOT_ALLOWED,
                        "the server does not allow this method on the requested resource");
-    if (r >= 0)
+    if (r >= 0 && !x->remote)
         r = decode_options(x);
     audit_begin(x);
     if (r < 0) {
@@ -304,6 +348,37 @@ void exchange_handle(struct http_request *req, void *arg)
     }
     if (admit_load(x))
         exchange_begin(x);
+}
+
+void exchange_handle(struct http_request *req, void *arg)
+{
+    struct io *io = arg;
+    struct exchange *x = exchange_new(io, req);
+    struct api_call *c = x->call;
+    enum route_result found;
+    if (!aggregate_route(x, &found))
+        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
+                           &x->route);
+    x->found = found;
+    int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
+    if (r == -EAGAIN) {
+        x->unknown_key = true;
+        list_push_back(&io->unknown, &x->unknown_link);
+        io->n_unknown++;
+        return;
+    }
+    go_on(x, r);
+}
+
+void exchange_authenticate_again(struct io *io)
+{
+    struct exchange *x;
+    LIST_FOR_EACH (x, &io->unknown, unknown_link) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+        x->unknown_key = false;
+        go_on(x, authn_request(io, x->req, false, x->call));
+    }
 }
 
 void exchange_begin(struct exchange *x)

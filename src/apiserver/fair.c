@@ -71,12 +71,11 @@ static void share_out(struct fair *f)
 {
     uint64_t shares = 0;
     for (unsigned i = 0; i < f->n; i++)
-        shares += f->v[i].o.exempt ? 0 : f->v[i].o.shares;
+        shares += f->v[i].o.shares;
     for (unsigned i = 0; i < f->n; i++) {
         struct level *l = &f->v[i];
-        l->nominal = l->o.exempt || !shares
-                         ? 0
-                         : (unsigned)(((uint64_t)f->seats * l->o.shares + shares - 1) / shares);
+        l->nominal =
+            shares ? (unsigned)(((uint64_t)f->seats * l->o.shares + shares - 1) / shares) : 0;
         l->lendable = (unsigned)((uint64_t)l->nominal * l->o.lendable_pct / 100);
     }
 }
@@ -103,11 +102,11 @@ static uint64_t borrowable(const struct fair *f, const struct level *mine)
     uint64_t idle = 0, borrowed = 0;
     for (unsigned i = 0; i < f->n; i++) {
         const struct level *l = &f->v[i];
-        if (l == mine || l->o.exempt)
+        if (l == mine)
             continue;
         if (l->used < l->nominal)
             idle += MIN(l->lendable, l->nominal - l->used);
-        else
+        else if (!l->o.exempt) /* who never waits does not borrow */
             borrowed += l->used - l->nominal;
     }
     return idle > borrowed ? idle - borrowed : 0;
@@ -116,7 +115,9 @@ static uint64_t borrowable(const struct fair *f, const struct level *mine)
 static bool fits(const struct fair *f, const struct level *l, unsigned seats)
 {
     uint64_t want = (uint64_t)l->used + seats;
-    if (l->o.exempt || want <= l->nominal || !l->running) /* one always: nobody waits for ever */
+    if (l->o.exempt || want <= l->nominal)
+        return true;
+    if (!l->running && l->nominal) /* one always: nobody waits for ever, but where nobody may run */
         return true;
     uint64_t more = want - l->nominal;
     if (l->o.borrow_limit_pct >= 0 &&
@@ -139,7 +140,8 @@ static bool is_full(const struct level *l, const struct fair_flow *flow)
     size_t mine = flow ? flow->n : 0;
     if (!l->o.queues || mine >= l->o.flow_max)
         return true;
-    return l->waiting >= l->o.waiting_max * (mine < FEW_WAITING ? (size_t)2 : (size_t)1);
+    size_t hard = l->o.hard_max ? l->o.hard_max : (size_t)l->o.waiting_max * 2;
+    return l->waiting >= (mine < FEW_WAITING ? hard : (size_t)l->o.waiting_max);
 }
 
 static struct fair_flow *flow_new(struct fair *f, struct level *l, struct str key)
@@ -191,7 +193,7 @@ bool fair_try(struct fair *f, unsigned level, unsigned seats, int64_t now, struc
     ASSERT(level < f->n && it->state == FAIR_NONE);
     struct level *l = &f->v[level];
     it->level = level;
-    it->seats = l->o.exempt ? 0 : CLAMP(seats, 1u, MAX(l->nominal, 1u));
+    it->seats = l->o.exempt ? seats : CLAMP(seats, 1u, MAX(l->nominal, 1u));
     it->since = now;
     if (l->waiting || !fits(f, l, it->seats))
         return false;
@@ -287,6 +289,27 @@ struct fair_level_state fair_level_state(const struct fair *f, unsigned i)
     if (i >= f->n)
         return (struct fair_level_state){0};
     const struct level *l = &f->v[i];
-    return (struct fair_level_state){
-        .nominal = l->nominal, .seats_used = l->used, .running = l->running, .waiting = l->waiting};
+    return (struct fair_level_state){.nominal = l->nominal,
+                                     .lendable = l->lendable,
+                                     .seats_used = l->used,
+                                     .running = l->running,
+                                     .waiting = l->waiting,
+                                     .flows = l->flows.n};
+}
+
+void fair_each_waiting(const struct fair *f, unsigned level, fair_each_fn fn, void *arg)
+{
+    const struct level *l = level < f->n ? &f->v[level] : NULL;
+    for (size_t k = 0; l && k < l->flows.n; k++) {
+        struct fair_flow *flow = CONTAINER_OF(l->flows.v[k], struct fair_flow, node);
+        struct fair_place p = {.queue = (unsigned)k,
+                               .n = (unsigned)flow->n,
+                               .flow = flow->key,
+                               .ahead = flow->clock > l->clock ? flow->clock - l->clock : 0};
+        struct fair_item *it;
+        LIST_FOR_EACH (it, &flow->items, link) {
+            fn(arg, &p, it);
+            p.place++;
+        }
+    }
 }

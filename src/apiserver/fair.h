@@ -14,11 +14,12 @@
 struct fair_level_opts {
     bool exempt;              /* never waits */
     bool queues;              /* what does not fit waits; else it is refused */
-    unsigned shares;          /* its part of all seats */
+    unsigned shares;          /* its part of all seats; 0: it has only what it borrows */
     unsigned lendable_pct;    /* of its seats: others may use these while it does not */
     int64_t borrow_limit_pct; /* of its seats: so many more at most; <0: no limit */
     unsigned flow_max;        /* waiting calls of one flow */
-    unsigned waiting_max;     /* of the level; flows with few still get in, up to twice that */
+    unsigned waiting_max;     /* of the level; flows with few still get in, up to hard_max */
+    unsigned hard_max;        /* 0: twice waiting_max */
 };
 
 enum fair_state {
@@ -40,7 +41,8 @@ struct fair;
 /* seats: of all levels together. */
 struct fair *fair_new(unsigned seats);
 struct fair *fair_free(struct fair *f); /* takes NULL; items are forgotten */
-/* Sets level `i` (new ones have no seats), and shares the seats out anew. */
+/* Sets level `i` (new ones have no seats), and shares the seats out anew. Those who run or wait in
+ * it do so by its new rules. */
 void fair_level_set(struct fair *f, unsigned i, const struct fair_level_opts *o);
 
 /* Runs it if nobody of its level waits and there are seats; fair_done ends that. seats are cut to
@@ -58,8 +60,16 @@ struct fair_item *fair_overdue(struct fair *f, int64_t before);
 size_t fair_waiting(const struct fair *f); /* of all levels; O(1) */
 
 struct fair_level_state {
-    unsigned nominal, seats_used;
-    size_t running, waiting;
+    unsigned nominal, lendable, seats_used;
+    size_t running, waiting, flows;
 };
 /* Zeroed for a level that is not there. */
 struct fair_level_state fair_level_state(const struct fair *f, unsigned i);
+/* Those who wait in a level, flow by flow, in their order. */
+struct fair_place {
+    unsigned queue, place, n; /* which flow; which of the n that wait in it */
+    struct str flow;
+    uint64_t ahead; /* seats the flow was given beyond the level's clock */
+};
+typedef void (*fair_each_fn)(void *arg, const struct fair_place *p, const struct fair_item *it);
+void fair_each_waiting(const struct fair *f, unsigned level, fair_each_fn fn, void *arg);

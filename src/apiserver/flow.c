@@ -2,7 +2,6 @@
  * whose rules has the user among its subjects and the request among its targets. */
 #include "apiserver/flow.h"
 
-#include "base/mem.h"
 #include "apiserver/internal.h"
 
 static bool is_star(struct str s)
@@ -72,7 +71,7 @@ static bool is_service_account(const struct api_user *u, struct str ns, struct s
            (is_star(name) || str_eq(rest, name));
 }
 
-static bool subject_matches(const struct flow_subject *s, const struct api_user *u)
+static bool subject_matches(const struct flow_rule_subject *s, const struct api_user *u)
 {
     switch (s->kind) {
     case FLOW_USER:
@@ -107,26 +106,4 @@ unsigned flow_classify(const struct flow_table *t, const struct flow_digest *d)
 struct str flow_distinguisher(const struct flow_schema *s, const struct flow_digest *d)
 {
     return s->by == FLOW_BY_USER ? d->user->name : s->by == FLOW_BY_NAMESPACE ? d->ns : STR("");
-}
-
-static int schema_cmp(const void *a, const void *b)
-{
-    const struct flow_schema *x = a, *y = b;
-    if (x->precedence != y->precedence)
-        return x->precedence < y->precedence ? -1 : 1;
-    return str_cmp(x->name, y->name);
-}
-
-void flow_table_sort(struct flow_table *t)
-{
-    ASSERT(t->n_schemas > 0);
-    qsort(t->schemas, t->n_schemas, sizeof(t->schemas[0]), schema_cmp);
-}
-
-struct flow_table *flow_table_free(struct flow_table *t)
-{
-    if (t)
-        arena_fini(&t->arena);
-    free(t);
-    return NULL;
 }

@@ -4,6 +4,7 @@
  * shared but the TLS contexts, the discovery documents and the mailboxes of the loops. */
 #include "apiserver/fan.h"
 
+#include "apiserver/flow_config.h"
 #include "base/log.h"
 
 #define HANDSHAKES_MAX 1024 /* of one thread: connections that have not said who they are yet */
@@ -99,6 +100,7 @@ static void on_io_stop(void *arg)
     LIST_FOR_EACH (x, &io->exchanges, link)
         if (x->watch && !x->in_core)
             front_watch_end(x);
+    exchange_authenticate_again(io);
     proxy_stop(io);
     http_server_drain(io->http, io->stop_timeout_ms, on_drained, io);
 }
@@ -138,7 +140,7 @@ struct front *front_free(struct front *f)
     rt_tls_server_unref(f->tls);
     rt_tls_client_unref(f->node_tls);
     discovery_free(f->discovery);
-    flow_table_free(f->flows);
+    flow_table_unref(f->flows);
     fan_free(f->fan);
     free(f);
     return NULL;
@@ -189,6 +191,7 @@ static int start_io(struct front *f, struct io *io, const char *addr, struct err
     char name[16];
     list_init(&io->exchanges);
     list_init(&io->tunnels);
+    list_init(&io->unknown);
     io->front = f;
     io->rt = rt_uv_new();
     if (!io->rt)
@@ -213,8 +216,8 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
     f->token_key = s->pki->sa_key;
     f->n_ios = s->opts.io_threads;
     f->ios = xcalloc(f->n_ios, sizeof(*f->ios));
-    f->discovery = discovery_new(s->kinds);
-    f->flows = flow_table_new_default();
+    f->discovery = discovery_new(s->kinds, s->remotes);
+    f->flows = flow_table_ref(flow_config_table(s->flows));
     flow_count_all(f);
     f->fan = fan_new(s->rt);
     int r = make_tls(f, err);
@@ -240,6 +243,20 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret, struct 
 uint16_t front_port(const struct front *f)
 {
     return f->port;
+}
+
+static void on_keys(void *arg)
+{
+    struct io *io = arg;
+    atomic_store(&io->keys_told, false);
+    exchange_authenticate_again(io);
+}
+
+void front_keys_changed(struct front *f)
+{
+    for (unsigned i = 0; i < f->n_ios; i++)
+        if (!atomic_exchange(&f->ios[i].keys_told, true))
+            rt_post(f->ios[i].rt, &f->ios[i].keys_post, on_keys, &f->ios[i]);
 }
 
 void front_reload_certificates(struct front *f)

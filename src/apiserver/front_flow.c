@@ -5,20 +5,14 @@
  *
  * Seats are held until the answer is handed to the HTTP library (a watch: until it has started;
  * exec and the like: never). Who really asks counts, not whom he impersonates. */
-#include "apiserver/front_int.h"
+#include "apiserver/aggregate.h"
 
 #include "base/mem.h"
+#include "base/trace.h"
 
 #define TICK NSEC_PER_SEC
 
-static const double wait_bounds[] = {0.005, 0.02, 0.1, 0.5, 2, 10, 30};
-
-/* Of one schema on one I/O thread; any thread may read them. */
-struct flow_counts {
-    _Atomic uint64_t dispatched, full, timed_out;
-    _Atomic uint64_t waits[ARRAY_LEN(wait_bounds) + 1], wait_us;
-    _Atomic int64_t running, waiting, seats;
-};
+const double flow_wait_bounds[FLOW_WAITS] = {0.005, 0.02, 0.1, 0.5, 2, 10, 30};
 
 #define ADD(field, n) atomic_fetch_add_explicit(&(field), (n), memory_order_relaxed)
 #define SUB(field, n) atomic_fetch_sub_explicit(&(field), (n), memory_order_relaxed)
@@ -68,8 +62,13 @@ static struct flow_digest digest_of(const struct exchange *x)
     const struct route *r = &x->route;
     struct flow_digest d = {.user = &x->call->user,
                             .verb = str_z(r->authz_verb ? r->authz_verb : api_verb_text(r->verb))};
-    if (r->verb == API_PATH) {
+    if (r->verb == API_PATH || (x->call->proxy && !x->call->proxy->resource.n)) {
         d.path = x->req->path;
+    } else if (x->call->proxy) {
+        d.group = x->call->proxy->group;
+        d.resource = x->call->proxy->resource;
+        d.subresource = r->subresource;
+        d.ns = r->ns;
     } else {
         d.group = str_z(r->kind->group);
         d.resource = str_z(r->kind->plural);
@@ -81,6 +80,11 @@ static struct flow_digest digest_of(const struct exchange *x)
 
 /* ---- in and out ---- */
 
+static struct flow_counts *counts_of(const struct exchange *x)
+{
+    return x->flow_table->schemas[x->flow_schema].counts;
+}
+
 static void running(struct exchange *x, struct flow_counts *c)
 {
     ADD(c->dispatched, 1);
@@ -90,63 +94,104 @@ static void running(struct exchange *x, struct flow_counts *c)
 
 enum flow_verdict flow_enter(struct exchange *x)
 {
-    struct io *io = x->io;
-    const struct flow_table *t = io->front->flows;
+    struct io_flows *w = &x->io->flows;
+    struct flow_table *t = flow_table_ref(w->table);
     struct flow_digest d = digest_of(x);
+    x->flow_table = t;
     x->flow_schema = flow_classify(t, &d);
     const struct flow_schema *s = &t->schemas[x->flow_schema];
-    struct flow_counts *c = &io->counts[x->flow_schema];
-    bool exempt = t->levels[s->level].opts.exempt;
-    if (fair_try(io->fair, s->level, exempt ? 0 : seats_of(x), rt_now(io->rt), &x->seat)) {
-        running(x, c);
-        return FLOW_RUN;
-    }
     struct str who = flow_distinguisher(s, &d);
-    if (fair_waiting(io->fair) >= API_WAITING_ALL_MAX ||
-        !fair_wait(io->fair, arena_printf(&x->call->arena, "%u %.*s", x->flow_schema, STR_ARG(who)),
-                   &x->seat)) {
-        ADD(c->full, 1);
-        return FLOW_FULL;
-    }
-    ADD(c->waiting, 1);
-    if (fair_waiting(io->fair) == 1)
-        rt_timer_start(&io->flow_timer, TICK);
-    return FLOW_WAIT;
-}
-
-void flow_leave(struct exchange *x)
-{
-    struct io *io = x->io;
-    struct flow_counts *c = &io->counts[x->flow_schema];
-    if (x->seat.state == FAIR_WAITING) {
-        SUB(c->waiting, 1);
-        fair_cancel(io->fair, &x->seat);
-    } else if (x->seat.state == FAIR_RUNNING) {
-        SUB(c->running, 1);
-        SUB(c->seats, x->seat.seats);
-        fair_done(io->fair, &x->seat);
-        if (fair_waiting(io->fair))
-            rt_task_schedule(&io->flow_task);
-    }
+    unsigned seats = seats_of(x);
+    enum flow_verdict v = FLOW_RUN;
+    pthread_mutex_lock(&w->lock);
+    if (!fair_try(w->fair, w->slot_of[s->level], seats, rt_now(x->io->rt), &x->seat))
+        v = fair_waiting(w->fair) < API_WAITING_ALL_MAX &&
+                    fair_wait(
+                        w->fair,
+                        arena_printf(&x->call->arena, "%.*s %.*s", STR_ARG(s->name), STR_ARG(who)),
+                        &x->seat)
+                ? FLOW_WAIT
+                : FLOW_FULL;
+    bool first = fair_waiting(w->fair) == 1;
+    pthread_mutex_unlock(&w->lock);
+    trace("request %.*s %.*s %.*s from %.*s: schema %.*s, level %.*s, flow \"%.*s\", %u seats: %s",
+          STR_ARG(x->call->id), STR_ARG(x->req->method_name), STR_ARG(x->req->path),
+          STR_ARG(x->req->peer_addr), STR_ARG(s->name), STR_ARG(t->levels[s->level].name),
+          STR_ARG(who), x->seat.seats,
+          v == FLOW_RUN    ? "runs"
+          : v == FLOW_WAIT ? "waits"
+                           : "is refused");
+    if (v == FLOW_RUN)
+        running(x, s->counts);
+    else if (v == FLOW_FULL)
+        ADD(s->counts->full, 1);
+    else
+        ADD(s->counts->waiting, 1);
+    if (v == FLOW_WAIT && first)
+        rt_timer_start(&w->timer, TICK);
+    return v;
 }
 
 static void count_wait(struct io *io, struct flow_counts *c, const struct exchange *x)
 {
     nsec_t took = rt_now(io->rt) - x->seat.since;
     size_t b = 0;
-    while (b < ARRAY_LEN(wait_bounds) && (double)took > wait_bounds[b] * 1e9)
+    while (b < FLOW_WAITS && (double)took > flow_wait_bounds[b] * 1e9)
         b++;
     ADD(c->waits[b], 1);
     ADD(c->wait_us, (uint64_t)(took / 1000));
 }
 
+/* A level that is gone keeps its seats until the last of its calls is out. Locked. */
+static void close_slot(struct io_flows *w, unsigned i)
+{
+    struct flow_slot *s = &w->slots[i];
+    struct fair_level_state st = fair_level_state(w->fair, i);
+    if (!s->leaving || st.running || st.waiting)
+        return;
+    free(s->name);
+    *s = (struct flow_slot){0};
+    fair_level_set(w->fair, i, &(struct fair_level_opts){0});
+}
+
+void flow_leave(struct exchange *x)
+{
+    struct io_flows *w = &x->io->flows;
+    enum fair_state was = x->seat.state;
+    if (was == FAIR_NONE)
+        return;
+    struct flow_counts *c = counts_of(x);
+    pthread_mutex_lock(&w->lock);
+    if (was == FAIR_WAITING)
+        fair_cancel(w->fair, &x->seat);
+    else
+        fair_done(w->fair, &x->seat);
+    close_slot(w, x->seat.level);
+    bool more = fair_waiting(w->fair) > 0;
+    pthread_mutex_unlock(&w->lock);
+    if (was == FAIR_WAITING) {
+        SUB(c->waiting, 1);
+        ADD(c->cancelled, 1);
+    } else {
+        SUB(c->running, 1);
+        SUB(c->seats, x->seat.seats);
+    }
+    if (more)
+        rt_task_schedule(&w->task);
+}
+
 static void on_seats(void *arg)
 {
     struct io *io = arg;
-    struct fair_item *it;
-    while ((it = fair_next(io->fair))) {
+    struct io_flows *w = &io->flows;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        struct fair_item *it = fair_next(w->fair);
+        pthread_mutex_unlock(&w->lock);
+        if (!it)
+            return;
         struct exchange *x = CONTAINER_OF(it, struct exchange, seat);
-        struct flow_counts *c = &io->counts[x->flow_schema];
+        struct flow_counts *c = counts_of(x);
         SUB(c->waiting, 1);
         count_wait(io, c, x);
         running(x, c);
@@ -157,128 +202,132 @@ static void on_seats(void *arg)
 static void on_tick(void *arg)
 {
     struct io *io = arg;
-    struct fair_item *it;
-    while ((it = fair_overdue(io->fair, rt_now(io->rt) - API_WAIT_MAX_S * NSEC_PER_SEC))) {
+    struct io_flows *w = &io->flows;
+    nsec_t before = rt_now(io->rt) - API_WAIT_MAX_S * NSEC_PER_SEC;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        struct fair_item *it = fair_overdue(w->fair, before);
+        if (it)
+            close_slot(w, it->level);
+        pthread_mutex_unlock(&w->lock);
+        if (!it)
+            break;
         struct exchange *x = CONTAINER_OF(it, struct exchange, seat);
-        struct flow_counts *c = &io->counts[x->flow_schema];
+        struct flow_counts *c = counts_of(x);
         SUB(c->waiting, 1);
         ADD(c->timed_out, 1);
         count_wait(io, c, x);
         exchange_too_many(x);
     }
     on_seats(io);
-    if (fair_waiting(io->fair))
-        rt_timer_start(&io->flow_timer, TICK);
+    if (fair_waiting(w->fair))
+        rt_timer_start(&w->timer, TICK);
+}
+
+size_t flow_headers(const struct exchange *x, struct http_header h[static 2])
+{
+    if (!x->flow_table)
+        return 0;
+    const struct flow_schema *s = &x->flow_table->schemas[x->flow_schema];
+    const struct flow_level *l = &x->flow_table->levels[s->level];
+    if (!s->uid.n || !l->uid.n) /* not written yet */
+        return 0;
+    h[0] = (struct http_header){STR("x-kubernetes-pf-flowschema-uid"), s->uid};
+    h[1] = (struct http_header){STR("x-kubernetes-pf-prioritylevel-uid"), l->uid};
+    return 2;
+}
+
+/* ---- tables come and go ---- */
+
+/* The slot of the level's name (one that was leaving stays), or a free one. Locked. */
+static unsigned slot_get(struct io_flows *w, struct str name)
+{
+    unsigned at = w->n_slots;
+    for (unsigned i = 0; i < w->n_slots; i++) {
+        if (w->slots[i].name && str_eqz(name, w->slots[i].name))
+            return i;
+        if (!w->slots[i].name && at == w->n_slots)
+            at = i;
+    }
+    if (at == w->n_slots) {
+        w->slots = xrealloc(w->slots, (at + 1) * sizeof(*w->slots));
+        w->n_slots++;
+    }
+    w->slots[at] = (struct flow_slot){.name = str_dup(name)};
+    return at;
+}
+
+/* Takes the reference. */
+static void use_table(struct io *io, struct flow_table *t)
+{
+    struct io_flows *w = &io->flows;
+    unsigned *slot_of = xcalloc(t->n_levels, sizeof(*slot_of));
+    pthread_mutex_lock(&w->lock);
+    for (unsigned i = 0; i < w->n_slots; i++)
+        w->slots[i].leaving = w->slots[i].name != NULL;
+    for (unsigned i = 0; i < t->n_levels; i++) {
+        slot_of[i] = slot_get(w, t->levels[i].name);
+        w->slots[slot_of[i]].leaving = false;
+        fair_level_set(w->fair, slot_of[i], &t->levels[i].opts);
+    }
+    for (unsigned i = 0; i < w->n_slots; i++)
+        close_slot(w, i);
+    free(w->slot_of);
+    w->slot_of = slot_of;
+    flow_table_unref(w->table);
+    w->table = t;
+    bool more = fair_waiting(w->fair) > 0;
+    pthread_mutex_unlock(&w->lock);
+    if (more)
+        rt_task_schedule(&w->task);
+}
+
+static void on_table(void *arg)
+{
+    struct io *io = arg;
+    struct flow_table *t = atomic_exchange(&io->flows.next, NULL);
+    if (t)
+        use_table(io, t);
+}
+
+void front_set_flows(struct front *f, struct flow_table *t)
+{
+    flow_table_ref(t);
+    flow_table_unref(f->flows);
+    f->flows = t;
+    for (unsigned i = 0; i < f->n_ios && !f->stopping; i++) {
+        struct io *io = &f->ios[i];
+        struct flow_table *missed = atomic_exchange(&io->flows.next, flow_table_ref(t));
+        if (!missed) /* else a message is on its way */
+            rt_post(io->rt, &io->flows.post, on_table, io);
+        flow_table_unref(missed);
+    }
 }
 
 void flow_start(struct io *io)
 {
-    const struct flow_table *t = io->front->flows;
+    struct io_flows *w = &io->flows;
     unsigned seats = io->front->server->opts.seats ? io->front->server->opts.seats : API_SEATS;
-    unsigned share = (seats + io->front->n_ios - 1) / io->front->n_ios;
-    io->counts = xcalloc(FLOW_SCHEMAS_MAX, sizeof(*io->counts));
-    io->fair = fair_new(share);
-    for (unsigned i = 0; i < t->n_levels; i++)
-        fair_level_set(io->fair, i, &t->levels[i].opts);
-    rt_task_init(&io->flow_task, io->rt, on_seats, io);
-    rt_timer_init(&io->flow_timer, io->rt, on_tick, io);
+    pthread_mutex_init(&w->lock, NULL);
+    w->fair = fair_new((seats + io->front->n_ios - 1) / io->front->n_ios);
+    rt_task_init(&w->task, io->rt, on_seats, io);
+    rt_timer_init(&w->timer, io->rt, on_tick, io);
+    use_table(io, flow_table_ref(io->front->flows));
 }
 
 void flow_stop(struct io *io)
 {
-    if (!io->fair)
+    struct io_flows *w = &io->flows;
+    if (!w->fair)
         return;
-    rt_task_cancel(&io->flow_task);
-    rt_timer_stop(&io->flow_timer);
-    io->fair = fair_free(io->fair);
-    free(io->counts);
-    io->counts = NULL;
-}
-
-/* ---- figures ---- */
-
-enum figure { DISPATCHED, FULL, TIMED_OUT, RUNNING, WAITING, SEATS };
-
-static uint64_t total(struct front *f, unsigned schema, enum figure what)
-{
-    uint64_t n = 0;
-    for (unsigned i = 0; i < f->n_ios; i++) {
-        struct flow_counts *c = &f->ios[i].counts[schema];
-        n += what == DISPATCHED  ? GET(c->dispatched)
-             : what == FULL      ? GET(c->full)
-             : what == TIMED_OUT ? GET(c->timed_out)
-             : what == RUNNING   ? (uint64_t)GET(c->running)
-             : what == WAITING   ? (uint64_t)GET(c->waiting)
-                                 : (uint64_t)GET(c->seats);
-    }
-    return n;
-}
-
-static void print_schemas(struct front *f, struct buf *out)
-{
-    static const struct {
-        const char *name, *type, *label;
-        enum figure what;
-    } rows[] = {
-        {"current_executing_requests", "gauge", "", RUNNING},
-        {"current_inqueue_requests", "gauge", "", WAITING},
-        {"current_executing_seats", "gauge", "", SEATS},
-        {"dispatched_requests_total", "counter", "", DISPATCHED},
-        {"rejected_requests_total", "counter", ",reason=\"queue-full\"", FULL},
-        {"rejected_requests_total", "counter", ",reason=\"time-out\"", TIMED_OUT},
-    };
-    const struct flow_table *t = f->flows;
-    for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
-        if (!r || strcmp(rows[r].name, rows[r - 1].name) != 0)
-            buf_printf(out, "# TYPE apiserver_flowcontrol_%s %s\n", rows[r].name, rows[r].type);
-        for (unsigned i = 0; i < t->n_schemas; i++) {
-            const struct flow_schema *s = &t->schemas[i];
-            buf_printf(out,
-                       "apiserver_flowcontrol_%s{flow_schema=\"%.*s\",priority_level=\"%.*s\"%s} "
-                       "%llu\n",
-                       rows[r].name, STR_ARG(s->name), STR_ARG(t->levels[s->level].name),
-                       rows[r].label, (unsigned long long)total(f, i, rows[r].what));
-        }
-    }
-}
-
-/* Of those that waited. */
-static void print_waits(struct front *f, struct buf *out)
-{
-    static const char name[] = "apiserver_flowcontrol_request_wait_duration_seconds";
-    const struct flow_table *t = f->flows;
-    buf_printf(out, "# TYPE %s histogram\n", name);
-    for (unsigned i = 0; i < t->n_schemas; i++) {
-        const struct flow_schema *s = &t->schemas[i];
-        CLEANUP(freep)
-        char *labels = xasprintf("flow_schema=\"%.*s\",priority_level=\"%.*s\"", STR_ARG(s->name),
-                                 STR_ARG(t->levels[s->level].name));
-        uint64_t upto = 0, us = 0;
-        for (size_t b = 0; b <= ARRAY_LEN(wait_bounds); b++) {
-            char le[16] = "+Inf";
-            for (unsigned k = 0; k < f->n_ios; k++)
-                upto += GET(f->ios[k].counts[i].waits[b]);
-            if (b < ARRAY_LEN(wait_bounds))
-                snprintf(le, sizeof(le), "%g", wait_bounds[b]);
-            buf_printf(out, "%s_bucket{%s,le=\"%s\"} %llu\n", name, labels, le,
-                       (unsigned long long)upto);
-        }
-        for (unsigned k = 0; k < f->n_ios; k++)
-            us += GET(f->ios[k].counts[i].wait_us);
-        buf_printf(out, "%s_sum{%s} %.6f\n%s_count{%s} %llu\n", name, labels, (double)us / 1e6,
-                   name, labels, (unsigned long long)upto);
-    }
-}
-
-/* On an I/O thread: the seats of a level are the same on all. */
-void flow_metrics(struct front *f, struct buf *out)
-{
-    const struct flow_table *t = f->flows;
-    print_schemas(f, out);
-    print_waits(f, out);
-    buf_add_lit(out, "# TYPE apiserver_flowcontrol_nominal_limit_seats gauge\n");
-    for (unsigned i = 0; i < t->n_levels; i++)
-        buf_printf(out, "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"%.*s\"} %u\n",
-                   STR_ARG(t->levels[i].name),
-                   fair_level_state(f->ios[0].fair, i).nominal * f->n_ios);
+    rt_task_cancel(&w->task);
+    rt_timer_stop(&w->timer);
+    w->fair = fair_free(w->fair);
+    for (unsigned i = 0; i < w->n_slots; i++)
+        free(w->slots[i].name);
+    free(w->slots);
+    free(w->slot_of);
+    flow_table_unref(w->table);
+    flow_table_unref(atomic_exchange(&w->next, NULL));
+    pthread_mutex_destroy(&w->lock);
 }

@@ -26,19 +26,33 @@
 #define API_BOOKMARK_PERIOD_S                                                                      \
     60 /* as kube-apiserver: so that resumed watches start near the end                            \
         */
-#define API_LIST_CHUNK_MAX     100000 /* a larger `limit` is cut to this */
-#define API_NAME_TRIES         8      /* generateName: tries for a free name, as kube-apiserver */
-#define API_GENERATE_NAME_MAX  58     /* 63 less the five random characters */
-#define API_USER_GROUPS_MAX    256    /* groups of one identity (impersonation chooses them) */
-#define API_USER_EXTRA_MAX     64     /* extra values of one identity, likewise */
-#define API_TOKEN_BYTES_MAX    8192   /* a service account token is about 1 KB */
-#define API_TOKEN_CACHE_MAX    4096   /* verified tokens remembered by an I/O thread */
-#define API_WARNING_BYTES_MAX  4096   /* one; as kube-apiserver cuts all of them together */
-#define API_WARNINGS_BYTES_MAX 16384  /* of one answer: clients bound their headers */
-#define API_EVENTS_SWEEP_MAX   1000   /* expired Events removed in one turn */
+#define API_LIST_CHUNK_MAX       100000 /* a larger `limit` is cut to this */
+#define API_NAME_TRIES           8      /* generateName: tries for a free name, as kube-apiserver */
+#define API_GENERATE_NAME_MAX    58     /* 63 less the five random characters */
+#define API_USER_GROUPS_MAX      256    /* groups of one identity (impersonation chooses them) */
+#define API_USER_EXTRA_MAX       64     /* extra values of one identity, likewise */
+#define API_TOKEN_BYTES_MAX      8192   /* a service account token is about 1 KB */
+#define API_TOKEN_CACHE_MAX      4096   /* verified tokens remembered by an I/O thread */
+#define API_WARNING_BYTES_MAX    4096   /* one; as kube-apiserver cuts all of them together */
+#define API_WARNINGS_BYTES_MAX   16384  /* of one answer: clients bound their headers */
+#define API_EVENTS_SWEEP_MAX     1000   /* expired Events removed in one turn */
+#define API_REQUEST_ID_BYTES_MAX 64 /* a longer Audit-ID of a client is replaced; a UUID has 36 */
 #define API_PROXY_IDLE_MS                                                                          \
     (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
                        */
+
+#define API_UNKNOWN_KEYS_MAX                                                                       \
+    200 /* requests of one I/O thread that wait for the key of their token; others get 401 */
+#define API_REMOTE_DOCUMENT_BYTES_MAX                                                              \
+    (1u << 20) /* of what the server of an aggregated API says of itself; usually some KB */
+#define API_REMOTE_CALLS_MAX                                                                       \
+    1000 /* calls of one I/O thread to one address of such a server: one that hangs keeps no more  \
+          */
+#define API_REMOTE_CONNECTIONS_MAX 256   /* to it, if it speaks HTTP/1.1 only: a watch takes one */
+#define API_REMOTE_TIMEOUT_MS      60000 /* as kube-apiserver, of all that is no watch */
+#define API_REMOTE_CLIENTS_MAX     256   /* addresses whose connections an I/O thread keeps */
+#define API_PROXY_BODY_BYTES_MAX                                                                   \
+    (256u << 10) /* of a request's body on its way: then its sender waits */
 
 #define OUTCALLS_MAX                                                                               \
     1000 /* calls to webhooks under way: each holds a request's object, printed; over it the       \

@@ -1,11 +1,11 @@
 /* See negotiate.h. An Accept header is walked once; each range that names something we have is a
- * candidate with its q-value; the first of the best wins, as RFC 9110 12.5.1 and Kubernetes'
- * clients mean it. */
+ * candidate with its q-value, and then with how much it says (a type before a wildcard); the first
+ * of the best wins, as RFC 9110 12.5.1 and Kubernetes' clients mean it. */
 #include "apiserver/negotiate.h"
 
 struct range {
     enum accept_as as;
-    bool ok, v1, v2, meta_group, discovery_group;
+    bool ok, v1, v1beta1, v2, meta_group, discovery_group, pretty;
     int q; /* thousandths */
 };
 
@@ -45,15 +45,20 @@ static void parse_param(struct str p, struct range *r)
             r->ok = false;
     } else if (str_is(k, "v")) {
         r->v1 = str_is(v, "v1");
+        r->v1beta1 = str_is(v, "v1beta1");
         r->v2 = str_is(v, "v2");
     } else if (str_is(k, "g")) {
         r->meta_group = str_is(v, "meta.k8s.io");
         r->discovery_group = str_is(v, "apidiscovery.k8s.io");
+    } else if (str_is(k, "stream")) {
+        r->ok &= !v.n || str_is(v, "watch");
+    } else if (str_is(k, "pretty")) {
+        r->pretty = str_is(v, "1");
     }
 }
 
-/* True when the range names something we have. */
-static bool parse_range(struct str text, struct accept *ret, int *ret_q)
+/* True when the range names something we have. *ret_rank: q, then how much it says. */
+static bool parse_range(struct str text, struct accept *ret, int *ret_rank)
 {
     struct str type, param;
     struct range r = {.ok = true, .q = 1000};
@@ -61,8 +66,9 @@ static bool parse_range(struct str text, struct accept *ret, int *ret_q)
     type = str_trim(type);
     while (str_cut(&text, ';', &param) || param.n)
         parse_param(param, &r);
-    *ret = (struct accept){.media = MEDIA_JSON, .as = r.as};
-    if (str_ieq(type, STR("*/*")) || str_ieq(type, STR("application/*")))
+    int says = str_ieq(type, STR("*/*")) ? 0 : str_ieq(type, STR("application/*")) ? 1 : 2;
+    *ret = (struct accept){.media = MEDIA_JSON, .as = r.as, .pretty = r.pretty};
+    if (says < 2)
         ret->any = true;
     else if (str_ieq(type, STR("application/yaml")))
         ret->media = MEDIA_YAML;
@@ -73,8 +79,10 @@ static bool parse_range(struct str text, struct accept *ret, int *ret_q)
     if (r.as == AS_DISCOVERY_V2)
         r.ok &= r.v2 && r.discovery_group && ret->media == MEDIA_JSON;
     else if (r.as != AS_ITSELF)
-        r.ok &= r.v1 && r.meta_group && (r.as != AS_TABLE || ret->media != MEDIA_PB);
-    *ret_q = r.q;
+        r.ok &=
+            r.meta_group && (ret->media == MEDIA_PB ? r.v1 && r.as != AS_TABLE : r.v1 || r.v1beta1);
+    ret->beta = r.as != AS_ITSELF && r.v1beta1;
+    *ret_rank = r.q * 3 + says;
     return r.ok && r.q > 0;
 }
 
@@ -88,10 +96,10 @@ int accept_parse(struct str header, bool json_only, struct accept *ret)
     }
     while (str_cut(&rest, ',', &item) || item.n) {
         struct accept a;
-        int q;
-        if (parse_range(item, &a, &q) && q > best &&
+        int rank;
+        if (parse_range(item, &a, &rank) && rank > best &&
             !(json_only && a.media == MEDIA_PB && a.as == AS_ITSELF)) {
-            best = q;
+            best = rank;
             *ret = a;
         }
     }

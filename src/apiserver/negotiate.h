@@ -11,7 +11,7 @@ enum media {
 
 enum accept_as {
     AS_ITSELF,
-    AS_TABLE,        /* as=Table;v=v1;g=meta.k8s.io */
+    AS_TABLE,        /* as=Table;v=v1;g=meta.k8s.io; v1beta1 as well */
     AS_PARTIAL,      /* as=PartialObjectMetadata */
     AS_PARTIAL_LIST, /* as=PartialObjectMetadataList */
     AS_DISCOVERY_V2, /* as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io */
@@ -20,7 +20,9 @@ enum accept_as {
 struct accept {
     enum media media;
     enum accept_as as;
-    bool any; /* no Accept, or a wildcard: the client has no wish */
+    bool any;    /* no Accept, or a wildcard: the client has no wish */
+    bool beta;   /* what is `as` something else says that it is of meta.k8s.io/v1beta1 */
+    bool pretty; /* ;pretty=1 */
 };
 
 /* -ENOMSG: nothing we have is acceptable. header may be absent. json_only: objects have no protobuf

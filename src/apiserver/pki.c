@@ -49,14 +49,33 @@ static int store_file(const struct pki *p, const char *name, const char *text, m
     return r < 0 ? error_errno(err, r, "cannot write %s/%s", p->dir, name) : 0;
 }
 
-int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
-              char **ret_key_pem, struct error *err)
+/* An authority of this directory: files NAME.crt and NAME.key. */
+struct authority {
+    const char *name, *cn;
+    struct cert **cert;
+    struct pkey **key;
+    char **pem;
+};
+
+static struct authority cluster_authority(struct pki *p)
+{
+    return (struct authority){"ca", "davit-ca", &p->ca, &p->ca_key, &p->ca_pem};
+}
+
+static struct authority proxy_authority(struct pki *p)
+{
+    return (struct authority){"front-proxy-ca", "front-proxy-ca", &p->proxy_ca, &p->proxy_ca_key,
+                              &p->proxy_ca_pem};
+}
+
+static int issue(const struct cert *ca, const struct pkey *ca_key, const struct cert_spec *spec,
+                 char **ret_cert_pem, char **ret_key_pem, struct error *err)
 {
     struct pkey *key = pkey_new_p256();
     if (!key)
         return error_set(err, REASON_INTERNAL, "cannot make a key");
     struct cert *cert = NULL;
-    int r = cert_issue(p->ca, p->ca_key, key, spec, err, &cert);
+    int r = cert_issue(ca, ca_key, key, spec, err, &cert);
     if (r >= 0) {
         *ret_cert_pem = cert_to_pem(cert);
         *ret_key_pem = pkey_to_pem(key);
@@ -64,6 +83,12 @@ int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert
     cert_free(cert);
     pkey_free(key);
     return r;
+}
+
+int pki_issue(const struct pki *p, const struct cert_spec *spec, char **ret_cert_pem,
+              char **ret_key_pem, struct error *err)
+{
+    return issue(p->ca, p->ca_key, spec, ret_cert_pem, ret_key_pem, err);
 }
 
 /* The key in file `name`, made when it is not there. */
@@ -96,54 +121,58 @@ static int load_key(const struct pki *p, const char *name, struct pkey **ret, st
 
 /* Of the key that is there: with one name and one key, what the certificate before it signed is
  * good under this one too, and the other way round. */
-static int make_ca(struct pki *p, int64_t now_s, struct error *err)
+static int make_ca(struct pki *p, const struct authority *au, int64_t now_s, struct error *err)
 {
     struct cert *ca;
-    int r = cert_new_ca(p->ca_key, STR("davit-ca"), now_s + (int64_t)PKI_CA_DAYS * 86400, err, &ca);
+    CLEANUP(freep) char *name = xasprintf("%s.crt", au->name);
+    int r = cert_new_ca(*au->key, str_z(au->cn), now_s + (int64_t)PKI_CA_DAYS * 86400, err, &ca);
     if (r < 0)
         return r;
     char *pem = cert_to_pem(ca);
-    r = store_file(p, "ca.crt", pem, 0644, err);
+    r = store_file(p, name, pem, 0644, err);
     if (r < 0) {
         cert_free(ca);
         free(pem);
         return r;
     }
-    cert_free(p->ca);
-    free(p->ca_pem);
-    p->ca = ca;
-    p->ca_pem = pem;
+    cert_free(*au->cert);
+    free(*au->pem);
+    *au->cert = ca;
+    *au->pem = pem;
     return 0;
 }
 
-static int load_ca(struct pki *p, int64_t now_s, struct error *err)
+static int load_ca(struct pki *p, struct authority au, int64_t now_s, struct error *err)
 {
     CLEANUP(freep) char *text = NULL;
-    int r = read_file(p, "ca.crt", &text, err);
+    CLEANUP(freep) char *crt = xasprintf("%s.crt", au.name);
+    CLEANUP(freep) char *key = xasprintf("%s.key", au.name);
+    int r = read_file(p, crt, &text, err);
     if (r < 0)
         return r;
     bool have_cert = r > 0;
     /* a certificate without its key must not get a new key */
-    if (have_cert && faccessat(p->dirfd, "ca.key", F_OK, 0) < 0)
-        return error_errno(err, errno, "%s/ca.crt is there, but its key ca.key is not", p->dir);
-    r = load_key(p, "ca.key", &p->ca_key, err);
+    if (have_cert && faccessat(p->dirfd, key, F_OK, 0) < 0)
+        return error_errno(err, errno, "%s/%s is there, but its key %s is not", p->dir, crt, key);
+    r = load_key(p, key, au.key, err);
     if (r < 0)
         return r;
     if (have_cert) {
-        r = cert_from_pem(str_z(text), err, &p->ca);
+        r = cert_from_pem(str_z(text), err, au.cert);
         if (r < 0) {
-            damaged(p, "ca.crt", err);
+            damaged(p, crt, err);
             return r;
         }
-        if (!cert_key_matches(p->ca, p->ca_key))
-            return error_set(err, REASON_INTERNAL, "%s/ca.crt does not belong to the key in ca.key",
-                             p->dir);
-        p->ca_pem = TAKE_PTR(text);
-        if (cert_facts(p->ca)->not_after_s - now_s >= (int64_t)PKI_CA_RENEW_DAYS * 86400)
+        if (!cert_key_matches(*au.cert, *au.key))
+            return error_set(err, REASON_INTERNAL, "%s/%s does not belong to the key in %s", p->dir,
+                             crt, key);
+        *au.pem = TAKE_PTR(text);
+        if (cert_facts(*au.cert)->not_after_s - now_s >= (int64_t)PKI_CA_RENEW_DAYS * 86400)
             return 0;
     }
-    p->ca_is_new = !have_cert;
-    return make_ca(p, now_s, err);
+    if (au.cert == &p->ca)
+        p->ca_is_new = !have_cert;
+    return make_ca(p, &au, now_s, err);
 }
 
 static bool has_name(const struct str *have, size_t n, struct str want)
@@ -154,12 +183,12 @@ static bool has_name(const struct str *have, size_t n, struct str want)
     return false;
 }
 
-static bool cert_good(const struct pki *p, const struct cert *c, const struct cert_spec *spec,
+static bool cert_good(const struct cert *ca, const struct cert *c, const struct cert_spec *spec,
                       int64_t now_s)
 {
     const struct cert_facts *f = cert_facts(c);
     if (f->not_after_s - now_s < (int64_t)PKI_RENEW_DAYS * 86400 ||
-        cert_verify(c, p->ca, now_s, NULL) < 0)
+        cert_verify(c, ca, now_s, NULL) < 0)
         return false;
     for (size_t i = 0; i < spec->n_dns; i++)
         if (!has_name(f->dns, f->n_dns, spec->dns[i]))
@@ -186,8 +215,9 @@ static bool cert_good(const struct pki *p, const struct cert *c, const struct ce
 
 /* Certificate and key in NAME.crt and NAME.key; made (again) when missing or no longer good. 1:
  * made. */
-static int load_or_issue(struct pki *p, const char *name, struct cert_spec *spec, int64_t now_s,
-                         char **cert_pem, char **key_pem, struct error *err)
+static int load_or_issue(struct pki *p, const struct authority *au, const char *name,
+                         struct cert_spec *spec, int64_t now_s, char **cert_pem, char **key_pem,
+                         struct error *err)
 {
     CLEANUP(freep) char *crt_name = xasprintf("%s.crt", name);
     CLEANUP(freep) char *key_name = xasprintf("%s.key", name);
@@ -203,7 +233,7 @@ static int load_or_issue(struct pki *p, const char *name, struct cert_spec *spec
         struct pkey *k = NULL;
         bool good = cert_from_pem(str_z(crt), NULL, &c) >= 0 &&
                     pkey_from_pem(str_z(key), NULL, &k) >= 0 && cert_key_matches(c, k) &&
-                    cert_good(p, c, spec, now_s);
+                    cert_good(*au->cert, c, spec, now_s);
         cert_free(c);
         pkey_free(k);
         if (good) {
@@ -217,7 +247,7 @@ static int load_or_issue(struct pki *p, const char *name, struct cert_spec *spec
     /* These can be made again at any time without harm, so a damaged one is simply replaced. */
     spec->not_after_s = now_s + (int64_t)PKI_CERT_DAYS * 86400;
     char *new_crt = NULL, *new_key = NULL;
-    r = pki_issue(p, spec, &new_crt, &new_key, err);
+    r = issue(*au->cert, *au->key, spec, &new_crt, &new_key, err);
     if (r < 0)
         return r;
     r = store_file(p, key_name, new_key, 0600, err);
@@ -272,15 +302,21 @@ int pki_renew(struct pki *p, const char *const *sans, size_t n_sans, int64_t now
                                .orgs = &masters,
                                .n_orgs = 1,
                                .for_client = true};
-    int r1 =
-        load_or_issue(p, "server", &serving, now_s, &p->server_cert_pem, &p->server_key_pem, err);
+    struct cert_spec proxy = {.cn = STR(PKI_PROXY_CLIENT), .for_client = true};
+    struct authority own = cluster_authority(p), front = proxy_authority(p);
+    int r1 = load_or_issue(p, &own, "server", &serving, now_s, &p->server_cert_pem,
+                           &p->server_key_pem, err);
     if (r1 < 0)
         return r1;
-    int r2 = load_or_issue(p, "node-client", &client, now_s, &p->node_client_cert_pem,
+    int r2 = load_or_issue(p, &own, "node-client", &client, now_s, &p->node_client_cert_pem,
                            &p->node_client_key_pem, err);
     if (r2 < 0)
         return r2;
-    *ret_changed = r1 || r2;
+    int r3 = load_or_issue(p, &front, "front-proxy-client", &proxy, now_s,
+                           &p->proxy_client_cert_pem, &p->proxy_client_key_pem, err);
+    if (r3 < 0)
+        return r3;
+    *ret_changed = r1 || r2 || r3;
     return 0;
 }
 
@@ -297,7 +333,9 @@ int pki_open(const char *dir, bool sync_later, const char *const *sans, size_t n
     p->dirfd = fd;
     p->sync_later = sync_later;
     bool changed;
-    int r = load_ca(p, now_s, err);
+    int r = load_ca(p, cluster_authority(p), now_s, err);
+    if (r >= 0)
+        r = load_ca(p, proxy_authority(p), now_s, err);
     if (r >= 0)
         r = load_key(p, "sa.key", &p->sa_key, err);
     if (r >= 0)
@@ -330,6 +368,11 @@ struct pki *pki_free(struct pki *p)
     wipe_free(p->server_key_pem);
     free(p->node_client_cert_pem);
     wipe_free(p->node_client_key_pem);
+    cert_free(p->proxy_ca);
+    pkey_free(p->proxy_ca_key);
+    free(p->proxy_ca_pem);
+    free(p->proxy_client_cert_pem);
+    wipe_free(p->proxy_client_key_pem);
     fd_closep(&p->dirfd);
     free(p->dir);
     free(p);

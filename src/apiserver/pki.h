@@ -4,6 +4,8 @@
  * same key, by a start in its last two server.crt server.key            the API server's serving
  * certificate node-client.crt node-client.key  how the API server shows itself to nodes (logs,
  * exec) sa.key                           signs service account tokens
+ * front-proxy-ca.crt front-proxy-ca.key    an authority of its own for the one certificate that may
+ * say who somebody else is: front-proxy-client.crt, .key, shown to the servers of aggregated APIs
  *
  * Keys are P-256 and 0600. Certificates other than the CA's are good for a year and are made anew
  * when less than PKI_RENEW_DAYS are left, when the names they must carry changed, or when the CA
@@ -18,6 +20,8 @@
 #define PKI_CA_RENEW_DAYS 730
 #define PKI_CERT_DAYS     365
 #define PKI_RENEW_DAYS    30
+/* The name in the front proxy's certificate. */
+#define PKI_PROXY_CLIENT "front-proxy-client"
 
 struct pki {
     char *dir;       /* for messages; the directory may be renamed meanwhile */
@@ -26,7 +30,10 @@ struct pki {
     bool ca_is_new;  /* there was none */
     struct cert *ca;
     struct pkey *ca_key, *sa_key;
+    struct cert *proxy_ca;
+    struct pkey *proxy_ca_key;
     char *ca_pem, *server_cert_pem, *server_key_pem, *node_client_cert_pem, *node_client_key_pem;
+    char *proxy_ca_pem, *proxy_client_cert_pem, *proxy_client_key_pem;
 };
 
 /* now_s: seconds since 1970. sans: names and literal addresses beyond the standard ones.

@@ -34,7 +34,8 @@
 #define CEL_INTERRUPT_FREQUENCY 100       /* K8S: rounds of a loop between two looks at interrupt */
 #define CEL_REQUEST_BYTES_MAX   3145728   /* K8S: what estimates take for the largest object */
 #define CEL_WORK_MAX            50000000  /* steps beyond cost; well below a second */
-#define CEL_MEMORY_MAX          67108864  /* of one evaluation; cost alone allows ten megabytes */
+#define CEL_JSON_MAX            6291456  /* bytes of a value as JSON: two of the largest requests */
+#define CEL_MEMORY_MAX          67108864 /* of one evaluation; cost alone allows ten megabytes */
 
 /* --- Types --------------------------------------------------------------------------------------
  */
@@ -204,6 +205,11 @@ struct cel_value cel_error(struct str message);
 
 /* For tests, logs and messages: the value as CEL would write it, at most `max` bytes. */
 struct str cel_print(const struct cel_value *v, struct arena *a, size_t max);
+/* The value as JSON; strings are shared with it. Messages must be of the types their places call
+ * for: Object.spec below the member spec of Object. -EINVAL: it has no such form, or is too large.
+ */
+int cel_to_json(const struct cel_value *v, struct arena *a, struct json **ret,
+                struct error *err) MUST_CHECK;
 bool cel_value_equal(const struct cel_value *a, const struct cel_value *b);
 
 /* --- Authorizer ---------------------------------------------------------------------------------

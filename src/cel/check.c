@@ -195,6 +195,30 @@ static const struct cel_type *check_map(struct check *k, struct node *v)
     return t;
 }
 
+static const struct cel_type *check_message(struct check *k, struct node *v)
+{
+    const struct cel_type *t = cel_type_message(k->c->env, v->name);
+    if (!t)
+        cel_finding(k->c, v->pos, "undeclared reference to '%.*s' (in container '')",
+                    (int)MIN(v->name.n, 200), v->name.p);
+    for (unsigned i = 0; i < v->n; i += 2) {
+        struct node *key = v->kids[i], *value = v->kids[i + 1];
+        const struct cel_type *is = check_element(k, value, v->opt && v->opt[i]);
+        struct str name;
+        const struct cel_type *want = t ? t->provider->field(t, key->value.s, &name) : is;
+        key->type = cel_type_of(CEL_STRING);
+        if (!want) {
+            cel_finding(k->c, key->pos, "undefined field '%.*s'", STR_ARG(key->value.s));
+        } else if (!unify_try(k, is, want)) {
+            struct str wanted = type_text(k, want), got = type_text(k, is);
+            cel_finding(k->c, key->pos,
+                        "expected type of field '%.*s' is '%.*s' but provided type is '%.*s'",
+                        STR_ARG(key->value.s), STR_ARG(wanted), STR_ARG(got));
+        }
+    }
+    return t ? t : cel_type_of(CEL_ERROR);
+}
+
 static const struct cel_type *check_logic(struct check *k, struct node *v)
 {
     const struct cel_type *args[2] = {check_node(k, v->kids[0]), check_node(k, v->kids[1])};
@@ -362,6 +386,9 @@ const struct cel_type *check_node(struct check *k, struct node *v)
         break;
     case NODE_MAP:
         t = check_map(k, v);
+        break;
+    case NODE_MESSAGE:
+        t = check_message(k, v);
         break;
     case NODE_AND:
     case NODE_OR:

@@ -38,7 +38,9 @@ static void candidates(struct check *k, struct str name, bool member, unsigned a
     for (unsigned t = 0; cel_overload_tables[t]; t++) {
         for (const struct overload *o = cel_overload_tables[t]; o->name; o++) {
             if (!str_eqz(name, o->name) ||
-                ((o->flags & OV_EXTRA) && !(k->c->env->flags & CEL_ENV_EXTRAS)))
+                ((o->flags & OV_EXTRA) && !(k->c->env->flags & CEL_ENV_EXTRAS)) ||
+                ((o->flags & OV_MUTATION) &&
+                 !(k->c->env->flags & (CEL_ENV_EXTRAS | CEL_ENV_MUTATION))))
                 continue;
             ret->named = true;
             if (!!(o->flags & OV_MEMBER) == member && cel_sig_args(o->sig) == args &&

@@ -325,7 +325,12 @@ static struct info estimate_literal(struct estimate *e, const struct node *n)
 {
     bool list = n->op == NODE_LIST;
     range none = {UINT64_MAX, 0};
-    struct info i = {.cost = fixed(list ? 10 : 30), .entries = true, .key = none, .val = none};
+    struct info i = {.cost = fixed(list                    ? 10
+                                   : n->op == NODE_MESSAGE ? 40
+                                                           : 30),
+                     .entries = true,
+                     .key = none,
+                     .val = none};
     sized(&i, fixed(list ? n->n : n->n / 2));
     for (uint32_t j = 0; j < n->n; j++) {
         struct info k = estimate(e, n->kids[j]);
@@ -458,6 +463,7 @@ static struct info estimate(struct estimate *e, const struct node *n)
         return estimate_call(e, n);
     case NODE_LIST:
     case NODE_MAP:
+    case NODE_MESSAGE:
         return estimate_literal(e, n);
     case NODE_AND:
     case NODE_OR:

@@ -227,6 +227,8 @@ struct cel_value cel_run(struct cel_eval *c, const struct node *n)
         return run_list(c, n);
     case NODE_MAP:
         return run_map(c, n);
+    case NODE_MESSAGE:
+        return cel_run_message(c, n);
     case NODE_AND:
     case NODE_OR:
         return run_logic(c, n);

@@ -104,6 +104,6 @@ const struct overload cel_fn_optional[] = {
 const struct overload cel_fn_extra[] = {
     {"base64.encode", "y>s", encode, OV_EXTRA, COST_ARG0},
     {"base64.decode", "s>y", decode, OV_EXTRA, COST_ARG0},
-    {"jsonpatch.escapeKey", "s>s", escape_key, OV_EXTRA, COST_ARG0},
+    {"jsonpatch.escapeKey", "s>s", escape_key, OV_MUTATION, COST_ARG0},
     {0},
 };

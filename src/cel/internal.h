@@ -13,11 +13,12 @@
 
 enum node_op {
     NODE_CONST,
-    NODE_IDENT,  /* name; slot; local or variable */
-    NODE_SELECT, /* kids[0].name; TEST: has(); OPT: .? */
-    NODE_CALL,   /* name(kids); MEMBER: kids[0].name(kids[1..]) */
-    NODE_LIST,   /* kids; opt marks */
-    NODE_MAP,    /* key, value, key, value; opt marks on keys */
+    NODE_IDENT,   /* name; slot; local or variable */
+    NODE_SELECT,  /* kids[0].name; TEST: has(); OPT: .? */
+    NODE_CALL,    /* name(kids); MEMBER: kids[0].name(kids[1..]) */
+    NODE_LIST,    /* kids; opt marks */
+    NODE_MAP,     /* key, value, key, value; opt marks on keys */
+    NODE_MESSAGE, /* likewise; name: of the type; keys are constants */
     NODE_AND,
     NODE_OR,
     NODE_COND,
@@ -92,6 +93,7 @@ struct cel_env {
         const struct cel_type *type;
     } * vars;
     unsigned n_vars, cap_vars;
+    struct cel_message_type *messages;
     struct cel_desc_type *descs; /* types made of schema_desc so far */
     unsigned n_types;            /* made; bounds the size of schemas */
 };
@@ -164,8 +166,9 @@ enum cost_rule {
 };
 enum overload_flags {
     OV_MEMBER = 1 << 0,
-    OV_EXTRA = 1 << 1, /* with CEL_ENV_EXTRAS only */
-    OV_REGEX = 1 << 2, /* the second argument is a pattern */
+    OV_EXTRA = 1 << 1,    /* with CEL_ENV_EXTRAS only */
+    OV_MUTATION = 1 << 4, /* with CEL_ENV_MUTATION, or with that */
+    OV_REGEX = 1 << 2,    /* the second argument is a pattern */
     OV_LAZY =
         1
         << 3, /* of an optional: the second argument is not looked at when the first has a value */
@@ -198,6 +201,8 @@ const char *cel_kind_name(enum cel_kind k);
 const struct cel_type *cel_type_named(struct str name);
 /* A name as expressions write it -> in the data. False: not such a form. */
 bool cel_unescape(struct str name, struct arena *a, struct str *ret);
+/* Object, Object.spec, JSONPatch; NULL: this environment makes no such thing. message.c */
+const struct cel_type *cel_type_message(struct cel_env *env, struct str name);
 uint64_t cel_type_estimate(const struct cel_type *t); /* largest size there can be */
 
 /* --- Values -------------------------------------------------------------------------------------
@@ -339,6 +344,7 @@ size_t cel_utf8_put(uint32_t cp, char out[4]);
 
 /* eval.c, eval_loop.c */
 struct cel_value cel_run(struct cel_eval *c, const struct node *n);
+struct cel_value cel_run_message(struct cel_eval *c, const struct node *n);
 struct cel_value cel_run_loop(struct cel_eval *c, const struct node *n);
 
 /* Others */

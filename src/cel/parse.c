@@ -360,6 +360,42 @@ static struct node *parse_dot(struct parser *p, struct node *left, uint32_t pos)
     return done(p, v);
 }
 
+/* a.b.c, which is then the name of a type. */
+static struct str message_name(struct parser *p, const struct node *v)
+{
+    if (v->op == NODE_IDENT)
+        return v->name;
+    if (v->op != NODE_SELECT || v->flags & (NODE_TEST | NODE_OPT))
+        return STR_NONE;
+    struct str head = message_name(p, v->kids[0]);
+    return head.p ? arena_printf(p->c->a, "%.*s.%.*s", STR_ARG(head), STR_ARG(v->name)) : head;
+}
+
+/* "{" is taken. */
+static struct node *parse_message(struct parser *p, uint32_t pos, struct str name)
+{
+    struct kids k = {0};
+    while (!is(p, "}")) {
+        bool opt = take(p, "?");
+        struct token field = p->k;
+        struct str text;
+        if (field.type != TOKEN_IDENT || !cel_unescape(field.text, p->c->a, &text))
+            return unexpected(p, "IDENTIFIER");
+        next(p);
+        if (!kid_add(p, &k, constant(p, field.pos, cel_string(text)), opt) || !want(p, ":") ||
+            !kid_add(p, &k, parse_expr(p), false))
+            return NULL;
+        if (!take(p, ","))
+            break;
+    }
+    if (!want(p, "}"))
+        return NULL;
+    struct node *v = with_kids(p, NODE_MESSAGE, pos, &k);
+    if (v)
+        v->name = name;
+    return v;
+}
+
 static struct node *parse_member(struct parser *p)
 {
     struct node *v = parse_primary(p);
@@ -374,7 +410,11 @@ static struct node *parse_member(struct parser *p)
                 return NULL;
             v = call_n(p, opt ? "_[?_]" : "_[_]", pos, v, i);
         } else if (is(p, "{") && (v->op == NODE_IDENT || v->op == NODE_SELECT)) {
-            return fail(p, pos, "messages are not made here: only maps and lists");
+            struct str name = message_name(p, v);
+            if (!name.p || !(p->c->env->flags & CEL_ENV_MUTATION))
+                return fail(p, pos, "messages are not made here: only maps and lists");
+            next(p);
+            v = parse_message(p, v->pos, name);
         } else {
             break;
         }

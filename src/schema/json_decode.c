@@ -347,6 +347,21 @@ static bool is_type_meta(const struct schema_desc *desc, struct str key)
     return (desc->flags & SCHEMA_DESC_KIND) && (str_is(key, "kind") || str_is(key, "apiVersion"));
 }
 
+/* Callers look at the values; here they must be text, and come once. */
+static int check_type_meta(struct decoder *d, const struct schema_desc *desc, const struct json *v,
+                           bool seen[2], const struct schema_frame *at)
+{
+    static const struct schema_field text = {.name = "", .type = SCHEMA_STRING};
+    struct schema_frame el = {.up = at, .name = v->key};
+    bool *this = &seen[str_is(v->key, "kind")];
+    if (v->type != JSON_STR && v->type != JSON_NULL)
+        return wrong_type(d, desc, &text, v, NULL, &el);
+    if (*this)
+        warn(d, "duplicate", v->key, at);
+    *this = true;
+    return 0;
+}
+
 static bool keep_rest(struct decoder *d, const struct json *member, struct json *rest)
 {
     struct json *own = take(d, sizeof(*own)); /* the tree's own links stay as they are */
@@ -372,6 +387,7 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, const s
                       void *msg, const struct schema_frame *at)
 {
     uint64_t seen[4] = {0};
+    bool type_meta[2] = {false};
     struct json rest = {.type = JSON_OBJ};
     const struct schema_field *next = desc->json, *end = desc->json + desc->n_json;
 
@@ -389,8 +405,12 @@ static int decode_msg(struct decoder *d, const struct schema_desc *desc, const s
         else
             f = schema_field_find(desc, c->key.p, c->key.n);
         if (!f) {
-            if (is_type_meta(desc, c->key))
+            if (is_type_meta(desc, c->key)) {
+                int r = check_type_meta(d, desc, c, type_meta, at);
+                if (r < 0)
+                    return r;
                 continue;
+            }
             if (!(desc->flags & SCHEMA_DESC_REST))
                 warn(d, "unknown", c->key, at);
             else if (!keep_rest(d, c, &rest))

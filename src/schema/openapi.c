@@ -15,10 +15,6 @@
 
 #define PARSED_VERSION "v1.36.0" /* of the API described */
 
-struct dialect {
-    bool v3;
-    const char *ref_prefix;
-};
 static const struct dialect dialect_v2 = {false, "#/definitions/"},
                             dialect_v3 = {true, "#/components/schemas/"};
 
@@ -125,6 +121,8 @@ static void field_print(const struct dialect *d, const struct schema_field *f, c
     if (f->flags & SCHEMA_LIST) {
         buf_add_lit(b, "\"type\":\"array\",\"items\":{");
         element_print(d, f, b);
+        if (!ref)
+            enum_print(f, b);
         buf_add_char(b, '}');
         list_facts_print(f, b);
     } else if (f->flags & SCHEMA_MAP) {
@@ -155,9 +153,10 @@ static void required_print(const struct schema_desc *desc, struct buf *b)
         buf_add_char(b, ']');
 }
 
-static void gvk_print(const char *group, const char *version, const char *kind, struct buf *b)
+void openapi_gvk_print(const struct schema_desc *d, struct buf *b)
 {
-    buf_printf(b, "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", group, kind, version);
+    buf_printf(b, "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", d->group, d->name,
+               d->version);
 }
 
 static void type_print(const struct dialect *d, const struct schema_desc *desc, struct buf *b)
@@ -202,7 +201,7 @@ static void type_print(const struct dialect *d, const struct schema_desc *desc, 
     required_print(desc, b);
     if (kind) {
         buf_add_lit(b, ",\"x-kubernetes-group-version-kind\":[");
-        gvk_print(desc->group, desc->version, desc->name, b);
+        openapi_gvk_print(desc, b);
         buf_add_char(b, ']');
     }
     buf_add_char(b, '}');
@@ -277,112 +276,17 @@ static void definitions_print(const struct dialect *d, const struct openapi_more
     reach_fini(&r);
 }
 
-/* ---- paths ---- */
-
-struct operation {
-    const char *method, *action, *prefix; /* operationId starts with prefix */
-    uint8_t verb;
-    bool item, writes;
-};
-static const struct operation operations[] = {
-    {"get", "list", "list", SCHEMA_VERB_LIST, false, false},
-    {"post", "post", "create", SCHEMA_VERB_CREATE, false, true},
-    {"delete", "deletecollection", "deletecollection", SCHEMA_VERB_DELETECOLLECTION, false, false},
-    {"get", "get", "read", SCHEMA_VERB_GET, true, false},
-    {"put", "put", "replace", SCHEMA_VERB_UPDATE, true, true},
-    {"patch", "patch", "patch", SCHEMA_VERB_PATCH, true, true},
-    {"delete", "delete", "delete", SCHEMA_VERB_DELETE, true, false},
-};
-
-static void parameter_print(const struct dialect *d, const char *name, const char *in,
-                            const char *type, bool first, struct buf *b)
-{
-    buf_printf(b, "%s{\"name\":\"%s\",\"in\":\"%s\"", first ? "" : ",", name, in);
-    if (strcmp(in, "path") == 0)
-        buf_add_lit(b, ",\"required\":true");
-    if (d->v3)
-        buf_printf(b, ",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}", type);
-    else
-        buf_printf(b, ",\"type\":\"%s\",\"uniqueItems\":true}", type);
-}
-
-static void operation_print(const struct dialect *d, const struct schema_kind *k,
-                            const struct operation *op, struct buf *b)
-{
-    buf_printf(b, "\"%s\":{\"operationId\":\"%s%s%s%s\",\"parameters\":[", op->method, op->prefix,
-               k->namespaced ? "Namespaced" : "", k->kind, k->group[0] ? k->group : "Core");
-    parameter_print(d, "pretty", "query", "string", true, b);
-    if (op->writes) {
-        parameter_print(d, "dryRun", "query", "string", false, b);
-        parameter_print(d, "fieldManager", "query", "string", false, b);
-        parameter_print(d, "fieldValidation", "query", "string", false, b);
-    }
-    if (strcmp(op->action, "list") == 0) {
-        parameter_print(d, "labelSelector", "query", "string", false, b);
-        parameter_print(d, "fieldSelector", "query", "string", false, b);
-        parameter_print(d, "limit", "query", "integer", false, b);
-        parameter_print(d, "continue", "query", "string", false, b);
-        parameter_print(d, "resourceVersion", "query", "string", false, b);
-        parameter_print(d, "watch", "query", "boolean", false, b);
-    }
-    buf_printf(b,
-               "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"%s\","
-               "\"x-kubernetes-group-version-kind\":",
-               op->action);
-    gvk_print(k->group, k->version, k->kind, b);
-    buf_add_char(b, '}');
-}
-
-static void path_print(const struct dialect *d, const struct schema_kind *k, bool namespaced,
-                       bool item, bool *first, struct buf *b)
-{
-    unsigned n = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(operations); i++)
-        n += operations[i].item == item && (k->verbs & operations[i].verb) &&
-             (namespaced == k->namespaced || operations[i].verb == SCHEMA_VERB_LIST);
-    if (!n)
-        return;
-    buf_printf(b, "%s\"%s/%s%s/%s%s\":{", *first ? "" : ",", k->group[0] ? "/apis" : "/api",
-               k->api_version, namespaced ? "/namespaces/{namespace}" : "", k->plural,
-               item ? "/{name}" : "");
-    *first = false;
-    n = 0;
-    for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
-        const struct operation *op = &operations[i];
-        if (op->item != item || !(k->verbs & op->verb) ||
-            !(namespaced == k->namespaced || op->verb == SCHEMA_VERB_LIST))
-            continue;
-        if (n++)
-            buf_add_char(b, ',');
-        operation_print(d, k, op, b);
-    }
-    buf_add_lit(b, ",\"parameters\":[");
-    n = 0;
-    if (item)
-        parameter_print(d, "name", "path", "string", n++ == 0, b);
-    if (namespaced)
-        parameter_print(d, "namespace", "path", "string", n++ == 0, b);
-    buf_add_lit(b, "]}");
-}
+/* ---- documents ---- */
 
 static void paths_print(const struct dialect *d, const struct openapi_more *more, struct str group,
                         struct str version, bool all, struct buf *b)
 {
     bool first = true;
 
-    for (size_t i = 0; i < kinds_n(more); i++) {
-        const struct schema_kind *k = kinds_at(more, i);
-        if (!kind_in(k, group, version, all))
-            continue;
-        path_print(d, k, false, false, &first, b);
-        if (k->namespaced)
-            path_print(d, k, true, false, &first, b);
-        path_print(d, k, k->namespaced, true, &first, b);
-    }
+    for (size_t i = 0; i < kinds_n(more); i++)
+        if (kind_in(kinds_at(more, i), group, version, all))
+            openapi_paths_print(d, kinds_at(more, i), &first, b);
 }
-
-/* ---- documents ---- */
 
 static bool version_served(const struct openapi_more *more, struct str group, struct str version)
 {

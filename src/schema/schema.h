@@ -59,9 +59,10 @@ struct schema_decode {
 };
 
 /* Reads a tree into *msg (of desc->size bytes; overwritten). Strings borrow from the tree, so tree
- * and arena must live as long as msg; all else is in the arena. kind and apiVersion are skipped,
- * not checked. Null means absent. opts may be NULL: ignore; with SCHEMA_DESC_REST it may hold
- * warnings of custom_take already. On failure msg is in no defined state.
+ * and arena must live as long as msg; all else is in the arena. kind and apiVersion are skipped:
+ * they must be text, which is not looked at. Null means absent. opts may be NULL: ignore; with
+ * SCHEMA_DESC_REST it may hold warnings of custom_take already. On failure msg is in no defined
+ * state.
  */
 int schema_decode_json(const struct schema_desc *desc, const struct json *v, struct arena *a,
                        struct schema_decode *opts, void *msg, struct error *err) MUST_CHECK;

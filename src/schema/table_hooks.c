@@ -244,6 +244,8 @@ static const struct {
     table_hook_fn fn;
 } hooks[] = {
     {"age", hook_age},
+    {"apiservice_available", table_hook_apiservice_available},
+    {"apiservice_service", table_hook_apiservice_service},
     {"binding_groups", hook_binding_groups},
     {"binding_role", hook_binding_role},
     {"binding_serviceaccounts", hook_binding_serviceaccounts},

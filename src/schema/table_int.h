@@ -56,6 +56,8 @@ TABLE_HOOK(storageclass_name);
 TABLE_HOOK(volume_access_modes);
 TABLE_HOOK(volume_status);
 /* table_policy.c */
+TABLE_HOOK(apiservice_available);
+TABLE_HOOK(apiservice_service);
 TABLE_HOOK(componentstatus_error);
 TABLE_HOOK(componentstatus_message);
 TABLE_HOOK(componentstatus_status);

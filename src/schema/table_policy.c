@@ -89,6 +89,34 @@ TABLE_HOOK(policy_param_ref)
         buf_add_char(text, '*');
 }
 
+/* ---- API services ---- */
+
+TABLE_HOOK(apiservice_service)
+{
+    const struct api_apiservice_reference *r = ((const struct api_apiservice *)msg)->spec.service;
+
+    if (r)
+        buf_printf(text, "%.*s/%.*s", STR_ARG(r->namespace), STR_ARG(r->name));
+    else
+        buf_add_lit(text, "Local");
+}
+
+TABLE_HOOK(apiservice_available)
+{
+    const struct api_apiservice_status *s = &((const struct api_apiservice *)msg)->status;
+
+    for (uint32_t i = 0; i < s->n_conditions; i++) {
+        const struct api_apiservice_condition *c = &s->conditions[i];
+        if (!str_is(c->type, "Available"))
+            continue;
+        buf_add_str(text, c->status);
+        if (!str_is(c->status, "True") && c->reason.n)
+            buf_printf(text, " (%.*s)", STR_ARG(c->reason));
+        return;
+    }
+    buf_add_lit(text, "Unknown");
+}
+
 /* ---- autoscalers, in either version ---- */
 
 #define TARGETS_MAX 2 /* figures named before "+ N more..." */

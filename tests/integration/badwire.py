@@ -71,28 +71,33 @@ def parts(data):
         yield key >> 3, data[start:at], inner
 
 
-def messages():
-    """{"core.v1.Pod": descriptor}, those inside others too."""
+def descriptors(whole=False):
+    """The set of api/*.proto; whole: with what they import."""
     with tempfile.TemporaryDirectory() as tmp:
         base = descriptor_pb2.FileDescriptorSet()  # protoc's own options come with python3-protobuf
         base.file.add().ParseFromString(descriptor_pb2.DESCRIPTOR.serialized_pb)
         with open(tmp + "/base", "wb") as f:
             f.write(base.SerializeToString())
         files = sorted(n for n in os.listdir(API) if n.endswith(".proto"))
-        subprocess.run(["protoc", "--descriptor_set_in=" + tmp + "/base", "-I" + API, "-o", tmp + "/all"] + files, check=True)
-        found = {}
-
-        def add(prefix, m):
-            found[prefix + m.name] = m
-            for inner in m.nested_type:
-                add(prefix + m.name + ".", inner)
-
+        how = ["--include_imports"] if whole else []
+        subprocess.run(["protoc", "--descriptor_set_in=" + tmp + "/base", "-I" + API, "-o", tmp + "/all"] + how + files, check=True)
         with open(tmp + "/all", "rb") as f:
-            every = descriptor_pb2.FileDescriptorSet.FromString(f.read())
-        for file in every.file:
-            for m in file.message_type:
-                add(file.package + ".", m)
-        return found
+            return descriptor_pb2.FileDescriptorSet.FromString(f.read())
+
+
+def messages():
+    """{"core.v1.Pod": descriptor}, those inside others too."""
+    found = {}
+
+    def add(prefix, m):
+        found[prefix + m.name] = m
+        for inner in m.nested_type:
+            add(prefix + m.name + ".", inner)
+
+    for file in descriptors().file:
+        for m in file.message_type:
+            add(file.package + ".", m)
+    return found
 
 
 def fields(found, m, path=(), seen=()):
@@ -116,7 +121,7 @@ def bad(f):
     yield "no payload", tag(f.number, good), (400,)
     if good == VARINT:
         yield "endless number", tag(f.number, VARINT) + b"\xff" * 11 + b"\1", (400,)
-        yield "negative", tag(f.number, VARINT) + b"\xff" * 9 + b"\1", (201, 400, 422)
+        yield "negative", tag(f.number, VARINT) + b"\xff" * 9 + b"\1", (201, 400, 403, 422)
     if good == LEN:
         for n in (2, 1 << 31, (1 << 32) - 1, 1 << 62, (1 << 63) - 1):
             yield "a length of %d" % n, tag(f.number, LEN) + varint(n) + b"a", (400,)

@@ -54,7 +54,7 @@ function answer(req, res, body) {
     if (how === 'refuse' || bad) return say({ result: { status: 'Failed', message: 'no such gear' } });
     const all = request.objects.map((o) => convert(o, request.desiredAPIVersion));
     const reply = () => say({ result: { status: 'Success' }, convertedObjects: (lies[how] ?? ((x) => x))(all) });
-    if (how === 'slow') setTimeout(reply, 400);
+    if (how === 'slow') setTimeout(reply, 100);
     else reply();
 }
 

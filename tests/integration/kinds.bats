@@ -26,7 +26,12 @@ walk() { /usr/bin/python3 "$ROOT/tests/integration/kinds.py" "$KUBECONFIG" "$@";
 }
 
 @test "every kind by every verb" {
-    walk verbs "$(openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=x 2>/dev/null | base64 -w0)"
+    KINDS_CSR=$(openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=x 2>/dev/null | base64 -w0) walk verbs
+}
+
+@test "the same in protobuf, read by another reader" {
+    KINDS_CSR=$(openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=x 2>/dev/null | base64 -w0) \
+        /usr/bin/python3 "$ROOT/tests/integration/protowalk.py" "$KUBECONFIG"
 }
 
 @test "what is not well formed is refused, with the reason and the field" {

@@ -1,51 +1,37 @@
 #!/usr/bin/python3
 """Every kind a server has, by every verb it offers.
 
-Usage: kinds.py KUBECONFIG discovery|verbs|refused|autoscalers [CERTIFICATE REQUEST]   Exit 1 with one line for each fault.
+Usage: kinds.py KUBECONFIG discovery|verbs|refused|autoscalers     Exit 1 with one line for each fault.
 
 What is served is asked of the server (discovery). kinds.yaml has one valid object of each kind; a kind without one, or a
 verb of a kind that nothing here has tried, is a fault."""
 
-import base64
 import copy
 import http.client
 import json
-import re
-import ssl
 import sys
-import tempfile
 import time
 
-import yaml
+from manifests import MANIFESTS, QUESTIONS
+from served import JSON, PROTOBUF, Server
 
 failures, checks = [], 0
 
 
-def connection(path):
-    config = yaml.safe_load(open(path))
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    with tempfile.NamedTemporaryFile() as f:
-        f.write(base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"]))
-        f.flush()
-        context.load_cert_chain(f.name)
-    host, port = cluster["server"].removeprefix("https://").split(":")
-    return host, int(port), context
-
-
-HOST, PORT, CONTEXT = connection(sys.argv[1])
-LINE = http.client.HTTPSConnection(HOST, PORT, context=CONTEXT, timeout=20)
-JSON, PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
+SERVER = Server(sys.argv[1])
+SERVER.learn()
+HOST, PORT, CONTEXT = SERVER.address
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+MERGE = "application/merge-patch+json"
 
 
 def ask(method, path, body=None, content=JSON, accept=JSON):
-    """(code, answer): parsed when it is JSON."""
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    LINE.request(method, path, data, {"Accept": accept} | ({"Content-Type": content} if data is not None else {}))
-    answer = LINE.getresponse()
-    raw = answer.read()
-    return answer.status, json.loads(raw) if answer.getheader("Content-Type", "").startswith(JSON) else raw
+    """(code, answer): parsed when it is JSON. Every answer is judged by the server's own OpenAPI."""
+    code, answer, _ = SERVER.ask(method, path, body, content, accept)
+    for fault in SERVER.answer_faults(method, path.partition("?")[0], code, answer, accept == JSON):
+        check(False, "%s %s: %d by OpenAPI" % (method, path, code), fault)
+    check(True, "an answer")
+    return code, answer
 
 
 def rewrite(path, change, to=None, **how):
@@ -116,6 +102,8 @@ mutatingwebhookconfigurations MutatingWebhookConfiguration - . . api-extensions
 validatingadmissionpolicies ValidatingAdmissionPolicy - . status api-extensions
 validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding - . . api-extensions
 validatingwebhookconfigurations ValidatingWebhookConfiguration - . . api-extensions
+apiregistration.k8s.io/v1
+apiservices APIService - . status api-extensions
 apps/v1
 controllerrevisions ControllerRevision n
 daemonsets DaemonSet n ds status all
@@ -179,40 +167,21 @@ volumeattachments VolumeAttachment - . status
 volumeattributesclasses VolumeAttributesClass - vac
 """
 
-# ---- one valid object of each kind ----
-
-WORDS = {
-    "POD": "{containers: [{name: c, image: i}]}",
-    "TEMPLATE": "{metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}",
-    "JOB": "{metadata: {labels: {a: b}}, spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}",
-    "RULES": "[{apiGroups: ['*'], apiVersions: ['*'], operations: [CREATE], resources: ['*/*']}]",
-    "CLIENT": "{service: {namespace: default, name: hook}}",
-    "SELECTOR": "{matchLabels: {a: b}}",
-    "CSR": sys.argv[3] if len(sys.argv) > 3 else "''",
-}
-with open(__file__.replace(".py", ".yaml")) as f:
-    MANIFESTS = yaml.safe_load(re.sub(r": (%s)\b" % "|".join(WORDS), lambda m: ": " + WORDS[m.group(1)], f.read()))
-
-# Kinds that are questions: nothing is stored. Asked with these.
-QUESTIONS = {
-    "authentication.k8s.io/v1/selfsubjectreviews": {},
-    "authentication.k8s.io/v1/tokenreviews": {"spec": {"token": "x"}},
-    "authorization.k8s.io/v1/localsubjectaccessreviews": {
-        "spec": {"user": "u", "resourceAttributes": {"namespace": "default", "verb": "get", "resource": "pods"}}
-    },
-    "authorization.k8s.io/v1/selfsubjectaccessreviews": {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}},
-    "authorization.k8s.io/v1/selfsubjectrulesreviews": {"spec": {"namespace": "default"}},
-    "authorization.k8s.io/v1/subjectaccessreviews": {
-        "spec": {"user": "u", "nonResourceAttributes": {"path": "/", "verb": "get"}}
-    },
-}
 # Controllers of the server write these.
-BUSY = {"deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
+BUSY = {"flowschemas", "deployments", "jobs", "nodes", "poddisruptionbudgets", "pods", "replicasets", "resourcequotas", "namespaces", "services"}
 # Asked of a node: with a node, in pods.bats and kubectl.bats.
 NEED_NODE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward"}
 NEED_NODE |= {"v1/nodes/proxy", "v1/pods/proxy", "v1/services/proxy", "v1/pods/ephemeralcontainers", "v1/pods/resize"}
 # What is served for others, and has tests of its own.
-ELSEWHERE = ("apiextensions.k8s.io/", "apiregistration.k8s.io/", "metrics.k8s.io/")
+ELSEWHERE = ("apiextensions.k8s.io/", "metrics.k8s.io/")
+
+
+PATCHES = {
+    "json": "application/json-patch+json",
+    "merge": MERGE,
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
 
 
 def discovered():
@@ -276,12 +245,28 @@ class Walk:
     def did(self, verb, sub=None):
         self.done.add((self.key + ("/" + sub if sub else ""), verb))
 
+    def patch(self, how, sub, part, place, head=None):
+        """The same by each kind of patch; place: where a JSON patch puts what."""
+        path = self.one + ("/" + sub if sub else "")
+        body = part
+        if how == "json":
+            body = [{"op": "add", "path": place[0], "value": place[1]}]
+        elif how == "apply":
+            body = merged(head or {"apiVersion": self.gv, "kind": self.r["kind"], "metadata": {"name": self.names[0]}}, part)
+            path += "?fieldManager=walk&force=true"
+        code, n = ask("PATCH", path, body, content=PATCHES[how])
+        if self.check(code == 200, "patch %s by %s" % (sub or "", how), code, n):
+            self.did("patch " + how, sub)
+        return code, n
+
     def check(self, ok, what, *more):
         return check(ok, self.key + ": " + what, *more)
 
     def object(self, name, **labels):
         o = copy.deepcopy(self.body)
         o["metadata"] = {"name": name, "labels": {"walk": "here"} | labels}
+        if self.plural == "apiservices" and name in self.names:  # VERSION.GROUP
+            o["spec"]["version"] = name.split(".")[0]
         return o
 
     def create(self):
@@ -338,19 +323,14 @@ class Walk:
                    "a label counts as a new generation", n)
         code, n = ask("PUT", self.one, self.o)
         self.check(code == 409 and n["reason"] == "Conflict", "a write on an old version", code, n)
-        patches = [
-            ("application/json-patch+json", [{"op": "add", "path": "/metadata/labels/json", "value": "yes"}], "json"),
-            ("application/merge-patch+json", {"metadata": {"labels": {"merge": "yes"}}}, "merge"),
-            ("application/strategic-merge-patch+json", {"metadata": {"labels": {"strategic": "yes"}}}, "strategic"),
-        ]
-        for content, patch, label in patches:
-            code, n = ask("PATCH", self.one, patch, content=content)
-            if self.check(code == 200 and n["metadata"]["labels"].get(label) == "yes", "patch " + content, code, n):
-                self.did("patch")
+        for how in PATCHES:
+            label = {"metadata": {"labels": {how: "yes"}}}
+            code, n = self.patch(how, None, label, ("/metadata/labels/" + how, "yes"))
+            self.check(n.get("metadata", {}).get("labels", {}).get(how) == "yes", "nothing patched by " + how, code, n)
         code, self.o = ask("GET", self.one)
         if "_change" not in self.m:
             return
-        code, n = ask("PATCH", self.one, self.m["_change"], content="application/merge-patch+json")
+        code, n = ask("PATCH", self.one, self.m["_change"], content=MERGE)
         self.check(code == 200 and within(nothing_null(self.m["_change"]), n), "change", code, n)
         more = 1 if self.m.get("_generation") else 0
         if code == 200 and self.plural != "pods":
@@ -373,10 +353,10 @@ class Walk:
         if self.check(code == 200 and within(nothing_null(self.m["_status"]), n.get("status", {})), "write status", code, n):
             self.did("update", "status")
         self.check(without_meta(n) == before or self.busy, "a write of the status wrote more", n)
-        patch = {"status": self.m["_status"], "metadata": {"annotations": {"a": "b"}}}
-        code, n = ask("PATCH", self.one + "/status", patch, content="application/merge-patch+json")
-        if self.check(code == 200, "patch status", code, n):
-            self.did("patch", "status")
+        for how in PATCHES:
+            status = nothing_null(self.m["_status"])
+            code, n = self.patch(how, "status", {"status": status}, ("/status", status))
+            self.check(within(status, n.get("status", {})) or self.busy, "status patched by " + how, code, n)
 
     def scale(self):
         code, s = ask("GET", self.one + "/scale")
@@ -385,12 +365,13 @@ class Walk:
         code, s = rewrite(self.one + "/scale", lambda s: merged(s, {"spec": {"replicas": 0}}))
         if self.check(code == 200 and s["spec"].get("replicas", 0) == 0, "write scale", code, s):
             self.did("update", "scale")
-        code, s = ask("PATCH", self.one + "/scale", {"spec": {"replicas": 3}}, content="application/merge-patch+json")
-        if self.check(code == 200 and s["spec"]["replicas"] == 3, "patch scale", code, s):
-            self.did("patch", "scale")
-        code, s = ask("PATCH", self.one + "/scale", {"spec": {"replicas": -1}}, content="application/merge-patch+json")
+        head = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": self.names[0]}}
+        for i, how in enumerate(PATCHES):
+            code, s = self.patch(how, "scale", {"spec": {"replicas": 3 + i}}, ("/spec/replicas", 3 + i), head)
+            self.check(code == 200 and s["spec"]["replicas"] == 3 + i, "scale patched by " + how, code, s)
+        code, s = ask("PATCH", self.one + "/scale", {"spec": {"replicas": -1}}, content=MERGE)
         self.check(code == 422, "a negative scale", code, s)
-        ask("PATCH", self.one + "/scale", {"spec": {"replicas": 0}}, content="application/merge-patch+json")
+        ask("PATCH", self.one + "/scale", {"spec": {"replicas": 0}}, content=MERGE)
 
     def remove(self):
         code, n = ask("DELETE", self.one + "?propagationPolicy=Background&gracePeriodSeconds=0")
@@ -438,6 +419,8 @@ class Walk:
         for raw in answer:
             e = json.loads(raw)
             seen.append(e["type"])
+            for fault in SERVER.faults(SERVER.schema_of(self.gv, self.r["kind"]), e["object"]):
+                self.check(False, "watch by OpenAPI", e["type"], fault)
             if not self.check(e["object"].get("kind") == self.r["kind"] and e["object"].get("apiVersion") == self.gv,
                               "watch shows another kind", e) or e["type"] == "DELETED":
                 break
@@ -531,9 +514,9 @@ def certificates(w):
     code, n = ask("PUT", w.one + "/approval", o)
     if w.check(code == 200, "write approval", code, n):
         w.did("update", "approval")
-    code, n = ask("PATCH", w.one + "/approval", approved, content="application/merge-patch+json")
-    if w.check(code == 200 and n["status"]["conditions"], "patch approval", code, n):
-        w.did("patch", "approval")
+    for how in PATCHES:
+        code, n = w.patch(how, "approval", approved, ("/status", approved["status"]))
+        w.check(code == 200 and n["status"]["conditions"], "approval patched by " + how, code, n)
 
 
 OTHERS = {
@@ -573,7 +556,9 @@ def verbs():
         if check(key in MANIFESTS, key + " has no manifest"):
             Walk(key, r, done).run({k[len(key) + 1 :] for k in have if k.startswith(key + "/")})
     for key, r in have.items():
-        for verb in r["verbs"]:
+        tries = [v for v in r["verbs"] if v != "patch"]
+        tries += ["patch " + how for how in PATCHES] if "patch" in r["verbs"] else []
+        for verb in tries:
             check((key, verb) in done or key in NEED_NODE, key + " was never tried by " + verb)
 
 
@@ -609,7 +594,7 @@ def refused():
         w = Walk(key, have[key], set())
         code, o = ask("POST", w.path, w.object(w.names[0]))
         w.check(code == 201, "create", code, o)
-        code, s = ask("PATCH", w.one, patch, content="application/merge-patch+json")
+        code, s = ask("PATCH", w.one, patch, content=MERGE)
         w.check(code == 422 and fault(s, field, reason), "changed", json.dumps(patch), code, s)
         ask("DELETE", w.one)
 
@@ -668,7 +653,7 @@ def autoscalers():
     code, now = ask("GET", path % "v2" + "/both")
     check(now["spec"] == new["spec"] and now["status"]["currentReplicas"] == 5, "the spec was written with the status", now)
     code, s = ask("PATCH", path % "v1" + "/both", {"metadata": {"annotations": {prefix + "metrics": "nonsense"}}},
-                  content="application/merge-patch+json")
+                  content=MERGE)
     check(code == 422 and fault(s, "metadata.annotations[" + prefix + "metrics]", "FieldValueInvalid"), "unreadable annotation", code, s)
     code, w = ask("GET", path % "v1" + "?fieldSelector=metadata.name%3Dboth", accept=TABLE)
     check(w["rows"][0]["cells"][:3] == ["both", "Deployment/d", "cpu: 40%/50%, memory: <unknown>/1Gi + 4 more..."], "table", w["rows"])

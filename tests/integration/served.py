@@ -12,7 +12,7 @@ import yaml
 JSON, PROTOBUF, YAML = "application/json", "application/vnd.kubernetes.protobuf", "application/yaml"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 INTEGERS = {"int32": 31, "int64": 63}
-NULLS = {"apiGroup"}  # strings Kubernetes prints as null when they are empty
+NULLS = {"apiGroup", "boundObjectRef"}  # members Kubernetes prints as null when they are empty
 PREFIX = "#/components/schemas/"
 
 
@@ -63,6 +63,9 @@ class Server:
             code, d, _ = self.ask("GET", "/openapi/v3/" + name)
             self.schemas |= d.get("components", {}).get("schemas", {})
             self.paths |= d["paths"]
+        self.by_length = {}
+        for template in self.paths:
+            self.by_length.setdefault(template.count("/"), []).append(template)
 
     def resolve(self, schema):
         """A schema with what it refers to put in."""
@@ -153,3 +156,33 @@ class Server:
         for cause in (answer.get("details") or {}).get("causes", []):
             if not cause.get("reason") or not cause.get("message"):
                 yield "a cause without reason or message: %s" % cause
+
+    # ---- whole answers ----
+
+    def operation(self, method, path):
+        """(template, what the documents say of the method) of a path without its query; None: they know no such path or method."""
+        for template in self.by_length.get(path.count("/"), []):
+            if all(a == b or b[:1] == "{" for a, b in zip(path.split("/"), template.split("/"))):
+                found = self.paths[template].get(method.lower())
+                if found:
+                    return template, found
+        return None
+
+    def answer_faults(self, method, path, code, answer, parsed=True):
+        """What is wrong with an answer by the documents: its code, and what is in it (parsed: it is JSON of no Table)."""
+        if code >= 400:
+            yield from self.status_faults(code, answer)
+            return
+        if not path.startswith(("/api/v1/", "/apis/")) or path.count("/") < 4 - path.startswith("/api/"):
+            return  # discovery
+        found = self.operation(method, path)
+        if not found:
+            yield "not in the server's OpenAPI"
+            return
+        response = found[1]["responses"].get(str(code))
+        if not response:
+            yield "code %d is not among %s" % (code, sorted(found[1]["responses"]))
+            return
+        content = response.get("content", {}).get(JSON)
+        if parsed and content:
+            yield from self.faults(content["schema"], answer)

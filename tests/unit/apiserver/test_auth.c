@@ -293,8 +293,16 @@ static int token_setup(void **state)
     assert_true(rt_run_until(f->rt, fx_is_ready, f, 10 * NSEC_PER_SEC));
     f->c = apiserver_client(f->api, STR("tester"), NULL, 0, false);
     char *cmd = xasprintf("%s", dir);
-    static const char *const files[] = {"ca.crt",     "ca.key",          "server.crt",
-                                        "server.key", "node-client.crt", "node-client.key",
+    static const char *const files[] = {"ca.crt",
+                                        "ca.key",
+                                        "server.crt",
+                                        "server.key",
+                                        "node-client.crt",
+                                        "node-client.key",
+                                        "front-proxy-ca.crt",
+                                        "front-proxy-ca.key",
+                                        "front-proxy-client.crt",
+                                        "front-proxy-client.key",
                                         "sa.key"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) { /* all read already */
         char path[200];
@@ -443,8 +451,16 @@ static void pki_is_kept(void **state)
     assert_true(pki_open(dir, false, NULL, 0, now, &b, &err) < 0);
     assert_true(str_search(err.message, STR("ca.crt")) >= 0);
     error_fini(&err);
-    static const char *const files[] = {"ca.crt",     "ca.key",          "server.crt",
-                                        "server.key", "node-client.crt", "node-client.key",
+    static const char *const files[] = {"ca.crt",
+                                        "ca.key",
+                                        "server.crt",
+                                        "server.key",
+                                        "node-client.crt",
+                                        "node-client.key",
+                                        "front-proxy-ca.crt",
+                                        "front-proxy-ca.key",
+                                        "front-proxy-client.crt",
+                                        "front-proxy-client.key",
                                         "sa.key"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         snprintf(path, sizeof(path), "%s/%s", dir, files[i]);

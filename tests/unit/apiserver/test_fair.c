@@ -226,6 +226,132 @@ static void who_waits_too_long_is_found(void **state)
 
 /* ---- the table ---- */
 
+/* No shares: only what is borrowed; who waits is let in when there are some. */
+static void no_shares_is_a_jail(void **state)
+{
+    struct fair *f = fair_new(10);
+    struct fair_level_opts none = plain, lends = plain;
+    struct fair_item it[3] = {0};
+    (void)state;
+    none.shares = 0;
+    none.borrow_limit_pct = 0;
+    none.waiting_max = none.hard_max = 2;
+    lends.lendable_pct = 50;
+    fair_level_set(f, 0, &none);
+    fair_level_set(f, 1, &lends);
+    assert_true(enter(f, 0, "a", 1, &it[0]));
+    assert_true(enter(f, 0, "b", 1, &it[1]));
+    assert_false(enter(f, 0, "c", 1, &it[2])); /* hard_max */
+    assert_int_equal(it[0].state, FAIR_WAITING);
+    assert_null(fair_next(f));
+    none.borrow_limit_pct = -1; /* it may borrow */
+    fair_level_set(f, 0, &none);
+    assert_ptr_equal(fair_next(f), &it[0]);
+    none.shares = 1; /* it has its own */
+    none.borrow_limit_pct = 0;
+    fair_level_set(f, 0, &none);
+    assert_ptr_equal(fair_next(f), &it[1]);
+    assert_int_equal(fair_level_state(f, 0).nominal, 5);
+    fair_free(f);
+}
+
+static void count_place(void *arg, const struct fair_place *p, const struct fair_item *it)
+{
+    unsigned *n = arg;
+    assert_int_equal(it->state, FAIR_WAITING);
+    assert_true(p->place < p->n);
+    n[p->queue] += 1 + p->place * 10;
+}
+
+static void who_waits_can_be_told(void **state)
+{
+    struct fair *f = fair_new(1);
+    struct fair_item it[5] = {0};
+    const char *flows[] = {"a", "a", "b", "a", "a"};
+    unsigned n[3] = {0};
+    (void)state;
+    fair_level_set(f, 0, &plain);
+    for (size_t i = 0; i < 5; i++)
+        assert_true(enter(f, 0, flows[i], 1, &it[i]));
+    fair_each_waiting(f, 0, count_place, n);
+    assert_int_equal(n[0] + n[1], 33 + 1); /* three of a, one of b */
+    assert_int_equal(n[2], 0);
+    fair_each_waiting(f, 7, count_place, n);
+    assert_int_equal(fair_level_state(f, 0).flows, 2);
+    fair_free(f);
+}
+
+/* ---- objects ---- */
+
+static struct api_flow_schema schema(const char *name, const char *level, int32_t precedence)
+{
+    static struct api_user_subject anybody = {{"*", 1}};
+    static struct api_flow_subject who = {.kind = {"User", 4}, .user = &anybody};
+    static struct str star = {"*", 1};
+    static struct api_non_resource_policy_rule paths = {&star, 1, &star, 1};
+    static struct api_policy_rules_with_subjects rule = {
+        .subjects = &who, .n_subjects = 1, .non_resource_rules = &paths, .n_non_resource_rules = 1};
+    return (struct api_flow_schema){.metadata = {.name = str_z(name), .uid = str_z(name)},
+                                    .spec = {.priority_level_configuration = {str_z(level)},
+                                             .matching_precedence = precedence,
+                                             .rules = &rule,
+                                             .n_rules = 1}};
+}
+
+static void tables_are_made_of_objects(void **state)
+{
+    struct api_queuing_configuration q = {.queues = 2, .hand_size = 1, .queue_length_limit = 7};
+    struct api_limited_priority_level_configuration limited = {
+        .has_nominal_concurrency_shares = true,
+        .has_lendable_percent = true,
+        .lendable_percent = 20,
+        .has_borrowing_limit_percent = true,
+        .borrowing_limit_percent = 40,
+        .limit_response = {STR("Queue"), &q}};
+    struct api_priority_level_configuration level = {
+        .metadata = {.name = STR("mine"), .uid = STR("u")},
+        .spec = {.type = STR("Limited"), .limited = &limited}};
+    struct api_flow_schema late = schema("late", "mine", 9), early = schema("early", "mine", 8),
+                           lost = schema("lost", "nowhere", 1), last = schema("zz", "mine", 10000);
+    const struct api_flow_schema *schemas[] = {&late, &last, &lost, &early};
+    const struct api_priority_level_configuration *levels[] = {&level};
+    struct flow_objects o = {levels, schemas, 1, 4};
+    struct api_user u = {.name = STR("joe")};
+    struct flow_digest d = {.user = &u, .verb = STR("get"), .path = STR("/x")};
+    (void)state;
+    struct flow_table *t = flow_table_new(&o, NULL), *next;
+    assert_int_equal(t->n_levels, 3); /* with the mandatory ones */
+    assert_int_equal(t->n_schemas, 5);
+    assert_str(t->schemas[4].name, "catch-all"); /* whatever else has its precedence */
+    struct flow_schema *s = &t->schemas[flow_classify(t, &d)];
+    assert_str(s->name, "early");
+    const struct fair_level_opts *l = &t->levels[s->level].opts;
+    assert_true(l->queues && !l->exempt);
+    assert_int_equal(l->shares, 0);
+    assert_int_equal(l->lendable_pct, 20);
+    assert_int_equal(l->borrow_limit_pct, 40);
+    assert_int_equal(l->flow_max, 7);
+    assert_int_equal(l->waiting_max, 14);
+    assert_int_equal(l->hard_max, 14);
+    /* what was counted goes on in the next table, while the schema has its level */
+    s->counts->dispatched = 5;
+    o.n_schemas = 3;
+    next = flow_table_new(&o, t);
+    flow_table_unref(t);
+    assert_str(next->schemas[flow_classify(next, &d)].name, "late");
+    t = next;
+    o.n_schemas = 4;
+    next = flow_table_new(&o, t);
+    assert_ptr_not_equal(next->schemas[1].counts, NULL);
+    assert_str(next->schemas[1].name, "early");
+    assert_int_equal(next->schemas[1].counts->dispatched, 0); /* it was away */
+    assert_ptr_equal(next->schemas[2].counts, t->schemas[1].counts);
+    assert_int_equal(next->schemas[2].counts->refs, 2);
+    flow_table_unref(t);
+    assert_int_equal(next->schemas[2].counts->refs, 1);
+    flow_table_unref(next);
+}
+
 static void requests_are_classified(void **state)
 {
     static const struct {
@@ -285,7 +411,7 @@ static void requests_are_classified(void **state)
         assert_str(t->levels[s->level].name, rows[i].level);
         assert_str(flow_distinguisher(s, &d), rows[i].flow);
     }
-    flow_table_free(t);
+    flow_table_unref(t);
 }
 
 int main(void)
@@ -297,6 +423,9 @@ int main(void)
         cmocka_unit_test(queues_are_bounded),
         cmocka_unit_test(levels_have_their_own),
         cmocka_unit_test(who_waits_too_long_is_found),
+        cmocka_unit_test(no_shares_is_a_jail),
+        cmocka_unit_test(who_waits_can_be_told),
+        cmocka_unit_test(tables_are_made_of_objects),
         cmocka_unit_test(requests_are_classified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,7 +96,20 @@ static void accepts(void **state)
          "json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
          0, MEDIA_JSON, AS_TABLE},
         {"application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", 0, MEDIA_JSON,
+         AS_TABLE},
+        {"application/json;as=Table;v=v2;g=meta.k8s.io,application/json", 0, MEDIA_JSON, AS_ITSELF},
+        {"application/json;as=Table", -ENOMSG, 0, 0},
+        {"application/json;as=Chair;v=v1;g=meta.k8s.io", -ENOMSG, 0, 0},
+        {"application/yaml;as=Table;v=v1;g=meta.k8s.io", 0, MEDIA_YAML, AS_TABLE},
+        {"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/yaml;q=0.1",
+         0, MEDIA_YAML, AS_ITSELF},
+        {"application/json;stream=watch", 0, MEDIA_JSON, AS_ITSELF},
+        {"application/vnd.kubernetes.protobuf;stream=watch,application/json", 0, MEDIA_PB,
          AS_ITSELF},
+        {"application/json;stream=other,application/yaml;q=0.2", 0, MEDIA_YAML, AS_ITSELF},
+        {"*/*, application/yaml", 0, MEDIA_YAML, AS_ITSELF},
+        {"application/*;q=0.5, */*;q=0.9, application/yaml;q=0.5", 0, MEDIA_JSON, AS_ITSELF},
+        {"application/yaml, application/json", 0, MEDIA_YAML, AS_ITSELF},
         {"application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", 0, MEDIA_JSON,
          AS_PARTIAL_LIST},
         {"application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", 0,
@@ -115,6 +128,14 @@ static void accepts(void **state)
         if (r != rows[i].r || (r == 0 && (a.media != rows[i].media || a.as != rows[i].as)))
             fail_msg("%s: %d %d %d", rows[i].header, r, (int)a.media, (int)a.as);
     }
+    struct accept more;
+    assert_int_equal(accept_parse(STR("application/json;pretty=1"), false, &more), 0);
+    assert_true(more.pretty && !more.any && !more.beta);
+    assert_int_equal(
+        accept_parse(STR("*/*;as=Table;g=meta.k8s.io;v=v1beta1;pretty=0"), false, &more), 0);
+    assert_true(!more.pretty && more.any && more.beta);
+    assert_int_equal(accept_parse(STR("application/vnd.kubernetes.protobuf"), true, &more),
+                     -ENOMSG);
     enum media m;
     assert_int_equal(content_type_parse(STR("application/json; charset=utf-8"), &m), 0);
     assert_int_equal(content_type_parse(STR("text/plain"), &m), -ENOTSUP);
@@ -135,6 +156,9 @@ static void continues(void **state)
     t = continue_make(&a, 1, STR_NONE, STR("n"));
     assert_int_equal(continue_parse(&a, t, &rev, &ns, &name), 0);
     assert_int_equal(ns.n, 0);
+    t = continue_make(&a, 0, STR("ns"), STR("n"));
+    assert_int_equal(continue_parse(&a, t, &rev, &ns, &name), 0);
+    assert_int_equal(rev, 0); /* as it is then */
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(continue_parse(&a, str_z(bad[i]), &rev, &ns, &name), -EINVAL);
     arena_fini(&a);

@@ -104,18 +104,20 @@ static void unknown_fields_are_dropped_named_or_refused(void **state)
 {
     static const char text[] =
         "{\"kind\":\"Pod\",\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\",\"foo\":1,"
-        "\"name\":\"c\"}],\"nodeSelector\":{\"x\":\"1\",\"x\":\"2\"}},\"Spec\":{},\"bar\":null}";
+        "\"name\":\"c\"}],\"nodeSelector\":{\"x\":\"1\",\"x\":\"2\"}},\"Spec\":{},\"bar\":null,"
+        "\"kind\":\"Pod\"}";
     struct schema_decode o;
     struct error err = {0};
     decode_into(&api_pod_desc, text, SCHEMA_UNKNOWN_IGNORE, &o, 0, &err);
     assert_int_equal(o.n_warnings, 0);
     decode_into(&api_pod_desc, text, SCHEMA_UNKNOWN_WARN, &o, 0, &err);
-    assert_int_equal(o.n_warnings, 5);
+    assert_int_equal(o.n_warnings, 6);
     assert_str(o.warnings[0], "unknown field \"spec.containers[1].foo\"");
     assert_str(o.warnings[1], "duplicate field \"spec.containers[1].name\"");
     assert_str(o.warnings[2], "duplicate field \"spec.nodeSelector\"");
     assert_str(o.warnings[3], "unknown field \"Spec\"");
     assert_str(o.warnings[4], "unknown field \"bar\"");
+    assert_str(o.warnings[5], "duplicate field \"kind\"");
     decode_into(&api_pod_desc, text, SCHEMA_UNKNOWN_STRICT, &o, -EINVAL, &err);
     assert_true(str_starts(
         err.message, STR("strict decoding error: unknown field \"spec.containers[1].foo\", dup")));
@@ -151,6 +153,9 @@ static void wrong_types_are_told_in_gos_words(void **state)
         {&api_deployment_desc, "{\"spec\":{\"replicas\":1.5}}",
          "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of "
          "type int32"},
+        {&api_stateful_set_desc, "{\"spec\":{\"volumeClaimTemplates\":[{\"kind\":7}]}}",
+         "json: cannot unmarshal number 7 into Go struct field "
+         "PersistentVolumeClaim.spec.volumeClaimTemplates.kind of type string"},
         {&api_pod_desc, "{\"spec\":{\"containers\":{}}}",
          "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type "
          "Container"},

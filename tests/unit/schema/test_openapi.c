@@ -38,6 +38,41 @@ static void every_version_resolves(void **state)
     }
 }
 
+/* Every subresource has its path, and every method says what it answers. */
+static void paths_are_whole(void **state)
+{
+    for (int k = 0; k < _KIND_MAX; k++) {
+        const struct schema_kind *kind = schema_kinds[k];
+        struct arena a = {0};
+        struct buf b = {0};
+        struct json *v;
+        assert_true(openapi_v3_print(NULL, str_z(kind->group), str_z(kind->version), &b));
+        assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+        const struct json *paths = json_getz(v, "paths");
+        for (unsigned i = 0; i < kind->n_subresources; i++) {
+            struct str path =
+                arena_printf(&a, "%s/%s%s/%s/{name}/%s", kind->group[0] ? "/apis" : "/api",
+                             kind->api_version, kind->namespaced ? "/namespaces/{namespace}" : "",
+                             kind->plural, kind->subresources[i].name);
+            const struct json *at = json_get(paths, path);
+            assert_non_null(at);
+            assert_int_equal(json_getz(at, "patch") != NULL,
+                             (kind->subresources[i].verbs & SCHEMA_VERB_PATCH) != 0);
+        }
+        json_for_each(path, paths) json_for_each(method, path)
+        {
+            if (str_is(method->key, "parameters"))
+                continue;
+            bool stream = str_is(json_get_str(method, STR("x-kubernetes-action")), "connect");
+            assert_non_null(json_get(json_getz(method, "responses"), STR("200")));
+            json_for_each(code, json_getz(method, "responses"))
+                assert_int_equal(json_getz(code, "content") == NULL, stream);
+        }
+        buf_fini(&b);
+        arena_fini(&a);
+    }
+}
+
 static void swagger_resolves(void **state)
 {
     struct arena a = {0};
@@ -84,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_version_resolves),
+        cmocka_unit_test(paths_are_whole),
         cmocka_unit_test(swagger_resolves),
         cmocka_unit_test(kubectl_finds_field_validation),
     };
