@@ -15,11 +15,24 @@ struct merge {
 static void merge_members(struct merge *m, struct fields_place p, struct json *live,
                           const struct json *config);
 
+/* A node of its own over the same children: values that are owned as a whole are not looked into.
+ */
+static struct json *share(struct merge *m, const struct json *v)
+{
+    struct json *copy = arena_alloc(m->a, sizeof(*copy));
+    *copy = *v;
+    copy->next = NULL;
+    return copy;
+}
+
 /* ---- lists ---- */
+
+#define LIST_FEW 16 /* up to so many elements are compared with each other */
 
 struct elem {
     struct json *v;
     struct elem *other; /* of the same key in the other list */
+    struct elem *first; /* of several with its key; NULL: it is that */
     struct str key;     /* absent: it has none */
     bool done;
 };
@@ -29,9 +42,10 @@ struct elems {
     size_t n;
 };
 
-static struct elems elems_of(struct merge *m, const struct fields_keys *keys, struct json *list)
+static struct elems elems_of(struct merge *m, const struct fields_keys *keys,
+                             const struct json *list)
 {
-    struct elems l = {.v = ARENA_NEW_N(m->a, struct elem, list ? list->n + 1 : 1)};
+    struct elems l = {.v = arena_alloc(m->a, (list ? list->n + 1 : 1) * sizeof(*l.v))};
     if (json_is(list, JSON_ARR))
         json_for_each(v, list)
         {
@@ -42,29 +56,39 @@ static struct elems elems_of(struct merge *m, const struct fields_keys *keys, st
     return l;
 }
 
+/* The first of the n elements with that key. */
+static struct elem *elem_find(struct elem *v, size_t n, struct str key, const struct map *at)
+{
+    if (!key.p)
+        return NULL;
+    if (at->n)
+        return map_get(at, key);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].key.p && str_eq(v[i].key, key))
+            return &v[i];
+    return NULL;
+}
+
 /* Tells each element its partner. Of several live ones with one key the first. */
 static void pair(struct elems *live, struct elems *config)
 {
     struct map at = {0};
     for (size_t i = 0; i < live->n; i++) {
         struct elem *e = &live->v[i];
-        struct elem *first = e->key.p ? map_get(&at, e->key) : NULL;
-        if (first)
-            e->done = true; /* a repeated one follows the first, or goes */
-        else if (e->key.p)
+        e->first = elem_find(live->v, i, e->key, &at);
+        e->done = e->first; /* a repeated one follows the first, or goes */
+        if (e->key.p && !e->first && live->n > LIST_FEW)
             (void)map_set(&at, e->key, e);
     }
     for (size_t i = 0; i < config->n; i++) {
-        struct elem *e = &config->v[i], *l = e->key.p ? map_get(&at, e->key) : NULL;
-        e->other = l;
-        if (l)
-            l->other = e;
+        struct elem *e = &config->v[i];
+        e->other = elem_find(live->v, live->n, e->key, &at);
+        if (e->other)
+            e->other->other = e;
     }
-    for (size_t i = 0; i < live->n; i++) {
-        struct elem *e = &live->v[i], *first = e->done ? map_get(&at, e->key) : NULL;
-        if (first && !first->other)
-            e->done = false; /* nobody speaks of this key: all of them stay */
-    }
+    for (size_t i = 0; i < live->n; i++)
+        if (live->v[i].first && !live->v[i].first->other)
+            live->v[i].done = false; /* nobody speaks of this key: all of them stay */
     map_fini(&at);
 }
 
@@ -84,7 +108,7 @@ static struct json *merge_list(struct merge *m, struct fields_place p, struct js
 {
     struct fields_keys keys = fields_place_keys(p, m->a);
     struct fields_place elem = fields_place_elem(p);
-    struct elems l = elems_of(m, &keys, live), c = elems_of(m, &keys, json_clone(config, m->a));
+    struct elems l = elems_of(m, &keys, live), c = elems_of(m, &keys, config);
     struct json *out = json_new_arr(m->a);
     const struct elem *shared;
     size_t i = 0, j = 0;
@@ -93,7 +117,6 @@ static struct json *merge_list(struct merge *m, struct fields_place p, struct js
     while (i < l.n || j < c.n) {
         struct elem *e = i < l.n ? &l.v[i] : NULL;
         if (e && !e->other && !e->done) {
-            e->v->next = NULL;
             json_push(out, e->v);
             i++;
             continue;
@@ -105,7 +128,7 @@ static struct json *merge_list(struct merge *m, struct fields_place p, struct js
         if (j == c.n)
             break;
         struct elem *x = &c.v[j++];
-        struct json *v = x->v;
+        struct json *v = NULL;
         if (x->other) {
             x->other->done = true;
             if (fields_place_shape(elem, x->v->type) == FIELDS_MSG) {
@@ -113,8 +136,7 @@ static struct json *merge_list(struct merge *m, struct fields_place p, struct js
                 merge_members(m, elem, v, x->v);
             }
         }
-        v->next = NULL;
-        json_push(out, v);
+        json_push(out, v ? v : share(m, x->v));
         if (x == shared)
             shared = next_shared(&c, j);
     }
@@ -122,16 +144,6 @@ static struct json *merge_list(struct merge *m, struct fields_place p, struct js
 }
 
 /* ---- maps and messages ---- */
-
-/* A node of its own over the same children: values that are owned as a whole are not looked into.
- */
-static struct json *share(struct merge *m, const struct json *v)
-{
-    struct json *copy = arena_alloc(m->a, sizeof(*copy));
-    *copy = *v;
-    copy->next = NULL;
-    return copy;
-}
 
 static void merge_member(struct merge *m, struct fields_place p, struct json *doc,
                          const struct json *c)
@@ -142,6 +154,10 @@ static void merge_member(struct merge *m, struct fields_place p, struct json *do
         if (!there || there->type < JSON_ARR || !there->n ||
             fields_place_shape(p, there->type) == FIELDS_LEAF)
             member_set(&m->members, doc, c->key, json_new_null(m->a));
+    } else if (shape == FIELDS_LEAF && there) {
+        struct json *next = there->next;
+        *there = *c;
+        there->next = next;
     } else if (shape == FIELDS_LEAF) {
         member_set(&m->members, doc, c->key, share(m, c));
     } else if (shape == FIELDS_SET || shape == FIELDS_KEYED) {

@@ -9,10 +9,6 @@
 
 #include <pthread.h>
 
-#define FLAG_MEMBER 1u
-#define FLAG_SUB    2u
-#define FLAG_TEXT   4u
-
 /* ---- which type a set speaks of ---- */
 
 #define ROOTS_SLOTS 512
@@ -111,14 +107,9 @@ struct str fields_pack(const struct schema_desc *desc, struct str body, struct a
 
 /* ---- reading ---- */
 
-static bool get_varint(struct str *s, uint32_t *ret)
+bool fields_next_wide(struct str *s, uint32_t *ret)
 {
     uint32_t v = 0;
-    if (LIKELY(s->n && (uint8_t)s->p[0] < 128)) {
-        *ret = (uint8_t)*s->p++;
-        s->n--;
-        return true;
-    }
     for (unsigned i = 0; i < s->n && i < 5; i++) {
         uint8_t c = (uint8_t)s->p[i];
         if (i == 4 && c > 15)
@@ -132,42 +123,6 @@ static bool get_varint(struct str *s, uint32_t *ret)
             return true;
         }
     }
-    return false;
-}
-
-static bool get_bytes(struct str *s, struct str *ret)
-{
-    uint32_t n;
-    if (!get_varint(s, &n) || n > s->n)
-        return false;
-    *ret = (struct str){s->p, n};
-    *s = (struct str){s->p + n, s->n - n};
-    return true;
-}
-
-bool fields_next(struct str *body, struct fields_entry *ret)
-{
-    uint32_t head;
-    if (!body->n)
-        return false;
-    if (!get_varint(body, &head) || head >> 3 > UINT16_MAX)
-        goto broken;
-    ret->member = head & FLAG_MEMBER;
-    ret->sub = STR_NONE;
-    ret->elem = (struct fields_elem){FIELDS_NUMBER, (uint16_t)(head >> 3), STR_NONE};
-    if (head & FLAG_TEXT) {
-        ret->elem.type = (uint8_t)MIN(ret->elem.number, (uint16_t)FIELDS_NUMBER);
-        ret->elem.number = 0;
-        if (ret->elem.type >= FIELDS_NUMBER || !get_bytes(body, &ret->elem.text))
-            goto broken;
-    }
-    if (head & FLAG_SUB && (!get_bytes(body, &ret->sub) || !ret->sub.n))
-        goto broken;
-    if (!ret->member && !ret->sub.n)
-        goto broken;
-    return true;
-broken:
-    *body = STR_NONE;
     return false;
 }
 
@@ -248,7 +203,7 @@ static inline void put_head(struct buf *b, const struct fields_elem *e, uint32_t
     if (e->type == FIELDS_NUMBER) {
         n = put_varint(p, (uint32_t)e->number << 3 | flags);
     } else {
-        n = put_varint(p, (uint32_t)e->type << 3 | flags | FLAG_TEXT);
+        n = put_varint(p, (uint32_t)e->type << 3 | flags | FIELDS_FLAG_TEXT);
         n += put_varint(p + n, (uint32_t)e->text.n);
         if (e->text.n)
             memcpy(p + n, e->text.p, e->text.n);
@@ -259,13 +214,13 @@ static inline void put_head(struct buf *b, const struct fields_elem *e, uint32_t
 
 void fields_put(struct buf *b, const struct fields_elem *e)
 {
-    put_head(b, e, FLAG_MEMBER);
+    put_head(b, e, FIELDS_FLAG_MEMBER);
 }
 
 struct fields_mark fields_begin(struct buf *b, const struct fields_elem *e)
 {
     struct fields_mark m = {.at = b->n};
-    put_head(b, e, FLAG_SUB);
+    put_head(b, e, FIELDS_FLAG_SUB);
     *out_room(b, 1) = 0; /* the length, if it is short */
     m.sub = ++b->n;
     return m;
@@ -280,9 +235,9 @@ void fields_end(struct buf *b, struct fields_mark m, bool member)
         return;
     }
     if (member)
-        b->data[m.at] = (char)(b->data[m.at] | (char)FLAG_MEMBER);
+        b->data[m.at] = (char)(b->data[m.at] | (char)FIELDS_FLAG_MEMBER);
     if (!n) {
-        b->data[m.at] = (char)(b->data[m.at] & ~(char)FLAG_SUB);
+        b->data[m.at] = (char)(b->data[m.at] & ~(char)FIELDS_FLAG_SUB);
         b->n = m.sub - 1;
         return;
     }
@@ -297,7 +252,7 @@ void fields_end(struct buf *b, struct fields_mark m, bool member)
 
 void fields_copy(struct buf *b, const struct fields_entry *e)
 {
-    put_head(b, &e->elem, (e->member ? FLAG_MEMBER : 0) | (e->sub.n ? FLAG_SUB : 0));
+    put_head(b, &e->elem, (e->member ? FIELDS_FLAG_MEMBER : 0) | (e->sub.n ? FIELDS_FLAG_SUB : 0));
     if (e->sub.n) {
         char *p = buf_reserve(b, 5 + e->sub.n);
         size_t n = put_varint(p, (uint32_t)e->sub.n);
@@ -314,31 +269,47 @@ enum op {
     OP_INTERSECTION,
 };
 
+/* Entries as they stand, until p. */
+static void copy_until(struct buf *out, const char *from, const char *p)
+{
+    if (p > from)
+        buf_add(out, from, (size_t)(p - from));
+}
+
+/* What only one side has is copied as it stands, neighbours together. */
 static void combine(enum op op, struct str a, struct str b, struct buf *out)
 {
     struct fields_entry x, y;
+    const char *from_a = a.p, *at_a = a.p, *at_b = b.p; /* what is not copied yet; entries */
     bool more_a = fields_next(&a, &x), more_b = fields_next(&b, &y);
     while (more_a || (more_b && op == OP_UNION)) {
         int c = !more_a ? 1 : !more_b ? -1 : fields_elem_cmp(&x.elem, &y.elem);
-        if (c < 0) {
-            if (op != OP_INTERSECTION)
-                fields_copy(out, &x);
-            more_a = fields_next(&a, &x);
-        } else if (c > 0) {
-            if (op == OP_UNION)
-                fields_copy(out, &y);
-            more_b = fields_next(&b, &y);
-        } else {
+        if (c == 0) {
             bool member = op == OP_UNION        ? x.member || y.member
                           : op == OP_DIFFERENCE ? x.member && !y.member
                                                 : x.member && y.member;
+            if (op != OP_INTERSECTION)
+                copy_until(out, from_a, at_a);
             struct fields_mark m = fields_begin(out, &x.elem);
             combine(op, x.sub, y.sub, out);
             fields_end(out, m, member);
+            from_a = a.p;
+        } else if (c > 0 && op == OP_UNION) {
+            copy_until(out, from_a, at_a);
+            from_a = at_a;
+            copy_until(out, at_b, b.p);
+        }
+        if (c <= 0) {
+            at_a = a.p;
             more_a = fields_next(&a, &x);
+        }
+        if (c >= 0) {
+            at_b = b.p;
             more_b = fields_next(&b, &y);
         }
     }
+    if (op != OP_INTERSECTION)
+        copy_until(out, from_a, at_a);
 }
 
 static struct str run(enum op op, struct str a, struct str b, struct arena *arena)
@@ -397,6 +368,8 @@ bool fields_intersect(struct str a, struct str b)
 static bool contain(struct str a, struct str b)
 {
     struct fields_entry x, y;
+    if (str_eq(a, b))
+        return true;
     bool more_a = fields_next(&a, &x);
     while (fields_next(&b, &y)) {
         int c = -1;

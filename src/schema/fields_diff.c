@@ -275,9 +275,12 @@ static void diff_field(struct diff *d, const struct schema_field *f, const void 
 {
     bool old = x && schema_field_shown(f, x), new = y &&schema_field_shown(f, y);
     enum fields_shape shape;
-    if ((!old && !new) || f == d->skip || (old && new &&schema_field_equal(f, x, y)))
+    if ((!old && !new) || f == d->skip)
         return;
     shape = fields_shape(f);
+    /* what has parts is compared part by part, once */
+    if (old && new &&shape != FIELDS_MSG && shape != FIELDS_KEYED &&schema_field_equal(f, x, y))
+        return;
     if (shape == FIELDS_LEAF) {
         struct fields_elem e = field_elem(d, f);
         fields_put(new ? &d->changed : &d->removed, &e);

@@ -7,9 +7,56 @@
 
 /* ---- reading ---- */
 
+#define FIELDS_FLAG_MEMBER 1u
+#define FIELDS_FLAG_SUB    2u
+#define FIELDS_FLAG_TEXT   4u
+
+bool fields_next_wide(struct str *s, uint32_t *ret); /* a varint of any length */
+static inline bool fields_next_varint(struct str *s, uint32_t *ret)
+{
+    if (UNLIKELY(!s->n || (uint8_t)s->p[0] >= 128))
+        return fields_next_wide(s, ret);
+    *ret = (uint8_t)*s->p++;
+    s->n--;
+    return true;
+}
+static inline bool fields_next_bytes(struct str *s, struct str *ret)
+{
+    uint32_t n;
+    if (!fields_next_varint(s, &n) || n > s->n)
+        return false;
+    *ret = (struct str){s->p, n};
+    *s = (struct str){s->p + n, s->n - n};
+    return true;
+}
+
 /* Takes one entry off the front of *body. False at the end, and for what is not well formed (body
- * is then empty). */
-bool fields_next(struct str *body, struct fields_entry *ret);
+ * is then empty). All that is done with sets is made of this. */
+static inline bool fields_next(struct str *body, struct fields_entry *ret)
+{
+    uint32_t head;
+    if (!body->n)
+        return false;
+    if (!fields_next_varint(body, &head) || head >> 3 > UINT16_MAX)
+        goto broken;
+    ret->member = head & FIELDS_FLAG_MEMBER;
+    ret->sub = STR_NONE;
+    ret->elem = (struct fields_elem){FIELDS_NUMBER, (uint16_t)(head >> 3), STR_NONE};
+    if (head & FIELDS_FLAG_TEXT) {
+        ret->elem.type = (uint8_t)MIN(ret->elem.number, (uint16_t)FIELDS_NUMBER);
+        ret->elem.number = 0;
+        if (ret->elem.type >= FIELDS_NUMBER || !fields_next_bytes(body, &ret->elem.text))
+            goto broken;
+    }
+    if (head & FIELDS_FLAG_SUB && (!fields_next_bytes(body, &ret->sub) || !ret->sub.n))
+        goto broken;
+    if (!ret->member && !ret->sub.n)
+        goto broken;
+    return true;
+broken:
+    *body = STR_NONE;
+    return false;
+}
 int fields_elem_cmp(const struct fields_elem *a, const struct fields_elem *b);
 
 /* The entries of one level, to be looked up: by binary search, so that wide maps stay cheap. */
@@ -93,10 +140,13 @@ enum fields_place_type {
     FIELDS_PLACE_WHOLE, /* anything, as a whole */
 };
 
+#define FIELDS_FREE_MAX 32 /* objects within each other; what is deeper is owned as a whole */
+
 struct fields_place {
     uint8_t type;  /* enum fields_place_type */
     bool root;     /* NODE: of a whole object */
     bool preserve; /* NODE: unknown fields are kept here, or were kept above */
+    uint8_t depth; /* FREE: objects above that are FREE too */
     union {
         const struct schema_desc *desc;
         const struct schema_field *field;

@@ -9,45 +9,108 @@
 
 #include "base/mem.h"
 
+/* Where the brackets of a text close, so that what lies between them is read when it is looked into
+ * and not on every level above. */
+struct tape {
+    const char *from, *to; /* the text */
+    struct bracket {
+        uint32_t open, close; /* behind it; while it is open, the bracket around it */
+    } * v;                    /* in order; in the arena */
+    size_t n, cap;
+};
+
 struct walk {
     struct arena *a;
     struct buf *changed, *removed;
+    struct tape old, new;
 };
 
 /* ---- reading ---- */
 
-/* Behind the value at the front of s. Never past the end, whatever the text is. */
-static size_t value_size(struct str s)
+#define OUTERMOST UINT32_MAX
+
+static void tape_open(struct tape *t, uint32_t at, uint32_t outer, struct arena *a)
 {
-    const char *p = s.p, *end = s.p + s.n;
-    unsigned depth = 0;
-    for (; p < end; p++) {
-        if (*p == '"') {
-            for (p++; p < end && *p != '"'; p++)
-                if (*p == '\\')
-                    p++;
-            if (p >= end)
-                return s.n;
-            if (!depth)
-                return (size_t)(p + 1 - s.p);
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-        } else if (*p == '}' || *p == ']') {
-            if (depth <= 1)
-                return (size_t)(p - s.p) + depth;
-            depth--;
-        } else if (*p == ',' && !depth) {
-            return (size_t)(p - s.p);
-        }
+    if (t->n == t->cap) {
+        size_t cap = t->cap * 2 + 32;
+        struct bracket *more = arena_alloc(a, cap * sizeof(*more));
+        if (t->n)
+            memcpy(more, t->v, t->n * sizeof(*more));
+        t->v = more;
+        t->cap = cap;
     }
-    return s.n;
+    t->v[t->n++] = (struct bracket){at, outer};
 }
 
-static struct str take_value(struct str *s)
+/* Behind the string that begins at p. */
+static const char *string_end(const char *p, const char *end)
 {
-    size_t n = value_size(*s);
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : end;
+}
+
+static void tape_make(struct tape *t, struct str text, struct arena *a)
+{
+    uint32_t inner = OUTERMOST; /* the innermost open bracket */
+    *t = (struct tape){.from = text.p, .to = text.p + text.n};
+    ASSERT(text.n < UINT32_MAX);
+    for (const char *p = t->from; p < t->to; p++) {
+        if (*p == '"') {
+            p = string_end(p, t->to) - 1;
+        } else if ((*p | 0x20) == '{') { /* or [ */
+            tape_open(t, (uint32_t)(p - t->from), inner, a);
+            inner = (uint32_t)(t->n - 1);
+        } else if ((*p | 0x20) == '}' && inner != OUTERMOST) {
+            uint32_t outer = t->v[inner].close;
+            t->v[inner].close = (uint32_t)(p + 1 - t->from);
+            inner = outer;
+        }
+    }
+    while (inner != OUTERMOST) { /* never, of a whole text */
+        uint32_t outer = t->v[inner].close;
+        t->v[inner].close = (uint32_t)text.n;
+        inner = outer;
+    }
+}
+
+static const char *bracket_end(const struct tape *t, const char *p)
+{
+    uint32_t at = (uint32_t)(p - t->from);
+    size_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (t->v[mid].open <= at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo && t->v[lo - 1].open == at ? t->from + t->v[lo - 1].close : t->to;
+}
+
+/* Behind the value at the front of s. Never past the end, whatever the text is. */
+static size_t value_size(const struct walk *w, struct str s)
+{
+    const char *p = s.p, *end = s.p + s.n;
+    if (!s.n)
+        return 0;
+    if (*p == '"') {
+        p = string_end(p, end);
+    } else if (*p == '{' || *p == '[') {
+        p = bracket_end(p >= w->old.from && p < w->old.to ? &w->old : &w->new, p);
+    } else {
+        while (p < end && *p != ',' && *p != '}' && *p != ']')
+            p++;
+    }
+    return MIN((size_t)(p - s.p), s.n);
+}
+
+static struct str take_value(const struct walk *w, struct str *s)
+{
+    size_t n = value_size(w, *s);
     struct str v = {s->p, n};
-    *s = str_sub(*s, n, s->n);
+    *s = (struct str){s->p + n, s->n - n};
     return v;
 }
 
@@ -88,29 +151,29 @@ static struct str unescaped(struct str quoted, struct arena *a)
     return json_parse(quoted, a, NULL, &v, NULL) == 0 && v->type == JSON_STR ? v->s : STR("");
 }
 
-static struct member take_member(struct str *s, struct arena *a)
+static struct member take_member(const struct walk *w, struct str *s)
 {
     struct member m = {.there = false};
     if (s->n && s->p[0] == ',')
         *s = str_sub(*s, 1, s->n);
-    struct str quoted = take_value(s);
+    struct str quoted = take_value(w, s);
     if (quoted.n < 2 || s->n < 2) {
         *s = STR_NONE;
         return m;
     }
     m.name = str_sub(quoted, 1, quoted.n - 1);
     if (memchr(m.name.p, '\\', m.name.n))
-        m.name = unescaped(quoted, a);
+        m.name = unescaped(quoted, w->a);
     *s = str_sub(*s, 1, s->n); /* the colon */
-    m.value = take_value(s);
+    m.value = take_value(w, s);
     m.there = m.value.n;
     return m;
 }
 
-static struct str value_of(struct str object, struct str name, struct arena *a)
+static struct str value_of(const struct walk *w, struct str object, struct str name)
 {
     struct str s = inside(object);
-    for (struct member m; (m = take_member(&s, a)).there;)
+    for (struct member m; (m = take_member(w, &s)).there;)
         if (str_eq(m.name, name))
             return m.value;
     return STR_NONE;
@@ -135,13 +198,13 @@ static int by_text(const void *a, const void *b)
 }
 
 /* Absent: it lacks one that has no default, and nobody can own it. */
-static struct str key_text(const struct fields_keys *keys, struct str v, struct arena *a)
+static struct str key_text(const struct walk *w, const struct fields_keys *keys, struct str v)
 {
     struct buf b = {0};
     struct str text = STR_NONE;
     size_t i = 0;
     for (; i < keys->n && type_of(v) == JSON_OBJ; i++) {
-        struct str value = value_of(v, keys->v[i].name, a);
+        struct str value = value_of(w, v, keys->v[i].name);
         if (type_of(value) == JSON_NULL)
             value = keys->v[i].deflt;
         if (!value.p)
@@ -151,7 +214,7 @@ static struct str key_text(const struct fields_keys *keys, struct str v, struct 
     }
     if (i == keys->n) {
         OUT_LIT(&b, "}");
-        text = arena_str(a, buf_str(&b));
+        text = arena_str(w->a, buf_str(&b));
     }
     buf_fini(&b);
     return text;
@@ -165,8 +228,8 @@ static struct elems elems_of(struct walk *w, const struct fields_keys *keys, str
     while (s.n) {
         if (s.p[0] == ',')
             s = str_sub(s, 1, s.n);
-        struct str value = take_value(&s);
-        struct str text = keys->n ? key_text(keys, value, w->a) : value;
+        struct str value = take_value(w, &s);
+        struct str text = keys->n ? key_text(w, keys, value) : value;
         if (!value.n)
             break;
         if (!text.p)
@@ -243,7 +306,7 @@ static struct fields_place member_place(struct fields_place p, struct str name)
 static void put_members(struct walk *w, struct fields_place p, struct str v, struct buf *out)
 {
     struct str s = inside(v);
-    for (struct member m; (m = take_member(&s, w->a)).there;) {
+    for (struct member m; (m = take_member(w, &s)).there;) {
         struct fields_elem e = fields_elem_named(FIELDS_NAME, m.name);
         put_value(w, member_place(p, m.name), &e, m.value, out);
     }
@@ -323,7 +386,7 @@ static void diff_value(struct walk *w, struct fields_place p, const struct field
 static void diff_members(struct walk *w, struct fields_place p, struct str x, struct str y)
 {
     struct str s = inside(x), t = inside(y);
-    struct member a = take_member(&s, w->a), b = take_member(&t, w->a);
+    struct member a = take_member(w, &s), b = take_member(w, &t);
     while (a.there || b.there) {
         int c = !a.there ? 1 : !b.there ? -1 : str_cmp(a.name, b.name);
         struct str name = c <= 0 ? a.name : b.name;
@@ -332,23 +395,30 @@ static void diff_members(struct walk *w, struct fields_place p, struct str x, st
             diff_value(w, member_place(p, name), &e, c <= 0 ? a.value : STR_NONE,
                        c >= 0 ? b.value : STR_NONE);
         if (c <= 0)
-            a = take_member(&s, w->a);
+            a = take_member(w, &s);
         if (c >= 0)
-            b = take_member(&t, w->a);
+            b = take_member(w, &t);
     }
 }
 
 void fields_diff_json(struct fields_place p, const struct fields_elem *e, struct str old,
                       struct str new, struct arena *a, struct buf *changed, struct buf *removed)
 {
-    struct walk w = {a, changed, removed};
+    struct walk w = {a, changed, removed, {0}, {0}};
+    if (str_eq(old, new))
+        return;
+    tape_make(&w.old, old, a);
+    tape_make(&w.new, new, a);
     diff_value(&w, p, e, old, new);
 }
 
 void fields_diff_members(struct fields_place p, struct str old, struct str new, struct arena *a,
                          struct buf *changed, struct buf *removed)
 {
-    struct walk w = {a, changed, removed};
-    if (!str_eq(old, new))
-        diff_members(&w, p, old, new);
+    struct walk w = {a, changed, removed, {0}, {0}};
+    if (str_eq(old, new))
+        return;
+    tape_make(&w.old, old, a);
+    tape_make(&w.new, new, a);
+    diff_members(&w, p, old, new);
 }

@@ -9,6 +9,8 @@
 
 #include "schema/structural.h"
 
+static_assert(STRUCTURAL_DEPTH_MAX + FIELDS_FREE_MAX < FIELDS_DEPTH_MAX - 2, "sets too deep");
+
 /* A custom kind whose schema is not at hand. */
 static const struct structural_node anything = {.preserve = true};
 
@@ -156,6 +158,10 @@ struct fields_member fields_place_member(struct fields_place p, struct str name)
     case FIELDS_PLACE_NODE:
         return node_member(p, name);
     case FIELDS_PLACE_FREE:
+        if (p.depth == FIELDS_FREE_MAX)
+            return known(whole_place(), false);
+        p.depth++;
+        break;
     case FIELDS_PLACE_WHOLE:
         break;
     }
@@ -246,6 +252,19 @@ static void key_add(struct fields_keys *k, struct str name, struct str deflt)
     k->v[i] = (struct fields_key){name, deflt};
 }
 
+/* As JSON. */
+static struct str table_default(const struct schema_field *f, struct arena *a)
+{
+    const char *text = f->rules->default_text;
+    if (!text || f->type != SCHEMA_STRING)
+        return str_z(text);
+    size_t n = strlen(text);
+    char *p = arena_alloc(a, n + 2);
+    p[0] = p[n + 1] = '"';
+    memcpy(p + 1, text, n);
+    return (struct str){p, n + 2};
+}
+
 static void table_keys(const struct schema_field *f, struct fields_keys *k, struct arena *a)
 {
     const char *const *names = f->rules->list_map_keys;
@@ -255,12 +274,8 @@ static void table_keys(const struct schema_field *f, struct fields_keys *k, stru
     k->v = arena_alloc(a, n * sizeof(*k->v));
     for (size_t i = 0; i < n; i++) {
         const struct schema_field *g = schema_field_find(f->msg, names[i], strlen(names[i]));
-        const char *deflt = g ? g->rules->default_text : NULL;
         if (g)
-            key_add(k, (struct str){g->name, g->name_len},
-                    !deflt                     ? STR_NONE
-                    : g->type == SCHEMA_STRING ? arena_printf(a, "\"%s\"", deflt)
-                                               : str_z(deflt));
+            key_add(k, (struct str){g->name, g->name_len}, table_default(g, a));
     }
 }
 

@@ -20,7 +20,8 @@ struct tree {
 /* Where we are, for messages; printed only when something is wrong. */
 struct where {
     const struct where *up;
-    struct fields_elem elem;
+    struct fields_elem elem; /* an index is not printed before it is needed: */
+    unsigned index;
 };
 
 static int read_members(struct tree *t, struct fields_place p, const struct json *v,
@@ -31,7 +32,10 @@ static void where_print(const struct where *w, struct buf *b)
     if (!w)
         return;
     where_print(w->up, b);
-    fields_step_print(&w->elem, b);
+    if (w->elem.type == FIELDS_INDEX)
+        buf_printf(b, "[%u]", w->index);
+    else
+        fields_step_print(&w->elem, b);
 }
 
 static int PRINTF(3, 4) wrong(struct tree *t, const struct where *at, const char *fmt, ...)
@@ -93,16 +97,10 @@ static int check(struct tree *t, struct fields_place p, const struct json *v,
         return r;
     if (v->type == JSON_ARR) {
         struct fields_place elem = fields_place_elem(p);
-        unsigned i = 0;
-        json_for_each(c, v)
-        {
-            char index[16];
-            int n = snprintf(index, sizeof(index), "%u", i++);
-            w.elem = fields_elem_named(FIELDS_INDEX, (struct str){index, (size_t)n});
-            if ((r = check(t, elem, c, &w)) < 0)
-                return r;
-        }
-        return 0;
+        w.elem.type = FIELDS_INDEX;
+        for (const struct json *c = v->first; r >= 0 && c; c = c->next, w.index++)
+            r = check(t, elem, c, &w);
+        return r;
     }
     json_for_each(c, v)
     {
@@ -177,42 +175,66 @@ static int read_value(struct tree *t, struct fields_place p, enum fields_shape s
     }
 }
 
-static int read_member(struct tree *t, struct fields_place p, const struct json *c,
-                       const struct where *at)
+static int read_member(struct tree *t, struct fields_place p, const struct fields_member *m,
+                       const struct json *c, const struct where *at)
 {
-    struct fields_member m = fields_place_member(p, c->key);
     struct fields_elem e[2] = {fields_elem_named(FIELDS_NAME, c->key)};
     struct where w = {at, e[0]};
     struct fields_mark mark[2];
-    if (!m.known)
-        return wrong(t, &w, "field not declared in schema");
-    enum fields_shape shape = fields_place_shape(m.place, c->type);
+    enum fields_shape shape = fields_place_shape(m->place, c->type);
     bool leaf = shape == FIELDS_LEAF || c->type == JSON_NULL;
-    bool whole = leaf || !m.declared || (c->type == JSON_OBJ && !c->n);
-    unsigned n = t->numbers && m.field ? fields_steps(p.desc, m.field, e) : 1;
+    bool whole = leaf || !m->declared || (c->type == JSON_OBJ && !c->n);
+    unsigned n = t->numbers && m->field ? fields_steps(p.desc, m->field, e) : 1;
     int r = 0;
     if (n == 1 && leaf) {
         fields_put(t->out, &e[0]);
-        return check(t, m.place, c, &w);
+        return check(t, m->place, c, &w);
     }
     for (unsigned i = 0; i < n; i++)
         mark[i] = fields_begin(t->out, &e[i]);
     if (c->type != JSON_NULL)
-        r = read_value(t, m.place, shape, c, &w);
+        r = read_value(t, m->place, shape, c, &w);
     for (unsigned i = n; r >= 0 && i-- > 0;)
         fields_end(t->out, mark[i], i == n - 1 && whole);
     return r;
 }
 
+#define MEMBERS_FEW 24 /* so many are brought into order before their entries are written */
+
+struct member {
+    const struct json *c;
+    struct fields_member m;
+};
+
 static int read_members(struct tree *t, struct fields_place p, const struct json *v,
                         const struct where *at)
 {
-    size_t from = t->out->n;
+    struct member few[MEMBERS_FEW];
+    size_t from = t->out->n, n = 0;
+    bool sorted = p.type == FIELDS_PLACE_MSG && p.desc->json == p.desc->fields;
     int r = expect(t, FIELDS_OBJECT, v, at);
-    for (const struct json *c = v->first; r >= 0 && c; c = c->next)
-        if (at || (!str_is(c->key, "apiVersion") && !str_is(c->key, "kind")))
-            r = read_member(t, p, c, at);
-    if (r >= 0)
+    for (const struct json *c = v->first; r >= 0 && c; c = c->next) {
+        if (!at && (str_is(c->key, "apiVersion") || str_is(c->key, "kind")))
+            continue;
+        struct fields_member m = fields_place_member(p, c->key);
+        if (!m.known) {
+            struct where w = {at, fields_elem_named(FIELDS_NAME, c->key)};
+            return wrong(t, &w, "field not declared in schema");
+        }
+        if (!m.field || v->n > MEMBERS_FEW) {
+            r = read_member(t, p, &m, c, at);
+            sorted = false;
+            continue;
+        }
+        size_t i = n++;
+        for (; i && few[i - 1].m.field->number > m.field->number; i--)
+            few[i] = few[i - 1];
+        few[i] = (struct member){c, m};
+        sorted &= t->numbers && (!i || few[i - 1].m.field != m.field);
+    }
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        r = read_member(t, p, &few[i].m, few[i].c, at);
+    if (r >= 0 && !sorted)
         fields_sort(t->out, from);
     return r;
 }

@@ -220,18 +220,6 @@ void schema_encode_json(const struct schema_desc *desc, const void *msg, unsigne
     encode_msg(desc, msg, flags & SCHEMA_ENCODE_TYPE_META, b);
 }
 
-struct json *schema_to_json(const struct schema_desc *desc, const void *msg, unsigned flags,
-                            struct arena *a)
-{
-    struct buf b = {0};
-    struct json *v = NULL;
-    schema_encode_json(desc, msg, flags, &b);
-    int r = json_parse(buf_str(&b), a, NULL, &v, NULL);
-    buf_fini(&b);
-    ASSERT(r == 0);
-    return v;
-}
-
 void schema_field_print(const struct schema_field *f, const void *msg, struct buf *b)
 {
     encode_field(f, msg, b);

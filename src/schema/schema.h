@@ -41,7 +41,7 @@ static inline const struct schema_kind *schema_stored(const struct schema_kind *
 }
 uint8_t schema_verb_parse(struct str verb); /* one bit of enum schema_verb; 0: unknown */
 
-/* --- JSON (json_decode.c, json_encode.c) ---------------------------------------------------------
+/* --- JSON (json_decode.c, json_encode.c, json_tree.c) ----------------------------------------------------
  */
 
 enum schema_unknown {
@@ -77,7 +77,7 @@ enum schema_encode_flags {
  * buffer's own limit. */
 void schema_encode_json(const struct schema_desc *desc, const void *msg, unsigned flags,
                         struct buf *b);
-/* As a tree; strings are copied into the arena. */
+/* As a tree (json_tree.c); values are copied into the arena, names of fields are not. */
 struct json *schema_to_json(const struct schema_desc *desc, const void *msg, unsigned flags,
                             struct arena *a);
 

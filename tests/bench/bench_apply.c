@@ -1,9 +1,10 @@
 /* Figures of server-side apply, of strategic merge and of what every write pays for managedFields,
  * in the core alone: what happens between a parsed patch and the message that is written. The
- * object is a Deployment with two containers, probes, ports, volumes and resources. One line each:
- * `NAME VALUE UNIT`. With an argument only the case of that name runs, with a second one so many
- * times: for callgrind. */
+ * object is a Deployment with two containers, probes, ports, volumes and resources, and the same as
+ * an object of a custom kind. One line each: `NAME VALUE UNIT`. With an argument only the case of
+ * that name runs, with a second one so many times: for callgrind. */
 #include "schema/apply.h"
+#include "schema/custom.h"
 #include "schema/fields.h"
 #include "schema/patch.h"
 
@@ -37,12 +38,22 @@
                                        "\"operator\":\"Exists\"}],"                                \
                                        "\"terminationGracePeriodSeconds\":10}}}}"
 
+#define FREE(props)                                                                                \
+    "{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{" props
+static const char custom_schema[] = FREE("\"spec\":") FREE("\"template\":") FREE("\"spec\":")
+    FREE("\"containers\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
+         "\"x-kubernetes-list-map-keys\":[\"name\"],\"items\":")
+        FREE("\"name\":{\"type\":\"string\"}},\"required\":[\"name\"]}}}}}}}}}}");
+
 struct ctx {
     struct arena keep, a;
     struct json *config;
     struct api_deployment live, changed;
     struct str last, created;
     struct buf out;
+    const struct schema_desc *custom;
+    struct custom_object custom_live, custom_changed;
+    struct str custom_created;
 };
 
 static void must(bool ok)
@@ -116,6 +127,59 @@ static void managed_parse(struct ctx *c)
     arena_clear(&c->a);
 }
 
+/* The same of an object of a custom kind. */
+static void custom_create(struct ctx *c)
+{
+    static const struct custom_object nothing;
+    struct fields_diff d;
+    must(fields_diff(c->custom, &nothing, &c->custom_live, "status", &c->a, &d));
+    arena_clear(&c->a);
+}
+
+static void custom_update(struct ctx *c)
+{
+    struct fields_diff d;
+    must(fields_diff(c->custom, &c->custom_live, &c->custom_changed, "status", &c->a, &d));
+    must(fields_contain(c->custom_created, d.changed));
+    arena_clear(&c->a);
+}
+
+static void apply_custom(struct ctx *c)
+{
+    struct str set;
+    struct fields_diff d;
+    struct custom_object result;
+    struct json *doc = schema_to_json(c->custom, &c->custom_live, 0, &c->a);
+    must(fields_of_tree(c->custom, c->config, &c->a, &set, NULL) == 0);
+    apply_merge(c->custom, &doc, json_clone(c->config, &c->a), &c->a);
+    must(schema_decode_json(c->custom, doc, &c->a, NULL, &result, NULL) == 0);
+    must(fields_diff(c->custom, &c->custom_live, &result, "status", &c->a, &d));
+    must(!fields_empty(fields_difference(c->custom_created, d.changed, &c->a)));
+    must(!fields_empty(fields_strip(c->custom, set, "status", &c->a)));
+    arena_clear(&c->a);
+}
+
+static void prepare_custom(struct ctx *c, const struct json *before)
+{
+    static const struct custom_object nothing;
+    struct api_custom_resource_validation schema = {.open_apiv3_schema = str_z(custom_schema)};
+    struct api_custom_resource_definition_version version = {.name = STR("v1"), .schema = &schema};
+    struct api_custom_resource_definition crd = {
+        .spec = {.group = STR("apps.example.com"),
+                 .scope = STR("Namespaced"),
+                 .names = {.plural = STR("deployments"), .kind = STR("Deployment")},
+                 .versions = &version,
+                 .n_versions = 1}};
+    struct custom *kind;
+    struct fields_diff d;
+    must(custom_new(&crd, 0, 0, &kind, NULL) == 0);
+    c->custom = &kind->desc;
+    must(schema_decode_json(c->custom, before, &c->keep, NULL, &c->custom_live, NULL) == 0);
+    must(schema_decode_json(c->custom, c->config, &c->keep, NULL, &c->custom_changed, NULL) == 0);
+    must(fields_diff(c->custom, &nothing, &c->custom_live, "status", &c->keep, &d));
+    c->custom_created = d.changed;
+}
+
 static void prepare(struct ctx *c)
 {
     static const char before[] = DEPLOYMENT("web:1"), after[] = DEPLOYMENT("web:2");
@@ -134,6 +198,7 @@ static void prepare(struct ctx *c)
     must(schema_decode_json(&api_deployment_desc, c->config, &c->keep, NULL, &c->changed, NULL) ==
          0);
     schema_default(&api_deployment_desc, &c->changed, &c->keep);
+    prepare_custom(c, v);
 }
 
 int main(int argc, char **argv)
@@ -147,7 +212,10 @@ int main(int argc, char **argv)
                  {"managed_create", managed_create, false},
                  {"managed_update", managed_update, false},
                  {"managed_print", managed_print, false},
-                 {"managed_parse", managed_parse, false}};
+                 {"managed_parse", managed_parse, false},
+                 {"apply_custom", apply_custom, true},
+                 {"custom_create", custom_create, false},
+                 {"custom_update", custom_update, false}};
     static struct ctx c;
     const int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 20000;
     prepare(&c);
@@ -166,6 +234,9 @@ int main(int argc, char **argv)
             printf("%s %.2f us\n", cases[i].name, s * 1e6 / rounds);
     }
     printf("managed_bytes %zu bytes (%zu as JSON)\n", c.created.n, c.out.n);
+    buf_clear(&c.out);
+    fields_print(c.custom_created, &c.out);
+    printf("custom_managed_bytes %zu bytes (%zu as JSON)\n", c.custom_created.n, c.out.n);
     buf_fini(&c.out);
     arena_fini(&c.a);
     arena_fini(&c.keep);

@@ -197,5 +197,7 @@ one Apply - {"f:spec":{}}' bash -c "$(declare -f owners); owners b | sort -r"
 }
 
 @test "a program applies with the official client" {
-    (cd "$ROOT/tests/integration" && node apply_custom.client.mjs)
+    cd "$ROOT/tests/integration"
+    [ -d node_modules/@kubernetes/client-node ] || npm ci --no-audit --no-fund >&2
+    node apply_custom.client.mjs
 }

@@ -407,6 +407,27 @@ static void texts_that_are_cut(void **state)
     }
 }
 
+/* Objects may be deeper than sets: what is far down is owned as a whole, by apply and by others. */
+static void deep(void **state)
+{
+    struct fx *f = *state;
+    struct buf b = {0};
+    struct fields_diff d;
+    struct str set;
+    buf_add_lit(&b, "{'any':");
+    for (int i = 0; i < 150; i++)
+        buf_add_lit(&b, "{'a':");
+    buf_add_char(&b, '1');
+    for (int i = 0; i < 151; i++)
+        buf_add_char(&b, '}');
+    assert_true(fields_diff(&f->kind->desc, object(f, "{}"), object(f, b.data), NULL, &f->a, &d));
+    assert_true(fields_valid(d.changed));
+    struct json *v = tree(f, arena_printf(&f->a, "{'spec':%s}", b.data).p);
+    assert_ok(fields_of_tree(&f->kind->desc, v, &f->a, &set, &f->err));
+    assert_true(fields_valid(set) && fields_contain(d.changed, set));
+    buf_fini(&b);
+}
+
 /* What is owned is as large as the names, not as its JSON. */
 static void size(void **state)
 {
@@ -431,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(merging_and_pruning, setup, teardown),
         cmocka_unit_test_setup_teardown(a_schema_that_came_later, setup, teardown),
         cmocka_unit_test_setup_teardown(texts_that_are_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(deep, setup, teardown),
         cmocka_unit_test_setup_teardown(size, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

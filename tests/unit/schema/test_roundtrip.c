@@ -1,6 +1,6 @@
 /* Every message, filled at random: struct -> JSON -> struct -> protobuf -> struct -> JSON gives the
- * same meaning and the same text at each step; copies are equal and independent. DAVIT_SEED repeats
- * a run. */
+ * same meaning and the same text at each step, a tree is that of the text; copies are equal and
+ * independent. DAVIT_SEED repeats a run. */
 #include "test.h"
 
 #include "random_msg.h"
@@ -37,6 +37,15 @@ static void round_trip(const struct schema_desc *d, uint64_t s, bool empties)
         fail_at(d, s, "JSON differs", buf_str(&j1), buf_str(&j2));
     if (!schema_equal(d, m1, m2) || !schema_equal(d, m2, m1))
         fail_at(d, s, "differs after JSON", buf_str(&j1), buf_str(&j2));
+    struct json *text = NULL;
+    assert_ok(json_parse(buf_str(&j1), &a, NULL, &text, NULL));
+    buf_clear(&j2);
+    buf_clear(&j3);
+    json_print(text, &j2);
+    json_print(schema_to_json(d, m1, SCHEMA_ENCODE_TYPE_META, &a), &j3);
+    if (!str_eq(buf_str(&j2), buf_str(&j3)))
+        fail_at(d, s, "the tree differs from the text", buf_str(&j2), buf_str(&j3));
+    buf_clear(&j3);
     schema_encode_pb(d, m2, &pb);
     if (schema_decode_pb(d, buf_str(&pb), &a, m3, &err) < 0)
         fail_at(d, s, "does not read its own protobuf", buf_str(&j1), err.message);
