@@ -163,6 +163,7 @@ void flow_stop(struct io *io); /* before the loop goes */
 void flow_metrics(struct io *io, struct buf *out);
 bool flow_dump_known(struct str path); /* of /debug/api_priority_and_fairness */
 void flow_dump(struct exchange *x, struct buf *out);
+void flow_dump_levels(struct exchange *x, struct buf *out);
 extern const double flow_wait_bounds[FLOW_WAITS];
 void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
 void flow_count_all(struct front *f);                 /* core */

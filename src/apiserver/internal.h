@@ -260,6 +260,8 @@ void api_watch_stop(struct api_watch *w); /* takes NULL */
 void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored,
                         struct custom *const *served, size_t n);
 void api_watch_tick(struct apiserver *s); /* bookmarks */
+/* For people: one line a watch, at most so many. */
+void api_watches_print(struct apiserver *s, unsigned lines_max, struct buf *out);
 void api_watch_hubs_init(struct apiserver *s);
 void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */
 
