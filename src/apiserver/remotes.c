@@ -202,6 +202,7 @@ static void take(struct remotes *rs, const struct api_apiservice *o)
         e->stale = true;
         e->is_builtin = is_builtin(r->group, r->version);
         remote_check_init(e);
+        atomic_store(&r->available, apiservice_is_available(o)); /* as it was when we stopped */
     } else {
         atomic_store(&r->available, atomic_load(&e->remote->available));
     }

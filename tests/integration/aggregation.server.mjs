@@ -91,7 +91,7 @@ async function answer(req, res) {
         const block = Buffer.alloc(65536, 'x');
         res.writeHead(200, { 'content-type': 'application/octet-stream' });
         const more = () => {
-            while (sent < 1 << 26) {
+            while (sent < Number(url.searchParams.get('mb')) * 2 ** 20) {
                 sent += block.length;
                 fs.writeFileSync(`${dir}/sent`, `${sent}`);
                 if (!res.write(block)) return res.once('drain', more);
