@@ -12,6 +12,7 @@
 #include "apiserver/crds.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
+#include "apiserver/usage.h"
 #include "schema/custom.h"
 
 #include <stdarg.h>
@@ -383,9 +384,9 @@ static int run_resource(struct api_call *c)
 {
     switch (c->verb) {
     case API_GET:
-        return verb_get(c);
+        return usage_is(c->kind) ? usage_get(c) : verb_get(c);
     case API_LIST:
-        return verb_list(c);
+        return usage_is(c->kind) ? usage_list(c) : verb_list(c);
     case API_CREATE:
         if (c->subresource.n)
             return subresource_run(c);

@@ -243,6 +243,11 @@ uint16_t front_port(const struct front *f)
     return f->port;
 }
 
+struct rt_tls_client *front_node_tls(const struct front *f)
+{
+    return f->node_tls;
+}
+
 void front_reload_certificates(struct front *f)
 {
     const struct pki *p = f->server->pki;
