@@ -17,6 +17,7 @@
 #include "apiserver/quota.h"
 #include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
+#include "apiserver/usage.h"
 #include "base/log.h"
 #include "base/trace.h"
 #include "client/kubeconfig.h"
@@ -222,6 +223,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->pods = pod_index_new(s);
     s->quotas = quotas_new(s);
     s->flows = flow_config_new(s);
+    s->usage = usage_new(s);
     s->policies = policies_new(s);
     s->hooks = hooks_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
@@ -246,6 +248,7 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
     if (r < 0)
         return r;
     s->port = front_port(s->front);
+    usage_start(s->usage, front_node_tls(s->front));
     struct rt_addr at;
     struct str host = s->opts.advertise_address ? str_z(s->opts.advertise_address) : STR_NONE;
     if (!host.n && rt_addr_parse(str_z(addr), &at, NULL) >= 0 && !at.any && !at.is_unix &&
@@ -275,6 +278,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
         rt_timer_stop(&s->retry_timer);
     s->stop_done = done;
     s->stop_arg = arg;
+    usage_stop(s->usage);
     converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
     hooks_stop(s->hooks);
     if (s->front)
@@ -321,6 +325,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->ranges = ranges_free(s->ranges);
     s->quotas = quotas_free(s->quotas);
     s->flows = flow_config_free(s->flows);
+    s->usage = usage_free(s->usage);
     s->policies = policies_free(s->policies);
     s->hooks = hooks_free(s->hooks);
     s->pods = pod_index_free(s->pods);

@@ -14,6 +14,7 @@
 #include "apiserver/hooks.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
+#include "apiserver/usage.h"
 #include "schema/custom.h"
 
 #include <stdarg.h>
@@ -394,9 +395,9 @@ static int run_resource(struct api_call *c)
 {
     switch (c->verb) {
     case API_GET:
-        return verb_get(c);
+        return usage_is(c->kind) ? usage_get(c) : verb_get(c);
     case API_LIST:
-        return verb_list(c);
+        return usage_is(c->kind) ? usage_list(c) : verb_list(c);
     case API_CREATE:
         if (c->subresource.n)
             return subresource_run(c);

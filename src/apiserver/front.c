@@ -259,6 +259,11 @@ void front_keys_changed(struct front *f)
             rt_post(f->ios[i].rt, &f->ios[i].keys_post, on_keys, &f->ios[i]);
 }
 
+struct rt_tls_client *front_node_tls(const struct front *f)
+{
+    return f->node_tls;
+}
+
 void front_reload_certificates(struct front *f)
 {
     const struct pki *p = f->server->pki;

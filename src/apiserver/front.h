@@ -10,6 +10,8 @@ int front_new(struct apiserver *s, const char *addr, struct front **ret,
               struct error *err) MUST_CHECK;
 uint16_t front_port(const struct front *f);
 void front_reload_certificates(struct front *f);
+/* As whom nodes are asked; borrowed. */
+struct rt_tls_client *front_node_tls(const struct front *f);
 /* What new calls go by from now on; those that wait or run stay where they are. Takes a reference
  * of its own. */
 struct flow_table;

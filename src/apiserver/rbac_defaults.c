@@ -50,6 +50,7 @@ static const struct rule_row rules[] = {
     {"system:aggregate-to-edit", "coordination.k8s.io", "leases", ALL, NULL, NULL},
     {"system:aggregate-to-edit", "resource.k8s.io", "resourceclaims,resourceclaimtemplates", RW,
      NULL, NULL},
+    {"system:aggregated-metrics-reader", "metrics.k8s.io", "pods,nodes", RO, NULL, NULL},
     {"system:aggregate-to-view", "",
      "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/"
      "status,pods,replicationcontrollers,replicationcontrollers/"
@@ -140,6 +141,7 @@ static const struct role_row roles[] = {
     {"system:aggregate-to-admin", TO_ADMIN, NONE},
     {"system:aggregate-to-edit", TO_EDIT, NONE},
     {"system:aggregate-to-view", TO_VIEW, NONE},
+    {"system:aggregated-metrics-reader", TO_ADMIN | TO_EDIT | TO_VIEW, NONE},
     {"system:basic-user", NONE, NONE},
     {"system:discovery", NONE, NONE},
     {"system:public-info-viewer", NONE, NONE},

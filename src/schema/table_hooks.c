@@ -283,6 +283,8 @@ static const struct {
     {"job_completions", table_hook_job_completions},
     {"job_duration", table_hook_job_duration},
     {"job_status", table_hook_job_status},
+    {"metrics_cpu", table_hook_metrics_cpu},
+    {"metrics_memory", table_hook_metrics_memory},
     {"networkpolicy_pod_selector", table_hook_networkpolicy_pod_selector},
     {"node_external_ip", table_hook_node_external_ip},
     {"node_internal_ip", table_hook_node_internal_ip},

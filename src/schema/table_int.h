@@ -30,6 +30,9 @@ TABLE_HOOK(job_status);
 TABLE_HOOK(ready_replicas);
 TABLE_HOOK(selector);
 TABLE_HOOK(template_labels);
+/* table_metrics.c */
+TABLE_HOOK(metrics_cpu);
+TABLE_HOOK(metrics_memory);
 /* table_cluster.c */
 TABLE_HOOK(csr_condition);
 TABLE_HOOK(csr_duration);
