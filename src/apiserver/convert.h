@@ -16,11 +16,6 @@
 #include "apiserver/outcall.h"
 #include "base/list.h"
 
-#define CONVERT_TIMEOUT_MS      30000       /* as kube-apiserver: waiting for its turn included */
-#define CONVERT_CALLS_MAX       32          /* under way of one definition; others wait */
-#define CONVERT_BATCH_BYTES_MAX (8u << 20)  /* of objects in one call, as they lie in memory */
-#define CONVERT_CACHE_BYTES_MAX (64u << 20) /* of all definitions */
-
 struct apiserver;
 struct converts;
 struct convert_slot;

@@ -6,12 +6,9 @@
 #pragma once
 
 #include "api/object.h"
+#include "apiserver/limits.h"
 #include "base/error.h"
 #include "schema/custom.h"
-
-#define CONVERT_OBJECT_BYTES_MAX (3u << 20)  /* an object may grow by: as a request's body */
-#define CONVERT_ANSWER_BYTES_MAX (32u << 20) /* of one answer */
-#define CONVERT_VALUES_MAX       2000000     /* JSON values of it; 48 bytes each while it is read */
 
 struct convert_review {
     bool v1beta1;                 /* the form of ConversionReview; otherwise v1 */

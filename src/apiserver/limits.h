@@ -60,5 +60,16 @@
 #define OUTCALL_SERVERS_MAX     256 /* servers whose connections are kept; some 20 KB each */
 #define OUTCALL_CONNECTIONS_MAX 64  /* to one of them: webhooks that ask us back hold two */
 
+/* Conversion webhooks */
+#define CONVERT_OBJECT_BYTES_MAX (3u << 20)  /* an object may grow by: as a request's body */
+#define CONVERT_ANSWER_BYTES_MAX (32u << 20) /* of one answer: four of these batches */
+#define CONVERT_VALUES_MAX       2000000     /* JSON values of it; 48 bytes each while it is read */
+#define CONVERT_TIMEOUT_MS       30000       /* as kube-apiserver: waiting for its turn included */
+#define CONVERT_CALLS_MAX        32          /* under way of one definition; others wait */
+#define CONVERT_BATCH_BYTES_MAX  (8u << 20)  /* of objects in one call, as they lie in memory */
+#define CONVERT_CACHE_BYTES_MAX  (64u << 20) /* what is kept, of all definitions */
+#define WATCH_CONVERT_EVENTS_MAX 16384       /* as the store's window; then the client lists anew */
+#define WATCH_CONVERT_BYTES_MAX  (32u << 20) /* of their objects, which are held */
+
 /* The Kubernetes whose types are served (shared/reference): /version says so. */
 #define API_KUBERNETES_MINOR "36"

@@ -5,11 +5,6 @@
 #include "apiserver/convert.h"
 #include "store/store.h"
 
-#define WATCH_CONVERT_EVENTS_MAX 16384 /* as the store's window; then the client lists anew */
-#define WATCH_CONVERT_BYTES_MAX                                                                    \
-    (32u << 20) /* of their objects, which the store may have let go                               \
-                 */
-
 struct watch_convert {
     struct converts *cs;
     const struct schema_kind *to;

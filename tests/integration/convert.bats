@@ -157,6 +157,11 @@ spec() { kubectl get "gears.$1.acme.io" "$2" -o jsonpath='{.apiVersion} {.spec}'
     gear v2 applied '{host: c, port: 4}' | kubectl apply -f -
     contains unchanged kubectl apply -f - < <(gear v2 applied '{host: c, port: 4}')
     equals 'acme.io/v1 {"hostPort":"c:4"}' spec v1 applied
+    gear v2 owned '{host: o, port: 1}' | kubectl apply --server-side --field-manager one -f -
+    gear v2 owned '{host: o, port: 2}' | kubectl apply --server-side --field-manager one -f -
+    equals 'acme.io/v1 {"hostPort":"o:2"}' spec v1 owned
+    contains 'Apply failed with 1 conflict: conflict with "one": .spec.port' \
+        kubectl apply --server-side --field-manager two -f - < <(gear v2 owned '{host: o, port: 3}')
     # twenty writers of one object through the webhook lose no update
     mode slow
     forget_calls
@@ -269,8 +274,8 @@ failing() { contains "conversion webhook for acme.io/v1, Kind=Gear $1" kubectl g
 @test "what hangs holds up nobody; the definition goes, the server stops meanwhile" {
     mode hang
     kubectl patch gears.v1.acme.io victim --type merge -p '{"spec":{"hostPort":"v:9"}}'
-    (api -o /dev/null -w '%{http_code}' /apis/acme.io/v2/namespaces/default/gears/victim >"$HOOK/hung") 3>&- &
     forget_calls
+    (api -o /dev/null -w '%{http_code}' /apis/acme.io/v2/namespaces/default/gears/victim >"$HOOK/hung") 3>&- &
     wait_for 60 test -s "$HOOK/calls"
     equals 'acme.io/v1 {"hostPort":"v:9"}' spec v1 victim
     kubectl get namespaces
@@ -283,9 +288,9 @@ failing() { contains "conversion webhook for acme.io/v1, Kind=Gear $1" kubectl g
     equals '503 503' eval 'echo $(cat "$HOOK/hung") $(cat "$HOOK/hung2")'
     server_start
     mode hang
+    forget_calls
     (api -o /dev/null -w '%{http_code}' -X PATCH -H 'content-type: application/merge-patch+json' -d '{"spec":{"port":1}}' \
         /apis/acme.io/v2/namespaces/default/gears/other >"$HOOK/hung3") 3>&- &
-    forget_calls
     wait_for 60 test -s "$HOOK/calls"
     # another webhook from now on; objects go without any
     definition v1 true 1 | kubectl apply -f -
