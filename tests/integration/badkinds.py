@@ -196,7 +196,7 @@ NOT_HELD = {"resourcequotas", "limitranges", "apiservices"}
 # What one field breaks is told at another one: part of the field of the cause, or of the message.
 TOLD_ELSEWHERE = (
     "spec.template.metadata.labels", "spec.selector", "may not specify more than 1", "xactly one of", "no namespace on request", "token is required",
-    "serviceAccountName", "line breaks", "merge key", "minReadySeconds",
+    "serviceAccountName", "line breaks", 'spec.version+"."+spec.group', "merge key", "minReadySeconds",
     "`minReplicas`", "spec.resources[storage]", "spec.clusterIPs[0]", "data[",
 )  # fmt: skip
 
