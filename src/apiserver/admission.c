@@ -17,6 +17,7 @@ struct plugin {
     int (*mutate)(struct api_call *c, void *msg, const struct object *old);
     int (*validate)(struct api_call *c, const void *msg, const struct object *old);
     int (*remove)(struct api_call *c, const struct object *old);
+    bool knows; /* whether it is on: it is called in any case */
 };
 
 /* ---- NamespaceLifecycle ---- */
@@ -97,9 +98,9 @@ static const struct plugin plugins[] = {
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
     {"AdmissionPolicyStatus", ALWAYS, admit_policy_status, NULL, NULL},
     {"MutatingAdmissionPolicy", ON, admit_policies_mutate, NULL, NULL},
-    {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL},
+    {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL, .knows = true},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
-    {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL},
+    {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL, .knows = true},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");
@@ -138,7 +139,16 @@ int admit_plugins(const char *enable, const char *disable, uint64_t *ret, struct
 
 static bool is_on(const struct api_call *c, size_t i)
 {
-    return c->server->plugins & UINT64_C(1) << i;
+    return plugins[i].knows || c->server->plugins & UINT64_C(1) << i;
+}
+
+bool admit_plugin_is_on(const struct apiserver *s, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++)
+        if (strcmp(plugins[i].name, name) == 0)
+            return s->plugins & UINT64_C(1) << i;
+    ASSERT(!"such a plugin");
+    return false;
 }
 
 static int mutate_all(struct api_call *c, void *msg, const struct object *old)

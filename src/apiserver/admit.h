@@ -18,6 +18,7 @@ struct admit_again {
  * switched on and off beyond what is usual. */
 int admit_plugins(const char *enable, const char *disable, uint64_t *ret,
                   struct error *err) MUST_CHECK;
+bool admit_plugin_is_on(const struct apiserver *s, const char *name); /* a name of the table */
 
 int admit_owner_references(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;

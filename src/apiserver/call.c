@@ -458,6 +458,15 @@ int call_run(struct api_call *c)
     return r == 0 ? run_resource(c) : r;
 }
 
+void call_run_again(struct api_call *c)
+{
+    int r = call_run(c);
+    if (r > 0)
+        return;
+    c->reply.r = r;
+    call_finish(c);
+}
+
 void api_call_start(struct api_call *c)
 {
     struct apiserver *s = c->server;
@@ -475,15 +484,6 @@ void api_call_start(struct api_call *c)
             hooks_begin(c);
         r = call_run(c);
     }
-    if (r > 0)
-        return;
-    c->reply.r = r;
-    call_finish(c);
-}
-
-void call_run_again(struct api_call *c)
-{
-    int r = call_run(c);
     if (r > 0)
         return;
     c->reply.r = r;

@@ -199,15 +199,14 @@ int sub_eviction(struct api_call *c)
     struct object *old = call_peek(c);
     if (!old)
         return call_not_found(c, c->kind, c->name);
-    if (e->delete_options)
-        take_options(c, e->delete_options);
-    int r = delete_check_preconditions(c, old);
-    if (r >= 0)
-        r = admit_delete(c, old);
-    if (r >= 0)
-        r = hooks_sub(c, ADMIT_CREATE, &api_eviction_desc, c->body, NULL, old);
+    int r = hooks_sub(c, ADMIT_CREATE, &api_eviction_desc, c->body, NULL, old);
     if (r)
         return r;
+    if (e->delete_options)
+        take_options(c, e->delete_options);
+    r = delete_check_preconditions(c, old);
+    if (r >= 0)
+        r = admit_delete(c, old);
     if (r >= 0)
         r = ask_budget(c, OBJECT_MSG(old, api_pod));
     if (r >= 0 && !c->opts.dry_run)

@@ -69,6 +69,8 @@ struct hook_ask *hook_ask(struct hook_state *h, struct admit_request *req, const
     struct api_call *c = h->call;
     struct hook_ask *k = ARENA_NEW(&c->arena, struct hook_ask);
     struct buf info = {0};
+    nsec_t end = c->started + HOOK_WAIT_MAX;
+    int64_t left = MAX((end - rt_now(c->server->rt)) / NSEC_PER_MSEC, (nsec_t)1);
     k->state = h;
     k->hook = hook;
     k->index = index;
@@ -87,7 +89,7 @@ struct hook_ask *hook_ask(struct hook_state *h, struct admit_request *req, const
     h->pending++;
     k->call = outcall_start(c->server->outcalls,
                             &(struct outcall_request){.target = hook->target,
-                                                      .timeout_ms = hook->timeout_ms,
+                                                      .timeout_ms = MIN(hook->timeout_ms, left),
                                                       .limit_bytes = REVIEW_ANSWER_BYTES_MAX,
                                                       .write = write_question,
                                                       .read = read_answer,
@@ -149,6 +151,19 @@ static void annotate(struct api_call *c, const struct hook_ask *k)
     buf_fini(&b);
 }
 
+/* Once a second at most: it may be that every call fails. */
+static void tell_ignored(struct api_call *c, const struct hook_ask *k)
+{
+    struct hooks *x = c->server->hooks;
+    nsec_t now = rt_now(c->server->rt);
+    if (x->ignored_told && now - x->ignored_told < NSEC_PER_SEC)
+        return;
+    x->ignored_told = now;
+    log_warn("webhook %.*s of %.*s failed, and is ignored as its failurePolicy says: %.*s",
+             STR_ARG(k->hook->name), STR_ARG(object_name(k->hook->config->object)),
+             STR_ARG(k->what));
+}
+
 /* The webhook could not be asked, or what it said is none of the answers there are. */
 static int failed(struct api_call *c, const struct hook_ask *k)
 {
@@ -157,8 +172,7 @@ static int failed(struct api_call *c, const struct hook_ask *k)
         return call_error(c, REASON_INTERNAL,
                           "Internal error occurred: failed calling webhook \"%.*s\": %.*s",
                           STR_ARG(name), STR_ARG(k->what));
-    log_warn("webhook %.*s of %.*s failed, and is ignored as its failurePolicy says: %.*s",
-             STR_ARG(name), STR_ARG(object_name(k->hook->config->object)), STR_ARG(k->what));
+    tell_ignored(c, k);
     const char *prefix = k->hook->phase == HOOK_MUTATING
                              ? "failed-open.mutation.webhook.admission.k8s.io"
                              : "failed-open.validating.webhook.admission.k8s.io";

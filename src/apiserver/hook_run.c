@@ -5,8 +5,8 @@
  *        -> the verb again -> both known -> written
  *
  * Kubernetes: apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go. */
+#include "apiserver/call_convert.h"
 #include "apiserver/hooks_int.h"
-
 #include "schema/custom.h"
 
 /* ---- the call as it came ---- */
@@ -107,7 +107,6 @@ static void go_on(struct hook_state *h)
     h->done[HOOK_MUTATING] = true; /* those of the other phase come later */
     h->done[h->phase] = true;
     restore(h);
-    tell_warnings(h);
     call_run_again(h->call);
 }
 
@@ -143,6 +142,8 @@ static int is_wanted(struct hook_state *h, struct admit_request *req, const stru
     int r = match_request(&hook->match, req, ret_as, &c->reply.err);
     if (r <= 0)
         return r;
+    if (call_converts(c))
+        *ret_as = c->kind; /* another version is not in hand */
     if (hook->conditions) {
         r = conditions_check(hook->conditions, req, *ret_as, NULL, NULL, &why);
         if (r < 0)
@@ -195,7 +196,10 @@ static int second_round(struct hook_state *h, struct admit_request *req)
     if (h->form != HOOK_OBJECT || !h->msg)
         return 0;
     void *now = schema_clone(h->desc, h->msg, &h->call->arena);
+    h->pass.second = true;
+    h->call->again = &h->pass;
     int r = admit_mutate_again(h->call, now, h->old);
+    h->call->again = NULL;
     if (r < 0)
         return r;
     if (!schema_equal(h->desc, h->msg, now))
@@ -213,7 +217,7 @@ static int ask_mutating(struct hook_state *h)
     for (;; h->at++) {
         const struct schema_kind *as;
         if (h->at >= h->list->n) {
-            if (h->round || !h->changed)
+            if (h->round || !h->any || !(h->changed || h->pass.wanted))
                 return 0;
             int r = second_round(h, &req);
             if (r < 0)
@@ -226,6 +230,7 @@ static int ask_mutating(struct hook_state *h)
             return r;
         if (r > 0) {
             (void)hook_ask(h, &req, h->list->v[h->at], (unsigned)h->at, as);
+            h->any = true;
             return 1;
         }
     }
@@ -239,7 +244,8 @@ static int start(struct hook_state *h)
     h->list->refs++;
     h->at = 0;
     h->round = h->pending = 0;
-    h->changed = h->stopped = false;
+    h->changed = h->stopped = h->any = false;
+    h->pass = c->again ? *c->again : (struct admit_again){0};
     h->asked = ARENA_NEW_N(&c->arena, bool, h->list->n);
     h->again = ARENA_NEW_N(&c->arena, bool, h->list->n);
     int r = h->phase == HOOK_MUTATING ? ask_mutating(h) : ask_validating(h);
@@ -363,8 +369,13 @@ static int ask(struct api_call *c, enum hook_phase phase, const struct subject *
                                  "the object has been modified; please apply your changes to the "
                                  "latest version and try again");
     }
-    if (h->known && s->msg && h->msg && phase == HOOK_MUTATING)
+    if (h->known)
+        tell_warnings(h); /* the run they were told in is over */
+    if (h->known && s->msg && h->msg && phase == HOOK_MUTATING) {
         memcpy(s->msg, h->msg, s->desc->size);
+        if (c->again)
+            c->again->wanted = false; /* there was a second pass already */
+    }
     if (h->known && h->done[phase])
         return 0;
     if (!c->server->hooks->lists[phase]->n)
@@ -378,6 +389,10 @@ static int ask(struct api_call *c, enum hook_phase phase, const struct subject *
         h->msg = s->msg;
         h->sub_old = s->sub_old;
     }
+    if (rt_now(c->server->rt) - c->started > HOOK_WAIT_MAX)
+        return call_error(c, REASON_TIMEOUT,
+                          "Timeout: request did not complete within requested timeout - context "
+                          "deadline exceeded");
     h->phase = phase;
     return start(h);
 }

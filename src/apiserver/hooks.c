@@ -115,13 +115,21 @@ static int by_name(const void *a, const void *b)
     return str_cmp(object_name((*x)->object), object_name((*y)->object));
 }
 
+/* Of a phase that is switched off the list is empty; what a call has learnt before still holds. */
+static bool is_on(const struct hooks *x, enum hook_phase phase)
+{
+    return admit_plugin_is_on(x->server, phase == HOOK_MUTATING ? "MutatingAdmissionWebhook"
+                                                                : "ValidatingAdmissionWebhook");
+}
+
 static void make_list(struct hooks *x, enum hook_phase phase)
 {
     struct hook_list *l = NEW(struct hook_list);
+    bool on = is_on(x, phase);
     size_t n = 0;
     l->refs = 1;
     l->configs = xcalloc(x->configs[phase].n + 1, sizeof(struct hook_config *));
-    for (struct map_slot *s = NULL; (s = map_next(&x->configs[phase], s));) {
+    for (struct map_slot *s = NULL; on && (s = map_next(&x->configs[phase], s));) {
         struct hook_config *c = s->value;
         c->refs++;
         n += c->n;
@@ -300,7 +308,7 @@ bool hooks_about(const struct hooks *x, const struct api_call *c)
         [API_CONNECT] = ADMIT_CONNECT,
     };
     struct hooks *w = (struct hooks *)(uintptr_t)x; /* the table is a cache */
-    if (!(x->lists[HOOK_MUTATING]->n | x->lists[HOOK_VALIDATING]->n) || !verbs[c->verb])
+    if (!(x->lists[HOOK_MUTATING]->n | x->lists[HOOK_VALIDATING]->n) || !verbs[c->verb] || !c->kind)
         return false;
     size_t id = schema_stored(c->kind)->id;
     if (id >= w->n_about) {

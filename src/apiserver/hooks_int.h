@@ -2,10 +2,13 @@
  * hook_ask.c (one question). */
 #pragma once
 
+#include "apiserver/admit.h"
 #include "apiserver/hook_review.h"
 #include "apiserver/hooks.h"
 
 #define HOOK_TRIES_MAX 5 /* K8S: of a patch whose object changes under it */
+#define HOOK_WAIT_MAX                                                                              \
+    (60 * NSEC_PER_SEC) /* K8S: of a request; one webhook has 30 s, but there may be many */
 
 enum hook_phase {
     HOOK_MUTATING,
@@ -53,6 +56,7 @@ struct hooks {
     size_t n_about;
     struct list waiting; /* struct hook_state */
     struct map figures;  /* struct hook_figures */
+    nsec_t ignored_told; /* when the log was last told of one that failed and is ignored */
 };
 
 /* One question to one webhook. */
@@ -116,6 +120,8 @@ struct hook_state { /* in its call's arena */
     size_t at;              /* mutating: the one that is asked */
     unsigned round, pending;
     bool changed, stopped;
+    bool any;                /* mutating: somebody was asked */
+    struct admit_again pass; /* what the plugins before them know for a second pass */
     bool *asked, *again; /* mutating: those that would like to be asked once more, and will be */
 };
 

@@ -152,7 +152,8 @@ static bool rule_fits(const struct match_rule *m, const struct admit_request *r,
     return named;
 }
 
-/* The request as it came first, then by the order of the rules what it is equal to. */
+/* The request as it came first, then by the order of the rules what it is equal to. Where a webhook
+ * converts between versions nobody waits for it here: the object is told of as it came. */
 static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t n, bool equivalent,
                                            struct admit_request *r)
 {
@@ -166,7 +167,7 @@ static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t 
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = 0; k < n_equals; k++)
             if (rule_fits(&v[i], r, equals[k]))
-                return equals[k];
+                return converts_kind(r->call->server->converts, r->kind) ? r->kind : equals[k];
     return NULL;
 }
 

@@ -2,7 +2,7 @@
  * client. What a webhook does is said by the path it is asked at. */
 #include "api_test.h"
 #include "api/kv.h"
-#include "apiserver/outcall.h"
+#include "apiserver/hook_review.h"
 #include "codec/base64.h"
 #include "hook_server.h"
 
@@ -212,11 +212,11 @@ static void let_go(struct fixture *f)
 
 /* ---- fixture ---- */
 
-static int setup(void **state)
+static int setup_with(void **state, const char *off)
 {
     struct fixture *f = NEW(struct fixture);
     struct fx *x = &f->fx;
-    struct apiserver_opts o = {0};
+    struct apiserver_opts o = {.disable_admission = off};
     x->rt = rt_uv_new();
     assert_int_equal(store_open(x->rt, store_mem_new(NULL), NULL, &x->store, NULL), 0);
     assert_int_equal(apiserver_new(x->rt, x->store, &o, &x->api, NULL), 0);
@@ -230,6 +230,16 @@ static int setup(void **state)
         fx_create(x, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: default}}"), 0);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, NULL);
+}
+
+static int setup_validating_only(void **state)
+{
+    return setup_with(state, "MutatingAdmissionWebhook");
 }
 
 static int teardown(void **state)
@@ -510,6 +520,22 @@ static void test_lies(void **state)
                                    NULL, "v"),
                          0);
     }
+}
+
+static void test_switched_off(void **state)
+{
+    struct fixture *f = *state;
+    mutating(f, "m", "/annotate", PODS_CREATE);
+    validating(f, "v", "/allow", PODS_CREATE);
+    assert_int_equal(fx_create(&f->fx, KIND_OF(POD), "default",
+                               "{metadata: {generateName: x-}, spec: {containers: [{name: c, "
+                               "image: i}]}}"),
+                     0);
+    assert_int_equal(f->n_asked, 1);
+    /* what was shown is what was written */
+    const struct json *m = json_getz(json_getz(f->asked[0].request, "object"), "metadata");
+    assert_true(str_eq(json_get_str(m, STR("name")), object_name(f->fx.object)));
+    assert_true(str_eq(json_get_str(m, STR("uid")), object_meta(f->fx.object)->uid));
 }
 
 /* ---- which calls ---- */
@@ -902,6 +928,95 @@ static void test_freed(void **state)
     start_pod(f); /* the teardown frees the client, then the server, under both */
 }
 
+/* ---- what an answer may look like ---- */
+
+#define REVIEW "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\""
+#define OK     "\"response\":{\"uid\":\"u\",\"allowed\":true"
+
+static void test_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *text;
+        int r;
+    } rows[] = {
+        {REVIEW "," OK "}}", NULL, 0},
+        {REVIEW "," OK ",\"patch\":null,\"patchType\":null,\"more\":[1]}}", NULL, 0},
+        {REVIEW "," OK ",\"patchType\":\"JSONPatch\",\"patch\":\"W10=\"}}", NULL, 0},
+        {REVIEW "}", "webhook response was absent", -EPROTO},
+        {"{\"response\":{}}", "Object 'Kind' is missing", -EPROTO},
+        {REVIEW ",\"response\":{\"allowed\":true}}", "expected response.uid=\"u\", got \"\"",
+         -EPROTO},
+        {REVIEW ",\"response\":{\"uid\":\"u\",\"allowed\":\"yes\"}}",
+         "cannot unmarshal string into field AdmissionResponse.allowed", -EPROTO},
+        {REVIEW "," OK ",\"warnings\":{}}}", "AdmissionResponse.warnings", -EPROTO},
+        {REVIEW "," OK ",\"warnings\":[1]}}", "AdmissionResponse.warnings of type string", -EPROTO},
+        {REVIEW "," OK ",\"auditAnnotations\":{\"a\":1}}}", "AdmissionResponse.auditAnnotations",
+         -EPROTO},
+        {REVIEW "," OK ",\"patch\":\"W10=\"}}",
+         "webhook returned response.patch but not response.patchType", -EPROTO},
+        {REVIEW "," OK ",\"patchType\":\"JSONPatch\"}}",
+         "webhook returned response.patchType but not response.patch", -EPROTO},
+        {REVIEW "," OK ",\"patchType\":\"Merge\",\"patch\":\"W10=\"}}",
+         "unsupported patch type \"Merge\"", -EPROTO},
+        {REVIEW "," OK ",\"patchType\":\"JSONPatch\",\"patch\":\"?\"}}", "illegal base64 data",
+         -EPROTO},
+        {REVIEW "," OK ",\"patchType\":\"JSONPatch\",\"patch\":\"e30=\"}}",
+         "a JSON patch is an array, not object", -EBADMSG},
+        {REVIEW "," OK ",\"status\":{\"code\":\"x\"}}}", "response.status: ", -EPROTO},
+        {"[]", "an object is expected, not array", -EPROTO},
+        {"", "json parse error", -EPROTO},
+    };
+    const struct review_question q = {.v1 = true, .uid = STR("u")};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct review_answer w;
+        int r = review_parse(str_z(rows[i].body), &q, true, &a, &w, &err);
+        if (r != rows[i].r || (r < 0 && str_search(err.message, str_z(rows[i].text)) < 0))
+            fail_msg("%s: %d %.*s", rows[i].body, r, STR_ARG(err.message));
+        error_fini(&err);
+        arena_fini(&a);
+    }
+}
+
+static void test_answer_bounds(void **state)
+{
+    (void)state;
+    const struct review_question q = {.v1 = true, .uid = STR("u")};
+    struct arena a = {0};
+    struct buf b = {0};
+    struct review_answer w;
+    buf_add_lit(&b, REVIEW "," OK ",\"warnings\":[\"\"");
+    for (int i = 0; i < 2 * REVIEW_WARNINGS_MAX; i++)
+        buf_printf(&b, ",\"%d\"", i);
+    buf_add_lit(&b, "],\"auditAnnotations\":{\"x\":\"");
+    for (int i = 0; i < 2 * REVIEW_TEXT_BYTES_MAX; i++)
+        buf_add_char(&b, 'x');
+    buf_add_char(&b, '"');
+    for (int i = 0; i < 2 * REVIEW_ANNOTATIONS_MAX; i++)
+        buf_printf(&b, ",\"%d\":\"\"", i);
+    buf_add_lit(&b, "}}}");
+    assert_int_equal(review_parse(buf_str(&b), &q, false, &a, &w, NULL), 0);
+    assert_int_equal(w.n_warnings, REVIEW_WARNINGS_MAX);
+    assert_int_equal(w.n_annotations, REVIEW_ANNOTATIONS_MAX);
+    assert_int_equal(w.annotations[0].value.n, REVIEW_TEXT_BYTES_MAX);
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+static void test_question(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct review_question q = {.uid = STR("u"), .info = STR("{}"), .desc = &api_config_map_desc};
+    review_print(&q, &b);
+    assert_str(buf_str(&b),
+               "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1beta1\","
+               "\"request\":{\"uid\":\"u\",\"object\":null,\"oldObject\":null}}");
+    buf_fini(&b);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -916,6 +1031,7 @@ int main(void)
         T(test_deny),
         T(test_deny_otherwise),
         T(test_lies),
+        cmocka_unit_test_setup_teardown(test_switched_off, setup_validating_only, teardown),
         T(test_selectors),
         T(test_conditions),
         T(test_exempt),
@@ -936,6 +1052,9 @@ int main(void)
         T(test_loop),
         T(test_stop),
         T(test_freed),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_answer_bounds),
+        cmocka_unit_test(test_question),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
