@@ -56,7 +56,10 @@ class Types:
                 break
             except KeyError:
                 d = None
-        return message_factory.MessageFactory(self.pool).GetPrototype(d).FromString(raw) if d else None
+        if not d:
+            return None
+        made = getattr(message_factory, "GetMessageClass", None) or message_factory.MessageFactory(self.pool).GetPrototype
+        return made(d).FromString(raw)
 
 
 def opened(data):
