@@ -18,6 +18,7 @@
 #include "apiserver/remotes.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "client/kubeconfig.h"
 #include "rt/stream.h"
 #include "sys/fs.h"
@@ -300,6 +301,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->remotes = remotes_free(s->remotes);
     s->oidc = oidc_free(s->oidc);
     s->audit = audit_free(s->audit); /* its tellers are gone */
+    trace_taps_close();
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);

@@ -9,6 +9,7 @@
 #include "api/kv.h"
 #include "apiserver/aggregate.h"
 #include "apiserver/call_convert.h"
+#include "apiserver/call_trace.h"
 #include "apiserver/crds.h"
 #include "apiserver/hooks.h"
 #include "apiserver/quota.h"
@@ -276,6 +277,8 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
     } else {
         c->reply.object = object_ref(obj);
         c->reply.rev = obj->rev;
+        call_trace(c, "durable at revision %llu, uid %.*s", (unsigned long long)obj->rev,
+                   STR_ARG(object_meta(obj)->uid));
     }
     call_finish(c);
 }
@@ -307,6 +310,7 @@ int call_put_as(struct api_call *c, const struct schema_kind *k, const void *sto
 {
     const struct api_object_meta *m = stored;
     c->reply.code = expected == STORE_ABSENT ? 201 : 200;
+    call_trace(c, "admitted, goes to the store%s", c->opts.dry_run ? " (not: a dry run)" : "");
     if (c->opts.dry_run) {
         struct object *old = store_peek(c->server->store, k, m->namespace, m->name);
         if (old && expected == STORE_ABSENT)
@@ -375,6 +379,10 @@ void call_finish(struct api_call *c)
         (void)call_message(c, &api_scale_desc, scale_of(c, c->reply.object), c->reply.code);
         c->reply.object = object_unref(c->reply.object);
     }
+    call_trace(c, "answered %d %.*s after %lld us",
+               c->reply.r < 0 ? error_reason_http_code(c->reply.err.reason) : c->reply.code,
+               STR_ARG(c->reply.r < 0 ? c->reply.err.message : STR_NONE),
+               (long long)((rt_now(c->server->rt) - c->started) / 1000));
     call_convert_end(c);
     quota_release(c);
     list_remove(&c->link);
@@ -487,6 +495,7 @@ void api_call_start(struct api_call *c)
     if (s->stopping && !c->user.trusted)
         r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
     else if ((r = c->authorized ? 0 : authz_call(c)) >= 0 && (r = check_verb(c)) >= 0) {
+        call_trace(c, "authorized");
         if (c->kind && c->kind->warning && !c->user.trusted)
             api_call_warn(c, "%s", c->kind->warning);
         if (hooks_about(s->hooks, c))

@@ -13,6 +13,7 @@
  * every try is two calls. */
 #include "apiserver/call_convert.h"
 
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/quota.h"
 #include "schema/custom.h"
@@ -189,6 +190,10 @@ static void start_anew(struct api_call *c)
     rep->success_status = false;
     rep->details_kind = rep->details_name = rep->details_group = rep->details_uid = STR_NONE;
     error_clear(&rep->err);
+    if (c->hooks) {
+        hooks_restart(c);
+        return;
+    }
     rep->n_warnings = v->n_warnings;
     c->name = v->name;
     c->managed = NULL;

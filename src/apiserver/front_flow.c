@@ -8,6 +8,7 @@
 #include "apiserver/aggregate.h"
 
 #include "base/mem.h"
+#include "base/trace.h"
 
 #define TICK NSEC_PER_SEC
 
@@ -113,6 +114,13 @@ enum flow_verdict flow_enter(struct exchange *x)
                 : FLOW_FULL;
     bool first = fair_waiting(w->fair) == 1;
     pthread_mutex_unlock(&w->lock);
+    trace("request %.*s %.*s %.*s from %.*s: schema %.*s, level %.*s, flow \"%.*s\", %u seats: %s",
+          STR_ARG(x->call->id), STR_ARG(x->req->method_name), STR_ARG(x->req->path),
+          STR_ARG(x->req->peer_addr), STR_ARG(s->name), STR_ARG(t->levels[s->level].name),
+          STR_ARG(who), x->seat.seats,
+          v == FLOW_RUN    ? "runs"
+          : v == FLOW_WAIT ? "waits"
+                           : "is refused");
     if (v == FLOW_RUN)
         running(x, s->counts);
     else if (v == FLOW_FULL)

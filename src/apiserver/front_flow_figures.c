@@ -173,7 +173,7 @@ static void print_level(struct exchange *x, struct str name, struct buf *out)
 }
 
 /* Those of the table; and those that are gone but for their calls, on this thread. */
-static void dump_levels(struct exchange *x, struct buf *out)
+void flow_dump_levels(struct exchange *x, struct buf *out)
 {
     struct io_flows *w = &x->io->flows;
     buf_add_lit(out, "PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests, "
@@ -237,7 +237,7 @@ void flow_dump(struct exchange *x, struct buf *out)
 {
     struct dump d = {.out = out, .now = rt_now(x->io->rt), .wall = rt_wall(x->io->rt)};
     if (is_dump(x->req->path, "dump_priority_levels")) {
-        dump_levels(x, out);
+        flow_dump_levels(x, out);
     } else if (is_dump(x->req->path, "dump_queues")) {
         buf_add_lit(out, "PriorityLevelName, Index, PendingRequests, ExecutingRequests, "
                          "SeatsInUse, NextDispatchR, InitialSeatsSum, MaxSeatsSum, TotalWorkSum\n");

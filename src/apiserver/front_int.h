@@ -33,6 +33,9 @@ struct metrics {
 void metrics_count(struct metrics *m, enum api_verb verb, int code, nsec_t took);
 void metrics_print(struct metrics *const *m, size_t n, struct buf *out);
 
+#define FAN_TOLD 256 /* chunks an I/O thread remembers while a large batch is told: 32 MB at most  \
+                      */
+
 struct io {
     struct front *front;
     struct rt *rt;
@@ -45,10 +48,10 @@ struct io {
     size_t n_unknown;
     struct rt_post keys_post; /* core: the issuer's keys are others, or not to be had */
     _Atomic bool keys_told;   /* it is on its way */
-    struct list tunnels; /* struct tunnel, proxy.c */
-    struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
-    struct map remotes;  /* "serial host:port" -> struct node_client, proxy.c */
-    struct map tokens;   /* token -> struct token_entry, authn.c */
+    struct list tunnels;      /* struct tunnel, proxy.c */
+    struct map nodes;         /* "host:port" -> struct node_client, proxy.c */
+    struct map remotes;       /* "serial host:port" -> struct node_client, proxy.c */
+    struct map tokens;        /* token -> struct token_entry, authn.c */
     struct metrics metrics;
     struct io_flows {         /* front_flow.c */
         pthread_mutex_t lock; /* of fair and slots: other threads look at them (/debug) */
@@ -65,13 +68,15 @@ struct io {
         struct rt_task task;   /* seats have become free while somebody waits */
         struct rt_timer timer; /* somebody waits: for too long? */
     } flows;
-    struct { /* fan.c: the last shared batch, encoded */
+    struct { /* fan.c: chunks of shared batches, encoded */
         uint64_t serial;
+        size_t from, n; /* events of the batch */
         const struct schema_kind *kind;
         enum media media;
         enum accept_as as;
         struct fan_bytes *bytes; /* a reference */
-    } told;
+    } told[FAN_TOLD];
+    unsigned n_streaming; /* watches within a batch of several chunks */
     bool stopping, drained;
     int64_t stop_timeout_ms;
     struct rt_post stop_post, stopped_post, reload_post;
@@ -158,11 +163,12 @@ void flow_stop(struct io *io); /* before the loop goes */
 void flow_metrics(struct io *io, struct buf *out);
 bool flow_dump_known(struct str path); /* of /debug/api_priority_and_fairness */
 void flow_dump(struct exchange *x, struct buf *out);
+void flow_dump_levels(struct exchange *x, struct buf *out);
 extern const double flow_wait_bounds[FLOW_WAITS];
 void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
 void flow_count_all(struct front *f);                 /* core */
 void exchange_begin(struct exchange *x);              /* exchange.c: it has its seats */
-void exchange_authenticate_again(struct io *io); /* exchange.c: those in io->unknown */
+void exchange_authenticate_again(struct io *io);      /* exchange.c: those in io->unknown */
 void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */

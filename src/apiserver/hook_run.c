@@ -80,6 +80,12 @@ static void tell_warnings(struct hook_state *h)
             api_call_warn(h->call, "%.*s", STR_ARG(k->answer.warnings[i]));
 }
 
+void hooks_restart(struct api_call *c)
+{
+    restore(c->hooks);
+    tell_warnings(c->hooks);
+}
+
 static void over(struct hook_state *h)
 {
     list_remove(&h->link);

@@ -16,31 +16,31 @@ struct ranges;
 struct front;
 
 struct apiserver {
-    struct rt *rt;              /* borrowed */
-    struct store *store;        /* borrowed */
-    struct apiserver_opts opts; /* strings owned */
-    struct pki *pki;            /* owned; NULL: none */
-    struct rbac *rbac;          /* owned */
-    struct pod_index *pods;     /* owned */
-    struct quotas *quotas;      /* owned */
-    uint64_t plugins;           /* admission plugins that are asked (admit.h) */
-    struct alloc *alloc;        /* owned: cluster addresses and node ports */
-    struct ranges *ranges;      /* owned: pod ranges of nodes */
-    struct kinds *kinds;        /* owned: custom kinds that are served */
-    struct crds *crds;          /* owned: makes them */
-    struct flow_config *flows;  /* owned: objects of priority and fairness */
-    struct policies *policies;  /* owned: admission policies */
-    struct converts *converts;  /* owned: asks their conversion webhooks */
-    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct rt *rt;                   /* borrowed */
+    struct store *store;             /* borrowed */
+    struct apiserver_opts opts;      /* strings owned */
+    struct pki *pki;                 /* owned; NULL: none */
+    struct rbac *rbac;               /* owned */
+    struct pod_index *pods;          /* owned */
+    struct quotas *quotas;           /* owned */
+    uint64_t plugins;                /* admission plugins that are asked (admit.h) */
+    struct alloc *alloc;             /* owned: cluster addresses and node ports */
+    struct ranges *ranges;           /* owned: pod ranges of nodes */
+    struct kinds *kinds;             /* owned: custom kinds that are served */
+    struct crds *crds;               /* owned: makes them */
+    struct flow_config *flows;       /* owned: objects of priority and fairness */
+    struct policies *policies;       /* owned: admission policies */
+    struct converts *converts;       /* owned: asks their conversion webhooks */
+    struct map convert_lines;        /* objects that are written through these (call_convert.c) */
     struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
-    struct front *front;        /* owned; NULL: not listening */
-    struct outcalls *outcalls;  /* owned: calls to webhooks */
-    struct hooks *hooks;        /* owned: admission webhooks */
-    struct audit *audit;        /* owned; NULL: nothing is logged */
-    struct list calls;          /* under way in the core */
-    struct list watches;        /* struct api_watch */
+    struct front *front;             /* owned; NULL: not listening */
+    struct outcalls *outcalls;       /* owned: calls to webhooks */
+    struct hooks *hooks;             /* owned: admission webhooks */
+    struct audit *audit;             /* owned; NULL: nothing is logged */
+    struct list calls;               /* under way in the core */
+    struct list watches;             /* struct api_watch */
     size_t n_watches;
     struct hubs *hubs;          /* owned */
     struct list hub_candidates; /* watches that would join a hub and have not caught up */
@@ -132,8 +132,8 @@ const char *kind_qualified(const struct schema_kind *k, char *out, size_t n);
 int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
 /* msg becomes what is written: what the client may not change is taken from old. */
 int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
-/* A webhook or policy made msg of `before`, which one of the two above had prepared: what the client may not
- * change it may not either. old NULL: create. */
+/* A webhook or policy made msg of `before`, which one of the two above had prepared: what the
+ * client may not change it may not either. old NULL: create. */
 int strategy_mutated(struct api_call *c, void *msg, const void *before,
                      const struct object *old) MUST_CHECK;
 /* Checks the rules after admission. old NULL: create. */
@@ -160,8 +160,8 @@ int admit_mutate(struct api_call *c, void *msg, const struct object *old) MUST_C
 int admit_mutate_again(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
 int admit_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
-/* For what does not go the way of ordinary writes: connects, and subresources that are no part of the
- * object (the body may be changed). Policies are asked, the other plugins are not. */
+/* For what does not go the way of ordinary writes: connects, and subresources that are no part of
+ * the object (the body may be changed). Policies are asked, the other plugins are not. */
 int admit_special(struct api_call *c) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
 int admit_node_restriction(struct api_call *c, const void *msg,
@@ -262,6 +262,8 @@ void api_watch_stop(struct api_watch *w); /* takes NULL */
 void api_watch_end_kind(struct apiserver *s, const struct schema_kind *stored,
                         struct custom *const *served, size_t n);
 void api_watch_tick(struct apiserver *s); /* bookmarks */
+/* For people: one line a watch, at most so many. */
+void api_watches_print(struct apiserver *s, unsigned lines_max, struct buf *out);
 void api_watch_hubs_init(struct apiserver *s);
 void api_watch_hubs_tick(struct apiserver *s); /* those who have caught up join */
 

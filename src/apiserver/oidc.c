@@ -235,14 +235,15 @@ int oidc_authenticate(struct oidc *o, struct str token, int64_t now_s, bool wait
                     : error_set(&err, REASON_UNAUTHORIZED,
                                 "oidc: authenticator not initialized: its issuer has not answered");
     oidc_keys_unref(keys);
-    if (r == -EAGAIN && wait) {
+    if (r == -EAGAIN) {
         (void)pthread_mutex_lock(&o->lock);
         if (!o->asked) {
             o->asked = true;
             rt_post(o->rt, &o->ask_post, on_asked, o);
         }
         (void)pthread_mutex_unlock(&o->lock);
-    } else if (r < 0) {
+    }
+    if (r < 0 && !(r == -EAGAIN && wait)) {
         tell_refusal(o, now_s, err.message.n ? err.message : STR("oidc: no key verifies it"));
         r = -EACCES;
     }

@@ -71,7 +71,7 @@ void oidc_stop(struct oidc *o);         /* no more fetches; takes NULL */
 struct oidc *oidc_free(struct oidc *o); /* takes NULL; returns NULL */
 
 /* Any thread. Not our issuer's: -ENOENT. -EAGAIN: its key is being asked for (or the first keys
- * are); `changed` comes. wait false: that is -EACCES too. */
+ * are); `changed` comes. wait false: it is asked for all the same, and this is -EACCES. */
 int oidc_authenticate(struct oidc *o, struct str token, int64_t now_s, bool wait, struct arena *a,
                       struct api_user *ret, int64_t *ret_expires_s) MUST_CHECK;
 uint64_t oidc_generation(const struct oidc *o); /* of the keys: what was verified with others is not

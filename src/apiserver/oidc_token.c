@@ -2,6 +2,7 @@
  * words of kube-apiserver's plugin/pkg/authenticator/token/oidc and of go-oidc, which it uses. */
 #include "apiserver/oidc.h"
 
+#include "apiserver/token.h"
 #include "base/mem.h"
 #include "codec/base64.h"
 #include "codec/json.h"
@@ -108,6 +109,8 @@ int oidc_config_read(const struct oidc_opts *o, struct arena *a, struct oidc_con
     c.issuer = arena_strz(a, o->issuer_url);
     if (!oidc_url_parse(c.issuer, &host, &port, &target) || str_find(target, '?') >= 0)
         return bad_flag(err, "issuer-url", "must be https://HOST[:PORT][/PATH]");
+    if (str_is(c.issuer, TOKEN_ISSUER))
+        return bad_flag(err, "issuer-url", "is that of service account tokens");
     c.client_id = arena_strz(a, o->client_id);
     c.username_claim = given(o->username_claim, "sub", a);
     c.groups_claim = given(o->groups_claim, "", a);
@@ -295,6 +298,8 @@ static int verify_signature(const struct oidc_config *c, const struct oidc_keys 
     bool supported = false, named = false;
     for (size_t i = 0; i < c->n_algs; i++)
         supported |= str_eq(c->algs[i], alg);
+    if (json_getz(t->head, "crit")) /* must be understood, and nothing of it is */
+        return refuse(err, "verify token: unsupported crit header");
     if (!supported)
         return refuse(err, "verify token: id token signed with unsupported algorithm, got \"%.*s\"",
                       (int)MIN(alg.n, (size_t)20), alg.p ? alg.p : "");

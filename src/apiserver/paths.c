@@ -1,7 +1,7 @@
 /* Paths that are no resources: version, health, metrics, discovery, OpenAPI, the token issuer's
  * keys. Who may read them is RBAC's matter (nonResourceURLs), asked on the core thread like for
  * everything else. */
-#include "apiserver/front_int.h"
+#include "apiserver/debug.h"
 
 #include <sys/utsname.h>
 
@@ -25,7 +25,7 @@ bool path_known(struct exchange *x)
         p.n--;
     return is_health(p) || str_is(p, "/version") || str_is(p, "/metrics") || str_is(p, "/") ||
            str_is(p, "/api") || starts(p, "/api/") || str_is(p, "/apis") || starts(p, "/apis/") ||
-           starts(p, "/openapi/") || flow_dump_known(p) || str_is(p, "/openid/v1/jwks") ||
+           starts(p, "/openapi/") || flow_dump_known(p) || debug_known(p) || str_is(p, "/openid/v1/jwks") ||
            str_is(p, "/.well-known/openid-configuration");
 }
 
@@ -44,6 +44,8 @@ void path_core(struct api_call *c)
     struct buf b = {0};
     if (str_is(c->path, "/metrics")) {
         metrics_core(s, &b);
+    } else if (debug_known(c->path)) {
+        debug_core(c, &b);
     } else if (is_health(c->path)) {
         bool all = true;
         check(&b, "ping", true, &all);
@@ -179,6 +181,8 @@ void path_answer(struct exchange *x)
         answer_health(x);
     else if (str_is(p, "/metrics"))
         answer_metrics(x);
+    else if (debug_known(p))
+        debug_answer(x);
     else if (flow_dump_known(p))
         answer_flow_dump(x);
     else if (str_is(p, "/version"))

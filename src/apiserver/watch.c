@@ -8,6 +8,7 @@
 #include "apiserver/internal.h"
 #include "apiserver/watch_convert.h"
 #include "apiserver/watch_hub.h"
+#include "base/trace.h"
 #include "schema/custom.h"
 #include "schema/select.h"
 
@@ -42,6 +43,50 @@ struct api_watch {
     api_watch_fn fn;
     void *arg;
 };
+
+/* What it wants, for people. */
+static const char *wanted(const struct api_watch *w, char *out, size_t n)
+{
+    char res[256];
+    snprintf(out, n, "%s%s%.*s%s%.*s%s%.*s", kind_resource(w->kind, res, sizeof(res)),
+             w->ns.n ? "/" : "", STR_ARG(w->ns), w->name.n ? "/" : "", STR_ARG(w->name),
+             w->by == HUB_NODE ? " of node " : "",
+             STR_ARG(w->by == HUB_NODE ? w->hub_value : STR_NONE));
+    return out;
+}
+
+void api_watches_print(struct apiserver *s, unsigned lines_max, struct buf *out)
+{
+    struct api_watch *w;
+    unsigned shown = 0;
+    buf_printf(out, "\nwatches: %zu\n", s->n_watches);
+    LIST_FOR_EACH (w, &s->watches, link) {
+        char text[700];
+        if (shown++ == lines_max)
+            break;
+        buf_printf(out, "  %s%s, %lld s\n", wanted(w, text, sizeof(text)),
+                   w->member.key        ? ", by a hub"
+                   : w->initial_pending ? ", its first objects are on their way"
+                                        : "",
+                   (long long)((rt_now(s->rt) - w->started) / NSEC_PER_SEC));
+    }
+}
+
+static void trace_told(const struct api_watch *w, const struct client_event *events, size_t n)
+{
+    static const char *const types[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"};
+    char text[700], res[256];
+    wanted(w, text, sizeof(text));
+    for (size_t i = 0; i < n; i++) {
+        const struct object *o = events[i].object;
+        if (events[i].type > CLIENT_EVENT_DELETED || !o)
+            continue;
+        trace("watch of %s is told: %s %s%s%.*s/%.*s uid %.*s revision %llu", text,
+              types[events[i].type], kind_resource(o->kind, res, sizeof(res)),
+              object_ns(o).n ? "/" : "", STR_ARG(object_ns(o)), STR_ARG(object_name(o)),
+              STR_ARG(object_meta(o)->uid), (unsigned long long)o->rev);
+    }
+}
 
 static bool matches(const struct api_watch *w, struct object *o)
 {
@@ -89,6 +134,8 @@ static void finish_stop(struct api_watch *w)
 static bool tell(struct api_watch *w, const struct client_event *events, size_t n)
 {
     w->in_fn = true;
+    if (UNLIKELY(trace_on))
+        trace_told(w, events, n);
     w->fn(w->arg, events, n);
     w->in_fn = false;
     if (w->stopped) {
@@ -139,7 +186,8 @@ static void try_hub(struct api_watch *w)
 {
     struct hub_member *m = &w->member;
     list_remove(&w->candidate);
-    if (hub_join(w->server->hubs, m, w->kind, w->by, w->hub_value, w->store_watch.sent)) {
+    if (hub_join(w->server->hubs, m, storage_kind(w->kind), w->by, w->hub_value,
+                 w->store_watch.sent)) {
         w->seen = w->store_watch.sent;
         store_watch_stop(&w->store_watch);
     } else { /* it is still catching up */
@@ -186,7 +234,7 @@ void api_watch_hubs_init(struct apiserver *s)
 
 static void choose_hub(struct api_watch *w)
 {
-    if (storage_kind(w->kind) != w->kind || w->kind->custom)
+    if (storage_kind(w->kind) != w->kind && !w->kind->custom)
         return;
     struct str name = w->name.n ? w->name : field_selector_exact(&w->fields, STR("metadata.name"));
     struct str node =

@@ -21,6 +21,7 @@ struct cli_verb {
 int cli_up(int argc, char **argv);
 int cli_image(int argc, char **argv);
 int cli_hollow(int argc, char **argv);
+int cli_debug(int argc, char **argv);
 int cli_node(int argc, char **argv);
 int cli_token(int argc, char **argv);
 int cli_version(int argc, char **argv);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 
 #define PARALLEL                                                                                   \
     64 /* keys of one controller under way: writes wait for the disk, so overlap them */
@@ -262,6 +263,8 @@ static void run_start(void *arg, struct str key)
     list_push_back(&c->all->running, &r->node);
     c->all->n_runs++;
     r->in_reconcile = true;
+    trace("controller %s runs %s/%.*s", c->row->name, schema_kinds[c->row->watches[0].kind]->plural,
+          STR_ARG(r->rc.key));
     c->row->reconcile(&r->rc);
     r->in_reconcile = false;
     run_settle(r);

@@ -17,6 +17,7 @@ static const struct cli_verb verbs[] = {
     {"keys", "list and renew the keys Secrets are encrypted with", main_keys},
     {"image", "load, list, pull and remove images", cli_image},
     {"node", "list, drain and remove machines", cli_node},
+    {"debug", "show what is in the server, follow a request or an object", cli_debug},
     {"hollow", "simulated nodes, for load tests", cli_hollow},
     {"version", "print the version", cli_version},
     {"help", "print this", verb_help},

@@ -26,8 +26,16 @@ teardown_file() {
 }
 
 # For the JavaScript: kills the server and starts it again.
-export -f server_start wait_for
-export RESTART='kill -9 $(cat "$DAVIT_DIR.pid"); server_start </dev/null'
+ended() { [ -z "$(ls "/proc/$1/fd" 2>/dev/null)" ]; } # a child of another shell stays as a zombie
+server_restart() {
+    local pid
+    pid=$(cat "$DAVIT_DIR.pid")
+    kill -9 "$pid"
+    wait_for 20 ended "$pid" # or its directory is still locked
+    server_start </dev/null
+}
+export -f server_start server_restart ended wait_for
+export RESTART=server_restart
 
 @test "client-node: informers through 410, initial events, pages that expire, tokens, certificates, quotas" {
     cd "$ROOT/tests/integration"

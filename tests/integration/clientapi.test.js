@@ -142,6 +142,49 @@ test('initial events, then the bookmark that ends them, then what happens', asyn
   assert.deepEqual(later.map((e) => [e.type, e.object.metadata.name]), [['DELETED', 'init-b']]);
 });
 
+// What may wait for a client is bounded (8 MB); the state it is told at first is not part of that.
+test('a state of 12 MB is told whole, to who reads slowly too, and then what came meanwhile', async () => {
+  const big = 'x'.repeat(400_000);
+  for (let i = 0; i < 30; i++) await core.createNamespacedConfigMap({ namespace, body: { metadata: { name: `big-${i}`, labels: { big: 'yes' } }, data: { big } } });
+  const options = { method: 'GET', headers: { Accept: 'application/json' }, agent: false };
+  await config.applyToHTTPSOptions(options);
+  const path = `${CM}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=big%3Dyes`;
+  const slow = () =>
+    new Promise((resolve, reject) => {
+      const seen = [];
+      const request = https.request(config.getCurrentCluster().server + path, options, (answer) => {
+        let text = '';
+        answer.setEncoding('utf8');
+        setTimeout(() => {
+          answer.on('data', (piece) => {
+            const lines = (text += piece).split('\n');
+            text = lines.pop();
+            for (const line of lines) {
+              const e = JSON.parse(line);
+              seen.push(`${e.type} ${e.object.metadata.name ?? ''}`);
+              if (e.type !== 'BOOKMARK' && e.object.data.big.length !== 400_000) reject(new Error('cut'));
+              if (e.type === 'DELETED') {
+                request.destroy();
+                resolve(seen);
+              }
+            }
+          });
+        }, 1000);
+        answer.on('end', () => reject(new Error(`ended after ${seen.length}`)));
+      });
+      request.on('error', reject);
+      request.end();
+    });
+  const watching = Promise.all([slow(), slow(), slow()]);
+  await sleep(500);
+  await core.deleteNamespacedConfigMap({ name: 'big-7', namespace });
+  for (const seen of await watching) {
+    assert.equal(seen.filter((s) => s.startsWith('ADDED')).length, 30);
+    assert.deepEqual(seen.slice(30), ['BOOKMARK ', 'DELETED big-7']);
+  }
+  await core.deleteCollectionNamespacedConfigMap({ namespace, labelSelector: 'big=yes' });
+});
+
 test('which options go together', async () => {
   const rows = [
     ['watch=1&sendInitialEvents=true', 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'],

@@ -75,7 +75,7 @@ spec:
               pages: {type: object, required: [count, content], properties: {count: {type: integer, minimum: 0}, content: {type: string}}}
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 Y
-    wait_for 10 kubectl get sites.v1.ops.example.com
+    wait_for 60 kubectl get sites.v1.ops.example.com
     replica_start one
     wait_for 30 grep -q '^one leads' "$OP/log"
     replica_start two
@@ -98,7 +98,7 @@ state() { # NAME: what its status says, what its children hold
 }
 is_state() { [ "$(state "$1" | xargs)" = "$2" ]; }
 becomes() { # NAME STATE
-    wait_for 20 is_state "$1" "$2" || { state "$1" >&2; tail -n 20 "$OP/log" "$OP"/*.out >&2; return 1; }
+    wait_for 60 is_state "$1" "$2" || { state "$1" >&2; tail -n 20 "$OP/log" "$OP"/*.out >&2; return 1; }
 }
 leader() { kubectl get lease sites -o jsonpath='{.spec.holderIdentity}'; }
 
@@ -118,7 +118,7 @@ leader() { kubectl get lease sites -o jsonpath='{.spec.holderIdentity}'; }
 @test "the leader is killed: the other one takes over, and the webhook with it" {
     replica_kill one
     kubectl patch sites.v1.ops.example.com b --type merge -p '{"spec":{"replicas":3}}' # nobody leads, nobody converts
-    wait_for 20 grep -q '^two leads' "$OP/log"
+    wait_for 60 grep -q '^two leads' "$OP/log"
     becomes b '3 hello true hello hello hello'
     equals two leader
     equals 1 kubectl get lease sites -o jsonpath='{.spec.leaseTransitions}'
@@ -133,7 +133,7 @@ leader() { kubectl get lease sites -o jsonpath='{.spec.holderIdentity}'; }
     server_start
     kubectl patch sites.v1.ops.example.com b --type merge -p '{"spec":{"text":"again"}}'
     becomes b '3 again true again again again'
-    wait_for 20 sh -c '! kubectl get sites.v1.ops.example.com c'
+    wait_for 60 sh -c '! kubectl get sites.v1.ops.example.com c'
     site e 2 late | kubectl create -f -
     becomes e '2 late true late late'
     kubectl delete configmap e-0
@@ -147,10 +147,10 @@ leader() { kubectl get lease sites -o jsonpath='{.spec.holderIdentity}'; }
     server_end KILL
     replica_kill two # and the leader
     server_start
-    wait_for 20 grep -q '^three leads' "$OP/log"
-    wait_for 20 sh -c '[ -z "$(kubectl get sites.v1.ops.example.com -o name)" ]'
-    wait_for 20 sh -c '[ -z "$(kubectl get configmaps -l site -o name)" ]'
+    wait_for 60 grep -q '^three leads' "$OP/log"
+    wait_for 60 sh -c '[ -z "$(kubectl get sites.v1.ops.example.com -o name)" ]'
+    wait_for 60 sh -c '[ -z "$(kubectl get configmaps -l site -o name)" ]'
     grep -q '^two finalized c ' "$OP/log"
     while read -r s uid; do grep -q " finalized $s $uid\$" "$OP/log"; done <<<"$uids"
-    kubectl delete crd sites.ops.example.com --timeout 20s
+    kubectl delete crd sites.ops.example.com --timeout 60s
 }
