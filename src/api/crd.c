@@ -237,7 +237,13 @@ static bool one_schema(const crd_t *crd)
     return true;
 }
 
-static void schema_validate_version(const crd_t *crd, unsigned at, bool same, struct error *err)
+/* Of compiled patterns, in all versions of a definition; each schema has its own bound below. One
+ * that is refused was work too. */
+#define PATTERN_BYTES_MAX (2 * (size_t)STRUCTURAL_REGEX_MAX)
+#define REFUSED_BYTES     ((size_t)STRUCTURAL_REGEX_MAX / 8)
+
+static void schema_validate_version(const crd_t *crd, unsigned at, bool same, size_t *bytes,
+                                    struct error *err)
 {
     const version_t *v = &crd->spec.versions[at];
     struct structural *s = NULL;
@@ -248,9 +254,17 @@ static void schema_validate_version(const crd_t *crd, unsigned at, bool same, st
     }
     if (same && at > 0 && err && err->n_causes) /* said for the first one */
         return;
-    if (structural_compile(v->schema->open_apiv3_schema,
-                           same ? STR("spec.validation.openAPIV3Schema") : own, &s, err) < 0)
+    if (*bytes > PATTERN_BYTES_MAX) /* said */
         return;
+    if (structural_compile(v->schema->open_apiv3_schema,
+                           same ? STR("spec.validation.openAPIV3Schema") : own, &s, err) < 0) {
+        *bytes += REFUSED_BYTES;
+        return;
+    }
+    *bytes += s->regex_bytes;
+    if (*bytes > PATTERN_BYTES_MAX)
+        check_forbidden(err, STR("spec.versions"),
+                        "the patterns of all versions must not be larger than 16 MB");
     selectable_validate(v, s, at, err);
     structural_free(s);
 }
@@ -259,6 +273,7 @@ static void versions_validate(const crd_t *crd, struct error *err)
 {
     struct set seen = {0};
     unsigned storage = 0;
+    size_t pattern_bytes = 0;
     bool same = one_schema(crd), twice = false;
     for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
         const version_t *v = &crd->spec.versions[i];
@@ -275,7 +290,7 @@ static void versions_validate(const crd_t *crd, struct error *err)
                               "Too long: may not be more than 256 bytes");
         columns_validate(v, i, err);
         subresources_validate(v, i, err);
-        schema_validate_version(crd, i, same, err);
+        schema_validate_version(crd, i, same, &pattern_bytes, err);
     }
     if (twice)
         check_invalid(err, STR("spec.versions"), STR(""), "must contain unique version names");

@@ -1,12 +1,15 @@
 /* Admission: what happens to a write between the caller's rights and the rules of the kind. A table
  * of plugins, asked in order; each may change the object (mutate) or refuse it (validate). All run
- * in one turn on the core thread and read the store directly. Kubernetes: plugin/pkg/admission. */
+ * in one turn on the core thread and read the store directly; webhooks are waited for before it.
+ * Kubernetes: plugin/pkg/admission. */
 #include "apiserver/admit.h"
 #include "apiserver/admit_pod.h"
 #include "apiserver/apiservices.h"
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
+#include "apiserver/subresource.h"
 
 struct plugin {
     const char *name;
@@ -14,6 +17,7 @@ struct plugin {
     int (*mutate)(struct api_call *c, void *msg, const struct object *old);
     int (*validate)(struct api_call *c, const void *msg, const struct object *old);
     int (*remove)(struct api_call *c, const struct object *old);
+    bool knows; /* whether it is on: it is called in any case */
 };
 
 /* ---- NamespaceLifecycle ---- */
@@ -92,7 +96,11 @@ static const struct plugin plugins[] = {
     {"APIServices", ALWAYS, admit_apiservice, NULL, NULL},
     {"PodSecurity", ON, NULL, admit_pod_security, NULL},
     {"OwnerReferencesPermissionEnforcement", OFF, NULL, admit_owner_references, NULL},
+    {"AdmissionPolicyStatus", ALWAYS, admit_policy_status, NULL, NULL},
+    {"MutatingAdmissionPolicy", ON, admit_policies_mutate, NULL, NULL},
+    {"MutatingAdmissionWebhook", ON, hooks_mutate, NULL, NULL, .knows = true},
     {"ValidatingAdmissionPolicy", ON, NULL, admit_policies_validate, admit_policies_remove},
+    {"ValidatingAdmissionWebhook", ON, NULL, hooks_validate, NULL, .knows = true},
     {"ResourceQuota", ON, NULL, admit_quota, NULL},
 };
 static_assert(ARRAY_LEN(plugins) <= 64, "a bit each");
@@ -131,27 +139,88 @@ int admit_plugins(const char *enable, const char *disable, uint64_t *ret, struct
 
 static bool is_on(const struct api_call *c, size_t i)
 {
-    return c->server->plugins & UINT64_C(1) << i;
+    return plugins[i].knows || c->server->plugins & UINT64_C(1) << i;
 }
 
-int admit_mutate(struct api_call *c, void *msg, const struct object *old)
+bool admit_plugin_is_on(const struct apiserver *s, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++)
+        if (strcmp(plugins[i].name, name) == 0)
+            return s->plugins & UINT64_C(1) << i;
+    ASSERT(!"such a plugin");
+    return false;
+}
+
+static int mutate_all(struct api_call *c, void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].mutate && is_on(c, i) ? plugins[i].mutate(c, msg, old) : 0;
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int admit_mutate_again(struct api_call *c, void *msg, const struct object *old)
+{
+    for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
+        bool is = plugins[i].mutate && plugins[i].mutate != hooks_mutate && is_on(c, i);
+        int r = is ? plugins[i].mutate(c, msg, old) : 0;
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+int admit_mutate(struct api_call *c, void *msg, const struct object *old)
+{
+    struct admit_again again = {0};
+    c->again = &again;
+    int r = mutate_all(c, msg, old);
+    if (r == 0 && again.wanted) {
+        again.second = true;
+        r = admit_mutate_again(c, msg, old);
+    }
+    c->again = NULL;
+    return r;
 }
 
 int admit_validate(struct api_call *c, const void *msg, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].validate && is_on(c, i) ? plugins[i].validate(c, msg, old) : 0;
-        if (r < 0)
+        if (r)
             return r;
     }
     return 0;
+}
+
+int admit_special(struct api_call *c)
+{
+    struct admit_request r;
+    const struct object *old = NULL;
+    const struct schema_desc *desc = c->sub && c->sub->desc ? c->sub->desc : c->kind->desc;
+    bool creates = c->verb == API_CREATE;
+    if (!policies_any(c->server->policies, false) && !policies_any(c->server->policies, true))
+        return 0;
+    if (c->verb == API_CONNECT) {
+        admit_request_init_connect(&r, c);
+        return policies_validate(&r);
+    }
+    if (!c->body || c->body_desc != desc)
+        return 0; /* whoever reads it says so */
+    if (c->subresource.n && !(old = call_peek(c)))
+        return call_not_found(c, c->kind, c->name);
+    enum admit_op op = creates ? ADMIT_CREATE : ADMIT_UPDATE;
+    if (desc == c->kind->desc)
+        admit_request_init(&r, c, op, c->body, creates ? NULL : old);
+    else
+        admit_request_init_sub(&r, c, op, desc, c->body,
+                               str_is(c->subresource, "scale") ? scale_of(c, old) : NULL);
+    int rc = policies_mutate(&r);
+    if (rc >= 0 && r.object != c->body)
+        memcpy(c->body, r.object, desc->size);
+    return rc < 0 ? rc : policies_validate(&r);
 }
 
 int admit_delete(struct api_call *c, const struct object *old)

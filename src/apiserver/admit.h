@@ -6,10 +6,19 @@
 
 #include "apiserver/internal.h"
 
+/* Mutating admission runs a second time when somebody changed the object after others that would
+ * like to know. Each keeps what it remembers of the first pass; in the call's arena. */
+struct admit_again {
+    bool second; /* this is the second pass */
+    bool wanted;
+    void *policies;
+};
+
 /* Which plugins are asked: bits of the table's rows, from lists "A,B" (NULL: none) of those
  * switched on and off beyond what is usual. */
 int admit_plugins(const char *enable, const char *disable, uint64_t *ret,
                   struct error *err) MUST_CHECK;
+bool admit_plugin_is_on(const struct apiserver *s, const char *name); /* a name of the table */
 
 int admit_owner_references(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;

@@ -137,7 +137,7 @@ int aggregate_headers(struct exchange *x, bool upgrade, struct http_header *v, s
     struct out o = {.v = v, .max = max};
     for (size_t i = 0; i < x->req->n_headers; i++) {
         const struct http_header *h = &x->req->headers[i];
-        bool length = str_is(h->name, "content-length") && !upgrade;
+        bool length = str_is(h->name, "content-length") && x->req->content_length > 0 && !upgrade;
         if (is_identity(h->name) || str_is(h->name, "x-forwarded-for") ||
             (proxy_is_hop(h->name) && !length) || (!upgrade && str_is(h->name, "upgrade")) ||
             str_is(h->name, "expect") || str_is(h->name, "http2-settings"))

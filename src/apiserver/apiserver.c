@@ -9,7 +9,9 @@
 #include "apiserver/crds.h"
 #include "apiserver/flow_config.h"
 #include "apiserver/front.h"
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
+#include "apiserver/oidc.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/policy.h"
 #include "apiserver/quota.h"
@@ -162,6 +164,13 @@ static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
     return outcall_start(ctx, q);
 }
 
+static void on_oidc_keys(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->front)
+        front_keys_changed(s->front);
+}
+
 int apiserver_new(struct rt *core, struct store *store, const struct apiserver_opts *opts,
                   struct apiserver **ret, struct error *err)
 {
@@ -185,13 +194,18 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     if (r >= 0 && s->opts.pki_dir)
         r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
                      rt_wall(core) / 1000000, &s->pki, err);
+    if (r >= 0 && s->opts.oidc)
+        r = oidc_new(core, s->opts.oidc, &s->oidc, err);
     if (r < 0) {
+        pki_free(s->pki);
         audit_free(s->audit);
         hubs_free(s->hubs);
         free_opts(s);
         free(s);
         return r;
     }
+    if (s->oidc)
+        oidc_on_changed(s->oidc, on_oidc_keys, s);
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
     if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
@@ -211,6 +225,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     s->flows = flow_config_new(s);
     s->usage = usage_new(s);
     s->policies = policies_new(s);
+    s->hooks = hooks_new(s);
     rt_timer_start(&s->bookmark_timer, API_BOOKMARK_PERIOD_S * NSEC_PER_SEC);
     rt_timer_start(&s->event_timer, EVENT_SWEEP_PERIOD);
     bootstrap_start(s);
@@ -254,6 +269,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
 {
     s->stopping = true;
     remotes_stop(s->remotes);
+    oidc_stop(s->oidc);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -264,6 +280,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
     s->stop_arg = arg;
     usage_stop(s->usage);
     converts_stop(s->converts); /* who waits for a webhook would not be answered in time */
+    hooks_stop(s->hooks);
     if (s->front)
         front_stop(s->front, timeout_ms, done, arg);
     else
@@ -286,6 +303,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     }
     s->front = front_free(s->front);
     s->remotes = remotes_free(s->remotes);
+    s->oidc = oidc_free(s->oidc);
     s->audit = audit_free(s->audit); /* its tellers are gone */
     trace_taps_close();
     rt_timer_stop(&s->bookmark_timer);
@@ -309,6 +327,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->flows = flow_config_free(s->flows);
     s->usage = usage_free(s->usage);
     s->policies = policies_free(s->policies);
+    s->hooks = hooks_free(s->hooks);
     s->pods = pod_index_free(s->pods);
     s->pki = pki_free(s->pki);
     free((void *)(uintptr_t)s->advertise.p);

@@ -4,12 +4,14 @@
  * Verbs run to their end inside api_call_start except for the durable write: store_put answers
  * later, and the call waits for it in server->calls. So nothing a verb looked at can change under
  * it, and there are no retries: two updates in one turn see each other through the store's pending
- * state. */
+ * state. A verb that must ask webhooks runs once more from its beginning when they have answered
+ * (hooks.h). */
 #include "api/kv.h"
 #include "apiserver/aggregate.h"
 #include "apiserver/call_convert.h"
 #include "apiserver/call_trace.h"
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 #include "apiserver/quota.h"
 #include "apiserver/subresource.h"
 #include "apiserver/usage.h"
@@ -43,6 +45,7 @@ struct api_call *api_call_free(struct api_call *c)
     for (size_t i = 0; i < c->reply.n_items; i++)
         object_unref(c->reply.items[i]);
     call_convert_free(c);
+    hook_state_free(c->hooks);
     error_fini(&c->reply.err);
     arena_fini(&c->arena);
     free(c);
@@ -71,6 +74,9 @@ void api_call_warn(struct api_call *c, const char *fmt, ...)
     ASSERT(n >= 0);
     if (n > API_WARNING_BYTES_MAX)
         text[API_WARNING_BYTES_MAX] = '\0';
+    for (unsigned i = 0; i < c->reply.n_warnings; i++)
+        if (str_eqz(c->reply.warnings[i], text)) /* once, whoever else says it too */
+            return;
     struct str *more = ARENA_NEW_N(&c->arena, struct str, c->reply.n_warnings + 1);
     if (c->reply.n_warnings)
         memcpy(more, c->reply.warnings, sizeof(*more) * c->reply.n_warnings);
@@ -191,6 +197,10 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
     struct api_status *st = ARENA_NEW(a, struct api_status);
     struct api_status_details *d = ARENA_NEW(a, struct api_status_details);
     const struct error *e = &rep->err;
+    if (rep->r < 0 && rep->status) {
+        *st = *rep->status;
+        return st;
+    }
     if (rep->r >= 0) {
         st->status = STR("Success");
         st->details = d;
@@ -200,6 +210,7 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         st->message = e->message.p ? e->message : STR("the request failed");
         st->reason = str_z(error_reason_text(e->reason));
         st->code = error_reason_http_code(e->reason);
+        st->metadata.continue_ = rep->continue_; /* a list that expired: how to go on */
     }
     d->name = rep->details_name.p ? rep->details_name : c->name;
     if (c->kind) {
@@ -278,7 +289,7 @@ static void on_written(void *arg, int r, struct object *obj, const struct error 
 static const struct schema_kind *written_as(struct api_call *c, const struct api_object_meta *m)
 {
     if (custom_is_served(c->kind))
-        return c->kind->custom->storage;
+        return call_storage(c);
     const struct schema_kind *k = storage_kind(c->kind);
     const struct object *old =
         k->custom ? store_peek(c->server->store, k, m->namespace, m->name) : NULL;
@@ -448,6 +459,15 @@ int call_run(struct api_call *c)
     return r == 0 ? run_resource(c) : r;
 }
 
+void call_run_again(struct api_call *c)
+{
+    int r = call_run(c);
+    if (r > 0)
+        return;
+    c->reply.r = r;
+    call_finish(c);
+}
+
 void api_call_start(struct api_call *c)
 {
     struct apiserver *s = c->server;
@@ -457,10 +477,12 @@ void api_call_start(struct api_call *c)
     int r;
     if (s->stopping && !c->user.trusted)
         r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
-    else if ((r = authz_call(c)) >= 0 && (r = check_verb(c)) >= 0) {
+    else if ((r = c->authorized ? 0 : authz_call(c)) >= 0 && (r = check_verb(c)) >= 0) {
         call_trace(c, "authorized");
         if (c->kind && c->kind->warning && !c->user.trusted)
             api_call_warn(c, "%s", c->kind->warning);
+        if (hooks_about(s->hooks, c))
+            hooks_begin(c);
         r = call_run(c);
     }
     if (r > 0)

@@ -14,7 +14,9 @@
 
 struct apiserver;
 struct call_convert;
+struct admit_again;
 struct front_watch;
+struct hook_state;
 struct impersonation;
 
 enum api_verb {
@@ -86,6 +88,7 @@ struct api_reply {
     /* For Status.details: what the error is about when it is not the call's own name and kind. */
     struct str details_kind, details_name, details_group, details_uid;
     bool success_status; /* answer with Status "Success" (a delete) */
+    const struct api_status *status; /* r < 0: the whole answer, instead of err (a webhook's) */
     /* API_CONNECT: where the node's HTTPS API is. API_PROXY: where the server is; absent: nowhere
      * to be found. */
     struct str node_host, node_path;
@@ -138,8 +141,11 @@ struct api_call {
     struct quota_charge *charge;        /* taken of quotas until the write is counted (quota.h) */
     struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
+    struct admit_again *again;          /* while mutating admission runs (admit.h) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
+    struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
+    bool authorized;                    /* a part of a call that was */
     struct list link;                   /* server->calls */
     nsec_t started;
 };
@@ -152,7 +158,7 @@ const char *api_call_verb_text(const struct api_call *c);
 const char *api_verb_text(enum api_verb v);
 void api_call_warn(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
 /* Adds something to what the audit log is told of the call; nothing, when it is told nothing. The
- * key is static. */
+ * key is static or in the call's arena. */
 void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...) PRINTF(3, 4);
 
 /* The Status an error or a successful delete is answered with, made in a. */

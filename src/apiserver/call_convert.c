@@ -13,6 +13,7 @@
  * every try is two calls. */
 #include "apiserver/call_convert.h"
 
+#include "apiserver/hooks.h"
 #include "apiserver/kinds.h"
 #include "apiserver/quota.h"
 #include "schema/custom.h"
@@ -108,6 +109,12 @@ void call_convert_end(struct api_call *c)
     line_leave(c->convert);
 }
 
+const struct schema_kind *call_storage(const struct api_call *c)
+{
+    const struct schema_kind *now = kinds_current(c->server->kinds, c->kind->stored);
+    return (now ? now : c->kind)->custom->storage;
+}
+
 bool call_converts(const struct api_call *c)
 {
     return custom_is_served(c->kind) && converts_kind(c->server->converts, c->kind);
@@ -183,6 +190,10 @@ static void start_anew(struct api_call *c)
     rep->success_status = false;
     rep->details_kind = rep->details_name = rep->details_group = rep->details_uid = STR_NONE;
     error_clear(&rep->err);
+    if (c->hooks) {
+        hooks_restart(c);
+        return;
+    }
     rep->n_warnings = v->n_warnings;
     c->name = v->name;
     c->managed = NULL;
@@ -270,7 +281,7 @@ static bool line_enter(struct api_call *c)
 static bool writes_converted(const struct api_call *c)
 {
     return (c->verb == API_UPDATE || c->verb == API_PATCH) && !c->opts.dry_run &&
-           c->kind->custom->variant != c->kind->custom->storage;
+           c->kind->custom->variant != call_storage(c);
 }
 
 /* ---- before the verb ---- */
@@ -393,7 +404,7 @@ static void on_body(struct convert_want *w)
 
 bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *ret)
 {
-    if (!call_converts(c) || c->kind->custom->variant == c->kind->custom->storage)
+    if (!call_converts(c) || c->kind->custom->variant == call_storage(c))
         return false;
     struct call_convert *v = get(c);
     struct object *o = object_new(c->kind->custom->variant, msg, 0);
@@ -402,8 +413,7 @@ bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *
     want_add(v, o);
     object_unref(o);
     v->expected = expected;
-    *ret = convert_start(c->server->converts, &v->want, c->kind->custom->storage, v->objects, v->n,
-                         on_body);
+    *ret = convert_start(c->server->converts, &v->want, call_storage(c), v->objects, v->n, on_body);
     if (*ret < 0)
         *ret = want_failed(c);
     ASSERT(*ret); /* what has no revision is never there already */

@@ -7,6 +7,9 @@
 
 /* Objects of c->kind may have to be converted for it. */
 bool call_converts(const struct api_call *c);
+/* In which form objects of c->kind, which is served, are written: by its definition as it is now,
+ * which may be younger than the call. */
+const struct schema_kind *call_storage(const struct api_call *c);
 /* o as the caller's version knows it; NULL: it is not in hand, and was noted as missing. Borrowed
  * from the call, or o itself. */
 struct object *call_seen(struct api_call *c, struct object *o);

@@ -1,6 +1,6 @@
 /* exec, attach, port-forward and log: from a pod's name to the address, port and path of its node's
  * HTTPS API. The front then carries the bytes. Paths and parameters are the kubelet's. */
-#include "apiserver/internal.h"
+#include "apiserver/hooks.h"
 #include "http/http.h"
 
 static bool any_container(const struct api_pod *p, struct str name)
@@ -128,9 +128,14 @@ int verb_connect(struct api_call *c)
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
     if (!o)
         return call_not_found(c, KIND(POD), c->name);
+    int r = log ? 0 : admit_special(c); /* reading the log is a get */
+    if (r >= 0 && !log)
+        r = hooks_connect(c);
+    if (r)
+        return r;
     const struct api_pod *p = o->msg;
     translate(c, !forward && !log, &query, &container);
-    int r = forward ? 0 : choose_container(c, p, &container);
+    r = forward ? 0 : choose_container(c, p, &container);
     if (r >= 0 && !p->spec.node_name.n)
         r = call_error(c, REASON_BAD_REQUEST, "pod %.*s does not have a host assigned",
                        STR_ARG(c->name));

@@ -1,5 +1,6 @@
 /* The `continue` token of a list: base64url of "v1:<rev>:<namespace>/<name>". It says after which
- * object, and at which revision, the next page starts. */
+ * object, and at which revision, the next page starts. Revision 0 is written "now": the rest is
+ * listed as it is when it is asked for (offered when the revision of the first page is gone). */
 #pragma once
 
 #include "base/arena.h"

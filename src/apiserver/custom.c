@@ -25,10 +25,11 @@ bool custom_scale_fill(struct api_call *c, const struct object *o, struct api_sc
     return there;
 }
 
-static void number_put(struct api_call *c, const struct jsonpath *p, struct json *tree, int32_t n)
+static void put_at(struct api_call *c, const struct jsonpath *p, struct json *tree, struct json *v)
 {
     struct json *at = tree;
-    for (size_t i = 0; jsonpath_member(p, i + 1).p; i++) {
+    size_t i = 0;
+    for (; jsonpath_member(p, i + 1).p; i++) {
         struct json *next = json_get(at, jsonpath_member(p, i));
         if (!json_is(next, JSON_OBJ)) {
             next = json_new_obj(&c->arena);
@@ -36,10 +37,14 @@ static void number_put(struct api_call *c, const struct jsonpath *p, struct json
         }
         at = next;
     }
-    size_t last = 0;
-    while (jsonpath_member(p, last + 1).p)
-        last++;
-    json_set(at, jsonpath_member(p, last), json_new_int(&c->arena, n));
+    json_set(at, jsonpath_member(p, i), v);
+}
+
+void custom_scale_config(struct api_call *c, struct json *config, struct json *replicas)
+{
+    const struct custom_scale *scale = c->kind->custom->scale;
+    if (scale)
+        put_at(c, scale->spec_replicas, config, replicas);
 }
 
 void *custom_scale_put(struct api_call *c, const struct object *o, int32_t replicas)
@@ -49,7 +54,7 @@ void *custom_scale_put(struct api_call *c, const struct object *o, int32_t repli
     if (!scale)
         return NULL;
     struct json *tree = custom_tree(c->kind, o->msg, &c->arena);
-    number_put(c, scale->spec_replicas, tree, replicas);
+    put_at(c, scale->spec_replicas, tree, json_new_int(&c->arena, replicas));
     return schema_decode_json(c->kind->desc, tree, &c->arena, NULL, msg, &c->reply.err) < 0 ? NULL
                                                                                             : msg;
 }

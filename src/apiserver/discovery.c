@@ -370,6 +370,33 @@ static void add_remote_documents(const struct discovery *d, struct buf *b)
     buf_add_str(b, end);
 }
 
+/* Their v2 documents become parts of ours. Asked for rarely, so read when somebody asks. */
+static void add_remote_swagger(const struct discovery *d, struct buf *b)
+{
+    struct buf paths = {0}, definitions = {0}, all = {0};
+    struct str begin = STR("\"paths\":{"), end = STR("}}"), own = buf_str(b);
+    for (size_t i = 0; i < d->n_views; i++)
+        if (d->views[i].swagger)
+            remote_swagger(blob_str(d->views[i].swagger), d->views[i].remote->group,
+                           d->views[i].remote->version, &paths, &definitions);
+    if (paths.n || definitions.n) {
+        size_t at = (size_t)str_search(own, begin) + begin.n;
+        ASSERT(at >= begin.n && own.n > at + end.n);
+        buf_add_str(&all, str_sub(own, 0, at));
+        if (paths.n) { /* ours follow: the comma goes behind */
+            buf_add_str(&all, str_sub(buf_str(&paths), 1, paths.n));
+            buf_add_char(&all, ',');
+        }
+        buf_add_str(&all, str_sub(own, at, own.n - end.n));
+        buf_add_str(&all, buf_str(&definitions));
+        buf_add_str(&all, end);
+        buf_fini(b);
+        *b = all;
+    }
+    buf_fini(&paths);
+    buf_fini(&definitions);
+}
+
 /* OpenAPI is asked for rarely and is large: made for each who asks, not kept. True: it is served.
  */
 static bool openapi_print(const struct discovery *d, struct str path, struct buf *b)
@@ -378,6 +405,7 @@ static bool openapi_print(const struct discovery *d, struct str path, struct buf
     struct str v3 = STR("/openapi/v3/"), rest, group = STR_NONE, api;
     if (str_is(path, "/openapi/v2")) {
         openapi_v2_print(&more, b);
+        add_remote_swagger(d, b);
         return true;
     }
     if (str_is(path, "/openapi/v3")) {

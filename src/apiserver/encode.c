@@ -277,7 +277,9 @@ static void status_reply(struct exchange *x)
     struct api_call *c = x->call;
     struct api_status *st = api_call_status(c, &c->arena);
     struct buf b = {0};
-    int code = c->reply.r < 0 ? error_reason_http_code(c->reply.err.reason) : c->reply.code;
+    int code = c->reply.r >= 0       ? c->reply.code
+               : c->reply.status ? c->reply.status->code
+                                 : error_reason_http_code(c->reply.err.reason);
     if (x->accept.media == MEDIA_PB) {
         schema_encode_pb_envelope(&api_status_desc, st, &b);
         finish(x, code, &b, "application/vnd.kubernetes.protobuf");

@@ -5,6 +5,7 @@
  * overshoot and no retry on conflicts is needed. The budget is written before the pod; should only
  * the first write survive, the entry in disruptedPods expires and the pod counts again.
  * Kubernetes: pkg/registry/core/pod/storage/eviction.go. */
+#include "apiserver/hooks.h"
 #include "apiserver/subresource.h"
 
 #include <stdarg.h>
@@ -198,9 +199,12 @@ int sub_eviction(struct api_call *c)
     struct object *old = call_peek(c);
     if (!old)
         return call_not_found(c, c->kind, c->name);
+    int r = hooks_sub(c, ADMIT_CREATE, &api_eviction_desc, c->body, NULL, old);
+    if (r)
+        return r;
     if (e->delete_options)
         take_options(c, e->delete_options);
-    int r = delete_check_preconditions(c, old);
+    r = delete_check_preconditions(c, old);
     if (r >= 0)
         r = admit_delete(c, old);
     if (r >= 0)

@@ -18,6 +18,10 @@ static void let_go(struct exchange *x)
         atomic_fetch_sub_explicit(&io->metrics.in_flight, 1, memory_order_relaxed);
     }
     flow_leave(x);
+    if (x->unknown_key) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+    }
     list_remove(&x->link);
     io->n_exchanges--;
     api_call_free(x->call);
@@ -315,17 +319,14 @@ static void start_path(struct exchange *x)
     exchange_to_core(x);
 }
 
-void exchange_handle(struct http_request *req, void *arg)
+/* It is known who asks; authenticated < 0: it is not. */
+static void go_on(struct exchange *x, int authenticated)
 {
-    struct io *io = arg;
-    struct exchange *x = exchange_new(io, req);
+    struct http_request *req = x->req;
     struct api_call *c = x->call;
-    enum route_result found;
-    if (!aggregate_route(x, &found))
-        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
-                           &x->route);
+    enum route_result found = x->found;
     int r = negotiate(x);
-    if (r >= 0 && authn_request(io, req, c) < 0)
+    if (r >= 0 && authenticated < 0)
         r = call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     if (r >= 0 && impersonate_read(req->headers, req->n_headers, &c->arena, &c->impersonation) < 0)
         r = call_error(c, REASON_BAD_REQUEST, "too many groups or extra values are impersonated");
@@ -347,6 +348,37 @@ void exchange_handle(struct http_request *req, void *arg)
     }
     if (admit_load(x))
         exchange_begin(x);
+}
+
+void exchange_handle(struct http_request *req, void *arg)
+{
+    struct io *io = arg;
+    struct exchange *x = exchange_new(io, req);
+    struct api_call *c = x->call;
+    enum route_result found;
+    if (!aggregate_route(x, &found))
+        found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
+                           &x->route);
+    x->found = found;
+    int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
+    if (r == -EAGAIN) {
+        x->unknown_key = true;
+        list_push_back(&io->unknown, &x->unknown_link);
+        io->n_unknown++;
+        return;
+    }
+    go_on(x, r);
+}
+
+void exchange_authenticate_again(struct io *io)
+{
+    struct exchange *x;
+    LIST_FOR_EACH (x, &io->unknown, unknown_link) {
+        list_remove(&x->unknown_link);
+        io->n_unknown--;
+        x->unknown_key = false;
+        go_on(x, authn_request(io, x->req, false, x->call));
+    }
 }
 
 void exchange_begin(struct exchange *x)

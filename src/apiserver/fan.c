@@ -1,18 +1,22 @@
 /* See fan.h. Watchers of one kind are told the same events in a row, so one remembered batch a span
- * on the core thread and one remembered encoding an I/O thread find nearly all there is to share,
- * and comparing with it costs no more than a look at the pointers. */
+ * on the core thread and a few remembered encodings an I/O thread find nearly all there is to
+ * share, and comparing with it costs no more than a look at the pointers. Large batches, which are
+ * the state watchers are told at first, are remembered for a second. */
 #include "apiserver/fan.h"
 
-#define BATCH_EVENTS_MAX 4096         /* a batch is sent when it holds as many */
-#define EVENTS_KEPT_MAX  64           /* room a watcher keeps for the next events */
-#define KEPT_BYTES_MAX   (256 * 1024) /* an encoding that is larger is not kept */
+#define LARGE_EVENTS    1024         /* a batch is sent when it holds as many */
+#define LARGE_KEPT      NSEC_PER_SEC /* the present state, as a rule: watchers come in crowds */
+#define EVENTS_KEPT_MAX 64           /* room a watcher keeps for the next events */
+#define KEPT_BYTES_MAX  (256 * 1024) /* an encoding that is larger is not kept */
 
 struct fan {
     struct rt *rt;
     struct list waiting; /* struct fan_out */
     struct rt_timer timer;
-    nsec_t gathered;        /* when the last span ended */
-    struct fan_batch *last; /* of this turn of gather(); owned */
+    nsec_t gathered;         /* when the last span ended */
+    struct fan_batch *last;  /* of this turn of gather(); owned */
+    struct fan_batch *large; /* the latest large one, for who comes within LARGE_KEPT; owned */
+    struct rt_timer large_timer;
     uint64_t serial;
 };
 
@@ -41,7 +45,10 @@ static bool same(const struct fan_batch *b, const struct fan_out *o)
         return false;
     for (size_t i = 0; i < o->n; i++) {
         const struct client_event *x = &b->events[i], *y = &o->events[i];
-        if (x->object != y->object || x->rev != y->rev || x->type != y->type || x->err || y->err)
+        /* the mark that ends initial events is made for each watcher, and says nothing else */
+        bool mark = x->type == CLIENT_EVENT_BOOKMARK && x->object && y->object;
+        if ((x->object != y->object && !mark) || x->rev != y->rev || x->type != y->type || x->err ||
+            y->err)
             return false;
     }
     return true;
@@ -94,6 +101,32 @@ static void send_alone(struct fan_out *o)
     o->send(o, batch_make(o));
 }
 
+/* As many as start to watch together are told the same state: one batch. */
+static void send_large(struct fan_out *o)
+{
+    struct fan *f = o->fan;
+    list_remove(&o->link);
+    if (same(f->large, o)) {
+        drop(o);
+        free(o->events);
+        o->events = NULL;
+        o->cap = 0;
+    } else {
+        fan_batch_unref(f->large);
+        f->large = batch_make(o);
+        f->large->serial = ++f->serial;
+    }
+    rt_timer_start(&f->large_timer, LARGE_KEPT);
+    atomic_fetch_add_explicit(&f->large->refs, 1, memory_order_relaxed);
+    o->send(o, f->large);
+}
+
+static void forget_large(void *arg)
+{
+    struct fan *f = arg;
+    f->large = fan_batch_unref(f->large);
+}
+
 static void gather(void *arg)
 {
     struct fan *f = arg;
@@ -137,7 +170,11 @@ void fan_out_add(struct fan_out *o, const struct client_event *events, size_t n,
             urgent = true;
         }
     }
-    if (urgent || o->n >= BATCH_EVENTS_MAX) {
+    if (o->n >= LARGE_EVENTS && o->err.reason == REASON_NONE) {
+        send_large(o);
+        return;
+    }
+    if (urgent) {
         send_alone(o);
         return;
     }
@@ -153,6 +190,7 @@ struct fan *fan_new(struct rt *core)
     f->rt = core;
     list_init(&f->waiting);
     rt_timer_init(&f->timer, core, gather, f);
+    rt_timer_init(&f->large_timer, core, forget_large, f);
     return f;
 }
 
@@ -162,7 +200,9 @@ struct fan *fan_free(struct fan *f)
         return NULL;
     ASSERT(list_empty(&f->waiting));
     rt_timer_stop(&f->timer);
+    rt_timer_stop(&f->large_timer);
     fan_batch_unref(f->last);
+    fan_batch_unref(f->large);
     free(f);
     return NULL;
 }
@@ -178,11 +218,17 @@ static void bytes_unref(void *arg)
     free(p);
 }
 
+static void forget(struct io *io, size_t i)
+{
+    if (io->told[i].bytes)
+        bytes_unref(io->told[i].bytes);
+    io->told[i].bytes = NULL;
+}
+
 void fan_encoded_forget(struct io *io)
 {
-    if (io->told.bytes)
-        bytes_unref(io->told.bytes);
-    io->told.bytes = NULL;
+    for (size_t i = 0; i < FAN_TOLD; i++)
+        forget(io, i);
 }
 
 static struct http_bytes share(struct fan_bytes *p)
@@ -191,32 +237,40 @@ static struct http_bytes share(struct fan_bytes *p)
     return (struct http_bytes){p->p, p->n, bytes_unref, p};
 }
 
-struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, bool first)
+struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, size_t from,
+                              bool first, size_t *ret_n)
 {
     struct io *io = x->io;
     /* a table's first event differs; hardly anybody asks for v1beta1 */
     bool sharable = b->serial && x->accept.as != AS_TABLE && !x->accept.beta;
+    size_t slot = from / FAN_CHUNK_EVENTS % FAN_TOLD;
     struct buf out = {0};
-    if (sharable && io->told.bytes && io->told.serial == b->serial &&
-        io->told.media == x->accept.media && io->told.as == x->accept.as &&
-        io->told.kind == x->route.kind)
-        return share(io->told.bytes);
-    for (size_t i = 0; i < b->n; i++) {
-        encode_event(x, &b->events[i], first, &out);
+    if (sharable && io->told[slot].bytes && io->told[slot].serial == b->serial &&
+        io->told[slot].from == from && io->told[slot].media == x->accept.media &&
+        io->told[slot].as == x->accept.as && io->told[slot].kind == x->route.kind) {
+        *ret_n = io->told[slot].n;
+        return share(io->told[slot].bytes);
+    }
+    size_t i = from;
+    while (i < b->n && i < from + FAN_CHUNK_EVENTS && out.n < FAN_CHUNK_BYTES) {
+        encode_event(x, &b->events[i++], first, &out);
         first = false;
     }
+    *ret_n = i - from;
     if (!out.n)
         return HTTP_BYTES_NONE;
     size_t n;
     char *p = buf_take(&out, &n);
     if (!sharable || n > KEPT_BYTES_MAX)
         return http_bytes_take(p, n);
-    fan_encoded_forget(io);
-    io->told.serial = b->serial;
-    io->told.media = x->accept.media;
-    io->told.as = x->accept.as;
-    io->told.kind = x->route.kind;
-    io->told.bytes = NEW(struct fan_bytes);
-    *io->told.bytes = (struct fan_bytes){.refs = 1, .p = p, .n = n};
-    return share(io->told.bytes);
+    forget(io, slot);
+    io->told[slot].serial = b->serial;
+    io->told[slot].from = from;
+    io->told[slot].n = *ret_n;
+    io->told[slot].media = x->accept.media;
+    io->told[slot].as = x->accept.as;
+    io->told[slot].kind = x->route.kind;
+    io->told[slot].bytes = NEW(struct fan_bytes);
+    *io->told[slot].bytes = (struct fan_bytes){.refs = 1, .p = p, .n = n};
+    return share(io->told[slot].bytes);
 }

@@ -43,6 +43,12 @@ void fan_out_add(struct fan_out *o, const struct client_event *events, size_t n,
 struct fan *fan_new(struct rt *core);
 struct fan *fan_free(struct fan *f); /* takes NULL; returns NULL */
 
-/* I/O thread: the batch in the form x asked for, from the thread's last one when it fits. */
-struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, bool first);
+/* I/O thread: events of a batch from `from` on, a chunk of them (*ret_n, at least one), in the form
+ * x asked for; from what the thread remembers when it fits. first: nothing was sent yet. */
+#define FAN_CHUNK_EVENTS 64
+#define FAN_CHUNK_BYTES  (128 * 1024)
+struct http_bytes fan_encoded(struct exchange *x, const struct fan_batch *b, size_t from,
+                              bool first, size_t *ret_n);
+/* Memory of a watcher does not depend on how much it is told at first: a large batch is shared by
+ * all that are told it, and encoded chunk by chunk as the client reads. */
 void fan_encoded_forget(struct io *io);

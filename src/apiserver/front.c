@@ -100,6 +100,7 @@ static void on_io_stop(void *arg)
     LIST_FOR_EACH (x, &io->exchanges, link)
         if (x->watch && !x->in_core)
             front_watch_end(x);
+    exchange_authenticate_again(io);
     proxy_stop(io);
     http_server_drain(io->http, io->stop_timeout_ms, on_drained, io);
 }
@@ -190,6 +191,7 @@ static int start_io(struct front *f, struct io *io, const char *addr, struct err
     char name[16];
     list_init(&io->exchanges);
     list_init(&io->tunnels);
+    list_init(&io->unknown);
     io->front = f;
     io->rt = rt_uv_new();
     if (!io->rt)
@@ -246,6 +248,20 @@ uint16_t front_port(const struct front *f)
 struct rt_tls_client *front_node_tls(const struct front *f)
 {
     return f->node_tls;
+}
+
+static void on_keys(void *arg)
+{
+    struct io *io = arg;
+    atomic_store(&io->keys_told, false);
+    exchange_authenticate_again(io);
+}
+
+void front_keys_changed(struct front *f)
+{
+    for (unsigned i = 0; i < f->n_ios; i++)
+        if (!atomic_exchange(&f->ios[i].keys_told, true))
+            rt_post(f->ios[i].rt, &f->ios[i].keys_post, on_keys, &f->ios[i]);
 }
 
 void front_reload_certificates(struct front *f)

@@ -16,5 +16,7 @@ struct rt_tls_client *front_node_tls(const struct front *f);
  * of its own. */
 struct flow_table;
 void front_set_flows(struct front *f, struct flow_table *t);
+/* Requests that wait for the key of their token: there is one, or there is none. */
+void front_keys_changed(struct front *f);
 void front_stop(struct front *f, int64_t timeout_ms, void (*done)(void *arg), void *arg);
 struct front *front_free(struct front *f); /* after front_stop; takes NULL; returns NULL */

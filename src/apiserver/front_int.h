@@ -33,6 +33,9 @@ struct metrics {
 void metrics_count(struct metrics *m, enum api_verb verb, int code, nsec_t took);
 void metrics_print(struct metrics *const *m, size_t n, struct buf *out);
 
+#define FAN_TOLD 256 /* chunks an I/O thread remembers while a large batch is told: 32 MB at most  \
+                      */
+
 struct io {
     struct front *front;
     struct rt *rt;
@@ -41,10 +44,14 @@ struct io {
     struct http_server *http;
     struct list exchanges;
     size_t n_exchanges, n_in_flight, n_handshakes;
-    struct list tunnels; /* struct tunnel, proxy.c */
-    struct map nodes;    /* "host:port" -> struct node_client, proxy.c */
-    struct map remotes;  /* "serial host:port" -> struct node_client, proxy.c */
-    struct map tokens;   /* token -> struct token_entry, authn.c */
+    struct list unknown; /* exchanges that wait for a token's key; n_unknown */
+    size_t n_unknown;
+    struct rt_post keys_post; /* core: the issuer's keys are others, or not to be had */
+    _Atomic bool keys_told;   /* it is on its way */
+    struct list tunnels;      /* struct tunnel, proxy.c */
+    struct map nodes;         /* "host:port" -> struct node_client, proxy.c */
+    struct map remotes;       /* "serial host:port" -> struct node_client, proxy.c */
+    struct map tokens;        /* token -> struct token_entry, authn.c */
     struct metrics metrics;
     struct io_flows {         /* front_flow.c */
         pthread_mutex_t lock; /* of fair and slots: other threads look at them (/debug) */
@@ -61,13 +68,15 @@ struct io {
         struct rt_task task;   /* seats have become free while somebody waits */
         struct rt_timer timer; /* somebody waits: for too long? */
     } flows;
-    struct { /* fan.c: the last shared batch, encoded */
+    struct { /* fan.c: chunks of shared batches, encoded */
         uint64_t serial;
+        size_t from, n; /* events of the batch */
         const struct schema_kind *kind;
         enum media media;
         enum accept_as as;
         struct fan_bytes *bytes; /* a reference */
-    } told;
+    } told[FAN_TOLD];
+    unsigned n_streaming; /* watches within a batch of several chunks */
     bool stopping, drained;
     int64_t stop_timeout_ms;
     struct rt_post stop_post, stopped_post, reload_post;
@@ -93,15 +102,17 @@ struct front {
 
 /* One request from its head to its answer. */
 struct exchange {
-    struct list link;
+    struct list link, unknown_link;
     struct io *io;
     struct http_request *req;
     struct api_call *call; /* owned */
     struct route route;
+    enum route_result found;
     struct accept accept;
     enum schema_unknown unknown;
     bool pretty, gone, counted;
     char accept_object; /* includeObject of tables: None, Metadata, Object */
+    bool unknown_key;   /* it waits among io->unknown for the key of its token */
     bool in_core;       /* the call is on its way through the core: wait for it before finishing */
     struct front_watch *watch;
     struct tunnel *tunnel;
@@ -157,11 +168,15 @@ extern const double flow_wait_bounds[FLOW_WAITS];
 void flow_count(struct front *f, struct api_call *c); /* core: how many of c's kind there are */
 void flow_count_all(struct front *f);                 /* core */
 void exchange_begin(struct exchange *x);              /* exchange.c: it has its seats */
+void exchange_authenticate_again(struct io *io);      /* exchange.c: those in io->unknown */
 void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */
-/* Who asks: fills call->user. 0, or -EACCES: 401. */
-int authn_request(struct io *io, struct http_request *req, struct api_call *call) MUST_CHECK;
+/* Who asks: fills call->user. 0, or -EACCES: 401; -EAGAIN, only with may_wait: the key his token
+ * names is being fetched, exchange_authenticate_again is called when it is known whether there is
+ * one. */
+int authn_request(struct io *io, struct http_request *req, bool may_wait,
+                  struct api_call *call) MUST_CHECK;
 void authn_forget(struct io *io);
 
 /* ---- decode.c ---- */

@@ -3,9 +3,10 @@
  *   core: api_watch -> fan (gathers, shares) -> rt_post -> I/O: fan_encoded -> http_stream_write
  *
  * Bounds: what waits for one slow client is cut off at API_WATCH_BYTES_MAX on the I/O side and at
- * BATCHES_MAX posted batches on the core side; the client then lists and watches anew.
- * Ends: the I/O thread alone ends a watch. It asks the core to stop and frees when the core's last
- * word has come, which is behind every batch. */
+ * BATCHES_MAX posted batches on the core side; the client then lists and watches anew. The batch
+ * that is being told does not count: it is shared, and encoded only as fast as the client reads, so
+ * the state at the start may be of any size. Ends: the I/O thread alone ends a watch. It asks the
+ * core to stop and frees when the core's last word has come, which is behind every batch. */
 #include "apiserver/fan.h"
 
 #define BATCHES_MAX 4096
@@ -22,6 +23,11 @@ struct front_watch {
     bool overrun;            /* core: told the I/O thread to cut */
     bool first, ending,
         over; /* I/O: no event sent yet; stop was asked for; the stream is finished */
+    struct fan_batch *batch; /* I/O: being told, to event `at`; NULL: none */
+    size_t at;
+    struct http_bytes *held; /* I/O: encoded, behind it; owned */
+    size_t n_held, cap_held, held_bytes;
+    bool held_error; /* the last of them ends the watch */
 };
 
 struct delivery {
@@ -87,14 +93,9 @@ bool front_watch_core(struct api_call *c)
                        STR_ARG(o->resource_version));
         return false;
     }
+    if (list_options_check(c, true) < 0)
+        return false;
     if (o->has_send_initial_events && o->send_initial_events) {
-        if (!str_is(o->resource_version_match, "NotOlderThan")) {
-            c->reply.r = call_error(
-                c, REASON_INVALID,
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-            return false;
-        }
         w.initial = true;
         w.initial_end_bookmark = o->watch_bookmarks;
     } else if (!o->has_send_initial_events && w.from_rev == 0) {
@@ -132,6 +133,25 @@ static void on_stop(void *arg)
 
 /* ---- I/O thread ---- */
 
+static void batch_done(struct front_watch *fw)
+{
+    if (fw->at && --fw->x->io->n_streaming == 0)
+        fan_encoded_forget(fw->x->io);
+    fw->batch = fan_batch_unref(fw->batch);
+    fw->at = 0;
+}
+
+static void drop_waiting(struct front_watch *fw)
+{
+    if (fw->batch)
+        batch_done(fw);
+    for (size_t i = 0; i < fw->n_held; i++)
+        http_bytes_release(&fw->held[i]);
+    free(fw->held);
+    fw->held = NULL;
+    fw->n_held = fw->cap_held = fw->held_bytes = 0;
+}
+
 /* The core's last word: nothing refers to fw any more. */
 static void on_gone(void *arg)
 {
@@ -141,6 +161,7 @@ static void on_gone(void *arg)
     bool over = fw->over;
     rt_timer_stop(&fw->timer);
     x->watch = NULL;
+    drop_waiting(fw);
     atomic_fetch_sub_explicit(&x->io->metrics.watches, 1, memory_order_relaxed);
     free(fw);
     exchange_release(x);
@@ -172,6 +193,75 @@ static bool has_error(const struct fan_batch *b)
     return b->n && b->events[b->n - 1].type == CLIENT_EVENT_ERROR;
 }
 
+/* False: the watch is ending. */
+static bool write_chunk(struct front_watch *fw, struct http_bytes bytes, bool error)
+{
+    struct exchange *x = fw->x;
+    int r = bytes.n ? http_stream_write(x->req, bytes) : 0;
+    if (r == -ENOBUFS || http_stream_queued_bytes(x->req) > API_WATCH_BYTES_MAX)
+        cut(x);
+    else if (r < 0 || error)
+        front_watch_end(x);
+    return !fw->ending;
+}
+
+static void write_held(struct front_watch *fw)
+{
+    size_t n = fw->n_held;
+    bool alive = true;
+    for (size_t i = 0; i < n; i++) {
+        if (alive)
+            alive = write_chunk(fw, fw->held[i], i + 1 == n && fw->held_error);
+        else
+            http_bytes_release(&fw->held[i]);
+    }
+    free(fw->held);
+    fw->held = NULL;
+    fw->n_held = fw->cap_held = fw->held_bytes = 0;
+}
+
+/* As much as the client takes. */
+static void stream(struct front_watch *fw)
+{
+    struct exchange *x = fw->x;
+    while (fw->batch && !fw->ending && !http_stream_congested(x->req)) {
+        const struct fan_batch *b = fw->batch;
+        size_t n;
+        struct http_bytes bytes = fan_encoded(x, b, fw->at, fw->first, &n);
+        bool last = fw->at + n >= b->n, error = last && has_error(b);
+        fw->first = false;
+        if (!last && fw->at == 0)
+            x->io->n_streaming++;
+        if (last)
+            batch_done(fw);
+        else
+            fw->at += n;
+        if (write_chunk(fw, bytes, error) && last)
+            write_held(fw);
+    }
+}
+
+static void on_drain(struct http_request *req, void *arg)
+{
+    (void)req;
+    stream(arg);
+}
+
+/* What comes while a batch is being told waits, encoded. */
+static void hold(struct front_watch *fw, const struct fan_batch *b)
+{
+    for (size_t at = 0, n; at < b->n; at += n) {
+        ARRAY_RESERVE(fw->held, fw->n_held, fw->cap_held);
+        fw->held[fw->n_held] = fan_encoded(fw->x, b, at, fw->first, &n);
+        fw->held_bytes += fw->held[fw->n_held++].n;
+        if (fw->held_bytes > API_WATCH_BYTES_MAX) {
+            cut(fw->x);
+            return;
+        }
+    }
+    fw->held_error |= has_error(b);
+}
+
 static void on_batch(void *arg)
 {
     struct delivery *d = arg;
@@ -188,16 +278,14 @@ static void on_batch(void *arg)
         cut(x);
         return;
     }
-    struct http_bytes bytes = fan_encoded(x, b, fw->first);
-    bool error = has_error(b);
-    fw->first = false;
     atomic_fetch_add_explicit(&x->io->metrics.watch_events, b->n, memory_order_relaxed);
-    fan_batch_unref(b);
-    int r = bytes.n ? http_stream_write(x->req, bytes) : 0;
-    if (r == -ENOBUFS || http_stream_queued_bytes(x->req) > API_WATCH_BYTES_MAX)
-        cut(x);
-    else if (r < 0 || error)
-        front_watch_end(x);
+    if (fw->batch) {
+        hold(fw, b);
+        fan_batch_unref(b);
+        return;
+    }
+    fw->batch = b;
+    stream(fw);
 }
 
 static void on_timeout(void *arg)
@@ -227,5 +315,6 @@ void front_watch_begin(struct exchange *x)
         front_watch_end(x);
         return;
     }
+    http_on_drain(x->req, on_drain, fw);
     rt_timer_start(&fw->timer, span);
 }

@@ -16,30 +16,32 @@ struct ranges;
 struct front;
 
 struct apiserver {
-    struct rt *rt;              /* borrowed */
-    struct store *store;        /* borrowed */
-    struct apiserver_opts opts; /* strings owned */
-    struct pki *pki;            /* owned; NULL: none */
-    struct rbac *rbac;          /* owned */
-    struct pod_index *pods;     /* owned */
-    struct quotas *quotas;      /* owned */
-    uint64_t plugins;           /* admission plugins that are asked (admit.h) */
-    struct alloc *alloc;        /* owned: cluster addresses and node ports */
-    struct ranges *ranges;      /* owned: pod ranges of nodes */
-    struct kinds *kinds;        /* owned: custom kinds that are served */
-    struct crds *crds;          /* owned: makes them */
-    struct flow_config *flows;  /* owned: objects of priority and fairness */
-    struct usage *usage;        /* owned: what nodes and pods use */
-    struct policies *policies;  /* owned: admission policies */
-    struct converts *converts;  /* owned: asks their conversion webhooks */
-    struct map convert_lines;   /* objects that are written through these (call_convert.c) */
+    struct rt *rt;                   /* borrowed */
+    struct store *store;             /* borrowed */
+    struct apiserver_opts opts;      /* strings owned */
+    struct pki *pki;                 /* owned; NULL: none */
+    struct rbac *rbac;               /* owned */
+    struct pod_index *pods;          /* owned */
+    struct quotas *quotas;           /* owned */
+    uint64_t plugins;                /* admission plugins that are asked (admit.h) */
+    struct alloc *alloc;             /* owned: cluster addresses and node ports */
+    struct ranges *ranges;           /* owned: pod ranges of nodes */
+    struct kinds *kinds;             /* owned: custom kinds that are served */
+    struct crds *crds;               /* owned: makes them */
+    struct flow_config *flows;       /* owned: objects of priority and fairness */
+    struct usage *usage;             /* owned: what nodes and pods use */
+    struct policies *policies;       /* owned: admission policies */
+    struct converts *converts;       /* owned: asks their conversion webhooks */
+    struct map convert_lines;        /* objects that are written through these (call_convert.c) */
+    struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
-    struct front *front;        /* owned; NULL: not listening */
-    struct outcalls *outcalls;  /* owned: calls to webhooks */
-    struct audit *audit;        /* owned; NULL: nothing is logged */
-    struct list calls;          /* under way in the core */
-    struct list watches;        /* struct api_watch */
+    struct front *front;             /* owned; NULL: not listening */
+    struct outcalls *outcalls;       /* owned: calls to webhooks */
+    struct hooks *hooks;             /* owned: admission webhooks */
+    struct audit *audit;             /* owned; NULL: nothing is logged */
+    struct list calls;               /* under way in the core */
+    struct list watches;             /* struct api_watch */
     size_t n_watches;
     struct hubs *hubs;          /* owned */
     struct list hub_candidates; /* watches that would join a hub and have not caught up */
@@ -64,6 +66,8 @@ struct apiserver {
 /* ---- verbs: <0 error is in c->reply.err; 0 answered; 1 will be answered later ---- */
 int verb_get(struct api_call *c) MUST_CHECK;
 int verb_list(struct api_call *c) MUST_CHECK;
+/* Options that do not go together: 422 in reply.err, and the same in reply.r (list_options.c). */
+int list_options_check(struct api_call *c, bool watch) MUST_CHECK;
 int verb_create(struct api_call *c) MUST_CHECK;
 int verb_update(struct api_call *c) MUST_CHECK;
 int verb_patch(struct api_call *c) MUST_CHECK;
@@ -107,6 +111,8 @@ int call_remove(struct api_call *c, struct object *old, rev_t expected,
 /* Answers with a message that is not stored. */
 int call_message(struct api_call *c, const struct schema_desc *desc, const void *msg, int code);
 void call_finish(struct api_call *c); /* reply is set */
+/* The verb from its beginning: the call waited for somebody and is as it came. */
+void call_run_again(struct api_call *c);
 
 /* ---- errors with the words of a Kubernetes server; all return the errno ---- */
 int call_not_found(struct api_call *c, const struct schema_kind *k, struct str name);
@@ -125,6 +131,10 @@ const char *kind_qualified(const struct schema_kind *k, char *out, size_t n);
 int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
 /* msg becomes what is written: what the client may not change is taken from old. */
 int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
+/* A webhook or policy made msg of `before`, which one of the two above had prepared: what the
+ * client may not change it may not either. old NULL: create. */
+int strategy_mutated(struct api_call *c, void *msg, const void *before,
+                     const struct object *old) MUST_CHECK;
 /* Checks the rules after admission. old NULL: create. */
 int strategy_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 /* Writes msg over old (equal: answers with old; last finalizer gone: removes). */
@@ -142,10 +152,16 @@ int delete_check_preconditions(struct api_call *c, const struct object *old) MUS
 bool has_finalizer(const struct api_object_meta *m, struct str f);
 
 /* ---- admission.c ---- */
-/* Both may change msg (create, update) or refuse. old NULL: create. */
+/* Both may change msg (create, update) or refuse. old NULL: create. Positive: webhooks are asked,
+ * and the verb returns that (hooks.h). */
 int admit_mutate(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
+/* The plugins alone, after webhooks changed msg. */
+int admit_mutate_again(struct api_call *c, void *msg, const struct object *old) MUST_CHECK;
 int admit_validate(struct api_call *c, const void *msg, const struct object *old) MUST_CHECK;
 int admit_delete(struct api_call *c, const struct object *old) MUST_CHECK;
+/* For what does not go the way of ordinary writes: connects, and subresources that are no part of
+ * the object (the body may be changed). Policies are asked, the other plugins are not. */
+int admit_special(struct api_call *c) MUST_CHECK;
 int admit_namespace(struct api_call *c) MUST_CHECK; /* exists and takes new objects */
 int admit_node_restriction(struct api_call *c, const void *msg,
                            const struct object *old) MUST_CHECK;

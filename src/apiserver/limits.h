@@ -41,14 +41,16 @@
     (4 * 3600 * 1000) /* exec and port-forward without a byte, as kubelets                         \
                        */
 
+#define API_UNKNOWN_KEYS_MAX                                                                       \
+    200 /* requests of one I/O thread that wait for the key of their token; others get 401 */
 #define API_REMOTE_DOCUMENT_BYTES_MAX                                                              \
     (1u << 20) /* of what the server of an aggregated API says of itself; usually some KB */
 #define API_REMOTE_CALLS_MAX                                                                       \
-    1000 /* calls of one I/O thread to one address of such a server: one that hangs keeps no more */
-#define API_REMOTE_CONNECTIONS_MAX                                                                 \
-    256 /* to it, if it speaks HTTP/1.1 only: a watch takes one */
-#define API_REMOTE_TIMEOUT_MS  60000 /* as kube-apiserver, of all that is no watch */
-#define API_REMOTE_CLIENTS_MAX 256   /* addresses whose connections an I/O thread keeps */
+    1000 /* calls of one I/O thread to one address of such a server: one that hangs keeps no more  \
+          */
+#define API_REMOTE_CONNECTIONS_MAX 256   /* to it, if it speaks HTTP/1.1 only: a watch takes one */
+#define API_REMOTE_TIMEOUT_MS      60000 /* as kube-apiserver, of all that is no watch */
+#define API_REMOTE_CLIENTS_MAX     256   /* addresses whose connections an I/O thread keeps */
 #define API_PROXY_BODY_BYTES_MAX                                                                   \
     (256u << 10) /* of a request's body on its way: then its sender waits */
 

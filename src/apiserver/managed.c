@@ -3,7 +3,8 @@
  * with is not even copied. */
 #include "apiserver/managed.h"
 
-#include "schema/fields.h"
+#include "apiserver/convert.h"
+#include "apiserver/kinds.h"
 
 #define UPDATERS_MAX 10 /* as Kubernetes: further ones are put together */
 #define ANCIENT      "ancient-changes"
@@ -36,9 +37,36 @@ static bool is_update(const struct api_managed_fields_entry *e)
     return str_is(e->operation, "Update");
 }
 
-bool managed_is_ours(const struct api_call *c, const struct api_managed_fields_entry *e)
+static bool is_ours(const struct api_call *c, const struct api_managed_fields_entry *e)
 {
     return str_eqz(e->api_version, c->kind->api_version);
+}
+
+/* The version of c's custom kind an entry speaks of; NULL: it is not served. */
+static const struct schema_kind *kind_of(const struct api_call *c,
+                                         const struct api_managed_fields_entry *e)
+{
+    struct str group, version;
+    if (is_ours(c, e))
+        return c->kind;
+    if (!schema_split_api_version(e->api_version, &group, &version) ||
+        !str_eqz(group, c->kind->group))
+        return NULL;
+    const struct schema_kind *k =
+        kinds_by_plural(c->server->kinds, group, version, str_z(c->kind->plural));
+    custom_unref(k); /* only this thread takes it away */
+    return k;
+}
+
+const struct schema_desc *managed_desc(const struct api_call *c,
+                                       const struct api_managed_fields_entry *e)
+{
+    if (is_ours(c, e))
+        return c->kind->desc;
+    if (!c->kind->custom || converts_kind(c->server->converts, c->kind))
+        return NULL; /* the object looks different there */
+    const struct schema_kind *k = kind_of(c, e);
+    return k ? k->desc : NULL;
 }
 
 /* An applier is the same in every version. */
@@ -88,13 +116,15 @@ static int read_entry(struct api_call *c, const struct api_managed_fields_entry 
         return -EINVAL;
     if (!in->api_version.n || !str_is(in->fields_type, FIELDS_V1))
         return -EINVAL;
-    if (fields_is_packed(in->fields_v1))
+    if (fields_is_packed(in->fields_v1) && !c->kind->custom)
         return 0;
-    const struct schema_desc *d = managed_is_ours(c, in)
-                                      ? c->kind->desc
-                                      : schema_desc_find(in->api_version, str_z(c->kind->kind));
+    const struct schema_kind *k = c->kind->custom || is_ours(c, in) ? kind_of(c, in) : NULL;
+    const struct schema_desc *d =
+        k ? k->desc : schema_desc_find(in->api_version, str_z(c->kind->kind));
     if (!d)
         return 1;
+    if (fields_is_packed(in->fields_v1))
+        return 0;
     return fields_parse(d, in->fields_v1.n ? in->fields_v1 : STR("{}"), &c->arena, &ret->fields_v1,
                         NULL);
 }
@@ -121,11 +151,25 @@ static int read_list(struct api_call *c, const struct api_object_meta *m, bool u
     return 0;
 }
 
+/* Sets that were made by a schema before the one there is now. */
+static void reconcile(struct api_call *c, struct managed_list *l)
+{
+    const struct object *old = call_peek(c);
+    for (uint32_t i = 0; i < l->n && old; i++) {
+        struct api_managed_fields_entry *e = &l->v[i];
+        const struct schema_kind *k = kind_of(c, e);
+        if (k && old->rev <= k->custom->since)
+            e->fields_v1 = fields_reconcile(k->desc, e->fields_v1, &c->arena);
+    }
+}
+
 struct managed_list managed_read(struct api_call *c, const struct api_object_meta *m)
 {
     struct managed_list l;
     if (read_list(c, m, true, &l) < 0)
         l.n = 0;
+    if (c->kind->custom)
+        reconcile(c, &l);
     return l;
 }
 
@@ -249,22 +293,39 @@ bool managed_same(const struct api_object_meta *a, const struct api_object_meta 
     return true;
 }
 
+/* ---- what a write changes ---- */
+
+struct managed_view {
+    const struct managed_view *next;
+    const struct schema_desc *desc;
+    struct fields_diff diff;
+};
+
+const struct fields_diff *managed_change_for(struct managed_change *m,
+                                             const struct api_managed_fields_entry *e)
+{
+    const struct schema_desc *desc = managed_desc(m->c, e);
+    if (!desc)
+        return NULL;
+    for (const struct managed_view *v = m->views; v; v = v->next)
+        if (v->desc == desc)
+            return &v->diff;
+    struct managed_view *v = ARENA_NEW(&m->c->arena, struct managed_view);
+    *v = (struct managed_view){.next = m->views, .desc = desc};
+    (void)fields_diff(desc, m->old, m->new, managed_skip(m->c), &m->c->arena, &v->diff);
+    m->views = v;
+    return &v->diff;
+}
+
 /* ---- a write that is no apply ---- */
 
 void managed_update(struct api_call *c, void *msg, const void *old)
 {
     struct api_object_meta *m = msg;
     struct managed_list l;
-    struct fields_diff d;
     if (c->managed) { /* apply has worked them out */
         m->managed_fields = c->managed->v;
         m->n_managed_fields = c->managed->n;
-        return;
-    }
-    if (c->kind->desc->flags & SCHEMA_DESC_REST) { /* most of it is one text: owners of parts of it
-                                                      are not kept */
-        m->managed_fields = NULL;
-        m->n_managed_fields = 0;
         return;
     }
     const void *before = old ? old : schema_new(c->kind->desc, &c->arena);
@@ -274,21 +335,25 @@ void managed_update(struct api_call *c, void *msg, const void *old)
         m->n_managed_fields = 0;
         return;
     }
-    if (fields_diff(c->kind->desc, before, msg, managed_skip(c), &c->arena, &d)) {
+    struct managed_change change = {.c = c, .old = before, .new = msg};
+    const struct api_managed_fields_entry us = {.api_version = str_z(c->kind->api_version)};
+    const struct fields_diff *d = managed_change_for(&change, &us);
+    if (!fields_empty(d->changed) || !fields_empty(d->removed)) {
         struct api_managed_fields_entry *own = NULL;
-        if (!fields_empty(d.changed))
+        if (!fields_empty(d->changed))
             own = managed_own(c, &l, STR("Update"));
         for (uint32_t i = 0; i < l.n; i++) {
             struct api_managed_fields_entry *e = &l.v[i];
-            if (!managed_is_ours(c, e))
+            const struct fields_diff *its = managed_change_for(&change, e);
+            if (!its)
                 continue;
             if (e != own)
-                e->fields_v1 = fields_difference(e->fields_v1, d.changed, &c->arena);
-            e->fields_v1 = fields_difference(e->fields_v1, d.removed, &c->arena);
+                e->fields_v1 = fields_difference(e->fields_v1, its->changed, &c->arena);
+            e->fields_v1 = fields_difference(e->fields_v1, its->removed, &c->arena);
         }
         if (own) {
-            if (!fields_contain(own->fields_v1, d.changed))
-                own->fields_v1 = fields_union(own->fields_v1, d.changed, &c->arena);
+            if (!fields_contain(own->fields_v1, d->changed))
+                own->fields_v1 = fields_union(own->fields_v1, d->changed, &c->arena);
             own->time = timestamp_seconds(rt_wall(c->server->rt));
         }
     }

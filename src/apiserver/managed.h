@@ -7,6 +7,7 @@
 #pragma once
 
 #include "apiserver/internal.h"
+#include "schema/fields.h"
 
 #define MANAGED_BEFORE_APPLY "before-first-apply"
 
@@ -26,5 +27,18 @@ void managed_drop_empty(struct managed_list *l);
 bool managed_same(const struct api_object_meta *a, const struct api_object_meta *b);
 /* The top-level field this call does not write: "status", "spec", or NULL. */
 const char *managed_skip(const struct api_call *c);
-/* The entry names fields as c's kind has them. */
-bool managed_is_ours(const struct api_call *c, const struct api_managed_fields_entry *e);
+/* The type the entry's fields are named by, when it can be compared with what c writes: c's own
+ * version, or another one of a custom kind whose objects are the same in all of them. NULL: the
+ * entry is left as it is. Borrowed for this turn. */
+const struct schema_desc *managed_desc(const struct api_call *c,
+                                       const struct api_managed_fields_entry *e);
+
+/* What a write changes, in the versions of the entries. Begins zeroed but for the first three. */
+struct managed_change {
+    struct api_call *c;
+    const void *old, *new; /* of c's kind */
+    struct managed_view *views;
+};
+/* As the entry's version sees it; NULL: the entry is left as it is. */
+const struct fields_diff *managed_change_for(struct managed_change *m,
+                                             const struct api_managed_fields_entry *e);

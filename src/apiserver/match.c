@@ -3,6 +3,8 @@
  * comparing a string. Kubernetes: apiserver/pkg/admission/plugin/webhook/predicates. */
 #include "apiserver/match.h"
 
+#include "apiserver/convert.h"
+
 struct match_rule {
     uint8_t ops;
     bool any_group, any_version, cluster, namespaced;
@@ -150,7 +152,8 @@ static bool rule_fits(const struct match_rule *m, const struct admit_request *r,
     return named;
 }
 
-/* The request as it came first, then by the order of the rules what it is equal to. */
+/* The request as it came first, then by the order of the rules what it is equal to. Where a webhook
+ * converts between versions nobody waits for it here: the object is told of as it came. */
 static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t n, bool equivalent,
                                            struct admit_request *r)
 {
@@ -164,7 +167,7 @@ static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t 
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = 0; k < n_equals; k++)
             if (rule_fits(&v[i], r, equals[k]))
-                return equals[k];
+                return converts_kind(r->call->server->converts, r->kind) ? r->kind : equals[k];
     return NULL;
 }
 
@@ -225,11 +228,23 @@ int match_selectors(const struct match *m, struct admit_request *r, struct error
     return object_fits(m, r) ? namespace_fits(m, r, err) : 0;
 }
 
+int match_convertible(const struct admit_request *r, const struct schema_kind *as,
+                      struct error *err)
+{
+    if (as == r->kind || !as->custom || !converts_kind(r->call->server->converts, as))
+        return 1;
+    return error_set(err, REASON_INTERNAL,
+                     "failed to convert object version: %s is converted to %s by a webhook only",
+                     r->kind->api_version, as->api_version);
+}
+
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,
                   struct error *err)
 {
     const struct schema_kind *as = match_by_rules(m, r);
     int fits = as ? match_selectors(m, r, err) : 0;
+    if (fits > 0)
+        fits = match_convertible(r, as, err);
     if (fits > 0)
         *ret_as = as;
     return fits;

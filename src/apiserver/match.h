@@ -110,6 +110,9 @@ void match_compile(struct match *m, struct arena *a, const struct api_match_reso
 const struct schema_kind *match_by_rules(const struct match *m, struct admit_request *r);
 /* Whether some rule of m speaks of names. */
 bool match_names(const struct match *m);
+/* Whether the objects can be told as `as` here and now: 1; negative: by a webhook only. */
+int match_convertible(const struct admit_request *r, const struct schema_kind *as,
+                      struct error *err) MUST_CHECK;
 /* By the selectors alone: 1, 0; negative: the namespace is not there, in err. */
 int match_selectors(const struct match *m, struct admit_request *r, struct error *err) MUST_CHECK;
 /* By all: 1: *ret_as; 0: no; negative: the namespace is not there, in err. */

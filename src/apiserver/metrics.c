@@ -1,6 +1,9 @@
 /* Figures in Prometheus' text form. Each I/O thread counts for itself with relaxed atomics;
  * /metrics adds them up on whichever thread answers. */
 #include "apiserver/front_int.h"
+#include "apiserver/convert.h"
+#include "apiserver/hooks.h"
+#include "apiserver/kinds.h"
 #include "apiserver/remotes.h"
 
 #include <stdio.h>
@@ -114,6 +117,41 @@ void metrics_print(struct metrics *const *m, size_t n, struct buf *out)
 }
 
 /* Core thread. */
+static void customs_metrics(struct apiserver *s, struct buf *out)
+{
+    uint64_t generation;
+    size_t n;
+    const struct schema_kind **all = kinds_list(s->kinds, &n, &generation);
+    for (size_t i = 0; i < n; i++) {
+        char res[256];
+        if (kinds_current(s->kinds, all[i]->stored) == all[i]) /* once, in whatever versions */
+            buf_printf(out, "apiserver_storage_objects{resource=\"%s\"} %zu\n",
+                       kind_resource(all[i], res, sizeof(res)),
+                       store_count(s->store, all[i]->stored));
+    }
+    kinds_list_free(all, n);
+}
+
+static void convert_metrics(struct apiserver *s, struct buf *out)
+{
+    struct convert_stats st;
+    converts_stats(s->converts, &st);
+    const struct {
+        const char *name, *type;
+        uint64_t value;
+    } rows[] = {
+        {"davit_conversion_webhook_calls_total", "counter", st.calls},
+        {"davit_conversion_webhook_failures_total", "counter", st.failures},
+        {"davit_conversion_webhook_objects_total", "counter", st.objects},
+        {"davit_conversion_cache_hits_total", "counter", st.hits},
+        {"davit_conversion_cache_bytes", "gauge", st.cached_bytes},
+        {"davit_conversion_webhook_calls", "gauge", st.in_flight},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        buf_printf(out, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].type, rows[i].name,
+                   (unsigned long long)rows[i].value);
+}
+
 void metrics_core(struct apiserver *s, struct buf *out)
 {
     struct store_stats st;
@@ -140,6 +178,8 @@ void metrics_core(struct apiserver *s, struct buf *out)
         buf_printf(out, "# TYPE %s %s\n%s %.9g\n", rows[i].name, rows[i].type, rows[i].name,
                    rows[i].value);
     remotes_metrics(s->remotes, out);
+    hooks_metrics(s->hooks, out);
+    convert_metrics(s, out);
     buf_add_lit(out, "# TYPE apiserver_storage_objects gauge\n");
     for (unsigned k = 0; k < _KIND_MAX; k++) {
         size_t n = schema_kinds[k]->storage == k ? store_count(s->store, schema_kinds[k]) : 0;
@@ -148,4 +188,5 @@ void metrics_core(struct apiserver *s, struct buf *out)
             buf_printf(out, "apiserver_storage_objects{resource=\"%s\"} %zu\n",
                        kind_resource(schema_kinds[k], res, sizeof(res)), n);
     }
+    customs_metrics(s, out);
 }

@@ -230,7 +230,8 @@ int policy_matches(const struct policy_candidate *x, struct admit_request *r,
     if (!x->as)
         return match_request(&x->policy->match, r, ret_as, err);
     *ret_as = x->as;
-    return match_selectors(&x->policy->match, r, err);
+    int fits = match_selectors(&x->policy->match, r, err);
+    return fits > 0 ? match_convertible(r, x->as, err) : fits;
 }
 
 int policy_binding_matches(const struct policy_binding *b, struct admit_request *r,

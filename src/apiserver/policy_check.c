@@ -25,7 +25,7 @@ static bool same_spec(const struct schema_kind *k, const void *msg, const void *
 void policy_check(const struct schema_kind *k, const void *msg, const void *old, struct error *err)
 {
     struct policy_compile how = {.found = found, .arg = err};
-    if (k != KIND(VALIDATING_ADMISSION_POLICY))
+    if (k != KIND(VALIDATING_ADMISSION_POLICY) && k != KIND(MUTATING_ADMISSION_POLICY))
         return;
     if (old && same_spec(k, msg, old))
         return;

@@ -148,8 +148,33 @@ static void annotations(struct compiler *c, const struct view *v)
     }
 }
 
+/* Results of changes are of types that have names. */
+static void must_be(struct compiler *c, struct policy_mutation *x, const char *path, uint32_t i)
+{
+    const struct cel_type *t = x->change.program ? cel_program_type(x->change.program) : NULL;
+    bool list = t && t->kind == CEL_LIST;
+    if (list && !x->apply)
+        t = t->elem;
+    while (t && t->kind == CEL_PARAM)
+        t = t->elem;
+    if (c->how->any_result || (!t && (list || !x->change.program)))
+        return; /* [] is a list of anything */
+    if (t && list == !x->apply && t->kind == CEL_OBJECT &&
+        strcmp(t->name, x->apply ? "Object" : "JSONPatch") == 0)
+        return;
+    char at[96];
+    (void)snprintf(at, sizeof(at), path, i);
+    x->change.program = NULL;
+    x->change.why =
+        x->apply ? STR("must evaluate to Object") : STR("must evaluate to list(JSONPatch)");
+    if (c->how->found)
+        c->how->found(c->how->arg, str_z(at), x->change.text, x->change.why);
+}
+
 static void mutations(struct compiler *c, const struct view *v)
 {
+    static const char apply[] = "spec.mutations[%u].applyConfiguration.expression",
+                      patch[] = "spec.mutations[%u].jsonPatch.expression";
     struct admit_policy *p = c->p;
     p->mutations = ARENA_NEW_N(&p->arena, struct policy_mutation, v->n_mutations + 1);
     for (uint32_t i = 0; i < v->n_mutations; i++) {
@@ -157,11 +182,11 @@ static void mutations(struct compiler *c, const struct view *v)
         struct policy_mutation *x = &p->mutations[p->n_mutations++];
         x->apply = str_is(in->patch_type, "ApplyConfiguration");
         if (x->apply && in->apply_configuration)
-            expression(c, p->env, in->apply_configuration->expression, 1u << CEL_OBJECT, &x->change,
-                       "spec.mutations[%u].applyConfiguration.expression", i);
+            expression(c, p->env, in->apply_configuration->expression, ADMIT_TYPE_ANY, &x->change,
+                       apply, i);
         else if (!x->apply && in->json_patch)
-            expression(c, p->env, in->json_patch->expression, 1u << CEL_LIST, &x->change,
-                       "spec.mutations[%u].jsonPatch.expression", i);
+            expression(c, p->env, in->json_patch->expression, ADMIT_TYPE_ANY, &x->change, patch, i);
+        must_be(c, x, x->apply ? apply : patch, i);
     }
 }
 

@@ -109,14 +109,20 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
                   const struct policy_binding *b, struct object ***ret, size_t *ret_n,
                   struct str *ret_why) MUST_CHECK;
 
+/* ---- changes (policy_patch.c) ---- */
+
+/* Puts what an expression gave to *doc, an object of desc (k's own or that of a subresource). 1: it
+ * was changed; 0: a test of the patch said no; negative: *err. */
+int policy_patch(const struct policy_mutation *m, const struct schema_kind *k,
+                 const struct schema_desc *desc, struct json **doc, const struct cel_value *value,
+                 struct arena *a, struct error *err) MUST_CHECK;
+
 /* ---- the index (policies.c) ---- */
 
 struct policy_candidate {
     const struct admit_policy *policy;
     const struct schema_kind *as; /* NULL: to be asked by names */
 };
-/* Whether there may be any, without looking at a request. */
-bool policies_any(const struct policies *p, bool mutating);
 /* Policies with bindings whose rules fit, by name; NULL: none. Valid for this turn. */
 const struct policy_candidate *policies_find(struct admit_request *r, bool mutating, size_t *ret_n);
 /* The policy is about the request: 1, *ret_as; 0: not; negative: *err. */

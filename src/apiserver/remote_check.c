@@ -155,19 +155,6 @@ static void unavailable(struct remote_entry *e, const char *reason, struct str m
 
 static void ask(struct remote_entry *e);
 
-static void on_openapi(const struct http_answer *ans, void *arg)
-{
-    struct remote_entry *e = arg;
-    struct arena a = {0};
-    e->call = NULL;
-    if (!ans->err && (ans->status == 200 || ans->status == 404)) /* else: as before */
-        remote_told_openapi(e, ans->status == 200 ? remote_openapi_url(ans->body, e->remote->group,
-                                                                       e->remote->version, &a)
-                                                  : STR_NONE);
-    arena_fini(&a);
-    check_done(e);
-}
-
 static void get(struct remote_entry *e, struct str path, uint64_t limit,
                 void (*fn)(const struct http_answer *a, void *arg))
 {
@@ -181,6 +168,28 @@ static void get(struct remote_entry *e, struct str path, uint64_t limit,
                                     .n_headers = ARRAY_LEN(h),
                                     .timeout_ms = CHECK_TIMEOUT_MS};
     e->call = http_client_fetch(e->client, &q, limit, fn, e);
+}
+
+static void on_swagger(const struct http_answer *ans, void *arg)
+{
+    struct remote_entry *e = arg;
+    e->call = NULL;
+    if (!ans->err && (ans->status == 200 || ans->status == 404)) /* else: as before */
+        remote_told_swagger(e, ans->status == 200 ? ans->body : STR_NONE);
+    check_done(e);
+}
+
+static void on_openapi(const struct http_answer *ans, void *arg)
+{
+    struct remote_entry *e = arg;
+    struct arena a = {0};
+    e->call = NULL;
+    if (!ans->err && (ans->status == 200 || ans->status == 404))
+        remote_told_openapi(e, ans->status == 200 ? remote_openapi_url(ans->body, e->remote->group,
+                                                                       e->remote->version, &a)
+                                                  : STR_NONE);
+    arena_fini(&a);
+    get(e, STR("/openapi/v2"), API_REMOTE_DOCUMENT_BYTES_MAX, on_swagger);
 }
 
 static void passed(struct remote_entry *e, struct str body)

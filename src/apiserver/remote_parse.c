@@ -136,6 +136,37 @@ struct str remote_openapi_url(struct str index, struct str group, struct str ver
     return url;
 }
 
+static void add_json(struct buf *b, const struct json *v)
+{
+    buf_add_char(b, ',');
+    json_print_str(v->key, b);
+    buf_add_char(b, ':');
+    json_print(v, b);
+}
+
+/* Types that every server made with Kubernetes' libraries describes, and we do too. */
+static bool is_common(struct str name)
+{
+    return str_starts(name, STR("io.k8s.apimachinery.")) || str_starts(name, STR("io.k8s.api."));
+}
+
+void remote_swagger(struct str document, struct str group, struct str version, struct buf *paths,
+                    struct buf *definitions)
+{
+    static const struct json_limits large = {.depth_max = 64, .values_max = 200000};
+    struct arena a = {0};
+    struct json *v;
+    if (json_parse(document, &a, &large, &v, NULL) >= 0) {
+        struct str base = arena_printf(&a, "/apis/%.*s/%.*s/", STR_ARG(group), STR_ARG(version));
+        const struct json *p = json_getz(v, "paths"), *d = json_getz(v, "definitions");
+        if (json_is(p, JSON_OBJ))
+            json_for_each(x, p) if (str_starts(x->key, base)) add_json(paths, x);
+        if (json_is(d, JSON_OBJ))
+            json_for_each(x, d) if (!is_common(x->key)) add_json(definitions, x);
+    }
+    arena_fini(&a);
+}
+
 /* ---- requests ---- */
 
 /* The server behind gets the path as it came. So that it cannot see another thing in it than what

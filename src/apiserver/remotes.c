@@ -98,6 +98,7 @@ struct remote_view *remotes_views(struct remotes *rs, size_t *ret_n)
             .remote = remote_ref(e->remote),
             .resources = e->resources ? blob_ref(e->resources) : NULL,
             .openapi = e->openapi ? blob_ref(e->openapi) : NULL,
+            .swagger = e->swagger ? blob_ref(e->swagger) : NULL,
             .stale = e->stale,
         };
     }
@@ -111,6 +112,7 @@ void remotes_views_free(struct remote_view *v, size_t n)
         remote_unref(v[i].remote);
         blob_unref(v[i].resources);
         blob_unref(v[i].openapi);
+        blob_unref(v[i].swagger);
     }
     free(v);
 }
@@ -143,17 +145,26 @@ void remote_told(struct remote_entry *e, struct blob *resources, bool stale)
     (void)pthread_mutex_unlock(&rs->lock);
 }
 
-void remote_told_openapi(struct remote_entry *e, struct str url)
+static void swap(struct remote_entry *e, struct blob **have, struct str text)
 {
     struct remotes *rs = e->remotes;
-    if (e->openapi ? str_eq(url, blob_str(e->openapi)) : !url.n)
+    if (*have ? str_eq(text, blob_str(*have)) : !text.n)
         return;
     (void)pthread_mutex_lock(&rs->lock);
-    e->openapi = blob_unref(e->openapi);
-    if (url.n)
-        e->openapi = blob_new(url);
+    blob_unref(*have);
+    *have = text.n ? blob_new(text) : NULL;
     changed(rs);
     (void)pthread_mutex_unlock(&rs->lock);
+}
+
+void remote_told_openapi(struct remote_entry *e, struct str url)
+{
+    swap(e, &e->openapi, url);
+}
+
+void remote_told_swagger(struct remote_entry *e, struct str document)
+{
+    swap(e, &e->swagger, document);
 }
 
 static void entry_free(struct remote_entry *e)
@@ -162,6 +173,7 @@ static void entry_free(struct remote_entry *e)
     remote_unref(e->remote);
     blob_unref(e->resources);
     blob_unref(e->openapi);
+    blob_unref(e->swagger);
     free(e->name);
     free(e);
 }

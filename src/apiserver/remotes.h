@@ -36,6 +36,7 @@ struct remote_view {
     struct blob *resources; /* a reference: the value of "resources" in aggregated discovery; NULL:
                                never heard of any */
     struct blob *openapi;   /* a reference: where its OpenAPI v3 document is; NULL: it has none */
+    struct blob *swagger;   /* a reference: its OpenAPI v2 document as it came; NULL: it has none */
     bool stale;             /* that is what was known when it last answered */
 };
 
@@ -62,6 +63,11 @@ int remote_resources(struct str list, struct str group, struct str version,
 /* Where the document of a version is, in an index of OpenAPI v3; absent: nowhere. In a. */
 struct str remote_openapi_url(struct str index, struct str group, struct str version,
                               struct arena *a);
+
+/* What an OpenAPI v2 document has to add to ours, as members with a comma in front: paths of the
+ * version, and definitions that Kubernetes does not have. Nothing when it cannot be read. */
+void remote_swagger(struct str document, struct str group, struct str version, struct buf *paths,
+                    struct buf *definitions);
 
 /* What a request is about, as far as its path and method tell (Kubernetes: RequestInfo). */
 struct request_info {

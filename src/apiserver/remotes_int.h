@@ -21,7 +21,7 @@ struct remote_entry {
     bool is_builtin; /* checked, but never given requests */
     /* under the lock, written by the core thread alone */
     struct remote *remote;
-    struct blob *resources, *openapi;
+    struct blob *resources, *openapi, *swagger;
     bool stale;
     /* the check */
     struct rt_timer timer;
@@ -50,6 +50,7 @@ struct remotes {
 /* resources NULL: as before; else taken. */
 void remote_told(struct remote_entry *e, struct blob *resources, bool stale);
 void remote_told_openapi(struct remote_entry *e, struct str url);
+void remote_told_swagger(struct remote_entry *e, struct str document);
 
 void remote_check_init(struct remote_entry *e);
 void remote_check_new_spec(struct remote_entry *e); /* what is known counts no more */

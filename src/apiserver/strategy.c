@@ -244,16 +244,16 @@ static bool spec_changed(const struct schema_kind *k, const void *a, const void 
     return false;
 }
 
-int strategy_update(struct api_call *c, void *msg, struct object *old)
+/* msg as it is to be written: what this write may not change is taken from old. owners: those who
+ * own its fields are found out as well. */
+static void prepare_update(struct api_call *c, void *msg, const struct object *old, bool owners)
 {
     struct api_object_meta *m = msg;
     const struct api_hooks *h = api_hooks_find(c->kind);
-    void *o =
-        schema_clone(c->kind->desc, schema_from_storage(c->kind, old->msg, &c->arena), &c->arena);
+    const void *seen = custom_read(c->kind, schema_from_storage(c->kind, old->msg, &c->arena),
+                                   old->rev, &c->arena);
+    void *o = schema_clone(c->kind->desc, seen, &c->arena);
     bool status_only = call_is_status(c);
-    int r = check_update_meta(c, m, object_meta(old), old->rev);
-    if (r < 0)
-        return r;
     keep_meta(c, m, object_meta(old));
     if (status_only) { /* everything but the status is the old one, save what people mark objects
                           with */
@@ -281,11 +281,67 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     }
     part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
-    managed_update(c, msg, o);
+    if (owners)
+        managed_update(c, msg, o);
     if (h && h->prepare_update)
         h->prepare_update(msg, o, &c->arena);
     if (counts_generation(c->kind) && !status_only && spec_changed(c->kind, msg, o))
         m->generation++;
+}
+
+int strategy_update(struct api_call *c, void *msg, struct object *old)
+{
+    int r = check_update_meta(c, msg, object_meta(old), old->rev);
+    if (r < 0)
+        return r;
+    prepare_update(c, msg, old, true);
+    return 0;
+}
+
+/* ---- what webhooks and policies made of it ---- */
+
+/* As strategy_create left them. */
+static void keep_created(struct api_call *c, struct api_object_meta *m,
+                         const struct api_object_meta *b)
+{
+    const struct api_hooks *h = api_hooks_find(c->kind);
+    m->uid = b->uid;
+    m->self_link = STR_NONE;
+    m->resource_version = STR_NONE;
+    m->creation_timestamp = b->creation_timestamp;
+    m->deletion_timestamp = b->deletion_timestamp;
+    m->has_deletion_grace_period_seconds = false;
+    m->deletion_grace_period_seconds = 0;
+    m->generation = b->generation;
+    if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
+        const struct schema_field *f = top_field(c->kind, "status");
+        memcpy(schema_at(f, m), schema_at(f, b), field_bytes(f));
+        part_stored(c, m, NULL, false);
+    }
+    api_default(c->kind, m, &c->arena);
+    if (h && h->prepare_create)
+        h->prepare_create(m, &c->arena);
+}
+
+int strategy_mutated(struct api_call *c, void *msg, const void *before, const struct object *old)
+{
+    struct api_object_meta *m = msg;
+    const struct api_object_meta *b = before;
+    if (c->kind->namespaced ? !str_eq(m->namespace, b->namespace) : m->namespace.n > 0)
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the namespace of the provided object does not match the namespace sent "
+                          "on the request");
+    if (old && !str_eq(m->name, b->name)) {
+        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.name"),
+                          "Invalid value: \"%.*s\": field is immutable", STR_ARG(m->name));
+        return call_invalid(c, b->name);
+    }
+    m->managed_fields = b->managed_fields;
+    m->n_managed_fields = b->n_managed_fields;
+    if (old)
+        prepare_update(c, msg, old, false);
+    else
+        keep_created(c, m, b);
     return 0;
 }
 

@@ -1,4 +1,5 @@
 /* Subresources that are more than a part of the object: scale, binding, finalize (eviction.c). */
+#include "apiserver/hooks.h"
 #include "apiserver/subresource.h"
 
 #include "api/kv.h"
@@ -87,7 +88,10 @@ int scale_update(struct api_call *c)
         return call_not_found(c, c->kind, c->name);
     if (c->body_desc != &api_scale_desc)
         return call_error(c, REASON_BAD_REQUEST, "a Scale is expected in the request's body");
-    const struct api_scale *s = c->body;
+    struct api_scale *s = c->body;
+    int r = hooks_sub(c, ADMIT_UPDATE, &api_scale_desc, s, c->hooks ? scale_of(c, old) : NULL, old);
+    if (r)
+        return r;
     if (s->metadata.name.n && !str_eq(s->metadata.name, c->name))
         return call_error(c, REASON_BAD_REQUEST,
                           "the name of the object (%.*s) does not match the name on the URL (%.*s)",
@@ -112,7 +116,7 @@ int scale_update(struct api_call *c)
         *v.put_has = true;
     }
     c->answer_scale = true;
-    int r = strategy_update(c, msg, old);
+    r = strategy_update(c, msg, old);
     if (r >= 0)
         r = strategy_validate(c, msg, old);
     return r < 0 ? r : strategy_commit_update(c, msg, old);
@@ -142,12 +146,13 @@ int sub_binding(struct api_call *c)
     const struct api_binding *b = c->body;
     if (!b || c->body_desc != &api_binding_desc)
         return call_error(c, REASON_BAD_REQUEST, "a Binding is expected in the request's body");
-    const struct schema_kind *kind = c->kind;
     if (!c->name.n)
         c->name = b->metadata.name;
-    c->kind = KIND(POD);
     struct object *old = store_peek(c->server->store, KIND(POD), c->ns, c->name);
-    int r = 0;
+    int r = hooks_sub(c, ADMIT_CREATE, &api_binding_desc, c->body, NULL, old);
+    if (r)
+        return r;
+    c->kind = KIND(POD);
     if (b->target.kind.n && !str_is(b->target.kind, "Node"))
         r = call_error(c, REASON_BAD_REQUEST,
                        "target.kind: Unsupported value: \"%.*s\": supported values: \"Node\"",
@@ -180,7 +185,6 @@ int sub_binding(struct api_call *c)
         kv_str_set(&c->arena, &p->metadata.annotations, &p->metadata.n_annotations,
                    b->metadata.annotations[i].key, b->metadata.annotations[i].value);
     set_scheduled(c, p);
-    (void)kind;
     r = call_put(c, p, old->rev);
     c->reply.success_status = true;
     c->reply.code = 201;
@@ -196,6 +200,9 @@ int sub_finalize(struct api_call *c)
         return call_not_found(c, c->kind, c->name);
     if (!c->body || c->body_desc != c->kind->desc)
         return call_error(c, REASON_BAD_REQUEST, "a Namespace is expected in the request's body");
+    int r = hooks_sub(c, ADMIT_UPDATE, c->kind->desc, c->body, old->msg, old);
+    if (r)
+        return r;
     const struct api_namespace *in = c->body;
     struct api_namespace *n = schema_clone(&api_namespace_desc, old->msg, &c->arena);
     n->spec = in->spec;
@@ -254,8 +261,11 @@ int subresource_run(struct api_call *c)
         {"eviction", sub_eviction}, {"finalize", sub_finalize},
         {"token", sub_token},       {"ephemeralcontainers", sub_ephemeral},
     };
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (str_eqz(c->subresource, table[i].name))
-            return table[i].run(c);
-    return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    size_t i = 0;
+    while (i < ARRAY_LEN(table) && !str_eqz(c->subresource, table[i].name))
+        i++;
+    if (i == ARRAY_LEN(table))
+        return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    int r = table[i].run == sub_ephemeral ? 0 : admit_special(c); /* that is an update like others */
+    return r < 0 ? r : table[i].run(c);
 }

@@ -11,6 +11,8 @@ struct api_scale *scale_of(struct api_call *c, const struct object *o);
  * there. Put: a message with other replicas; NULL: none. */
 bool custom_scale_fill(struct api_call *c, const struct object *o, struct api_scale *s);
 void *custom_scale_put(struct api_call *c, const struct object *o, int32_t replicas);
+/* An applied Scale as a part of the object: its replicas where the object has them. */
+void custom_scale_config(struct api_call *c, struct json *config, struct json *replicas);
 int sub_binding(struct api_call *c) MUST_CHECK;   /* also create of bindings */
 int sub_eviction(struct api_call *c) MUST_CHECK;  /* eviction.c */
 int sub_ephemeral(struct api_call *c) MUST_CHECK; /* pods/ephemeralcontainers */

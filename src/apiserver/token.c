@@ -1,6 +1,7 @@
 /* Service account tokens: issue, verify, and the check that what they are bound to is still there.
  * Claims as kube-apiserver writes them (KEP-1205), so that libraries that look into tokens find
  * what they expect. */
+#include "apiserver/hooks.h"
 #include "apiserver/token.h"
 
 #include "apiserver/internal.h"
@@ -247,6 +248,9 @@ int sub_token(struct api_call *c)
     struct object *o = store_get(c->server->store, c->kind, c->ns, c->name);
     if (!o)
         return call_not_found(c, c->kind, c->name);
+    int r = hooks_sub(c, ADMIT_CREATE, &api_token_request_desc, t, NULL, NULL);
+    if (r)
+        return r;
     schema_default(&api_token_request_desc, t, &c->arena);
     if (schema_validate(&api_token_request_desc, t, NULL, &c->reply.err) < 0) {
         c->reply.details_kind = STR("TokenRequest");
@@ -254,7 +258,7 @@ int sub_token(struct api_call *c)
         return error_invalid(&c->reply.err, STR("TokenRequest.authentication.k8s.io"), c->name);
     }
     const struct api_bound_object_reference *b = t->spec.bound_object_ref;
-    int r = b ? check_bound(c, b, object_meta(o), &bound_uid) : 0;
+    r = b ? check_bound(c, b, object_meta(o), &bound_uid) : 0;
     if (r < 0)
         return r;
     if (!c->user.trusted && authz_node_is(&c->user, &node)) { /* NodeRestriction */

@@ -10,7 +10,7 @@
 #include "base/set.h"
 #include "codec/yaml.h"
 #include "schema/apply.h"
-#include "schema/fields.h"
+#include "schema/custom.h"
 
 #define LAST_APPLIED       "kubectl.kubernetes.io/last-applied-configuration"
 #define LAST_APPLIED_MAX   ((size_t)256 << 10) /* of all annotations */
@@ -23,7 +23,9 @@ struct apply {
     const struct object *old; /* NULL: create */
     const void *live;         /* as c->kind; empty for a create */
     struct managed_list managers;
-    struct str last;    /* what the manager had applied before; empty: nothing */
+    struct json *doc;                    /* the object with the configuration in it */
+    struct str last;                     /* what the manager had applied before; empty: nothing */
+    const struct schema_desc *last_desc; /* whose fields it names */
     struct str wanted;  /* what it applies now, before what nobody owns is taken away */
     struct str allowed; /* conflicts that are none: kubectl's own from client-side apply */
     void *msg;          /* the result */
@@ -124,7 +126,9 @@ static int config_of_scale(struct api_call *c, const struct json *scale, struct 
     json_set(config, STR("kind"), json_new_str(&c->arena, str_z(c->kind->kind)));
     if (meta)
         json_set(config, STR("metadata"), json_clone(meta, &c->arena));
-    if (replicas) {
+    if (replicas && c->kind->custom) {
+        custom_scale_config(c, config, json_clone(replicas, &c->arena));
+    } else if (replicas) {
         json_set(spec, STR("replicas"), json_clone(replicas, &c->arena));
         json_set(config, STR("spec"), spec);
     }
@@ -163,7 +167,7 @@ static void read_managers(struct apply *p)
     struct api_call *c = p->c;
     struct fields_diff all;
     p->managers = managed_read(c, p->live);
-    if (!p->managers.n && p->old &&
+    if (p->old && !object_meta(p->old)->n_managed_fields &&
         fields_diff(c->kind->desc, schema_new(c->kind->desc, &c->arena), p->live, managed_skip(c),
                     &c->arena, &all)) {
         /* Nobody kept account until now: somebody must own what is there, so that apply does not
@@ -178,7 +182,8 @@ static void read_managers(struct apply *p)
         };
     }
     const struct api_managed_fields_entry *own = managed_own(c, &p->managers, STR("Apply"));
-    p->last = managed_is_ours(c, own) ? own->fields_v1 : STR_NONE;
+    p->last_desc = managed_desc(c, own);
+    p->last = p->last_desc ? own->fields_v1 : STR_NONE;
 }
 
 /* What anybody owns once this is applied. */
@@ -187,7 +192,7 @@ static struct str all_owned(struct apply *p)
     struct str all = p->wanted;
     const struct api_managed_fields_entry *own = managed_own(p->c, &p->managers, STR("Apply"));
     for (uint32_t i = 0; i < p->managers.n; i++)
-        if (&p->managers.v[i] != own && managed_is_ours(p->c, &p->managers.v[i]))
+        if (&p->managers.v[i] != own && managed_desc(p->c, &p->managers.v[i]))
             all = fields_union(all, p->managers.v[i].fields_v1, &p->c->arena);
     return all;
 }
@@ -226,7 +231,6 @@ static int merge(struct apply *p)
 {
     struct api_call *c = p->c;
     const struct schema_desc *desc = c->kind->desc;
-    struct json *doc = NULL;
     int r;
     if (p->old) {
         struct api_object_meta *view = arena_alloc(&c->arena, desc->size);
@@ -234,14 +238,30 @@ static int merge(struct apply *p)
         view->managed_fields = NULL;
         view->n_managed_fields = 0;
         view->resource_version = STR_NONE; /* one in the configuration is a precondition */
-        doc = schema_to_json(desc, view, SCHEMA_ENCODE_TYPE_META, &c->arena);
+        p->doc = schema_to_json(desc, view, SCHEMA_ENCODE_TYPE_META, &c->arena);
     }
-    apply_merge(desc, &doc, p->config, &c->arena);
+    /* of a custom kind the result will be changed by its schema: it must not share parts */
+    apply_merge(desc, &p->doc, c->kind->custom ? json_clone(p->config, &c->arena) : p->config,
+                &c->arena);
     if (!fields_contain(p->wanted, p->last)) /* something is left out */
-        apply_prune(desc, doc, p->last, all_owned(p), &c->arena);
+        apply_prune(p->last_desc, p->doc, p->last, all_owned(p), &c->arena);
     p->msg = schema_new(desc, &c->arena);
-    r = schema_decode_json(desc, doc, &c->arena, NULL, p->msg, &c->reply.err);
+    r = schema_decode_json(desc, p->doc, &c->arena, NULL, p->msg, &c->reply.err);
     return r < 0 ? r : check_name(p);
+}
+
+/* What the schema of a custom kind adds and takes away belongs to nobody: it is done when the
+ * owners are known. */
+static int complete(struct apply *p)
+{
+    struct api_call *c = p->c;
+    struct schema_decode opts = {.unknown = SCHEMA_UNKNOWN_IGNORE};
+    if (!c->kind->custom)
+        return 0;
+    int r = custom_take(c->kind, p->doc, &c->arena, &opts, &c->reply.err);
+    if (r >= 0)
+        r = schema_decode_json(c->kind->desc, p->doc, &c->arena, NULL, p->msg, &c->reply.err);
+    return r;
 }
 
 /* ---- conflicts ---- */
@@ -345,7 +365,7 @@ static struct str own_by_annotation(struct apply *p)
 }
 
 /* Takes from the others what is changed or gone; 409 when that needs force. */
-static int take_over(struct apply *p, const struct fields_diff *d)
+static int take_over(struct apply *p, struct managed_change *change)
 {
     struct api_call *c = p->c;
     const struct api_managed_fields_entry *own = managed_own(c, &p->managers, STR("Apply"));
@@ -353,7 +373,8 @@ static int take_over(struct apply *p, const struct fields_diff *d)
         .v = ARENA_NEW_N(&c->arena, struct api_managed_fields_entry, p->managers.n + 1)};
     for (uint32_t i = 0; i < p->managers.n && !c->opts.force; i++) {
         const struct api_managed_fields_entry *e = &p->managers.v[i];
-        if (e == own || !managed_is_ours(c, e) || !fields_intersect(e->fields_v1, d->changed))
+        const struct fields_diff *d = e == own ? NULL : managed_change_for(change, e);
+        if (!d || !fields_intersect(e->fields_v1, d->changed))
             continue;
         struct str set = fields_intersection(e->fields_v1, d->changed, &c->arena);
         if (!fields_empty(p->allowed))
@@ -367,7 +388,8 @@ static int take_over(struct apply *p, const struct fields_diff *d)
         return refuse(c, &conflicts);
     for (uint32_t i = 0; i < p->managers.n; i++) {
         struct api_managed_fields_entry *e = &p->managers.v[i];
-        if (e == own || !managed_is_ours(c, e))
+        const struct fields_diff *d = e == own ? NULL : managed_change_for(change, e);
+        if (!d)
             continue;
         e->fields_v1 = fields_difference(e->fields_v1, d->changed, &c->arena);
         e->fields_v1 = fields_difference(e->fields_v1, d->removed, &c->arena);
@@ -378,15 +400,17 @@ static int take_over(struct apply *p, const struct fields_diff *d)
 static int settle_owners(struct apply *p)
 {
     struct api_call *c = p->c;
-    struct fields_diff d;
+    struct managed_change change = {.c = c, .old = p->live, .new = p->msg};
+    const struct api_managed_fields_entry us = {.api_version = str_z(c->kind->api_version)};
     struct api_managed_fields_entry *own;
     struct str set = fields_strip(c->kind->desc, p->wanted, managed_skip(c), &c->arena);
-    bool changed = fields_diff(c->kind->desc, p->live, p->msg, managed_skip(c), &c->arena, &d);
+    const struct fields_diff *d = managed_change_for(&change, &us);
+    bool changed = !fields_empty(d->changed) || !fields_empty(d->removed);
     int r;
     p->allowed = STR_NONE;
     if (!c->opts.force && changed)
         p->allowed = own_by_annotation(p);
-    r = changed ? take_over(p, &d) : 0;
+    r = changed ? take_over(p, &change) : 0;
     if (r < 0)
         return r;
     own = managed_own(c, &p->managers, STR("Apply"));
@@ -438,12 +462,7 @@ int verb_apply(struct api_call *c)
 {
     struct object *old = call_peek(c);
     struct apply p = {.c = c, .old = old};
-    int r = 0;
-    if (c->kind->desc->flags & SCHEMA_DESC_REST)
-        r = call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
-                       "server-side apply is not there for custom resources");
-    if (r >= 0)
-        r = check_options(c);
+    int r = check_options(c);
     if (r >= 0)
         r = read_config(&p);
     if (r < 0)
@@ -454,12 +473,15 @@ int verb_apply(struct api_call *c)
         return r;
     if (!old && !(c->kind->verbs & SCHEMA_VERB_CREATE))
         return call_not_found(c, c->kind, c->name);
-    p.live = old ? schema_from_storage(c->kind, old->msg, &c->arena)
+    p.live = old ? custom_read(c->kind, schema_from_storage(c->kind, old->msg, &c->arena), old->rev,
+                               &c->arena)
                  : schema_new(c->kind->desc, &c->arena);
     read_managers(&p);
     r = merge(&p);
     if (r >= 0)
         r = settle_owners(&p);
+    if (r >= 0)
+        r = complete(&p);
     if (r < 0)
         return r;
     update_annotation(&p);

@@ -4,8 +4,10 @@
 
 int verb_create(struct api_call *c)
 {
-    if (c->kind == KIND(BINDING))
-        return sub_binding(c);
+    if (c->kind == KIND(BINDING)) {
+        int refused = admit_special(c);
+        return refused < 0 ? refused : sub_binding(c);
+    }
     if (!c->body || c->body_desc != c->kind->desc)
         return call_error(c, REASON_BAD_REQUEST, "a %s is expected in the request's body",
                           c->kind->kind);
@@ -18,13 +20,15 @@ int verb_create(struct api_call *c)
         c->name = m->name;
         r = admit_mutate(c, msg, NULL);
     }
-    if (r >= 0)
+    if (r == 0) {
+        c->name = m->name; /* a webhook may have named it otherwise */
         r = strategy_validate(c, msg, NULL);
-    if (r >= 0)
+    }
+    if (r == 0)
         r = admit_validate(c, msg, NULL);
-    if (r >= 0 && c->kind == KIND(SERVICE))
+    if (r == 0 && c->kind == KIND(SERVICE))
         r = alloc_service(c, msg, NULL);
-    if (r < 0)
+    if (r) /* refused, or webhooks are asked */
         return r;
     r = call_put(c, msg, STORE_ABSENT);
     if (r < 0 && c->kind == KIND(SERVICE))

@@ -5,6 +5,7 @@
  * from the finalizers; the grace period (pods only); then, if nothing holds the object, it goes. */
 #include "apiserver/call_convert.h"
 #include "apiserver/crds.h"
+#include "apiserver/hooks.h"
 
 #include "api/crd.h"
 
@@ -193,6 +194,8 @@ int verb_delete(struct api_call *c)
     if (r >= 0)
         r = admit_delete(c, call_in_hand(c, old));
     if (r >= 0)
+        r = hooks_delete(c, call_in_hand(c, old));
+    if (r == 0)
         r = delete_one(c, old, NULL, NULL);
     if (c->reply.code == 0)
         c->reply.code = 200;

@@ -1,7 +1,8 @@
 /* deletecollection: every object a list would give, deleted by the rules of a single delete. All
  * writes are queued in one turn; the answer is the list of what was deleted, when the last of them
- * is durable. */
+ * is durable. Where webhooks are asked about deletes, each is a call of its own, some at a time. */
 #include "apiserver/call_convert.h"
+#include "apiserver/hooks.h"
 
 static void on_one(void *arg, int r, struct object *obj, const struct error *err)
 {
@@ -16,6 +17,97 @@ static void on_one(void *arg, int r, struct object *obj, const struct error *err
         call_finish(c);
 }
 
+/* ---- by calls ---- */
+
+#define AT_ONCE 8 /* K8S: 1; a webhook needs milliseconds */
+
+struct collection {
+    struct api_call *call;
+    size_t next;
+    unsigned running;
+    bool starting;
+};
+
+static bool start_more(struct collection *k);
+
+static void on_child(struct api_call *child)
+{
+    struct collection *k = child->arg;
+    struct api_call *c = k->call;
+    const struct api_reply *rep = &child->reply;
+    k->running--;
+    if (rep->r < 0 && rep->err.reason != REASON_NOT_FOUND && c->reply.r >= 0) {
+        c->reply.r = rep->r;
+        error_copy(&c->reply.err, &rep->err);
+        if (rep->status)
+            c->reply.status = schema_clone(&api_status_desc, rep->status, &c->arena);
+    }
+    for (unsigned i = 0; i < rep->n_warnings; i++)
+        api_call_warn(c, "%.*s", STR_ARG(rep->warnings[i]));
+    api_call_free(child);
+    if (!k->starting && !start_more(k))
+        call_finish(c);
+}
+
+static void drop_child(struct api_call *child)
+{
+    api_call_free(child);
+}
+
+/* The parent's may go with the client that gave it (in-process ones). */
+static void copy_user(struct api_call *child, const struct api_user *u)
+{
+    struct arena *a = &child->arena;
+    child->user = (struct api_user){.name = arena_str(a, u->name),
+                                    .uid = arena_str(a, u->uid),
+                                    .n_groups = u->n_groups,
+                                    .n_extra = u->n_extra,
+                                    .trusted = u->trusted};
+    child->user.groups = ARENA_NEW_N(a, struct str, u->n_groups + 1);
+    child->user.extra = ARENA_NEW_N(a, struct api_user_extra, u->n_extra + 1);
+    for (uint32_t i = 0; i < u->n_groups; i++)
+        child->user.groups[i] = arena_str(a, u->groups[i]);
+    for (uint32_t i = 0; i < u->n_extra; i++)
+        child->user.extra[i] =
+            (struct api_user_extra){arena_str(a, u->extra[i].key), arena_str(a, u->extra[i].value)};
+}
+
+static void start_child(struct collection *k, const struct object *o)
+{
+    struct api_call *c = k->call, *child = api_call_new(c->server);
+    child->verb = API_DELETE;
+    child->kind = c->kind;
+    child->ns = arena_str(&child->arena, object_ns(o));
+    child->name = arena_str(&child->arena, object_name(o));
+    copy_user(child, &c->user);
+    child->authorized = true;
+    child->opts.dry_run = c->opts.dry_run;
+    child->del = c->del;
+    child->done = on_child;
+    child->dropped = drop_child;
+    child->arg = k;
+    k->running++;
+    api_call_start(child);
+}
+
+/* True: some run. Children that end inside the call that starts them leave it to the loop. */
+static bool start_more(struct collection *k)
+{
+    struct api_call *c = k->call;
+    k->starting = true;
+    while (k->running < AT_ONCE && k->next < c->reply.n_items && c->reply.r >= 0)
+        start_child(k, c->reply.items[k->next++]);
+    k->starting = false;
+    return k->running;
+}
+
+static int by_calls(struct api_call *c)
+{
+    struct collection *k = ARENA_NEW(&c->arena, struct collection);
+    k->call = c;
+    return start_more(k) ? 1 : c->reply.r;
+}
+
 int verb_deletecollection(struct api_call *c)
 {
     int r = verb_list(c);
@@ -26,6 +118,8 @@ int verb_deletecollection(struct api_call *c)
     r = call_convert_missing(c);
     if (r != 0)
         return r;
+    if (c->hooks)
+        return by_calls(c);
     for (size_t i = 0; i < c->reply.n_items; i++) {
         struct object *o = c->reply.items[i];
         struct object *now = store_peek(c->server->store, o->kind, object_ns(o), object_name(o));

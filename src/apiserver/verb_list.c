@@ -2,7 +2,8 @@
  *
  * Reads are always consistent here, so resourceVersion only says what the client would put up with:
  * "0" and NotOlderThan get the newest state, Exact walks the store as of that revision. Pages after
- * the first walk as of the first page's revision, which the continue token carries. */
+ * the first walk as of the first page's revision, which the continue token carries. When that has
+ * left the store's window, the refusal offers a token for the rest as it is now. */
 #include "apiserver/call_convert.h"
 #include "apiserver/continue.h"
 #include "apiserver/pod_index.h"
@@ -22,17 +23,8 @@ static int plan_revision(struct api_call *c, struct list_plan *p)
     struct api_options *o = &c->opts;
     struct str rv = o->resource_version, match = o->resource_version_match;
     rev_t want = 0;
-    if (match.n && !str_is(match, "Exact") && !str_is(match, "NotOlderThan"))
-        return call_error(
-            c, REASON_BAD_REQUEST,
-            "resourceVersionMatch: Unsupported value: \"%.*s\": supported values: \"Exact\", "
-            "\"NotOlderThan\"",
-            STR_ARG(match));
-    if (match.n && !rv.n)
-        return call_error(c, REASON_BAD_REQUEST,
-                          "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
-                          "unless resourceVersion "
-                          "is provided");
+    if (list_options_check(c, false) < 0)
+        return c->reply.r;
     if (rv.n && str_to_u64(rv, &want) < 0)
         return call_error(c, REASON_BAD_REQUEST,
                           "resourceVersion: Invalid value: \"%.*s\": invalid resource version",
@@ -51,11 +43,6 @@ static int plan_revision(struct api_call *c, struct list_plan *p)
                           (unsigned long long)want,
                           (unsigned long long)store_rev(c->server->store));
     if (str_is(match, "Exact")) {
-        if (!want)
-            return call_error(
-                c, REASON_BAD_REQUEST,
-                "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for "
-                "resourceVersion \"0\"");
         p->at = want;
     } else if (want && o->limit > 0 && !match.n) {
         p->at = want; /* legacy: limit with a revision means exactly that one */
@@ -110,13 +97,19 @@ static bool matches(struct api_call *c, const struct list_plan *p, struct object
     return field_selector_match(&p->fields, msg);
 }
 
-static int expired(struct api_call *c)
+static int expired(struct api_call *c, const struct list_plan *p)
 {
-    if (c->opts.continue_.n)
-        return call_error(c, REASON_EXPIRED,
-                          "The provided continue parameter is too old to display a consistent list "
-                          "result. You can "
-                          "start a new list without the continue parameter.");
+    if (c->opts.continue_.n) {
+        c->reply.continue_ = continue_make(&c->arena, 0, p->after_ns, p->after_name);
+        return call_error(
+            c, REASON_EXPIRED,
+            "The provided continue parameter is too old to display a consistent list result. You "
+            "can start a new list without the continue parameter, or use the continue token in "
+            "this response to retrieve the remainder of the results. Continuing with the provided "
+            "token results in an inconsistent list - objects that were created, modified, or "
+            "deleted between the time the first chunk was returned and now may show up in the "
+            "list.");
+    }
     return call_error(c, REASON_EXPIRED, "The resourceVersion for the provided list is too old.");
 }
 
@@ -200,7 +193,7 @@ int verb_list(struct api_call *c)
     r = store_iter_init(&it, c->server->store, k, c->ns.n ? c->ns : STR_NONE, p.at, p.after_ns,
                         p.after_name);
     if (r == -ESPIPE)
-        return expired(c);
+        return expired(c, &p);
     if (r < 0)
         return call_error(c, error_reason_from_errno(r), "cannot list: %s", strerror(-r));
     size_t cap = 0, n = 0;

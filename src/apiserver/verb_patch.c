@@ -89,7 +89,8 @@ int verb_patch(struct api_call *c)
         desc = &api_scale_desc;
         msg = scale_of(c, old);
     } else {
-        msg = schema_from_storage(c->kind, old->msg, &c->arena);
+        msg = custom_read(c->kind, schema_from_storage(c->kind, old->msg, &c->arena), old->rev,
+                          &c->arena);
         if (!names_managed_fields(c->patch))
             msg = without_managed(c, msg);
     }

@@ -34,13 +34,13 @@ int verb_update(struct api_call *c)
     int r = strategy_update(c, c->body, old);
     if (r >= 0)
         r = admit_mutate(c, c->body, old);
-    if (r >= 0)
+    if (r == 0)
         r = strategy_validate(c, c->body, old);
-    if (r >= 0)
+    if (r == 0)
         r = admit_validate(c, c->body, old);
-    if (r >= 0 && c->kind == KIND(SERVICE) && !c->subresource.n)
+    if (r == 0 && c->kind == KIND(SERVICE) && !c->subresource.n)
         r = alloc_service(c, c->body, OBJECT_MSG(old, api_service));
-    if (r < 0)
+    if (r) /* refused, or webhooks are asked */
         return r;
     return strategy_commit_update(c, c->body, old);
 }

@@ -186,7 +186,8 @@ static void try_hub(struct api_watch *w)
 {
     struct hub_member *m = &w->member;
     list_remove(&w->candidate);
-    if (hub_join(w->server->hubs, m, w->kind, w->by, w->hub_value, w->store_watch.sent)) {
+    if (hub_join(w->server->hubs, m, storage_kind(w->kind), w->by, w->hub_value,
+                 w->store_watch.sent)) {
         w->seen = w->store_watch.sent;
         store_watch_stop(&w->store_watch);
     } else { /* it is still catching up */
@@ -233,7 +234,7 @@ void api_watch_hubs_init(struct apiserver *s)
 
 static void choose_hub(struct api_watch *w)
 {
-    if (storage_kind(w->kind) != w->kind || w->kind->custom)
+    if (storage_kind(w->kind) != w->kind && !w->kind->custom)
         return;
     struct str name = w->name.n ? w->name : field_selector_exact(&w->fields, STR("metadata.name"));
     struct str node =

@@ -23,7 +23,10 @@ struct hub {
 struct hubs {
     struct apiserver *server;
     hub_deliver_fn deliver;
-    struct hub *v[_KIND_MAX][HUB_NODE + 1]; /* owned; NULL: none */
+    struct hub_row {                  /* of one kind */
+        struct hub *by[HUB_NODE + 1]; /* owned; NULL: none */
+    } * rows;                         /* by number of the stored kind */
+    size_t n;
 };
 
 static void hub_free_if_empty(struct hub *h)
@@ -31,7 +34,7 @@ static void hub_free_if_empty(struct hub *h)
     if (h->busy || h->keys.n)
         return;
     store_watch_stop(&h->watch);
-    h->hubs->v[h->kind->id][h->by] = NULL;
+    h->hubs->rows[h->kind->id].by[h->by] = NULL;
     map_fini(&h->keys);
     free(h);
 }
@@ -119,8 +122,15 @@ static void on_events(void *arg, const struct store_event *events, size_t n)
 
 static struct hub *hub_get(struct hubs *hs, const struct schema_kind *kind, enum hub_by by)
 {
-    struct hub *h = hs->v[kind->id][by];
     struct store *st = hs->server->store;
+    struct hub *h;
+    if (kind->id >= hs->n) {
+        size_t n = (size_t)kind->id + 16;
+        hs->rows = xrealloc(hs->rows, n * sizeof(*hs->rows));
+        memset(hs->rows + hs->n, 0, (n - hs->n) * sizeof(*hs->rows));
+        hs->n = n;
+    }
+    h = hs->rows[kind->id].by[by];
     if (h)
         return h;
     h = NEW(struct hub);
@@ -131,7 +141,7 @@ static struct hub *hub_get(struct hubs *hs, const struct schema_kind *kind, enum
         free(h);
         return NULL;
     }
-    hs->v[kind->id][by] = h;
+    hs->rows[kind->id].by[by] = h;
     return h;
 }
 
@@ -173,6 +183,8 @@ struct hubs *hubs_new(struct apiserver *s)
 
 struct hubs *hubs_free(struct hubs *h)
 {
-    free(h); /* without members there are no hubs */
+    if (h)
+        free(h->rows); /* without members there are no hubs */
+    free(h);
     return NULL;
 }

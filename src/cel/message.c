@@ -147,7 +147,7 @@ static struct json *convert_map(struct out *o, const struct cel_value *v, unsign
                                 struct str name)
 {
     struct json *obj = json_new_obj(o->a);
-    bool made = made_as(v).p;
+    struct str is = made_as(v);
     struct cel_iter it;
     struct cel_value key, x;
     cel_iter_init(&it, &o->c, v);
@@ -155,7 +155,9 @@ static struct json *convert_map(struct out *o, const struct cel_value *v, unsign
         if (key.type != CEL_STRING)
             return refuse(o, "a key of a map is not a string");
         struct str below = name;
-        if (made)
+        if (str_is(is, "JSONPatch")) /* its value is the root of what it is */
+            below = STR_NONE;
+        else if (is.p)
             below = arena_printf(o->a, "%.*s.%.*s", STR_ARG(name), STR_ARG(key.s));
         struct json *e = convert(o, &x, depth + 1, below);
         if (!e)

@@ -5,6 +5,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
+#include "apiserver/oidc.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -35,6 +36,7 @@ struct server_opts {
     const char *eviction_rate, *secondary_rate, *zone_threshold;
     const char *enable_admission, *disable_admission;
     struct audit_opts audit;
+    struct oidc_opts oidc;
     int64_t audit_size_mb, audit_age_days;
     struct cluster_wish cluster;
     nsec_t node_grace;
@@ -279,6 +281,7 @@ static int server_start(struct server *s, struct error *err)
         .unreachable_toleration_s = o->unreachable_s,
         .enable_admission = o->enable_admission,
         .disable_admission = o->disable_admission,
+        .oidc = o->oidc.issuer_url || o->oidc.client_id ? &o->oidc : NULL,
     };
     struct controllers_opts controllers = {.node_grace = o->node_grace};
     int r = server_node_opts(o, &controllers, err);
@@ -421,6 +424,24 @@ int main_server(int argc, char **argv)
         {"enable-admission-plugins", "NAME,...", "asked beyond the usual ones", CLI_STRING,
          &o.enable_admission},
         {"disable-admission-plugins", "NAME,...", "not asked", CLI_STRING, &o.disable_admission},
+        {"oidc-issuer-url", "URL", "tokens of this OpenID Connect issuer are taken (none)",
+         CLI_STRING, &o.oidc.issuer_url},
+        {"oidc-client-id", "ID", "whom they must be for", CLI_STRING, &o.oidc.client_id},
+        {"oidc-username-claim", "CLAIM", "what names the user (sub)", CLI_STRING,
+         &o.oidc.username_claim},
+        {"oidc-username-prefix", "TEXT",
+         "put before it (the issuer's URL and #, nothing before an email); - is nothing",
+         CLI_STRING, &o.oidc.username_prefix},
+        {"oidc-groups-claim", "CLAIM", "what names his groups (none)", CLI_STRING,
+         &o.oidc.groups_claim},
+        {"oidc-groups-prefix", "TEXT", "put before each of them", CLI_STRING,
+         &o.oidc.groups_prefix},
+        {"oidc-required-claim", "KEY=VALUE,...", "what they must say besides", CLI_STRING,
+         &o.oidc.required_claim},
+        {"oidc-ca-file", "FILE", "authorities of the issuer's certificate (those of the host)",
+         CLI_STRING, &o.oidc.ca_file},
+        {"oidc-signing-algs", "ALG,...", "RS, PS or ES with 256, 384 or 512 (RS256)", CLI_STRING,
+         &o.oidc.signing_algs},
         {"audit-policy-file", "FILE", "what of which requests is logged (audit.k8s.io/v1 Policy)",
          CLI_STRING, &o.audit.policy_file},
         {"audit-log-path", "FILE", "where it is logged (nowhere); - is standard output", CLI_STRING,

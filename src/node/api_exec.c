@@ -3,6 +3,7 @@
  * have back-pressure: a slow client stops the reading of output, a slow process stops the reading
  * of stdin. */
 #include "node/api.h"
+#include "node/api_args.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,7 +12,6 @@
 #include "node/fsutil.h"
 #include "node/remote.h"
 
-#define ARGS_MAX         1024
 #define STDIN_HIGH       (256 * 1024)
 #define ATTACH_PACKET    8193 /* conmon reads 8192 at a time and puts a byte before */
 #define ATTACH_IN_PACKET 8000
@@ -173,11 +173,13 @@ void api_exec(struct api_call *c)
     if (!ctr)
         return;
     struct session *s = session_new(c, ctr);
-    struct str q = c->req->query, k, v;
-    s->argv = ARENA_NEW_N(&s->arena, struct str, ARGS_MAX);
-    while (http_query_next(&q, &s->arena, &k, &v))
-        if (str_is(k, "command") && s->n_argv < ARGS_MAX)
-            s->argv[s->n_argv++] = v.p ? v : STR("");
+    int n = api_args_command(c->req->query, &s->arena, &s->argv);
+    if (n < 0) {
+        api_fail(c->req, 400, "a command has at most %d words", API_ARGS_MAX);
+        session_free(s);
+        return;
+    }
+    s->n_argv = (unsigned)n;
     s->tty = api_query_bool(c->req, "tty");
     struct remote_opts o = channels(c->req, s->tty);
     s->stdin_open = o.stdin_open;

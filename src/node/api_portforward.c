@@ -6,6 +6,7 @@
  * little-endian bytes; ports in the query. kubectl 1.31+ tunnels SPDY in WebSocket at the API
  * server, which unpacks it. */
 #include "node/api.h"
+#include "node/api_args.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,7 +22,6 @@
 #include "sys/netns.h"
 
 #define CONNECTIONS_MAX 256
-#define PORTS_MAX       16
 
 struct forward;
 
@@ -46,7 +46,7 @@ struct forward {
     struct list conns;
     unsigned n;
     struct rt_task open_task;
-    uint16_t ports[PORTS_MAX];
+    uint16_t ports[API_PORTS_MAX];
     unsigned n_ports;
 };
 
@@ -387,18 +387,9 @@ static void on_ws_open(void *arg)
 
 static bool parse_ports(struct api_call *c, struct forward *f)
 {
-    struct str q = c->req->query, k, v, one;
-    while (http_query_next(&q, &c->req->arena, &k, &v)) {
-        if (!str_is(k, "port") && !str_is(k, "ports"))
-            continue;
-        while (str_cut(&v, ',', &one) || one.n) {
-            int64_t n;
-            if (str_to_i64(one, &n) < 0 || n < 1 || n > 65535 || f->n_ports == PORTS_MAX)
-                return false;
-            f->ports[f->n_ports++] = (uint16_t)n;
-        }
-    }
-    return f->n_ports > 0;
+    int n = api_args_ports(c->req->query, &c->req->arena, f->ports);
+    f->n_ports = n > 0 ? (unsigned)n : 0;
+    return n > 0;
 }
 
 void api_port_forward(struct api_call *c)

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "node/fsutil.h"
+#include "node/proc.h"
 
 #define CREATE_TIMEOUT (120 * NSEC_PER_SEC) /* a cold disk under load; kubelets use as much */
 #define SYNC_BYTES_MAX 65536                /* crun's message comes over it */
@@ -86,12 +87,12 @@ void runtime_fini(struct runtime *r)
 
 int runtime_exit_code(const struct runtime *r, const char *id, int *ret_code)
 {
-    int64_t v;
-    int rc = fs_read_i64(fs_path("%s/%s", r->exits_dir, id).s, &v);
-    if (rc < 0)
-        return 0;
-    *ret_code = (int)v;
-    return 1;
+    struct buf b = {0};
+    int rc = fs_read(fs_path("%s/%s", r->exits_dir, id).s, 64, &b);
+    if (rc == 0)
+        rc = proc_exit_parse(buf_str(&b), ret_code);
+    buf_fini(&b);
+    return rc == 0;
 }
 
 void runtime_forget_exit(const struct runtime *r, const char *id)
@@ -421,16 +422,8 @@ int runtime_state(const char *crun, const char *root, const char *id, char ret_s
         struct buf stat = {0};
         if (json_is(pid, JSON_INT) && pid->i > 0 &&
             fs_read(fs_path("/proc/%d/stat", (int)pid->i).s, 4096, &stat) == 0) {
-            struct str rest = buf_str(&stat), word = STR_NONE;
-            ssize_t paren = str_rfind(rest, ')');
-            rest = str_sub(rest, (size_t)(paren + 2), rest.n);
-            char state = rest.n ? rest.p[0] : 'X';
-            for (int i = 0; i < 20; i++) /* field 22, counted from field 3 */
-                str_cut(&rest, ' ', &word);
-            int64_t t = 0;
-            bool same =
-                str_to_i64(word, &t) == 0 && (!json_is(started, JSON_INT) || started->i == t);
-            if (same && state != 'Z' && state != 'X') {
+            uint64_t t = proc_stat_start_time(buf_str(&stat));
+            if (t && (!json_is(started, JSON_INT) || (uint64_t)started->i == t)) {
                 status = fs_exists(fs_path("%s/%s/exec.fifo", root, id).s) ? "created" : "running";
                 *ret_pid = (pid_t)pid->i;
             }

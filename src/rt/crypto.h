@@ -48,6 +48,9 @@ int pkey_from_pem(struct str pem, struct error *err, struct pkey **ret) MUST_CHE
 int pkey_public_from_pem(struct str pem, struct error *err, struct pkey **ret) MUST_CHECK;
 /* Components of a JWK, big endian: P-256 point, or RSA modulus and exponent. */
 int pkey_from_ec_point(struct str x, struct str y, struct error *err, struct pkey **ret) MUST_CHECK;
+/* The same of "P-256", "P-384" or "P-521". */
+int pkey_from_ec(struct str curve, struct str x, struct str y, struct error *err,
+                 struct pkey **ret) MUST_CHECK;
 int pkey_from_rsa(struct str n, struct str e, struct error *err, struct pkey **ret) MUST_CHECK;
 char *pkey_to_pem(const struct pkey *k);        /* private, PKCS#8 */
 char *pkey_public_to_pem(const struct pkey *k); /* SubjectPublicKeyInfo */
@@ -71,6 +74,11 @@ int jws_sign(const struct pkey *k, struct str data, struct buf *ret_sig,
 /* alg is what the token's header claims: it must be the key's own. 0, or -EBADMSG for anything
  * else. */
 int jws_verify(const struct pkey *k, struct str alg, struct str data, struct str sig) MUST_CHECK;
+
+/* Tokens of other issuers (jws.c): RS, PS and ES with 256, 384 and 512. The key must be of the kind
+ * and the curve that alg is for. 0, or -EBADMSG for anything else. */
+bool jws_alg_known(struct str alg);
+int jws_verify_as(const struct pkey *k, struct str alg, struct str data, struct str sig) MUST_CHECK;
 
 /* ---- certificates ---- */
 

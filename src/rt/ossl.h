@@ -26,6 +26,9 @@ const char *ossl_reason(void);
 void ossl_clear(void);
 
 int pkey_wrap(EVP_PKEY *p, struct pkey **ret); /* takes p */
+/* A public key of its components; takes bld. */
+int pkey_from_params(const char *type, OSSL_PARAM_BLD *bld, struct error *err,
+                     struct pkey **ret) MUST_CHECK;
 
 /* Facts of a certificate into memory of `a`. -EINVAL: more than CERT_NAMES_MAX names. */
 int cert_facts_fill(X509 *x, struct arena *a, struct cert_facts *f);

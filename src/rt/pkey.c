@@ -211,7 +211,7 @@ int pkey_public_from_pem(struct str pem, struct error *err, struct pkey **ret)
     return p ? take_checked(p, err, ret) : ossl_error(err, -EINVAL, "cannot read the public key");
 }
 
-static int from_params(const char *type, OSSL_PARAM_BLD *bld, struct error *err, struct pkey **ret)
+int pkey_from_params(const char *type, OSSL_PARAM_BLD *bld, struct error *err, struct pkey **ret)
 {
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
@@ -227,20 +227,7 @@ static int from_params(const char *type, OSSL_PARAM_BLD *bld, struct error *err,
 
 int pkey_from_ec_point(struct str x, struct str y, struct error *err, struct pkey **ret)
 {
-    OSSL_PARAM_BLD *bld;
-    uint8_t point[1 + 2 * P256_COORD_BYTES] = {POINT_CONVERSION_UNCOMPRESSED};
-
-    if (x.n != P256_COORD_BYTES || y.n != P256_COORD_BYTES) {
-        (void)error_set(err, REASON_BAD_REQUEST, "a P-256 point has two coordinates of 32 bytes");
-        return -EINVAL;
-    }
-    memcpy(point + 1, x.p, x.n);
-    memcpy(point + 1 + P256_COORD_BYTES, y.p, y.n);
-    bld = OSSL_PARAM_BLD_new();
-    ASSERT(bld);
-    OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
-    OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point));
-    return from_params("EC", bld, err, ret);
+    return pkey_from_ec(STR("P-256"), x, y, err, ret);
 }
 
 int pkey_from_rsa(struct str n, struct str e, struct error *err, struct pkey **ret)
@@ -259,7 +246,7 @@ int pkey_from_rsa(struct str n, struct str e, struct error *err, struct pkey **r
     ASSERT(bld && bn && be);
     OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn);
     OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be);
-    r = from_params("RSA", bld, err, ret);
+    r = pkey_from_params("RSA", bld, err, ret);
     BN_free(bn);
     BN_free(be);
     return r;
@@ -367,21 +354,6 @@ static void der_to_raw(const uint8_t *der, size_t n, struct buf *out)
     buf_add(out, raw, sizeof(raw));
 }
 
-static int raw_to_der(struct str raw, uint8_t **ret)
-{
-    ECDSA_SIG *sig = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn((const uint8_t *)raw.p, P256_COORD_BYTES, NULL);
-    BIGNUM *s = BN_bin2bn((const uint8_t *)raw.p + P256_COORD_BYTES, P256_COORD_BYTES, NULL);
-    int n;
-
-    ASSERT(sig && r && s && ECDSA_SIG_set0(sig, r, s) == 1);
-    *ret = NULL;
-    n = i2d_ECDSA_SIG(sig, ret);
-    ASSERT(n > 0);
-    ECDSA_SIG_free(sig);
-    return n;
-}
-
 int jws_sign(const struct pkey *k, struct str data, struct buf *ret_sig, struct error *err)
 {
     EVP_MD_CTX *ctx;
@@ -407,25 +379,7 @@ int jws_sign(const struct pkey *k, struct str data, struct buf *ret_sig, struct 
 int jws_verify(const struct pkey *k, struct str alg, struct str data, struct str sig)
 {
     const char *own = jws_alg(k);
-    EVP_MD_CTX *ctx;
-    uint8_t *der = NULL;
-    bool ok;
 
     /* The header's word counts only when it is what the key does anyway (never "none"). */
-    if (!own || !str_eqz(alg, own))
-        return -EBADMSG;
-    if (pkey_type(k) == PKEY_P256) {
-        if (sig.n != 2 * P256_COORD_BYTES)
-            return -EBADMSG;
-        sig.n = (size_t)raw_to_der(sig, &der);
-        sig.p = (const char *)der;
-    }
-    ctx = EVP_MD_CTX_new();
-    ASSERT(ctx);
-    ok = EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->p) == 1 &&
-         EVP_DigestVerify(ctx, (const uint8_t *)sig.p, sig.n, (const uint8_t *)data.p, data.n) == 1;
-    EVP_MD_CTX_free(ctx);
-    OPENSSL_free(der);
-    ERR_clear_error();
-    return ok ? 0 : -EBADMSG;
+    return own && str_eqz(alg, own) ? jws_verify_as(k, alg, data, sig) : -EBADMSG;
 }

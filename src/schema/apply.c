@@ -9,10 +9,11 @@
 struct merge {
     struct arena *a;
     struct member_index members;
+    struct buf text; /* scratch */
 };
 
-static void merge_msg(struct merge *m, const struct schema_desc *desc, struct json *live,
-                      const struct json *config);
+static void merge_members(struct merge *m, struct fields_place p, struct json *live,
+                          const struct json *config);
 
 /* ---- lists ---- */
 
@@ -28,14 +29,14 @@ struct elems {
     size_t n;
 };
 
-static struct elems elems_of(struct merge *m, const struct schema_field *f, struct json *list)
+static struct elems elems_of(struct merge *m, const struct fields_keys *keys, struct json *list)
 {
     struct elems l = {.v = ARENA_NEW_N(m->a, struct elem, list ? list->n + 1 : 1)};
     if (json_is(list, JSON_ARR))
         json_for_each(v, list)
         {
             struct fields_elem e;
-            struct str why = fields_elem_of_json(f, v, m->a, &e);
+            struct str why = fields_elem_of_json(keys, v, &m->text, m->a, &e);
             l.v[l.n++] = (struct elem){.v = v, .key = why.p ? STR_NONE : e.text};
         }
     return l;
@@ -78,10 +79,12 @@ static const struct elem *next_shared(const struct elems *config, size_t i)
 
 /* Elements of the configuration in its order; others stay behind those they stood behind. The live
  * ones move over. */
-static struct json *merge_list(struct merge *m, const struct schema_field *f, struct json *live,
+static struct json *merge_list(struct merge *m, struct fields_place p, struct json *live,
                                const struct json *config)
 {
-    struct elems l = elems_of(m, f, live), c = elems_of(m, f, json_clone(config, m->a));
+    struct fields_keys keys = fields_place_keys(p, m->a);
+    struct fields_place elem = fields_place_elem(p);
+    struct elems l = elems_of(m, &keys, live), c = elems_of(m, &keys, json_clone(config, m->a));
     struct json *out = json_new_arr(m->a);
     const struct elem *shared;
     size_t i = 0, j = 0;
@@ -105,9 +108,9 @@ static struct json *merge_list(struct merge *m, const struct schema_field *f, st
         struct json *v = x->v;
         if (x->other) {
             x->other->done = true;
-            if (fields_elem_shape(f) == FIELDS_MSG) {
+            if (fields_place_shape(elem, x->v->type) == FIELDS_MSG) {
                 v = x->other->v;
-                merge_msg(m, f->msg, v, x->v);
+                merge_members(m, elem, v, x->v);
             }
         }
         v->next = NULL;
@@ -130,42 +133,36 @@ static struct json *share(struct merge *m, const struct json *v)
     return copy;
 }
 
-static void merge_value(struct merge *m, const struct schema_field *f, bool elem, struct json *doc,
-                        const struct json *c)
+static void merge_member(struct merge *m, struct fields_place p, struct json *doc,
+                         const struct json *c)
 {
     struct json *there = member_get(&m->members, doc, c->key);
-    enum fields_shape shape = elem ? fields_elem_shape(f) : fields_shape(f);
-    if (shape == FIELDS_LEAF) {
-        member_set(&m->members, doc, c->key, share(m, c));
-        return;
-    }
+    enum fields_shape shape = fields_place_shape(p, c->type);
     if (c->type == JSON_NULL) { /* what others have in it stays */
-        if (!there || !there->n)
+        if (!there || there->type < JSON_ARR || !there->n ||
+            fields_place_shape(p, there->type) == FIELDS_LEAF)
             member_set(&m->members, doc, c->key, json_new_null(m->a));
-        return;
+    } else if (shape == FIELDS_LEAF) {
+        member_set(&m->members, doc, c->key, share(m, c));
+    } else if (shape == FIELDS_SET || shape == FIELDS_KEYED) {
+        member_set(&m->members, doc, c->key, merge_list(m, p, there, c));
+    } else {
+        if (!json_is(there, JSON_OBJ)) {
+            there = json_new_obj(m->a);
+            member_set(&m->members, doc, c->key, there);
+        }
+        merge_members(m, p, there, c);
     }
-    if (shape == FIELDS_SET || shape == FIELDS_KEYED) {
-        member_set(&m->members, doc, c->key, merge_list(m, f, there, c));
-        return;
-    }
-    if (!json_is(there, JSON_OBJ)) {
-        there = json_new_obj(m->a);
-        member_set(&m->members, doc, c->key, there);
-    }
-    if (shape == FIELDS_MSG)
-        merge_msg(m, f->msg, there, c);
-    else
-        json_for_each(e, c) merge_value(m, f, true, there, e);
 }
 
-static void merge_msg(struct merge *m, const struct schema_desc *desc, struct json *live,
-                      const struct json *config)
+static void merge_members(struct merge *m, struct fields_place p, struct json *live,
+                          const struct json *config)
 {
     json_for_each(c, config)
     {
-        const struct schema_field *f = schema_field_find(desc, c->key.p, c->key.n);
-        if (f)
-            merge_value(m, f, false, live, c);
+        struct fields_member x = fields_place_member(p, c->key);
+        if (x.known)
+            merge_member(m, x.place, live, c);
         else
             member_set(&m->members, live, c->key, json_clone(c, m->a));
     }
@@ -177,14 +174,29 @@ void apply_merge(const struct schema_desc *desc, struct json **doc, const struct
     struct merge m = {.a = a, .members = {.a = a}};
     if (!json_is(*doc, JSON_OBJ))
         *doc = json_new_obj(a);
-    merge_msg(&m, desc, *doc, config);
+    merge_members(&m, fields_place_root(desc), *doc, config);
     member_index_fini(&m.members);
+    buf_fini(&m.text);
 }
 
 /* ---- pruning ---- */
 
-static void prune_msg(const struct schema_desc *desc, struct json *v, struct str last,
-                      struct str owned, bool numbers, struct arena *a);
+struct prune {
+    struct arena *a;
+    struct buf text; /* scratch */
+    bool numbers;
+};
+
+/* One level of the object, and what sets say of it. */
+struct level {
+    struct prune *prune;
+    struct fields_place place;
+    struct fields_keys keys; /* of a list */
+    struct fields_level last, owned;
+};
+
+static void prune_value(struct prune *p, struct fields_place place, struct json *v, struct str last,
+                        struct str owned);
 
 /* What a set says of one path below a level. */
 static struct fields_entry find_path(const struct fields_level *l, const struct fields_elem *steps,
@@ -219,81 +231,61 @@ static void filter(struct json *v, keep_fn keep, void *arg)
     }
 }
 
-struct prune {
-    const struct schema_desc *desc;  /* of a message */
-    const struct schema_field *many; /* or of a list or map */
-    struct fields_level last, owned;
-    bool numbers;
-    struct arena *a;
-};
-
-static void prune_many(const struct schema_field *f, struct json *v, struct str last,
-                       struct str owned, bool numbers, struct arena *a);
-
 static bool keep_member(void *arg, struct json *c)
 {
-    struct prune *p = arg;
-    const struct schema_field *f = schema_field_find(p->desc, c->key.p, c->key.n);
+    struct level *l = arg;
+    struct fields_member m = fields_place_member(l->place, c->key);
     struct fields_elem steps[2] = {fields_elem_named(FIELDS_NAME, c->key)};
-    if (!f)
+    unsigned n = m.field && l->prune->numbers ? fields_steps(l->place.desc, m.field, steps) : 1;
+    if (!m.known)
         return true;
-    unsigned n = p->numbers ? fields_steps(p->desc, f, steps) : 1;
-    struct fields_entry last = find_path(&p->last, steps, n, p->a);
+    struct fields_entry last = find_path(&l->last, steps, n, l->prune->a);
     if (!has(&last, true))
         return true;
-    struct fields_entry owned = find_path(&p->owned, steps, n, p->a);
+    struct fields_entry owned = find_path(&l->owned, steps, n, l->prune->a);
     if (!has(&owned, true))
         return false;
-    enum fields_shape shape = fields_shape(f);
-    bool full = c->n;
-    if (!last.sub.n || shape == FIELDS_LEAF || (c->type != JSON_OBJ && c->type != JSON_ARR))
-        return true;
-    if (shape == FIELDS_MSG)
-        prune_msg(f->msg, c, last.sub, owned.sub, p->numbers, p->a);
-    else
-        prune_many(f, c, last.sub, owned.sub, p->numbers, p->a);
-    return c->n || !full;
-}
-
-static void prune_msg(const struct schema_desc *desc, struct json *v, struct str last,
-                      struct str owned, bool numbers, struct arena *a)
-{
-    struct prune p = {.desc = desc, .numbers = numbers, .a = a};
-    p.last = fields_level(last, a);
-    p.owned = fields_level(owned, a);
-    if (v->type == JSON_OBJ)
-        filter(v, keep_member, &p);
+    bool full = c->n && c->type >= JSON_ARR;
+    if (last.sub.n)
+        prune_value(l->prune, m.place, c, last.sub, owned.sub);
+    return !full || c->n || !m.declared;
 }
 
 static bool keep_elem(void *arg, struct json *c)
 {
-    struct prune *p = arg;
-    bool map = p->many->flags & SCHEMA_MAP;
-    struct fields_elem step = fields_elem_named(FIELDS_NAME, c->key);
-    if (!map && fields_elem_of_json(p->many, c, p->a, &step).p)
+    struct level *l = arg;
+    struct fields_elem step;
+    if (fields_elem_of_json(&l->keys, c, &l->prune->text, l->prune->a, &step).p)
         return true;
-    struct fields_entry last = find_path(&p->last, &step, 1, p->a);
-    struct fields_entry owned = find_path(&p->owned, &step, 1, p->a);
-    if (has(&last, map) && !has(&owned, map))
+    struct fields_entry last = find_path(&l->last, &step, 1, l->prune->a);
+    struct fields_entry owned = find_path(&l->owned, &step, 1, l->prune->a);
+    if (has(&last, false) && !has(&owned, false))
         return false;
-    if (last.sub.n && fields_elem_shape(p->many) == FIELDS_MSG)
-        prune_msg(p->many->msg, c, last.sub, owned.sub, p->numbers, p->a);
+    if (last.sub.n)
+        prune_value(l->prune, fields_place_elem(l->place), c, last.sub, owned.sub);
     return true;
 }
 
-static void prune_many(const struct schema_field *f, struct json *v, struct str last,
-                       struct str owned, bool numbers, struct arena *a)
+static void prune_value(struct prune *p, struct fields_place place, struct json *v, struct str last,
+                        struct str owned)
 {
-    struct prune p = {.many = f, .numbers = numbers, .a = a};
-    p.last = fields_level(last, a);
-    p.owned = fields_level(owned, a);
-    if (v->type == (f->flags & SCHEMA_MAP ? JSON_OBJ : JSON_ARR))
-        filter(v, keep_elem, &p);
+    enum fields_shape shape = fields_place_shape(place, v->type);
+    bool list = shape == FIELDS_SET || shape == FIELDS_KEYED;
+    struct level l = {.prune = p, .place = place};
+    if (shape == FIELDS_LEAF || v->type != (list ? JSON_ARR : JSON_OBJ))
+        return;
+    l.last = fields_level(last, p->a);
+    l.owned = fields_level(owned, p->a);
+    if (list)
+        l.keys = fields_place_keys(place, p->a);
+    filter(v, list ? keep_elem : keep_member, &l);
 }
 
 void apply_prune(const struct schema_desc *desc, struct json *doc, struct str last,
                  struct str owned, struct arena *a)
 {
+    struct prune p = {.a = a, .numbers = fields_by_number(desc)};
     if (!fields_contain(owned, last))
-        prune_msg(desc, doc, fields_body(last), fields_body(owned), fields_by_number(desc), a);
+        prune_value(&p, fields_place_root(desc), doc, fields_body(last), fields_body(owned));
+    buf_fini(&p.text);
 }

@@ -333,6 +333,7 @@ int custom_new(const struct api_custom_resource_definition *crd, uint32_t versio
         custom_free(c);
         return r;
     }
+    c->desc.schema = c->schema->root;
     *ret = c;
     return 0;
 }

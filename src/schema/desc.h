@@ -14,6 +14,8 @@
 
 #include "base/str.h"
 
+struct structural_node;
+
 enum schema_type {
     SCHEMA_BOOL,
     SCHEMA_INT32,
@@ -165,6 +167,8 @@ struct schema_desc {
     uint16_t max_number;
     uint16_t size;  /* of the struct */
     uint16_t flags; /* enum schema_desc_flags */
+    /* Of a served custom kind: what is known of the members that are kept as JSON. */
+    const struct structural_node *schema;
 };
 
 /* Hash of JSON member names; tools/gen_types.py computes the same. n > 0. */

@@ -295,7 +295,7 @@ void fields_end(struct buf *b, struct fields_mark m, bool member)
     memcpy(b->data + m.sub - 1, len, more + 1);
 }
 
-static void put_entry(struct buf *b, const struct fields_entry *e)
+void fields_copy(struct buf *b, const struct fields_entry *e)
 {
     put_head(b, &e->elem, (e->member ? FLAG_MEMBER : 0) | (e->sub.n ? FLAG_SUB : 0));
     if (e->sub.n) {
@@ -322,11 +322,11 @@ static void combine(enum op op, struct str a, struct str b, struct buf *out)
         int c = !more_a ? 1 : !more_b ? -1 : fields_elem_cmp(&x.elem, &y.elem);
         if (c < 0) {
             if (op != OP_INTERSECTION)
-                put_entry(out, &x);
+                fields_copy(out, &x);
             more_a = fields_next(&a, &x);
         } else if (c > 0) {
             if (op == OP_UNION)
-                put_entry(out, &y);
+                fields_copy(out, &y);
             more_b = fields_next(&b, &y);
         } else {
             bool member = op == OP_UNION        ? x.member || y.member
@@ -447,7 +447,7 @@ static void put_sorted(struct buf *b, const struct fields_entry *v, size_t n)
         while (j < n && entry_cmp(&v[i], &v[j]) == 0)
             j++;
         if (j == i + 1) {
-            put_entry(b, &v[i++]);
+            fields_copy(b, &v[i++]);
             continue;
         }
         bool member = false;
@@ -501,28 +501,6 @@ void fields_sort(struct buf *b, size_t from)
 }
 
 /* ---- types ---- */
-
-enum fields_shape fields_elem_shape(const struct schema_field *f)
-{
-    return f->type == SCHEMA_MSG && !(f->msg->flags & (SCHEMA_DESC_ATOMIC | SCHEMA_DESC_AS_LIST))
-               ? FIELDS_MSG
-               : FIELDS_LEAF;
-}
-
-enum fields_shape fields_shape(const struct schema_field *f)
-{
-    if (f->flags & SCHEMA_LIST) {
-        if (f->rules->list_type == SCHEMA_LIST_SET)
-            return FIELDS_SET;
-        return f->rules->list_type == SCHEMA_LIST_MAP && f->rules->list_map_keys &&
-                       f->type == SCHEMA_MSG
-                   ? FIELDS_KEYED
-                   : FIELDS_LEAF;
-    }
-    if (f->flags & SCHEMA_ATOMIC)
-        return FIELDS_LEAF;
-    return f->flags & SCHEMA_MAP ? FIELDS_MAP : fields_elem_shape(f);
-}
 
 unsigned fields_steps(const struct schema_desc *desc, const struct schema_field *json,
                       struct fields_elem ret[2])

@@ -14,7 +14,10 @@
  * Without text the entry is the field with that protobuf number; a field whose JSON belongs to its
  * parent has its members below it. With text, number is an enum fields_elem_type. Order: numbers,
  * then by number and bytes of the text. Numbers are API facts and do not change, so stored sets
- * stay valid; types that are made at run time use names only.
+ * stay valid. Types that are made at run time use names only, and the root 0: a schema may be
+ * replaced by another one while objects are there, and sets must mean the same when it was, and be
+ * readable where no schema is at hand (clients, the store). A name costs two bytes more than it has
+ * letters, a number two; the JSON of either seven more.
  *
  * Sets made by these functions live in the arena given or share with an operand. Pure functions;
  * any thread. */
@@ -91,9 +94,9 @@ struct fields_diff {
     struct str changed; /* set by the new message: added, or with another value */
     struct str removed; /* had by the old one only */
 };
-/* What a write changed, by what of both is printed. Neither kind's metadata that nobody owns (name,
- * uid, resourceVersion...) nor the top-level field `skip` (NULL: none) is looked at. False: nothing
- * (*ret is then two empty sets). */
+/* What a write changed, by what of both is printed. Neither the metadata that nobody owns (name,
+ * uid, resourceVersion...) nor the top-level field `skip` (NULL: none) is looked at; "spec" of a
+ * custom kind stands for all but the status. False: nothing (*ret is then two empty sets). */
 bool fields_diff(const struct schema_desc *desc, const void *old, const void *new, const char *skip,
                  struct arena *a, struct fields_diff *ret);
 /* The fields a configuration names, with those nobody owns. It is checked on the way: -EINVAL with
@@ -101,6 +104,9 @@ bool fields_diff(const struct schema_desc *desc, const void *old, const void *ne
  * and elements that are there twice. */
 int fields_of_tree(const struct schema_desc *desc, const struct json *config, struct arena *a,
                    struct str *ret, struct error *err) MUST_CHECK;
-/* set without the metadata nobody owns and without the top-level field `skip` (NULL: none). */
+/* set without the metadata nobody owns and without the top-level field `skip`, as fields_diff. */
 struct str fields_strip(const struct schema_desc *desc, struct str set, const char *skip,
                         struct arena *a);
+/* A set of a custom kind by the schema as it is now: what is owned as a whole today, and was owned
+ * by its parts when the set was made, is a member. set itself when nothing is to be done. */
+struct str fields_reconcile(const struct schema_desc *desc, struct str set, struct arena *a);

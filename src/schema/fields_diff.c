@@ -8,6 +8,7 @@
 
 #include "base/set.h"
 #include "codec/out.h"
+#include "schema/custom.h"
 
 struct diff {
     struct arena *a;
@@ -15,6 +16,7 @@ struct diff {
     struct buf text;                        /* scratch */
     const struct schema_field *skip, *meta; /* of the root */
     bool numbers;
+    bool status_only; /* of a custom kind */
 };
 
 /* The two sets grow together. */
@@ -105,10 +107,10 @@ static struct str key_text(struct diff *d, const struct keys *k, const void *ele
         const struct schema_field *f = k->f[i];
         bool absent = schema_field_absent(f, elem);
         if (absent && f->rules->default_text && f->type == SCHEMA_STRING) {
-            fields_key_head(f, b);
+            fields_key_head((struct str){f->name, f->name_len}, b);
             json_print_str(str_z(f->rules->default_text), b);
         } else if (!absent || f->flags & SCHEMA_ALWAYS) {
-            fields_key_head(f, b);
+            fields_key_head((struct str){f->name, f->name_len}, b);
             schema_field_print(f, elem, b);
         }
     }
@@ -331,17 +333,40 @@ static void diff_msg(struct diff *d, const struct schema_desc *desc, const void 
     }
 }
 
+/* A custom kind: its metadata has fields, the rest is text. */
+static void diff_custom(struct diff *d, const struct schema_desc *desc, const void *x,
+                        const void *y)
+{
+    const struct custom_object *old = x, *new = y;
+    struct fields_place root = fields_place_root(desc);
+    if (!d->status_only) {
+        diff_field(d, &desc->fields[0], x, y);
+        fields_diff_members(root, old->rest, new->rest, d->a, &d->changed, &d->removed);
+    }
+    if (!d->skip) {
+        struct fields_elem e = fields_elem_named(FIELDS_NAME, STR("status"));
+        fields_diff_json(fields_place_member(root, STR("status")).place, &e, old->status,
+                         new->status, d->a, &d->changed, &d->removed);
+    }
+    fields_sort(&d->changed, 0);
+    fields_sort(&d->removed, 0);
+}
+
 bool fields_diff(const struct schema_desc *desc, const void *old, const void *new, const char *skip,
                  struct arena *a, struct fields_diff *ret)
 {
     struct diff d = {.a = a, .numbers = fields_by_number(desc)};
     d.skip = skip ? schema_field_find(desc, skip, strlen(skip)) : NULL;
+    d.status_only = fields_status_only(desc, skip);
     d.meta = desc->flags & SCHEMA_DESC_OBJECT ? &desc->fields[0] : NULL;
     if (d.skip && desc->json != desc->fields)
         d.skip = NULL; /* no object has both */
     (void)buf_reserve(&d.changed, 256);
     (void)buf_reserve(&d.removed, 64);
-    diff_msg(&d, desc, old, new);
+    if (desc->flags & SCHEMA_DESC_REST)
+        diff_custom(&d, desc, old, new);
+    else
+        diff_msg(&d, desc, old, new);
     bool any = d.changed.n || d.removed.n;
     ret->changed = fields_pack(desc, buf_str(&d.changed), a);
     ret->removed = fields_pack(desc, buf_str(&d.removed), a);

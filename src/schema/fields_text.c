@@ -277,65 +277,6 @@ int fields_parse(const struct schema_desc *desc, struct str text, struct arena *
     return r;
 }
 
-/* ---- elements of lists ---- */
-
-static struct str key_of_json(const struct schema_field *f, const struct json *v, struct arena *a,
-                              struct buf *b)
-{
-    const char *const *names = f->rules->list_map_keys;
-    const char *done = "";
-    for (;;) { /* in the order of their names; there are one to three */
-        const char *name = NULL;
-        for (size_t i = 0; names[i]; i++)
-            if (strcmp(names[i], done) > 0 && (!name || strcmp(names[i], name) < 0))
-                name = names[i];
-        if (!name)
-            break;
-        done = name;
-        const struct schema_field *g = schema_field_find(f->msg, name, strlen(name));
-        const struct json *value = json_get(v, str_z(name));
-        if (!g)
-            continue;
-        const char *deflt = g->rules->default_text;
-        if ((!value || value->type == JSON_NULL) && !deflt)
-            return arena_printf(a,
-                                "associative list with keys has an element that omits key field "
-                                "\"%s\" (and doesn't have default value)",
-                                name);
-        fields_key_head(g, b);
-        if (value && value->type != JSON_NULL)
-            json_print(value, b);
-        else if (g->type == SCHEMA_STRING)
-            json_print_str(str_z(deflt), b);
-        else
-            buf_add_str(b, str_z(deflt));
-    }
-    OUT_LIT(b, "}");
-    return STR_NONE;
-}
-
-struct str fields_elem_of_json(const struct schema_field *f, const struct json *v, struct arena *a,
-                               struct fields_elem *ret)
-{
-    bool keyed = fields_shape(f) == FIELDS_KEYED;
-    struct buf b = {0};
-    struct str why = STR_NONE;
-    if (v->type == JSON_NULL)
-        return keyed ? STR("associative list with keys may not have null elements")
-                     : STR("set has a null element");
-    if (keyed && v->type != JSON_OBJ)
-        return STR("associative list with keys may not have non-map elements");
-    if (!keyed && (v->type == JSON_OBJ || v->type == JSON_ARR))
-        return STR("only scalars are supported as elements of sets");
-    if (keyed)
-        why = key_of_json(f, v, a, &b);
-    else
-        json_print(v, &b);
-    *ret = fields_elem_named(keyed ? FIELDS_KEY : FIELDS_VALUE, arena_str(a, buf_str(&b)));
-    buf_fini(&b);
-    return why;
-}
-
 /* ---- paths for people ---- */
 
 struct each {

@@ -4,6 +4,7 @@
 #include "schema/fields_int.h"
 
 #include "base/set.h"
+#include "schema/structural.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@ struct tree {
     struct arena *a;
     struct error *err;
     struct buf *out;
+    struct buf text; /* scratch */
     bool numbers;
 };
 
@@ -21,8 +23,8 @@ struct where {
     struct fields_elem elem;
 };
 
-static int read_msg(struct tree *t, const struct schema_desc *desc, const struct json *v,
-                    const struct where *at);
+static int read_members(struct tree *t, struct fields_place p, const struct json *v,
+                        const struct where *at);
 
 static void where_print(const struct where *w, struct buf *b)
 {
@@ -53,75 +55,60 @@ static const char *type_name(const struct json *v)
     return names[v->type];
 }
 
-static int expect(struct tree *t, const struct json *v, enum json_type type, const struct where *at)
+static int expect(struct tree *t, enum fields_expected what, const struct json *v,
+                  const struct where *at)
 {
-    if (v->type == type)
+    static const char *const words[] = {"",       "map", "list", "string", "numeric (int or float)",
+                                        "boolean"};
+    bool good = true;
+    switch (what) {
+    case FIELDS_ANYTHING:
         return 0;
-    return wrong(t, at, "expected %s, got %s", type == JSON_OBJ ? "map" : "list", type_name(v));
-}
-
-static int check_scalar(struct tree *t, const struct schema_field *f, const struct json *v,
-                        const struct where *at)
-{
-    bool number = v->type == JSON_INT || v->type == JSON_REAL;
-    switch ((enum schema_type)f->type) {
-    case SCHEMA_BOOL:
-        return v->type == JSON_BOOL ? 0 : wrong(t, at, "expected boolean, got %s", type_name(v));
-    case SCHEMA_INT32:
-    case SCHEMA_INT64:
-    case SCHEMA_DOUBLE:
-        return number ? 0 : wrong(t, at, "expected numeric (int or float), got %s", type_name(v));
-    case SCHEMA_STRING:
-    case SCHEMA_BYTES:
-    case SCHEMA_TIME:
-    case SCHEMA_MICRO_TIME:
-    case SCHEMA_DURATION:
-        return v->type == JSON_STR ? 0 : wrong(t, at, "expected string, got %s", type_name(v));
-    default:
-        return 0; /* the decoder of the merged object looks at the rest */
+    case FIELDS_OBJECT:
+        good = v->type == JSON_OBJ;
+        break;
+    case FIELDS_ARRAY:
+        good = v->type == JSON_ARR;
+        break;
+    case FIELDS_STRING:
+        good = v->type == JSON_STR;
+        break;
+    case FIELDS_NUMERIC:
+        good = v->type == JSON_INT || v->type == JSON_REAL;
+        break;
+    case FIELDS_BOOLEAN:
+        good = v->type == JSON_BOOL;
+        break;
     }
+    return good ? 0 : wrong(t, at, "expected %s, got %s", words[what], type_name(v));
 }
 
 /* A value that is owned as a whole; names inside it must still be known. */
-static int check_leaf(struct tree *t, const struct schema_field *f, const struct json *v, bool elem,
-                      const struct where *at)
+static int check(struct tree *t, struct fields_place p, const struct json *v,
+                 const struct where *at)
 {
-    int r = 0;
-    if (v->type == JSON_NULL)
-        return 0;
-    if (!elem && f->flags & (SCHEMA_LIST | SCHEMA_MAP)) {
-        r = expect(t, v, f->flags & SCHEMA_LIST ? JSON_ARR : JSON_OBJ, at);
-        if (r < 0)
-            return r;
+    struct where w = {.up = at};
+    int r = v->type == JSON_NULL ? 0 : expect(t, fields_place_expected(p), v, at);
+    if (r < 0 || v->type < JSON_ARR || p.type == FIELDS_PLACE_WHOLE || p.type == FIELDS_PLACE_FREE)
+        return r;
+    if (v->type == JSON_ARR) {
+        struct fields_place elem = fields_place_elem(p);
         unsigned i = 0;
         json_for_each(c, v)
         {
             char index[16];
-            struct where w = {at, fields_elem_named(FIELDS_NAME, c->key)};
-            if (f->flags & SCHEMA_LIST)
-                w.elem = fields_elem_named(
-                    FIELDS_INDEX,
-                    (struct str){index, (size_t)snprintf(index, sizeof(index), "%u", i++)});
-            r = check_leaf(t, f, c, true, &w);
-            if (r < 0)
+            int n = snprintf(index, sizeof(index), "%u", i++);
+            w.elem = fields_elem_named(FIELDS_INDEX, (struct str){index, (size_t)n});
+            if ((r = check(t, elem, c, &w)) < 0)
                 return r;
         }
         return 0;
     }
-    if (f->type != SCHEMA_MSG)
-        return check_scalar(t, f, v, at);
-    if (f->msg->flags & SCHEMA_DESC_AS_LIST)
-        return expect(t, v, JSON_ARR, at);
-    r = expect(t, v, JSON_OBJ, at);
-    if (r < 0)
-        return r;
     json_for_each(c, v)
     {
-        const struct schema_field *g = schema_field_find(f->msg, c->key.p, c->key.n);
-        struct where w = {at, fields_elem_named(FIELDS_NAME, c->key)};
-        if (!g)
-            return wrong(t, &w, "field not declared in schema");
-        r = check_leaf(t, g, c, false, &w);
+        struct fields_member m = fields_place_member(p, c->key);
+        w.elem = fields_elem_named(FIELDS_NAME, c->key);
+        r = m.known ? check(t, m.place, c, &w) : wrong(t, &w, "field not declared in schema");
         if (r < 0)
             return r;
     }
@@ -130,11 +117,12 @@ static int check_leaf(struct tree *t, const struct schema_field *f, const struct
 
 /* ---- lists ---- */
 
-static int read_elem(struct tree *t, const struct schema_field *f, const struct json *v,
-                     unsigned index, struct set *there, const struct where *at)
+static int read_elem(struct tree *t, const struct fields_keys *keys, struct fields_place p,
+                     const struct json *v, unsigned index, struct set *there,
+                     const struct where *at)
 {
     struct fields_elem e;
-    struct str why = fields_elem_of_json(f, v, t->a, &e);
+    struct str why = fields_elem_of_json(keys, v, &t->text, t->a, &e);
     int r;
     if (why.p)
         return wrong(t, at, "element %u: %.*s", index, STR_ARG(why));
@@ -147,100 +135,86 @@ static int read_elem(struct tree *t, const struct schema_field *f, const struct 
         return r;
     }
     struct fields_mark m = fields_begin(t->out, &e);
-    r = fields_elem_shape(f) == FIELDS_MSG ? read_msg(t, f->msg, v, &w)
-                                           : check_leaf(t, f, v, true, &w);
+    r = fields_place_shape(p, v->type) == FIELDS_MSG ? read_members(t, p, v, &w)
+                                                     : check(t, p, v, &w);
     if (r >= 0)
         fields_end(t->out, m, true);
     return r;
 }
 
-static int read_list(struct tree *t, const struct schema_field *f, const struct json *v,
+static int read_list(struct tree *t, struct fields_place p, const struct json *v,
                      const struct where *at)
 {
     struct set there = {0};
     size_t from = t->out->n;
     unsigned i = 0;
-    int r = expect(t, v, JSON_ARR, at);
+    int r = expect(t, FIELDS_ARRAY, v, at);
+    if (r < 0 || !v->n)
+        return r;
+    struct fields_keys keys = fields_place_keys(p, t->a);
+    struct fields_place elem = fields_place_elem(p);
     for (const struct json *c = v->first; r >= 0 && c; c = c->next)
-        r = read_elem(t, f, c, i++, &there, at);
+        r = read_elem(t, &keys, elem, c, i++, &there, at);
     set_fini(&there);
     if (r >= 0)
         fields_sort(t->out, from);
     return r;
 }
 
-/* ---- maps and messages ---- */
+/* ---- objects ---- */
 
-static int read_map(struct tree *t, const struct schema_field *f, const struct json *v,
-                    const struct where *at)
+static int read_value(struct tree *t, struct fields_place p, enum fields_shape shape,
+                      const struct json *v, const struct where *at)
 {
-    size_t from = t->out->n;
-    int r = expect(t, v, JSON_OBJ, at);
-    if (r < 0)
-        return r;
-    json_for_each(c, v)
-    {
-        struct fields_elem e = fields_elem_named(FIELDS_NAME, c->key);
-        struct where w = {at, fields_elem_named(FIELDS_NAME, c->key)};
-        struct fields_mark m = fields_begin(t->out, &e);
-        r = fields_elem_shape(f) == FIELDS_MSG && c->type != JSON_NULL
-                ? read_msg(t, f->msg, c, &w)
-                : check_leaf(t, f, c, true, &w);
-        if (r < 0)
-            return r;
-        fields_end(t->out, m, true);
-    }
-    fields_sort(t->out, from);
-    return 0;
-}
-
-static int read_value(struct tree *t, const struct schema_field *f, const struct json *v,
-                      const struct where *at)
-{
-    switch (fields_shape(f)) {
+    switch (shape) {
     case FIELDS_MSG:
-        return read_msg(t, f->msg, v, at);
-    case FIELDS_MAP:
-        return read_map(t, f, v, at);
+        return read_members(t, p, v, at);
     case FIELDS_SET:
     case FIELDS_KEYED:
-        return read_list(t, f, v, at);
-    case FIELDS_LEAF:
-        break;
+        return read_list(t, p, v, at);
+    default:
+        return check(t, p, v, at);
     }
-    return check_leaf(t, f, v, false, at);
 }
 
-static int read_msg(struct tree *t, const struct schema_desc *desc, const struct json *v,
-                    const struct where *at)
+static int read_member(struct tree *t, struct fields_place p, const struct json *c,
+                       const struct where *at)
+{
+    struct fields_member m = fields_place_member(p, c->key);
+    struct fields_elem e[2] = {fields_elem_named(FIELDS_NAME, c->key)};
+    struct where w = {at, e[0]};
+    struct fields_mark mark[2];
+    if (!m.known)
+        return wrong(t, &w, "field not declared in schema");
+    enum fields_shape shape = fields_place_shape(m.place, c->type);
+    bool leaf = shape == FIELDS_LEAF || c->type == JSON_NULL;
+    bool whole = leaf || !m.declared || (c->type == JSON_OBJ && !c->n);
+    unsigned n = t->numbers && m.field ? fields_steps(p.desc, m.field, e) : 1;
+    int r = 0;
+    if (n == 1 && leaf) {
+        fields_put(t->out, &e[0]);
+        return check(t, m.place, c, &w);
+    }
+    for (unsigned i = 0; i < n; i++)
+        mark[i] = fields_begin(t->out, &e[i]);
+    if (c->type != JSON_NULL)
+        r = read_value(t, m.place, shape, c, &w);
+    for (unsigned i = n; r >= 0 && i-- > 0;)
+        fields_end(t->out, mark[i], i == n - 1 && whole);
+    return r;
+}
+
+static int read_members(struct tree *t, struct fields_place p, const struct json *v,
+                        const struct where *at)
 {
     size_t from = t->out->n;
-    int r = expect(t, v, JSON_OBJ, at);
-    if (r < 0)
-        return r;
-    json_for_each(c, v)
-    {
-        const struct schema_field *f = schema_field_find(desc, c->key.p, c->key.n);
-        struct where w = {at, fields_elem_named(FIELDS_NAME, c->key)};
-        struct fields_elem e[2] = {fields_elem_named(FIELDS_NAME, c->key)};
-        struct fields_mark m[2];
-        if (!f && !at && (str_is(c->key, "apiVersion") || str_is(c->key, "kind")))
-            continue;
-        if (!f)
-            return wrong(t, &w, "field not declared in schema");
-        unsigned n = t->numbers ? fields_steps(desc, f, e) : 1;
-        for (unsigned i = 0; i < n; i++)
-            m[i] = fields_begin(t->out, &e[i]);
-        r = c->type == JSON_NULL ? 0 : read_value(t, f, c, &w);
-        if (r < 0)
-            return r;
-        bool whole = fields_shape(f) == FIELDS_LEAF || c->type == JSON_NULL ||
-                     (c->type == JSON_OBJ && !c->n);
-        for (unsigned i = n; i-- > 0;)
-            fields_end(t->out, m[i], i == n - 1 && whole);
-    }
-    fields_sort(t->out, from);
-    return 0;
+    int r = expect(t, FIELDS_OBJECT, v, at);
+    for (const struct json *c = v->first; r >= 0 && c; c = c->next)
+        if (at || (!str_is(c->key, "apiVersion") && !str_is(c->key, "kind")))
+            r = read_member(t, p, c, at);
+    if (r >= 0)
+        fields_sort(t->out, from);
+    return r;
 }
 
 int fields_of_tree(const struct schema_desc *desc, const struct json *config, struct arena *a,
@@ -248,47 +222,98 @@ int fields_of_tree(const struct schema_desc *desc, const struct json *config, st
 {
     struct buf out = {0};
     struct tree t = {.a = a, .err = err, .out = &out, .numbers = fields_by_number(desc)};
-    int r = read_msg(&t, desc, config, NULL);
+    int r = read_members(&t, fields_place_root(desc), config, NULL);
     if (r >= 0)
         *ret = fields_pack(desc, buf_str(&out), a);
     buf_fini(&out);
+    buf_fini(&t.text);
     return r;
 }
 
 /* ---- what nobody owns ---- */
 
-/* The body without the entries that go; those of `meta` are looked into. */
-static void strip(const struct schema_desc *desc, struct str body, const struct schema_field *skip,
-                  const struct schema_field *meta, bool in_meta, struct buf *out)
+struct strip {
+    const struct schema_desc *desc;
+    const char *skip;
+    bool status_only;
+    struct buf out;
+};
+
+static void strip_meta(struct strip *s, const struct fields_entry *meta)
 {
+    struct fields_mark m = fields_begin(&s->out, &meta->elem);
     struct fields_entry e;
-    while (fields_next(&body, &e)) {
+    for (struct str body = meta->sub; fields_next(&body, &e);) {
         const struct schema_field *f =
-            e.elem.type == FIELDS_NUMBER ? schema_field_by_number(desc, e.elem.number)
-            : e.elem.type == FIELDS_NAME ? schema_field_find(desc, e.elem.text.p, e.elem.text.n)
-                                         : NULL;
-        if (f && (in_meta ? fields_is_unowned_meta(f) : f == skip))
-            continue;
-        struct fields_mark m = fields_begin(out, &e.elem);
-        if (f && f == meta) {
-            strip(f->msg, e.sub, NULL, NULL, true, out);
-            fields_end(out, m, false);
-        } else {
-            buf_add_str(out, e.sub);
-            fields_end(out, m, e.member);
-        }
+            e.elem.type == FIELDS_NUMBER
+                ? schema_field_by_number(&api_object_meta_desc, e.elem.number)
+                : schema_field_find(&api_object_meta_desc, e.elem.text.p, e.elem.text.n);
+        if (!f || !fields_is_unowned_meta(f))
+            fields_copy(&s->out, &e);
     }
+    fields_end(&s->out, m, false);
+}
+
+static void strip_entry(struct strip *s, const struct fields_entry *e)
+{
+    struct str name = e->elem.text;
+    if (e->elem.type == FIELDS_NUMBER) {
+        const struct schema_field *f = schema_field_by_number(s->desc, e->elem.number);
+        name = f ? (struct str){f->name, f->name_len} : STR_NONE;
+    }
+    if (s->status_only ? !str_is(name, "status") : s->skip && str_eqz(name, s->skip))
+        return;
+    if (s->desc->flags & SCHEMA_DESC_OBJECT && str_is(name, "metadata"))
+        strip_meta(s, e);
+    else
+        fields_copy(&s->out, e);
 }
 
 struct str fields_strip(const struct schema_desc *desc, struct str set, const char *skip,
                         struct arena *a)
 {
+    struct strip s = {.desc = desc, .skip = skip, .status_only = fields_status_only(desc, skip)};
+    struct fields_entry e;
+    for (struct str body = fields_body(set); fields_next(&body, &e);)
+        strip_entry(&s, &e);
+    struct str out = fields_pack(desc, buf_str(&s.out), a);
+    buf_fini(&s.out);
+    return out;
+}
+
+/* ---- a schema that has changed ---- */
+
+static void reconcile(struct fields_place p, struct str body, struct buf *out)
+{
+    struct fields_entry e;
+    while (fields_next(&body, &e)) {
+        bool elem = e.elem.type == FIELDS_KEY || e.elem.type == FIELDS_VALUE;
+        struct fields_place below = {.type = FIELDS_PLACE_FREE};
+        if (elem)
+            below = fields_place_elem(p);
+        else if (e.elem.type == FIELDS_NAME && fields_place_member(p, e.elem.text).known)
+            below = fields_place_member(p, e.elem.text).place;
+        if (!e.sub.n) {
+            fields_copy(out, &e);
+            continue;
+        }
+        struct fields_mark m = fields_begin(out, &e.elem);
+        bool whole = below.type == FIELDS_PLACE_NODE && below.node->type &&
+                     fields_place_shape(below, JSON_NULL) == FIELDS_LEAF;
+        if (!whole)
+            reconcile(below, e.sub, out);
+        fields_end(out, m, e.member || whole);
+    }
+}
+
+struct str fields_reconcile(const struct schema_desc *desc, struct str set, struct arena *a)
+{
     struct buf out = {0};
-    const struct schema_field *meta =
-        desc->flags & SCHEMA_DESC_OBJECT ? schema_field_find(desc, "metadata", 8) : NULL;
-    strip(desc, fields_body(set), skip ? schema_field_find(desc, skip, strlen(skip)) : NULL, meta,
-          false, &out);
-    struct str s = fields_pack(desc, buf_str(&out), a);
+    if (!(desc->flags & SCHEMA_DESC_REST) || !desc->schema)
+        return set;
+    reconcile(fields_place_root(desc), fields_body(set), &out);
+    if (!str_eq(buf_str(&out), fields_body(set)))
+        set = fields_pack(desc, buf_str(&out), a);
     buf_fini(&out);
-    return s;
+    return set;
 }

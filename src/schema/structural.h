@@ -71,6 +71,7 @@ struct structural {
     struct structural_node *root;
     const struct json *tree; /* as given, for OpenAPI documents */
     uint32_t n_nodes;
+    size_t regex_bytes;    /* of compiled patterns */
     uint32_t n_rules;      /* x-kubernetes-validations found */
     struct str first_rule; /* path of the first of them */
 };

@@ -712,6 +712,7 @@ int structural_compile(struct str text, struct str path, struct structural **ret
         structural_free(s);
         return -EBADMSG;
     }
+    s->regex_bytes = c.regex_bytes;
     *ret = s;
     return 0;
 }

@@ -3,11 +3,14 @@
  *
  *   bench_api KUBECONFIG create COUNT IN_FLIGHT     pods (schedulerName none), created durably
  *   bench_api KUBECONFIG customs COUNT IN_FLIGHT    the same as objects of a declared kind
- *   bench_api KUBECONFIG services COUNT IN_FLIGHT   Services without selector, and their slices of
- * 5 bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again bench_api KUBECONFIG
- * list LIMIT TIMES           pods, LIMIT at a time (0: all); median bench_api KUBECONFIG watch
- * WATCHERS CHANGES_PER_S SECONDS bench_api KUBECONFIG delete-all                 pods of the
- * namespace, in one call */
+ *   bench_api KUBECONFIG services COUNT IN_FLIGHT   Services without selector, and slices of 5
+ *   bench_api KUBECONFIG get COUNT IN_FLIGHT        one pod, again and again
+ *   bench_api KUBECONFIG list LIMIT TIMES           pods, LIMIT at a time (0: all); median
+ *   bench_api KUBECONFIG table TIMES                all pods as a table; median
+ *   bench_api KUBECONFIG configs COUNT IN_FLIGHT    ConfigMaps with nothing in them
+ *   bench_api KUBECONFIG initial WATCHERS           watches of all ConfigMaps begin together
+ *   bench_api KUBECONFIG watch WATCHERS CHANGES_PER_S SECONDS
+ *   bench_api KUBECONFIG delete-all                 pods of the namespace, in one call */
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/kubeconfig.h"
@@ -19,8 +22,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PODS_PATH "/api/v1/namespaces/default/pods"
-#define REPLY_MAX ((uint64_t)1 << 30)
+#define PODS_PATH    "/api/v1/namespaces/default/pods"
+#define CONFIGS_PATH "/api/v1/namespaces/default/configmaps"
+#define REPLY_MAX    ((uint64_t)1 << 30)
 
 struct bench {
     struct rt *rt;
@@ -30,7 +34,7 @@ struct bench {
     int64_t count, started, done, failed, in_flight;
     struct buf body;
     const char *method;
-    bool create, services, customs;
+    bool create, services, customs, configs;
     nsec_t begin;
 };
 
@@ -158,6 +162,11 @@ static void next(struct bench *b)
         crate_print(&b->body, b->started);
         r.body = http_bytes_copy(buf_str(&b->body));
         r.target = STR(CUSTOMS_PATH);
+    } else if (b->configs) {
+        buf_clear(&b->body);
+        buf_printf(&b->body, "{\"metadata\":{\"name\":\"bench-%lld\"}}", (long long)b->started);
+        r.body = http_bytes_copy(buf_str(&b->body));
+        r.target = STR(CONFIGS_PATH);
     } else if (b->create) {
         pod_print(&b->body, b->started);
         r.body = http_bytes_copy(buf_str(&b->body));
@@ -210,13 +219,15 @@ static void one_answered(const struct http_answer *a, void *arg)
     rt_stop(o->b->rt);
 }
 
-/* One call, waited for; its duration. */
-static nsec_t call(struct bench *b, const char *method, const char *target, struct str body,
-                   struct one *ret)
+/* One call, waited for; its duration. accept: NULL for JSON. */
+static nsec_t call_as(struct bench *b, const char *method, const char *target, struct str body,
+                      const char *accept, struct one *ret)
 {
-    static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
+    const struct http_header headers[] = {
+        {STR("content-type"), STR("application/json")},
+        {STR("accept"), str_z(accept ? accept : "application/json")}};
     struct http_client_request r = {
-        .method = str_z(method), .target = str_z(target), .headers = headers, .n_headers = 1};
+        .method = str_z(method), .target = str_z(target), .headers = headers, .n_headers = 2};
     struct timespec t0, t1;
 
     *ret = (struct one){.b = b};
@@ -227,6 +238,12 @@ static nsec_t call(struct bench *b, const char *method, const char *target, stru
     rt_run(b->rt);
     clock_gettime(CLOCK_MONOTONIC, &t1);
     return (t1.tv_sec - t0.tv_sec) * NSEC_PER_SEC + t1.tv_nsec - t0.tv_nsec;
+}
+
+static nsec_t call(struct bench *b, const char *method, const char *target, struct str body,
+                   struct one *ret)
+{
+    return call_as(b, method, target, body, NULL, ret);
 }
 
 static void run_flight(struct bench *b, const char *name, int64_t count, int64_t in_flight)
@@ -263,6 +280,105 @@ static void run_list(struct bench *b, int64_t limit, int64_t times)
     printf("list_%lld %.2f ms (%zu bytes)\n", (long long)limit, (double)took[times / 2] / 1e6,
            o.bytes);
     free(took);
+}
+
+static void run_table(struct bench *b, int64_t times)
+{
+    int64_t *took = xcalloc((size_t)times, sizeof(*took));
+    struct one o;
+
+    for (int64_t i = 0; i < times; i++)
+        took[i] = call_as(b, "GET", PODS_PATH, STR_NONE,
+                          "application/json;as=Table;v=v1;g=meta.k8s.io", &o);
+    qsort(took, (size_t)times, sizeof(*took), compare_i64);
+    if (o.status != 200)
+        fprintf(stderr, "table: status %d\n", o.status);
+    printf("list_table %.2f ms (%zu bytes)\n", (double)took[times / 2] / 1e6, o.bytes);
+    free(took);
+}
+
+/* ---- many that begin to watch together ---- */
+
+#define INITIAL_END "k8s.io/initial-events-end"
+
+struct crowd {
+    struct bench *b;
+    int64_t watchers, done, bytes;
+};
+
+struct crowd_watch {
+    struct crowd *c;
+    char tail[sizeof(INITIAL_END) - 1]; /* of what came last: the mark may be cut in two */
+    size_t n_tail;
+    bool done;
+};
+
+static void crowd_head(struct http_call *c, int status, const struct http_header *h, size_t n,
+                       void *arg)
+{
+    if (status != 200)
+        fprintf(stderr, "watch: status %d\n", status);
+}
+
+static void crowd_data(struct http_call *c, const void *p, size_t n, void *arg)
+{
+    struct crowd_watch *w = arg;
+    struct buf seam = {0};
+    bool end = memmem(p, n, INITIAL_END, sizeof(INITIAL_END) - 1) != NULL;
+
+    w->c->bytes += (int64_t)n;
+    buf_add(&seam, w->tail, w->n_tail);
+    buf_add(&seam, p, MIN(n, sizeof(w->tail)));
+    end |= memmem(seam.data, seam.n, INITIAL_END, sizeof(INITIAL_END) - 1) != NULL;
+    buf_fini(&seam);
+    w->n_tail = MIN(n, sizeof(w->tail));
+    memcpy(w->tail, (const char *)p + n - w->n_tail, w->n_tail);
+    if (end && !w->done) {
+        w->done = true;
+        if (++w->c->done == w->c->watchers)
+            rt_stop(w->c->b->rt);
+    }
+}
+
+static void crowd_ended(struct http_call *c, const struct http_header *h, size_t n, void *arg)
+{
+    fprintf(stderr, "a watch ended early\n");
+}
+
+static void crowd_error(struct http_call *c, int err, const char *what, void *arg)
+{
+    fprintf(stderr, "a watch broke: %s\n", what);
+}
+
+/* From the first connection until the last watcher has the whole state. */
+static void run_initial(struct bench *b, const char *kubeconfig, int64_t watchers)
+{
+    static const struct http_client_callbacks cb = {crowd_head, crowd_data, crowd_ended,
+                                                    crowd_error, NULL};
+    struct crowd c = {.b = b, .watchers = watchers};
+    struct crowd_watch *w = xcalloc((size_t)watchers, sizeof(*w));
+    struct bench clients[8] = {0};
+    struct timespec t0, t1;
+
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i].rt = b->rt;
+        client_open(&clients[i], kubeconfig);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &t0);
+    for (int64_t i = 0; i < watchers; i++) {
+        struct http_client_request r = {
+            .method = STR("GET"),
+            .target = STR(CONFIGS_PATH "?watch=true&sendInitialEvents=true&allowWatchBookmarks=true"
+                                       "&resourceVersionMatch=NotOlderThan"),
+        };
+        w[i].c = &c;
+        http_client_request(clients[i % (int64_t)ARRAY_LEN(clients)].http, &r, &cb, &w[i]);
+    }
+    rt_run(b->rt);
+    clock_gettime(CLOCK_MONOTONIC, &t1);
+    printf("watch_initial %.0f ms (%lld MB to %lld watchers)\n",
+           (double)(t1.tv_sec - t0.tv_sec) * 1e3 + (double)(t1.tv_nsec - t0.tv_nsec) / 1e6,
+           (long long)(c.bytes >> 20), (long long)watchers);
 }
 
 /* ---- watch fan-out ---- */
@@ -459,6 +575,10 @@ int main(int argc, char **argv)
         (void)call(&b, "DELETE",
                    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/crates.bench.davit.dev",
                    STR("{}"), &o);
+    } else if (strcmp(argv[2], "configs") == 0) {
+        b.method = "POST";
+        b.configs = true;
+        run_flight(&b, "create_configs", number(argv[3]), number(argv[4]));
     } else if (strcmp(argv[2], "get") == 0) {
         struct buf body = {0};
         ssize_t from, to;
@@ -475,6 +595,10 @@ int main(int argc, char **argv)
         run_flight(&b, "get_object", number(argv[3]), number(argv[4]));
     } else if (strcmp(argv[2], "list") == 0) {
         run_list(&b, number(argv[3]), number(argv[4]));
+    } else if (strcmp(argv[2], "table") == 0) {
+        run_table(&b, number(argv[3]));
+    } else if (strcmp(argv[2], "initial") == 0) {
+        run_initial(&b, argv[1], number(argv[3]));
     } else if (strcmp(argv[2], "watch") == 0 && argc > 5) {
         run_watch(&b, argv[1], number(argv[3]), number(argv[4]), number(argv[5]));
     } else if (strcmp(argv[2], "delete-all") == 0) {

@@ -1,12 +1,14 @@
 /* Figures of server-side apply, of strategic merge and of what every write pays for managedFields,
  * in the core alone: what happens between a parsed patch and the message that is written. The
  * object is a Deployment with two containers, probes, ports, volumes and resources. One line each:
- * `NAME VALUE UNIT`. With an argument only the case of that name runs. */
+ * `NAME VALUE UNIT`. With an argument only the case of that name runs, with a second one so many
+ * times: for callgrind. */
 #include "schema/apply.h"
 #include "schema/fields.h"
 #include "schema/patch.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define CONTAINER(name, image)                                                                     \
@@ -147,7 +149,7 @@ int main(int argc, char **argv)
                  {"managed_print", managed_print, false},
                  {"managed_parse", managed_parse, false}};
     static struct ctx c;
-    const int rounds = 20000;
+    const int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 20000;
     prepare(&c);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct timespec t0, t1;

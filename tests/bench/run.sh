@@ -75,9 +75,18 @@ api list 0 5
 report list_10000 "$(figure list_0)" ms 100 less
 api list 500 9
 report list_500 "$(figure list_500)" ms 5 less
+api table 5
+report list_table_10000 "$(figure list_table)" ms 150 less
 api customs "$n" 32
 report create_customs_ratio "$(awk -v a="$pods" -v b="$(figure create_customs)" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 99) }')" times_pods 1.3 less
 if [ "${BENCH:-}" != quick ]; then
+    # 10,000 objects to 1,000 at once: the time until the last has them, and what that costs the server at most
+    api configs "$n" 32
+    echo 5 >"/proc/$pid/clear_refs" # VmHWM starts over
+    before=$(rss_kb "$pid")
+    api initial "${BENCH_CROWD:-1000}"
+    report watch_initial_1000 "$(figure watch_initial)" ms 3000 less
+    note watch_initial_memory "$(awk -v b="$before" '/^VmHWM/ { printf "%.0f", ($2 - b) / 1024 }' "/proc/$pid/status")" MB
     t0=$(cpu_ticks "$pid")
     api watch 1000 "${BENCH_WATCH_RATE:-1000}" 5
     note watch_event_server_cpu "$(cpu_since "$t0" $((1000 * 5 * ${BENCH_WATCH_RATE:-1000})))" us_each

@@ -28,7 +28,9 @@ static void run(struct str expr, struct cel_env *env, const struct cel_value *va
     ASSERT(first.outcome == again.outcome && first.cost == again.cost);
     if (first.outcome == CEL_OUTCOME_VALUE) {
         ASSERT(first.value.type != CEL_ERROR && first.cost <= in.cost_max);
+        struct json *json;
         ASSERT(cel_print(&first.value, &a, 1000).n <= 1000);
+        (void)!cel_to_json(&first.value, &a, &json, NULL);
     } else {
         ASSERT(first.message.n > 0);
     }
@@ -55,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (json_parse(text, &a, &limits, &v, NULL) == 0 &&
         json_parse(str_z(SCHEMA), &a, NULL, &schema, NULL) == 0) {
-        struct cel_env *env = cel_env_new(CEL_ENV_EXTRAS);
+        struct cel_env *env = cel_env_new(CEL_ENV_EXTRAS | CEL_ENV_MUTATION);
         struct cel_value vars[2] = {cel_json(v, NULL, &a), cel_msg(d, &pod, false, true)};
         (void)cel_env_var(env, "self", cel_type_of(CEL_DYN));
         (void)cel_env_var(env, "object", cel_type_of(CEL_DYN));

@@ -6,7 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cel_env *env = cel_env_new(CEL_ENV_EXTRAS);
+    struct cel_env *env = cel_env_new(CEL_ENV_EXTRAS | CEL_ENV_MUTATION);
     struct cel_program *p = NULL;
     struct error err = {0};
     struct arena a = {0};

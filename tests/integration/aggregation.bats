@@ -142,6 +142,7 @@ Y
     # the groups come in the order of their priorities: ours, the extension's among the custom ones
     equals 'apiregistration.k8s.io apps wardle.example.com' sh -c "kubectl get --raw /apis | jq -r '[.groups[].name] | \"\(.[0]) \(.[1]) \(.[-1])\"'"
     equals "/openapi/v3$BASE?hash=77" sh -c "kubectl get --raw /openapi/v3 | jq -r '.paths[\"apis/wardle.example.com/v1\"].serverRelativeURL'"
+    equals 'true object object true true' sh -c "kubectl get --raw /openapi/v2 | jq -r '\"\(.paths | has(\"$BASE/flunders\")) \(.definitions[\"com.example.wardle.v1.Flunder\"].type) \(.definitions[\"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta\"].type) \(.paths | has(\"/api/v1/pods\")) \(.paths | has(\"/version/\") | not)\"'"
     equals wardle sh -c "kubectl get --raw '/openapi/v3$BASE?hash=77' | jq -r .info.title"
 }
 
@@ -193,6 +194,9 @@ Y
     printf 'apiVersion: wardle.example.com/v1\nkind: Flunder\nmetadata: {name: late}\n' | kubectl create --validate=false -f -
     wait_for 10 grep -q late "$EXT/watched"
     kill $watch
+    equals 0 sh -c "$(declare -f ask); ask $BASE/namespaces/default/flunders/one/upload -X POST -H 'content-length: 0' | jq .bytes"
+    equals 0 sh -c "$(declare -f ask); ask $BASE/namespaces/default/flunders/one/upload -X POST --http1.1 -d '' | jq .bytes"
+    equals 3 sh -c "$(declare -f ask); printf abc | ask $BASE/namespaces/default/flunders/one/upload --http1.1 -X PUT -T - | jq .bytes"
     head -c 20000000 /dev/zero >"$EXT/large" # more than any object of our own may have
     equals 20000000 sh -c "$(declare -f ask); ask $BASE/namespaces/default/flunders/one/upload -T '$EXT/large' | jq .bytes"
     equals 67108864 sh -c "$(declare -f ask); ask $BASE/namespaces/default/flunders/one/download | wc -c"

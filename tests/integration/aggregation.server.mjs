@@ -28,6 +28,11 @@ const documents = {
         ],
     },
     '/openapi/v3': { paths: { [BASE.slice(1)]: { serverRelativeURL: `/openapi/v3${BASE}?hash=77` } } },
+    '/openapi/v2': {
+        swagger: '2.0',
+        paths: { [`${BASE}/flunders`]: { get: {} }, '/version/': { get: {} } },
+        definitions: { 'com.example.wardle.v1.Flunder': { type: 'object' }, 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta': {} },
+    },
     [`/openapi/v3${BASE}`]: { openapi: '3.0.0', info: { title: 'wardle', version: '1' }, paths: {}, components: {} },
 };
 

@@ -193,31 +193,6 @@ Y
     [[ $output == *$'\n'200 ]]
 }
 
-@test "custom resources: refused, and nobody owns a part of one" {
-    kubectl create -f - <<Y
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: widgets.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {plural: widgets, singular: widget, kind: Widget, listKind: WidgetList}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
-Y
-    kubectl wait --for condition=Established crd/widgets.example.com --timeout=10s
-    widget='{"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}}'
-    wait_for 10 kubectl create -f - <<<"$widget"
-    [ -z "$(owners widget w)" ]
-    run raw_apply "apis/example.com/v1/namespaces/default/widgets/w?fieldManager=m" <<<"$widget"
-    [[ $output == *'server-side apply is not there for custom resources'*$'\n'415 ]]
-    kubectl patch widget w --type merge -p '{"spec":{"size":2}}'
-    [ -z "$(owners widget w)" ]
-}
-
 @test "the owners survive the server" {
     before=$(owners cm b; owners cm f)
     kill -9 "$(davit_pid_of server)"

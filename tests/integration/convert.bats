@@ -30,7 +30,7 @@ setup_file() {
     kubectl config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >"$HOOK/crt"
     kubectl config view --raw -o jsonpath='{.users[0].user.client-key-data}' | base64 -d >"$HOOK/key"
     definition v1 | kubectl create -f -
-    wait_for 10 kubectl get gears.v2.acme.io
+    wait_for 60 kubectl get gears.v2.acme.io
 }
 
 teardown_file() {
@@ -91,6 +91,11 @@ spec:
           spec: {type: object, required: [host], properties: {host: {type: string}, port: {type: integer}, count: {type: integer}}}
           status: {type: object, x-kubernetes-preserve-unknown-fields: true}
 Y
+}
+
+patch() { # VERSION NAME PATCH: as kubectl patch --type merge, for where it is done many times
+    api -o /dev/null -w '%{http_code}' -X PATCH -H 'content-type: application/merge-patch+json' -d "$3" \
+        "/apis/acme.io/$1/namespaces/default/gears/$2" | grep -qx 200
 }
 
 gear() { # VERSION NAME SPEC [NAMESPACE]
@@ -155,7 +160,7 @@ spec() { kubectl get "gears.$1.acme.io" "$2" -o jsonpath='{.apiVersion} {.spec}'
     # twenty writers of one object through the webhook lose no update
     mode slow
     forget_calls
-    for i in $(seq 20); do kubectl patch gears.v2.acme.io applied --type merge -p "{\"metadata\":{\"annotations\":{\"a$i\":\"$i\"}}}" >/dev/null & done
+    for i in $(seq 20); do patch v2 applied "{\"metadata\":{\"annotations\":{\"a$i\":\"$i\"}}}" 3>&- & done
     wait
     equals 20 eval 'kubectl get gears.v1.acme.io applied -o json | jq "[.metadata.annotations|to_entries[]|select(.key|test(\"^a[0-9]+$\"))]|length"'
     [ "$(calls)" -le 44 ] # and each makes its two calls, whoever else writes
@@ -178,14 +183,14 @@ unwatch() {
     for i in 1 2 3 4 5 6 7 8; do watch "w$i" v2 "&resourceVersion=0"; done
     watch lab v2 "&labelSelector=seen%3Dv2,mark%3Dx"
     n=$(kubectl get gears.v1.acme.io --no-headers | wc -l)
-    wait_for 20 sh -c "for i in 1 2 3 4 5 6 7 8; do [ \$(grep -c ADDED $HOOK/w\$i) = $n ] || exit 1; done"
+    wait_for 60 sh -c "for i in 1 2 3 4 5 6 7 8; do [ \$(grep -c ADDED $HOOK/w\$i) = $n ] || exit 1; done"
     forget_calls
-    for i in $(seq 10 30); do kubectl patch gears.v1.acme.io one --type merge -p "{\"spec\":{\"hostPort\":\"y:$i\"}}" >/dev/null; done
+    for i in $(seq 10 30); do patch v1 one "{\"spec\":{\"hostPort\":\"y:$i\"}}"; done
     kubectl label gears.v1.acme.io two mark=x
     kubectl label gears.v1.acme.io two mark=y --overwrite
     gear v2 late '{host: c, port: 3}' | kubectl create -f -
     kubectl delete gears.v1.acme.io late
-    wait_for 20 sh -c "for i in 1 2 3 4 5 6 7 8; do grep -q DELETED $HOOK/w\$i || exit 1; done"
+    wait_for 60 sh -c "for i in 1 2 3 4 5 6 7 8; do grep -q DELETED $HOOK/w\$i || exit 1; done"
     for i in 1 2 3 4 5 6 7 8; do
         equals "$(seq 10 30 | tr '\n' ' ')" eval "jq -r 'select(.type==\"MODIFIED\" and .object.metadata.name==\"one\")|.object.spec.port' $HOOK/w$i | tr '\n' ' '"
         equals 'acme.io/v2' eval "jq -r .object.apiVersion $HOOK/w$i | sort -u"
@@ -193,7 +198,7 @@ unwatch() {
     done
     # 21 changes, the marks and "late": each object at most once, however many watch (the writes of "late" ask twice more)
     [ "$(awk '$1 == "v2" {n += $2} END {print n}' "$HOOK/calls")" -le 26 ]
-    wait_for 20 grep -q DELETED "$HOOK/lab"
+    wait_for 60 grep -q DELETED "$HOOK/lab"
     equals 'ADDED x DELETED x' eval "jq -r '\"\(.type) \(.object.metadata.labels.mark)\"' $HOOK/lab | xargs"
     unwatch
 }
@@ -266,7 +271,7 @@ failing() { contains "conversion webhook for acme.io/v1, Kind=Gear $1" kubectl g
     kubectl patch gears.v1.acme.io victim --type merge -p '{"spec":{"hostPort":"v:9"}}'
     (api -o /dev/null -w '%{http_code}' /apis/acme.io/v2/namespaces/default/gears/victim >"$HOOK/hung") 3>&- &
     forget_calls
-    wait_for 10 test -s "$HOOK/calls"
+    wait_for 60 test -s "$HOOK/calls"
     equals 'acme.io/v1 {"hostPort":"v:9"}' spec v1 victim
     kubectl get namespaces
     # who asks for the same waits with it, without a call of his own
@@ -274,14 +279,14 @@ failing() { contains "conversion webhook for acme.io/v1, Kind=Gear $1" kubectl g
     sleep 0.3
     equals 1 calls
     server_end TERM
-    wait_for 10 test -s "$HOOK/hung2"
+    wait_for 60 test -s "$HOOK/hung2"
     equals '503 503' eval 'echo $(cat "$HOOK/hung") $(cat "$HOOK/hung2")'
     server_start
     mode hang
     (api -o /dev/null -w '%{http_code}' -X PATCH -H 'content-type: application/merge-patch+json' -d '{"spec":{"port":1}}' \
         /apis/acme.io/v2/namespaces/default/gears/other >"$HOOK/hung3") 3>&- &
     forget_calls
-    wait_for 10 test -s "$HOOK/calls"
+    wait_for 60 test -s "$HOOK/calls"
     # another webhook from now on; objects go without any
     definition v1 true 1 | kubectl apply -f -
     contains 'connection refused' kubectl get gears.v2.acme.io victim
@@ -297,19 +302,19 @@ failing() { contains "conversion webhook for acme.io/v1, Kind=Gear $1" kubectl g
     kubectl patch -n doomed gears.v1.acme.io in1 --type merge -p '{"metadata":{"finalizers":["acme.io/hold"]}}'
     mode refuse
     kubectl delete namespace doomed --wait=false
-    wait_for 10 sh -c '! kubectl get -n doomed gears.v1.acme.io in2'
+    wait_for 60 sh -c '! kubectl get -n doomed gears.v1.acme.io in2'
     kubectl patch -n doomed gears.v1.acme.io in1 --type merge -p '{"metadata":{"finalizers":null}}'
-    wait_for 10 sh -c '! kubectl get namespace doomed'
+    wait_for 60 sh -c '! kubectl get namespace doomed'
     # a version that is served no more: its watches end
     mode good
     watch gone v1
-    wait_for 10 grep -q ADDED "$HOOK/gone"
+    wait_for 60 grep -q ADDED "$HOOK/gone"
     definition v2 false | kubectl apply -f -
-    wait_for 10 grep -q '"ERROR"' "$HOOK/gone"
+    wait_for 60 grep -q '"ERROR"' "$HOOK/gone"
     unwatch
     contains 'could not find the requested resource' kubectl get gears.v1.acme.io
     equals 'acme.io/v2 {"host":"v","port":9}' spec v2 victim
     mode refuse
-    kubectl delete crd gears.acme.io --timeout 20s
+    kubectl delete crd gears.acme.io --timeout 60s
     run ! kubectl get gears.v2.acme.io
 }

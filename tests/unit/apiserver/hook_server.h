@@ -58,7 +58,7 @@ static inline void hook_certs(struct hook_server *h)
 static inline void hook_on_handshake(void *arg, int err)
 {
     struct hook_handshake *x = arg;
-    if (err)
+    if (err || !x->h->http)
         rt_stream_close(x->s, NULL, NULL);
     else
         http_server_accept(x->h->http, x->s);

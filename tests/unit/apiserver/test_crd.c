@@ -62,6 +62,30 @@ static void names_in_one_turn(void **state)
     custom_unref(gears);
 }
 
+/* Each schema may have that much, all of them together not. */
+static void patterns_of_all_versions(void **state)
+{
+    struct fx *f = *state;
+    struct buf b = {0};
+    buf_add_lit(&b, "{metadata: {name: gears.acme.io}, spec: {group: acme.io, scope: Namespaced, "
+                    "names: {plural: gears, kind: Gear}, versions: [");
+    for (int v = 0; v < 12; v++) {
+        buf_printf(&b,
+                   "%s{name: v%d, served: true, storage: %s, schema: {openAPIV3Schema: {type: "
+                   "object, description: 'v%d', properties: {spec: {type: object, properties: {",
+                   v ? ", " : "", v, v ? "false" : "true", v);
+        for (int i = 0; i < 30; i++)
+            buf_printf(&b, "%sp%d: {type: string, pattern: '(.{90}){100}'}", i ? ", " : "", i);
+        buf_add_lit(&b, "}}}}}}");
+    }
+    buf_add_lit(&b, "]}}");
+    assert_int_equal(fx_create(f, CRD, NULL, fx_z(f, buf_str(&b))), -EBADMSG);
+    assert_str(f->causes, "spec.versions");
+    assert_true(str_search(f->text, STR("the patterns of all versions must not be larger than 16 "
+                                        "MB")) > 0);
+    buf_fini(&b);
+}
+
 static void objects_by_the_rules(void **state)
 {
     struct fx *f = *state;
@@ -77,11 +101,9 @@ static void objects_by_the_rules(void **state)
     assert_str(f->causes, "spec.n");
     assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_STRATEGIC, "{}"),
                      -EPROTONOSUPPORT);
-    assert_int_equal(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_APPLY, "{}"),
-                     -EPROTONOSUPPORT);
     assert_int_equal(object_meta(store_get(f->store, schema_stored(k), STR("default"), STR("a")))
                          ->n_managed_fields,
-                     0);
+                     1);
     assert_ok(fx_patch(f, k, "default", "a", NULL, CLIENT_PATCH_MERGE,
                        "{\"spec\":{\"n\":null,\"gone\":1},\"status\":{\"n\":1}}"));
     assert_str(OBJECT_MSG(f->object, custom_object)->rest, "{\"spec\":{\"n\":1}}");
@@ -209,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(names_in_one_turn, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(patterns_of_all_versions, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(objects_by_the_rules, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_definition, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),

@@ -156,6 +156,9 @@ static void continues(void **state)
     t = continue_make(&a, 1, STR_NONE, STR("n"));
     assert_int_equal(continue_parse(&a, t, &rev, &ns, &name), 0);
     assert_int_equal(ns.n, 0);
+    t = continue_make(&a, 0, STR("ns"), STR("n"));
+    assert_int_equal(continue_parse(&a, t, &rev, &ns, &name), 0);
+    assert_int_equal(rev, 0); /* as it is then */
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(continue_parse(&a, str_z(bad[i]), &rev, &ns, &name), -EINVAL);
     arena_fini(&a);
