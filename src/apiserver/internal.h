@@ -29,6 +29,7 @@ struct apiserver {
     struct kinds *kinds;             /* owned: custom kinds that are served */
     struct crds *crds;               /* owned: makes them */
     struct flow_config *flows;       /* owned: objects of priority and fairness */
+    struct usage *usage;             /* owned: what nodes and pods use */
     struct policies *policies;       /* owned: admission policies */
     struct converts *converts;       /* owned: asks their conversion webhooks */
     struct map convert_lines;        /* objects that are written through these (call_convert.c) */
