@@ -44,7 +44,8 @@ struct apiserver_opts {
     int64_t not_ready_toleration_s, unreachable_toleration_s;
     /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
     const char *enable_admission, *disable_admission;
-    const struct oidc_opts *oidc; /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
+    const struct oidc_opts
+        *oidc;           /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
     struct audit *audit; /* taken over by apiserver_new, also when it fails; NULL: no audit log */
     bool no_bootstrap;   /* write no default objects (unit tests) */
 };

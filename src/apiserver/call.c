@@ -470,8 +470,8 @@ void call_copy_user(struct api_call *c, const struct api_user *u)
     for (uint32_t i = 0; i < u->n_groups; i++)
         now.groups[i] = arena_str(a, u->groups[i]);
     for (uint32_t i = 0; i < u->n_extra; i++)
-        now.extra[i] = (struct api_user_extra){arena_str(a, u->extra[i].key),
-                                               arena_str(a, u->extra[i].value)};
+        now.extra[i] =
+            (struct api_user_extra){arena_str(a, u->extra[i].key), arena_str(a, u->extra[i].value)};
     now.token = NULL; /* it was looked at when the call was authorized */
     now.bootstrap = NULL;
     c->user = now;

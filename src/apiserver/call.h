@@ -87,7 +87,7 @@ struct api_reply {
     unsigned n_warnings;
     /* For Status.details: what the error is about when it is not the call's own name and kind. */
     struct str details_kind, details_name, details_group, details_uid;
-    bool success_status; /* answer with Status "Success" (a delete) */
+    bool success_status;             /* answer with Status "Success" (a delete) */
     const struct api_status *status; /* r < 0: the whole answer, instead of err (a webhook's) */
     /* API_CONNECT: where the node's HTTPS API is. API_PROXY: where the server is; absent: nowhere
      * to be found. */

@@ -277,7 +277,7 @@ static void status_reply(struct exchange *x)
     struct api_call *c = x->call;
     struct api_status *st = api_call_status(c, &c->arena);
     struct buf b = {0};
-    int code = c->reply.r >= 0       ? c->reply.code
+    int code = c->reply.r >= 0   ? c->reply.code
                : c->reply.status ? c->reply.status->code
                                  : error_reason_http_code(c->reply.err.reason);
     if (x->accept.media == MEDIA_PB) {

@@ -33,8 +33,9 @@ struct metrics {
 void metrics_count(struct metrics *m, enum api_verb verb, int code, nsec_t took);
 void metrics_print(struct metrics *const *m, size_t n, struct buf *out);
 
-#define FAN_TOLD 256 /* chunks an I/O thread remembers while a large batch is told: 32 MB at most  \
-                      */
+#define FAN_TOLD                                                                                   \
+    256 /* chunks an I/O thread remembers while a large batch is told: 32 MB at most               \
+         */
 
 struct io {
     struct front *front;

@@ -25,8 +25,8 @@ bool path_known(struct exchange *x)
         p.n--;
     return is_health(p) || str_is(p, "/version") || str_is(p, "/metrics") || str_is(p, "/") ||
            str_is(p, "/api") || starts(p, "/api/") || str_is(p, "/apis") || starts(p, "/apis/") ||
-           starts(p, "/openapi/") || flow_dump_known(p) || debug_known(p) || str_is(p, "/openid/v1/jwks") ||
-           str_is(p, "/.well-known/openid-configuration");
+           starts(p, "/openapi/") || flow_dump_known(p) || debug_known(p) ||
+           str_is(p, "/openid/v1/jwks") || str_is(p, "/.well-known/openid-configuration");
 }
 
 /* ---- core thread ---- */

@@ -266,6 +266,7 @@ int subresource_run(struct api_call *c)
         i++;
     if (i == ARRAY_LEN(table))
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
-    int r = table[i].run == sub_ephemeral ? 0 : admit_special(c); /* that is an update like others */
+    int r =
+        table[i].run == sub_ephemeral ? 0 : admit_special(c); /* that is an update like others */
     return r < 0 ? r : table[i].run(c);
 }

@@ -260,7 +260,7 @@ struct schema_kind {
     uint8_t verbs;       /* enum schema_verb */
     uint8_t name_format; /* enum schema_format of metadata.name */
     bool namespaced;
-    bool generation; /* metadata.generation counts changes of all but metadata and status */
+    bool generation;     /* metadata.generation counts changes of all but metadata and status */
     const char *warning; /* told to clients that use a deprecated version; NULL: it is not */
     const struct custom *custom;      /* NULL: a kind of the tables; see custom.h */
     const struct schema_kind *stored; /* what a custom kind is stored as; NULL: see storage */

@@ -41,7 +41,8 @@ static inline const struct schema_kind *schema_stored(const struct schema_kind *
 }
 uint8_t schema_verb_parse(struct str verb); /* one bit of enum schema_verb; 0: unknown */
 
-/* --- JSON (json_decode.c, json_encode.c, json_tree.c) ----------------------------------------------------
+/* --- JSON (json_decode.c, json_encode.c, json_tree.c)
+ * ----------------------------------------------------
  */
 
 enum schema_unknown {
