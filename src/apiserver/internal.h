@@ -34,7 +34,6 @@ struct apiserver {
     struct converts *converts;       /* owned: asks their conversion webhooks */
     struct map convert_lines;        /* objects that are written through these (call_convert.c) */
     struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
-    struct usage *usage;             /* owned: what nodes and pods use */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;             /* owned; NULL: not listening */
