@@ -7,8 +7,8 @@
 
 #include "api/hooks.h"
 #include "api/kv.h"
-#include "apiserver/apiservices.h"
-#include "apiserver/flow_config.h"
+#include "apiserver/aggregate/apiservices.h"
+#include "apiserver/flow/flow_config.h"
 #include "base/log.h"
 
 #define BOOTSTRAP_RETRY (2 * NSEC_PER_SEC)

@@ -7,12 +7,12 @@
  * state. A verb that must ask webhooks runs once more from its beginning when they have answered
  * (hooks.h). */
 #include "api/kv.h"
-#include "apiserver/aggregate.h"
-#include "apiserver/call_convert.h"
+#include "apiserver/aggregate/aggregate.h"
+#include "apiserver/custom/call_convert.h"
 #include "apiserver/call_trace.h"
-#include "apiserver/crds.h"
-#include "apiserver/hooks.h"
-#include "apiserver/quota.h"
+#include "apiserver/custom/crds.h"
+#include "apiserver/hooks/hooks.h"
+#include "apiserver/admit/quota.h"
 #include "apiserver/subresource.h"
 #include "apiserver/usage.h"
 #include "schema/custom.h"

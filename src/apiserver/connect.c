@@ -1,6 +1,6 @@
 /* exec, attach, port-forward and log: from a pod's name to the address, port and path of its node's
  * HTTPS API. The front then carries the bytes. Paths and parameters are the kubelet's. */
-#include "apiserver/hooks.h"
+#include "apiserver/hooks/hooks.h"
 #include "http/http.h"
 
 static bool any_container(const struct api_pod *p, struct str name)

@@ -5,7 +5,7 @@
  * overshoot and no retry on conflicts is needed. The budget is written before the pod; should only
  * the first write survive, the entry in disruptedPods expires and the pod counts again.
  * Kubernetes: pkg/registry/core/pod/storage/eviction.go. */
-#include "apiserver/hooks.h"
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/subresource.h"
 
 #include <stdarg.h>

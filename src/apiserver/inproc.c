@@ -5,7 +5,7 @@
  * Objects in answers and events are the store's own. Messages of requests are cloned, because the
  * verbs change what they are given. */
 #include "apiserver/internal.h"
-#include "apiserver/token.h"
+#include "apiserver/auth/token.h"
 #include "schema/fields.h"
 
 struct inproc {

@@ -3,8 +3,8 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/call.h"
-#include "apiserver/outcall.h"
-#include "apiserver/pki.h"
+#include "apiserver/hooks/outcall.h"
+#include "apiserver/auth/pki.h"
 #include "base/map.h"
 #include "base/mem.h"
 

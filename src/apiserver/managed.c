@@ -3,8 +3,8 @@
  * with is not even copied. */
 #include "apiserver/managed.h"
 
-#include "apiserver/convert.h"
-#include "apiserver/kinds.h"
+#include "apiserver/custom/convert.h"
+#include "apiserver/custom/kinds.h"
 
 #define UPDATERS_MAX 10 /* as Kubernetes: further ones are put together */
 #define ANCIENT      "ancient-changes"

@@ -6,8 +6,8 @@
 #include "api/hooks.h"
 #include "api/pod.h"
 #include "api/warnings.h"
-#include "apiserver/policy.h"
-#include "apiserver/rules.h"
+#include "apiserver/policy/policy.h"
+#include "apiserver/custom/rules.h"
 #include "schema/custom.h"
 
 static const char name_letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */

@@ -1,5 +1,5 @@
 /* Subresources that are more than a part of the object: scale, binding, finalize (eviction.c). */
-#include "apiserver/hooks.h"
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/subresource.h"
 
 #include "api/kv.h"

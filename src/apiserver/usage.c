@@ -3,7 +3,7 @@
  * labels they have: what no pod of the store stands for is not shown. */
 #include "apiserver/usage.h"
 
-#include "apiserver/front_int.h"
+#include "apiserver/front/front_int.h"
 #include "apiserver/internal.h"
 #include "http/client.h"
 #include "schema/select.h"

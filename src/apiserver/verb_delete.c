@@ -3,9 +3,9 @@
  *
  * Order of decisions, as in Kubernetes: preconditions; what the propagation policy adds to or takes
  * from the finalizers; the grace period (pods only); then, if nothing holds the object, it goes. */
-#include "apiserver/call_convert.h"
-#include "apiserver/crds.h"
-#include "apiserver/hooks.h"
+#include "apiserver/custom/call_convert.h"
+#include "apiserver/custom/crds.h"
+#include "apiserver/hooks/hooks.h"
 
 #include "api/crd.h"
 

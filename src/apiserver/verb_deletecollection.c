@@ -1,8 +1,8 @@
 /* deletecollection: every object a list would give, deleted by the rules of a single delete. All
  * writes are queued in one turn; the answer is the list of what was deleted, when the last of them
  * is durable. Where webhooks are asked about deletes, each is a call of its own, some at a time. */
-#include "apiserver/call_convert.h"
-#include "apiserver/hooks.h"
+#include "apiserver/custom/call_convert.h"
+#include "apiserver/hooks/hooks.h"
 
 static void on_one(void *arg, int r, struct object *obj, const struct error *err)
 {

@@ -1,5 +1,5 @@
 /* get: the durable object by name, or a view of it that a subresource gives. */
-#include "apiserver/call_convert.h"
+#include "apiserver/custom/call_convert.h"
 #include "apiserver/subresource.h"
 
 int verb_get(struct api_call *c)

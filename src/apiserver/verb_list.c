@@ -4,7 +4,7 @@
  * "0" and NotOlderThan get the newest state, Exact walks the store as of that revision. Pages after
  * the first walk as of the first page's revision, which the continue token carries. When that has
  * left the store's window, the refusal offers a token for the rest as it is now. */
-#include "apiserver/call_convert.h"
+#include "apiserver/custom/call_convert.h"
 #include "apiserver/continue.h"
 #include "apiserver/pod_index.h"
 #include "schema/select.h"

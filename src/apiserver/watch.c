@@ -6,7 +6,7 @@
  * its first turn, so that what is told as present and what follows meet at one revision without a
  * gap. */
 #include "apiserver/internal.h"
-#include "apiserver/watch_convert.h"
+#include "apiserver/custom/watch_convert.h"
 #include "apiserver/watch_hub.h"
 #include "base/trace.h"
 #include "schema/custom.h"

@@ -1,6 +1,6 @@
 /* `davit debug`: what is in the server now, and what happens to one request or one object, as text.
- * Asks the server's own paths under /debug/ (apiserver/debug.h) as the administrator; a trace is a
- * question that is asked again and again, so nothing is left behind when it is interrupted. */
+ * Asks the server's own paths under /debug/ (apiserver/front/debug.h) as the administrator; a trace
+ * is a question that is asked again and again, so nothing is left behind when it is interrupted. */
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/opts.h"

@@ -4,8 +4,8 @@
 #include "main/parts.h"
 
 #include "apiserver/apiserver.h"
-#include "apiserver/audit.h"
-#include "apiserver/oidc.h"
+#include "apiserver/audit/audit.h"
+#include "apiserver/auth/oidc.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"

@@ -121,11 +121,12 @@ static void print_level(struct str body, bool member, struct at at, struct buf *
     items_init(&l);
     items_read(&l, body, at.desc);
     OUT_LIT(b, "{");
-    if (member && body.n)
+    member = member && l.n; /* what is below may be of fields nobody knows any more */
+    if (member)
         OUT_LIT(b, "\".\":{}");
     for (size_t i = 0; i < l.n; i++) {
         const struct item *x = &l.v[i];
-        if (i || (member && body.n))
+        if (i || member)
             OUT_LIT(b, ",");
         print_step(x, b);
         if (!x->e.sub.n)

@@ -1,9 +1,9 @@
 /* What the API server's front reads before it knows who asks: routes, Accept, continue tokens,
  * bearer tokens. First byte chooses. */
 #include "apiserver/continue.h"
-#include "apiserver/negotiate.h"
-#include "apiserver/route.h"
-#include "apiserver/token.h"
+#include "apiserver/front/negotiate.h"
+#include "apiserver/front/route.h"
+#include "apiserver/auth/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

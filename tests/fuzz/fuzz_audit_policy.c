@@ -1,5 +1,5 @@
 /* An audit policy, and requests held against it. */
-#include "apiserver/audit_policy.h"
+#include "apiserver/audit/audit_policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* The answer of a conversion webhook, from a stranger, to a question about two objects. What is
  * believed must be what was asked about: the same objects, in order, in the version asked for, with
  * metadata of their own but for labels and annotations; and it can be written and read again. */
-#include "apiserver/convert_review.h"
+#include "apiserver/custom/convert_review.h"
 #include "base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
 /* What a webhook answers: any bytes. The first chooses the form of the question; a patch is applied
  * to a pod, and what comes out must print and be read again. */
-#include "apiserver/hook_review.h"
+#include "apiserver/hooks/hook_review.h"
 
 #include "api/types.gen.h"
 

@@ -1,6 +1,6 @@
 /* Tokens, key sets and discovery documents of an issuer: refused or read, and nobody is let in whom
  * the keys did not sign for. The first byte says what it is. */
-#include "apiserver/oidc.h"
+#include "apiserver/auth/oidc.h"
 #include "base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
 /* What the servers of aggregated APIs say of themselves, and paths of requests to them: what is
  * told on is JSON again, and no part of a path that was authorized climbs. */
-#include "apiserver/remotes.h"
+#include "apiserver/aggregate/remotes.h"
 #include "base/mem.h"
 #include "codec/json.h"
 

@@ -1,7 +1,7 @@
 /* Impersonation: what the headers say, who may, and who one is then. */
 #include "api_test.h"
 
-#include "apiserver/impersonate.h"
+#include "apiserver/auth/impersonate.h"
 #include "apiserver/internal.h"
 
 /* ---- the headers ---- */

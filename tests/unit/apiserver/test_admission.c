@@ -1,7 +1,7 @@
 /* Admission plugins, asked as a client would: calls with their warnings, no controller running. */
 #include "api_test.h"
-#include "apiserver/admit.h"
-#include "apiserver/quota.h"
+#include "apiserver/admit/admit.h"
+#include "apiserver/admit/quota.h"
 
 /* ---- calls as an administrator, whose warnings can be read ---- */
 

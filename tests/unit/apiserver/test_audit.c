@@ -1,5 +1,5 @@
 /* The audit log: which rule fits which request, and what becomes of files that are full. */
-#include "apiserver/audit.h"
+#include "apiserver/audit/audit.h"
 #include "base/mem.h"
 #include "test.h"
 

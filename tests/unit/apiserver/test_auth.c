@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "apiserver/internal.h"
-#include "apiserver/token.h"
+#include "apiserver/auth/token.h"
 #include "sys/fs.h"
 
 /* Runs fn's calls as somebody else. */

@@ -1,5 +1,5 @@
 /* Conversion webhooks: what they are asked and which answers are believed. */
-#include "apiserver/convert_review.h"
+#include "apiserver/custom/convert_review.h"
 #include "base/mem.h"
 #include "test.h"
 

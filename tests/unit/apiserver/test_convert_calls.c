@@ -2,9 +2,9 @@
  * lies in a list until the test lets it answer, so what happens meanwhile is the test's to say. */
 #include "api_test.h"
 
-#include "apiserver/convert.h"
+#include "apiserver/custom/convert.h"
 #include "apiserver/internal.h"
-#include "apiserver/kinds.h"
+#include "apiserver/custom/kinds.h"
 #include "schema/custom.h"
 
 #define CRD      KIND_OF(CUSTOM_RESOURCE_DEFINITION)

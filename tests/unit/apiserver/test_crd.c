@@ -3,7 +3,7 @@
 
 #include "api/crd.h"
 #include "apiserver/internal.h"
-#include "apiserver/kinds.h"
+#include "apiserver/custom/kinds.h"
 
 #define CRD KIND_OF(CUSTOM_RESOURCE_DEFINITION)
 

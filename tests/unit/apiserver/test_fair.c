@@ -1,6 +1,6 @@
 /* Fair queueing and the table of who belongs where. */
-#include "apiserver/fair.h"
-#include "apiserver/flow.h"
+#include "apiserver/flow/fair.h"
+#include "apiserver/flow/flow.h"
 #include "base/mem.h"
 #include "test.h"
 

@@ -2,7 +2,7 @@
  * client. What a webhook does is said by the path it is asked at. */
 #include "api_test.h"
 #include "api/kv.h"
-#include "apiserver/hook_review.h"
+#include "apiserver/hooks/hook_review.h"
 #include "codec/base64.h"
 #include "hook_server.h"
 

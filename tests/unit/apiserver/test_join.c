@@ -2,7 +2,7 @@
 #include "api_test.h"
 
 #include "apiserver/internal.h"
-#include "apiserver/token.h"
+#include "apiserver/auth/token.h"
 #include "api/csr.h"
 
 static struct client *become(struct fx *f, const char *user, const char *group)

@@ -1,6 +1,6 @@
 /* Which calls a webhook or policy is about, and the call as admission tells of it. */
 #include "api_test.h"
-#include "apiserver/match.h"
+#include "apiserver/admit/match.h"
 
 struct lab {
     struct fx *f;

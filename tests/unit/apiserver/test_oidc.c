@@ -2,7 +2,7 @@
  * are signed here, with a key of ours. */
 #include "test.h"
 
-#include "apiserver/oidc.h"
+#include "apiserver/auth/oidc.h"
 #include "base/mem.h"
 #include "codec/base64.h"
 #include "oidc_vectors.h"

@@ -1,6 +1,6 @@
 /* Calls to webhooks: against a real TLS server on a loopback socket, by url and by Service. */
 #include "apiserver/limits.h"
-#include "apiserver/outcall.h"
+#include "apiserver/hooks/outcall.h"
 #include "codec/yaml.h"
 #include "hook_server.h"
 #include "schema/schema.h"

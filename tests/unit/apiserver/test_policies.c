@@ -1,7 +1,7 @@
 /* Admission policies: which are asked, what they share, and that a request is not held for long.
  * What they say and do is tested from outside, in tests/integration/policies.bats. */
 #include "api_test.h"
-#include "apiserver/policy_int.h"
+#include "apiserver/policy/policy_int.h"
 
 #define RULES                                                                                      \
     "matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], resources: "          \

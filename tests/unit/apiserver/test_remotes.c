@@ -3,7 +3,7 @@
 #include "test.h"
 
 #include "api/apiservice.h"
-#include "apiserver/remotes.h"
+#include "apiserver/aggregate/remotes.h"
 #include "base/mem.h"
 #include "schema/schema.h"
 

@@ -2,8 +2,8 @@
 #include "api_test.h"
 
 #include "apiserver/internal.h"
-#include "apiserver/kinds.h"
-#include "apiserver/rules.h"
+#include "apiserver/custom/kinds.h"
+#include "apiserver/custom/rules.h"
 
 #define CRD KIND_OF(CUSTOM_RESOURCE_DEFINITION)
 #define AT  "spec.validation.openAPIV3Schema"

@@ -2,8 +2,8 @@
 #include "test.h"
 
 #include "apiserver/continue.h"
-#include "apiserver/negotiate.h"
-#include "apiserver/route.h"
+#include "apiserver/front/negotiate.h"
+#include "apiserver/front/route.h"
 #include "schema/schema.h"
 
 static void routes(void **state)

@@ -1,0 +1,25 @@
+/* Requests that go to the servers of aggregated APIs (aggregate.c); carried there by proxy.c. */
+#pragma once
+
+#include "apiserver/front/front_int.h"
+#include "apiserver/aggregate/remotes.h"
+
+/* What the core is told of such a request; in the call's arena. */
+struct api_proxy {
+    struct remote *remote;               /* borrowed from the exchange */
+    struct str group, version, resource; /* resource empty: authorized as a path */
+    bool is_long;                        /* a watch or a connection: no time limit, no seat */
+};
+
+/* I/O thread. True: the path is another server's; *ret says how it is to be understood, x->route
+ * and x->call are filled in. */
+bool aggregate_route(struct exchange *x, enum route_result *ret);
+/* The client's headers, less what only we may say, and who asks. In the call's arena. -EINVAL: they
+ * cannot be told. */
+int aggregate_headers(struct exchange *x, bool upgrade, struct http_header *v, size_t max,
+                      size_t *ret_n) MUST_CHECK;
+/* Core thread: the address of the server. */
+int verb_proxy(struct api_call *c) MUST_CHECK;
+
+/* proxy.c: headers of one connection. */
+bool proxy_is_hop(struct str name);

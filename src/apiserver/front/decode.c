@@ -1,0 +1,354 @@
+/* What the client sent, on the I/O thread: query options, and the body as a message in the call's
+ * arena. */
+#include "apiserver/front/front_int.h"
+
+#include "codec/yaml.h"
+#include "schema/custom.h"
+#include "schema/schema.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MANAGER_BYTES_MAX 128 /* as a Kubernetes server */
+
+static bool is_true(struct str v)
+{
+    return v.n == 0 || str_is(v, "true") || str_is(v, "1") || str_is(v, "True") || str_is(v, "t");
+}
+
+static int bad(struct exchange *x, struct str k, struct str v)
+{
+    return call_error(x->call, REASON_BAD_REQUEST, "%.*s: Invalid value: \"%.*s\"", STR_ARG(k),
+                      (int)MIN(v.n, (size_t)200), v.p ? v.p : "");
+}
+
+static int number(struct exchange *x, struct str k, struct str v, int64_t *ret)
+{
+    return str_to_i64(v, ret) < 0 ? bad(x, k, v) : 0;
+}
+
+static int field_validation(struct exchange *x, struct str k, struct str v)
+{
+    if (str_is(v, "Ignore"))
+        x->unknown = SCHEMA_UNKNOWN_IGNORE;
+    else if (str_is(v, "Warn") || !v.n)
+        x->unknown = SCHEMA_UNKNOWN_WARN;
+    else if (str_is(v, "Strict"))
+        x->unknown = SCHEMA_UNKNOWN_STRICT;
+    else
+        return bad(x, k, v);
+    return 0;
+}
+
+static const char *options_kind(enum api_verb v)
+{
+    return v == API_CREATE   ? "CreateOptions"
+           : v == API_UPDATE ? "UpdateOptions"
+           : v == API_PATCH  ? "PatchOptions"
+                             : "DeleteOptions";
+}
+
+static int dry_run(struct exchange *x, struct str v)
+{
+    if (!str_is(v, "All"))
+        return call_error(x->call, REASON_INVALID,
+                          "%s.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"%.*s\"]: "
+                          "supported values: \"All\"",
+                          options_kind(x->route.verb), STR_ARG(v));
+    x->call->opts.dry_run = true;
+    return 0;
+}
+
+static int PRINTF(4, 5)
+    option_invalid(struct api_call *c, const char *cause, const char *field, const char *fmt, ...)
+{
+    char text[400];
+    const char *kind = options_kind(c->verb);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)error_cause(&c->reply.err, cause, str_z(field), "%s", text);
+    c->reply.details_kind = str_z(kind);
+    c->reply.details_group = STR("meta.k8s.io");
+    c->reply.details_name = STR("");
+    return error_invalid(&c->reply.err, arena_printf(&c->arena, "%s.meta.k8s.io", kind), STR(""));
+}
+
+/* The part of the user agent that says which program it is. */
+static void read_user_agent(struct exchange *x)
+{
+    struct str agent = http_request_header(x->req, STR("user-agent")), name;
+    struct buf b = {0};
+    (void)str_cut(&agent, '/', &name);
+    for (size_t i = 0; i < name.n;) {
+        size_t n = str_utf8_char(str_sub(name, i, name.n));
+        if (n && b.n + n <= MANAGER_BYTES_MAX && (unsigned char)name.p[i] >= ' ' &&
+            name.p[i] != 127)
+            buf_add(&b, name.p + i, n);
+        i += n ? n : 1;
+    }
+    x->call->user_agent = arena_str(&x->call->arena, buf_str(&b));
+    buf_fini(&b);
+}
+
+/* Names of managers are shown to people: short, and nothing in them that does not print. */
+static int check_manager(struct exchange *x)
+{
+    struct api_call *c = x->call;
+    struct str name = c->opts.field_manager;
+    enum api_verb v = x->route.verb;
+    if (v != API_CREATE && v != API_UPDATE && v != API_PATCH)
+        return 0;
+    if (!name.n) {
+        read_user_agent(x);
+        return 0;
+    }
+    c->verb = v;
+    if (name.n > MANAGER_BYTES_MAX)
+        return option_invalid(c, CAUSE_TOO_LONG, "fieldManager",
+                              "Too long: may not be more than %d bytes", MANAGER_BYTES_MAX);
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
+            return option_invalid(
+                c, CAUSE_INVALID, "fieldManager",
+                "Invalid value: \"%.*s\": invalid character U+%04X (at position %zu)",
+                STR_ARG(name), (unsigned)(unsigned char)name.p[i], i);
+    return 0;
+}
+
+static int option(struct exchange *x, struct str k, struct str v)
+{
+    struct api_options *o = &x->call->opts;
+    struct api_call *c = x->call;
+    if (str_is(k, "labelSelector"))
+        o->label_selector = v;
+    else if (str_is(k, "fieldSelector"))
+        o->field_selector = v;
+    else if (str_is(k, "continue"))
+        o->continue_ = v;
+    else if (str_is(k, "resourceVersion"))
+        o->resource_version = v;
+    else if (str_is(k, "resourceVersionMatch"))
+        o->resource_version_match = v;
+    else if (str_is(k, "limit"))
+        return v.n ? number(x, k, v, &o->limit) : 0;
+    else if (str_is(k, "timeoutSeconds"))
+        return v.n ? number(x, k, v, &o->timeout_s) : 0;
+    else if (str_is(k, "allowWatchBookmarks"))
+        o->watch_bookmarks = is_true(v);
+    else if (str_is(k, "sendInitialEvents")) {
+        o->has_send_initial_events = true;
+        o->send_initial_events = is_true(v);
+    } else if (str_is(k, "fieldManager"))
+        o->field_manager = v;
+    else if (str_is(k, "force")) {
+        o->force = is_true(v);
+        o->has_force = true;
+    } else if (str_is(k, "fieldValidation"))
+        return field_validation(x, k, v);
+    else if (str_is(k, "dryRun"))
+        return dry_run(x, v);
+    else if (str_is(k, "pretty"))
+        x->pretty = v.n ? is_true(v) : x->accept.pretty;
+    else if (str_is(k, "includeObject"))
+        x->accept_object = str_is(v, "None") ? 'N' : str_is(v, "Object") ? 'O' : 'M';
+    else if (str_is(k, "gracePeriodSeconds")) {
+        c->del.has_grace = true;
+        return number(x, k, v, &c->del.grace_s);
+    } else if (str_is(k, "propagationPolicy"))
+        c->del.propagation = v;
+    else if (str_is(k, "orphanDependents")) {
+        c->del.has_orphan = true;
+        c->del.orphan = is_true(v);
+    }
+    return 0; /* unknown options are ignored, as Kubernetes does */
+}
+
+int decode_options(struct exchange *x)
+{
+    struct str q = x->req->query, k, v;
+    x->unknown = SCHEMA_UNKNOWN_WARN;
+    x->accept_object = 'M';
+    x->pretty = x->accept.pretty;
+    while (http_query_next(&q, &x->call->arena, &k, &v)) {
+        int r = option(x, k, v);
+        if (r < 0)
+            return r;
+    }
+    x->call->unknown = x->unknown;
+    return check_manager(x);
+}
+
+/* ---- body ---- */
+
+static int apply_patch(struct api_call *c)
+{
+    c->patch_type = CLIENT_PATCH_APPLY;
+    return apply_parse(c->patch, &c->arena, &c->patch_tree, &c->reply.err);
+}
+
+static int patch_type(struct exchange *x, struct str content_type)
+{
+    struct str type, rest = content_type;
+    str_cut(&rest, ';', &type);
+    type = str_trim(type);
+    if (str_ieq(type, STR("application/json-patch+json")))
+        x->call->patch_type = CLIENT_PATCH_JSON;
+    else if (str_ieq(type, STR("application/merge-patch+json")))
+        x->call->patch_type = CLIENT_PATCH_MERGE;
+    else if (str_ieq(type, STR("application/strategic-merge-patch+json")))
+        x->call->patch_type = CLIENT_PATCH_STRATEGIC;
+    else if (str_ieq(type, STR("application/apply-patch+yaml")))
+        return apply_patch(x->call);
+    else
+        return call_error(
+            x->call, REASON_UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json-patch+json, application/merge-patch+json, "
+            "application/strategic-merge-patch+json, application/apply-patch+yaml");
+    if (x->call->opts.has_force)
+        return option_invalid(x->call, CAUSE_FORBIDDEN, "force",
+                              "Forbidden: may not be specified for non-apply patch");
+    return 0;
+}
+
+static const struct schema_desc *expected(const struct exchange *x)
+{
+    const struct route *r = &x->route;
+    if (r->verb == API_DELETE || r->verb == API_DELETE_COLLECTION)
+        return &api_delete_options_desc;
+    if (r->subresource.n)
+        return schema_subresource_find(r->kind, r->subresource)->desc;
+    return r->kind->desc;
+}
+
+/* kind and apiVersion, where given, must be what the path says. */
+static int check_type(struct exchange *x, const struct schema_desc *d, struct str api_version,
+                      struct str kind)
+{
+    if (d == &api_delete_options_desc) { /* comes under many group versions */
+        if (kind.n && !str_is(kind, "DeleteOptions"))
+            return call_error(x->call, REASON_BAD_REQUEST,
+                              "%.*s cannot be handled as a DeleteOptions", STR_ARG(kind));
+        return 0;
+    }
+    if (d == &api_eviction_desc && str_is(api_version, "policy/v1beta1"))
+        api_version = STR("policy/v1");
+    if (kind.n && !str_eqz(kind, d->name))
+        return call_error(x->call, REASON_BAD_REQUEST,
+                          "%.*s in version \"%.*s\" cannot be handled as a %s: converting (%.*s) "
+                          "to (%s): unknown conversion",
+                          STR_ARG(kind), STR_ARG(api_version), d->name, STR_ARG(kind), d->name);
+    if (api_version.n && !str_eqz(api_version, d->api_version))
+        return call_error(
+            x->call, REASON_BAD_REQUEST,
+            "the API version in the data (%.*s) does not match the expected API version (%s)",
+            STR_ARG(api_version), d->api_version);
+    return 0;
+}
+
+static int from_tree(struct exchange *x, const struct schema_desc *d, struct json *v)
+{
+    struct api_call *c = x->call;
+    struct schema_decode opts = {.unknown = x->unknown};
+    struct str api_version, kind;
+    if (!json_is(v, JSON_OBJ))
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the body of the request must be an object of kind %s", d->name);
+    schema_type_meta(v, &api_version, &kind);
+    int r = check_type(x, d, api_version, kind);
+    if (r >= 0) {
+        if (d == x->route.kind->desc)
+            r = custom_take(x->route.kind, v, &c->arena, &opts, &c->reply.err);
+    }
+    if (r >= 0) {
+        r = schema_decode_json(d, v, &c->arena, &opts, c->body, &c->reply.err);
+        if (r < 0)
+            error_prefix(&c->reply.err, "%s in version \"%s\" cannot be handled as a %s", d->name,
+                         d->version, d->name);
+    }
+    for (unsigned i = 0; r >= 0 && i < MIN(opts.n_warnings, (unsigned)SCHEMA_WARNINGS_MAX); i++)
+        api_call_warn(c, "%.*s", STR_ARG(opts.warnings[i]));
+    return r;
+}
+
+static int from_pb(struct exchange *x, const struct schema_desc *d, struct str body)
+{
+    struct api_call *c = x->call;
+    struct schema_envelope e;
+    int r = schema_decode_pb_envelope(body, &e, &c->reply.err);
+    if (r >= 0)
+        r = check_type(x, d, e.api_version, e.kind);
+    if (r >= 0) /* decoded strings borrow from it, and the request's buffer goes first */
+        r = schema_decode_pb(d, arena_str(&c->arena, e.raw), &c->arena, c->body, &c->reply.err);
+    return r;
+}
+
+static void delete_options(struct exchange *x)
+{
+    const struct api_delete_options *d = x->call->body;
+    struct api_call *c = x->call;
+    if (d->has_grace_period_seconds) {
+        c->del.has_grace = true;
+        c->del.grace_s = d->grace_period_seconds;
+    }
+    if (d->has_orphan_dependents) {
+        c->del.has_orphan = true;
+        c->del.orphan = d->orphan_dependents;
+    }
+    if (d->propagation_policy.n)
+        c->del.propagation = d->propagation_policy;
+    if (d->preconditions) {
+        c->del.uid = d->preconditions->uid;
+        c->del.rv = d->preconditions->resource_version;
+    }
+    c->opts.dry_run |= d->n_dry_run > 0;
+    c->body = NULL;
+    c->body_desc = NULL;
+}
+
+int decode_body(struct exchange *x, struct str body)
+{
+    struct api_call *c = x->call;
+    struct str type = http_request_header(x->req, STR("content-type"));
+    const struct schema_desc *d;
+    struct json *v;
+    enum media media;
+    if (x->route.verb == API_PATCH) {
+        c->patch = arena_str(&c->arena, body);
+        return patch_type(x, type);
+    }
+    d = expected(x);
+    if (!body.n && x->route.optional_body)
+        return 0;
+    if (content_type_parse(type, &media) < 0)
+        return call_error(
+            c, REASON_UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+    if (media == MEDIA_PB && d == x->route.kind->desc && kind_is_json_only(x->route.kind))
+        return call_error(
+            c, REASON_UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json, application/yaml");
+    c->body = schema_new(d, &c->arena);
+    c->body_desc = d;
+    int r;
+    if (media == MEDIA_PB && schema_is_pb_envelope(body)) {
+        r = from_pb(x, d, body);
+    } else if (media == MEDIA_PB) {
+        return call_error(c, REASON_BAD_REQUEST,
+                          "the body is not a protobuf message of a Kubernetes client");
+    } else {
+        r = media == MEDIA_YAML ? yaml_parse(body, &c->arena, &v, &c->reply.err)
+                                : json_parse(body, &c->arena, NULL, &v, &c->reply.err);
+        if (r < 0)
+            error_prefix(&c->reply.err, "error decoding the body");
+        else
+            r = from_tree(x, d, v);
+    }
+    if (r >= 0 && d == &api_delete_options_desc)
+        delete_options(x);
+    return r;
+}
