@@ -45,7 +45,7 @@ static int choose_container(struct api_call *c, const struct api_pod *p, struct 
     return r;
 }
 
-static int find_node(struct api_call *c, struct str node_name)
+int connect_find_node(struct api_call *c, struct str node_name)
 {
     struct object *o = store_get(c->server->store, KIND(NODE), STR_NONE, node_name);
     if (!o)
@@ -145,7 +145,7 @@ int verb_connect(struct api_call *c)
                        "cannot exec into a container in a completed pod; current phase is %.*s",
                        STR_ARG(p->status.phase));
     if (r >= 0)
-        r = find_node(c, p->spec.node_name);
+        r = connect_find_node(c, p->spec.node_name);
     if (r >= 0) {
         struct buf b = {0};
         buf_printf(&b, "/%s/%.*s/%.*s",

@@ -77,6 +77,8 @@ int apply_parse(struct str text, struct arena *a, struct json **ret, struct erro
 int verb_delete(struct api_call *c) MUST_CHECK;
 int verb_deletecollection(struct api_call *c) MUST_CHECK;
 int verb_connect(struct api_call *c) MUST_CHECK;
+/* Where the API of a node is, into the reply. */
+int connect_find_node(struct api_call *c, struct str node_name) MUST_CHECK;
 /* A create, update or patch of c->subresource that has rules of its own; -ENOSYS: it has none (then
  * it is an ordinary update: status). */
 int subresource_run(struct api_call *c) MUST_CHECK;

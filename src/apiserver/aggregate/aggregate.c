@@ -4,6 +4,7 @@
  * headers, so what the client sent under these names never gets there. */
 #include "apiserver/aggregate/aggregate.h"
 
+#include "apiserver/front/relay.h"
 #include "apiserver/hooks/outcall.h"
 
 /* ---- I/O thread: is it one? ---- */
@@ -65,6 +66,8 @@ int verb_proxy(struct api_call *c)
     struct remote *r = c->proxy->remote;
     struct outcall_place *places;
     size_t n;
+    if (!r)
+        return relay_resolve(c);
     if (!atomic_load(&r->available) || outcall_resolve(c->server->store, r->ns, r->service, r->port,
                                                        &r->turn, &c->arena, &places, &n, NULL) < 0)
         return 0; /* no address: the front says so in plain text, as Kubernetes */
@@ -118,8 +121,9 @@ static void add(struct out *o, struct str name, struct str value)
         o->v[o->n++] = (struct http_header){name, value};
 }
 
-static struct str forwarded_for(const struct exchange *x, struct arena *a)
+struct str proxy_forwarded_for(const struct exchange *x)
 {
+    struct arena *a = &x->call->arena;
     struct str ip = x->req->peer_addr, sent = http_request_header(x->req, STR("x-forwarded-for"));
     ssize_t colon = str_rfind(ip, ':');
     if (colon > 0)
@@ -144,7 +148,7 @@ int aggregate_headers(struct exchange *x, bool upgrade, struct http_header *v, s
             continue;
         add(&o, h->name, h->value);
     }
-    add(&o, STR("x-forwarded-for"), forwarded_for(x, a));
+    add(&o, STR("x-forwarded-for"), proxy_forwarded_for(x));
     add(&o, STR("x-remote-user"), u->name);
     if (u->uid.n)
         add(&o, STR("x-remote-uid"), u->uid);

@@ -1,4 +1,5 @@
-/* Requests that go to the servers of aggregated APIs (aggregate.c); carried there by proxy.c. */
+/* Requests that go to the servers of aggregated APIs (aggregate.c); carried there by proxy.c, as
+ * are those of relay.h. */
 #pragma once
 
 #include "apiserver/front/front_int.h"
@@ -6,7 +7,13 @@
 
 /* What the core is told of such a request; in the call's arena. */
 struct api_proxy {
-    struct remote *remote;               /* borrowed from the exchange */
+    struct remote *remote; /* borrowed from the exchange; NULL: a server in the cluster (relay.h) */
+    enum {
+        PROXY_PLAIN,
+        PROXY_TLS,                       /* whatever its certificate */
+        PROXY_NODE,                      /* the API of a node */
+    } how;                               /* without a remote; set by the core */
+    struct str rest;                     /* without a remote: the path there, escaped */
     struct str group, version, resource; /* resource empty: authorized as a path */
     bool is_long;                        /* a watch or a connection: no time limit, no seat */
 };
@@ -23,3 +30,5 @@ int verb_proxy(struct api_call *c) MUST_CHECK;
 
 /* proxy.c: headers of one connection. */
 bool proxy_is_hop(struct str name);
+/* aggregate.c: the client's address behind those it named. In the call's arena. */
+struct str proxy_forwarded_for(const struct exchange *x);

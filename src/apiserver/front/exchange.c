@@ -4,7 +4,7 @@
  * The http_request stays ours until it is finished, also when the client goes away meanwhile, and
  * the call returns from the core in every case; so neither thread ever frees what the other holds.
  */
-#include "apiserver/aggregate/aggregate.h"
+#include "apiserver/front/relay.h"
 #include "apiserver/auth/impersonate.h"
 
 #include <stdarg.h>
@@ -339,7 +339,7 @@ static void go_on(struct exchange *x, int authenticated)
     else if (r >= 0 && found == ROUTE_BAD_METHOD)
         r = call_error(c, REASON_METHOD_NOT_ALLOWED,
                        "the server does not allow this method on the requested resource");
-    if (r >= 0 && !x->remote)
+    if (r >= 0 && x->route.verb != API_PROXY) /* its query is for somebody else */
         r = decode_options(x);
     audit_begin(x);
     if (r < 0) {
@@ -356,7 +356,7 @@ void exchange_handle(struct http_request *req, void *arg)
     struct exchange *x = exchange_new(io, req);
     struct api_call *c = x->call;
     enum route_result found;
-    if (!aggregate_route(x, &found))
+    if (!aggregate_route(x, &found) && !relay_route(x, &found))
         found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
                            &x->route);
     x->found = found;

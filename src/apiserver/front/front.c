@@ -139,6 +139,7 @@ struct front *front_free(struct front *f)
     free(f->ios);
     rt_tls_server_unref(f->tls);
     rt_tls_client_unref(f->node_tls);
+    rt_tls_client_unref(f->any_tls);
     discovery_free(f->discovery);
     flow_table_unref(f->flows);
     fan_free(f->fan);
@@ -164,8 +165,11 @@ static int make_tls(struct front *f, struct error *err)
     struct rt_tls_client_opts co = {.ca_pem = str_z(p->ca_pem),
                                     .cert_pem = str_z(p->node_client_cert_pem),
                                     .key_pem = str_z(p->node_client_key_pem)};
+    struct rt_tls_client_opts any = {.insecure = true};
     int r = rt_tls_server_new(&so, err, &f->tls);
-    return r < 0 ? r : rt_tls_client_new(&co, err, &f->node_tls);
+    if (r >= 0)
+        r = rt_tls_client_new(&co, err, &f->node_tls);
+    return r < 0 ? r : rt_tls_client_new(&any, err, &f->any_tls);
 }
 
 /* Pods reach the server by the advertised address; a listener on loopback alone would not hear

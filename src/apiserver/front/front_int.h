@@ -88,8 +88,8 @@ struct front {
     struct io *ios; /* n_ios */
     unsigned n_ios, n_running;
     struct rt_tls_server *tls;
-    struct rt_tls_client *node_tls;
-    struct pkey *token_key; /* borrowed from the PKI */
+    struct rt_tls_client *node_tls, *any_tls; /* any: of servers nobody vouches for (relay.c) */
+    struct pkey *token_key;                   /* borrowed from the PKI */
     struct discovery *discovery;
     struct fan *fan;          /* owned; core thread */
     struct flow_table *flows; /* a reference; core thread */

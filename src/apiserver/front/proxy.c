@@ -4,7 +4,7 @@
  * the node is and that the client may; here bytes move. Logs are an ordinary answer passed on with
  * back-pressure. The others are upgrades (SPDY or WebSocket): both connections become tunnels and
  * everything behind the two heads is carried byte for byte, half closes included. */
-#include "apiserver/aggregate/aggregate.h"
+#include "apiserver/front/relay.h"
 
 #define PROXY_BODY_MAX 65536 /* of a refusal */
 
@@ -14,7 +14,7 @@ struct tunnel {
     struct exchange *x;     /* NULL once the exchange has ended (the tunnel stands) */
     struct http_call *call; /* until the node has answered */
     struct rt_pipe *pipe;
-    bool remote;  /* to the server of an aggregated API */
+    bool remote;  /* any answer is the answer: to the server of an aggregated API, or relay.c */
     bool held;    /* remote: the request's body is on its way, and its sender waits for room */
     bool started; /* our head is out */
     bool failed;  /* the node refused: its text is being collected */
@@ -43,14 +43,11 @@ static struct http_client *node_client(struct io *io, const char *host, uint16_t
     return n->client;
 }
 
-/* Of one address of the server of an aggregated API, as its APIService is now. */
-static struct http_client *remote_client(struct io *io, struct remote *r, const char *host,
-                                         uint16_t port)
+static struct http_client *kept_client(struct io *io, const char *key,
+                                       const struct http_target *target, struct rt_tls_client *tls)
 {
     static const struct http_client_opts opts = {.conns_max = API_REMOTE_CONNECTIONS_MAX,
                                                  .waiting_max = API_REMOTE_CALLS_MAX};
-    char key[300];
-    snprintf(key, sizeof(key), "%llu %s:%u", (unsigned long long)r->serial, host, port);
     struct node_client *n = map_get(&io->remotes, str_z(key));
     if (n)
         return n->client;
@@ -64,12 +61,33 @@ static struct http_client *remote_client(struct io *io, struct remote *r, const 
             free(old);
             s = NULL;
         }
-    struct http_target target = {.host = host, .port = port, .server_name = r->server_name};
     n = NEW(struct node_client);
-    memcpy(n->key, key, sizeof(key));
-    n->client = http_client_new(io->rt, &target, r->tls, &opts);
+    snprintf(n->key, sizeof(n->key), "%s", key);
+    n->client = http_client_new(io->rt, target, tls, &opts);
     map_set(&io->remotes, str_z(n->key), n);
     return n->client;
+}
+
+/* Of one address of the server of an aggregated API, as its APIService is now. */
+static struct http_client *remote_client(struct io *io, struct remote *r, const char *host,
+                                         uint16_t port)
+{
+    struct http_target target = {.host = host, .port = port, .server_name = r->server_name};
+    char key[300];
+    snprintf(key, sizeof(key), "%llu %s:%u", (unsigned long long)r->serial, host, port);
+    return kept_client(io, key, &target, r->tls);
+}
+
+static struct http_client *relay_client(struct io *io, const struct api_proxy *p, const char *host,
+                                        uint16_t port)
+{
+    struct http_target target = {.host = host, .port = port};
+    bool tls = p->how == PROXY_TLS;
+    char key[300];
+    if (p->how == PROXY_NODE)
+        return node_client(io, host, port);
+    snprintf(key, sizeof(key), "%s %s:%u", tls ? "https" : "http", host, port);
+    return kept_client(io, key, &target, tls ? io->front->any_tls : NULL);
 }
 
 static void tunnel_free(struct tunnel *t)
@@ -119,6 +137,11 @@ static void unreachable(struct tunnel *t, int err, const char *what)
         exchange_refuse(x, REASON_TIMEOUT,
                         "the server was unable to return a response in the time allotted, but may "
                         "still be processing the request");
+        return;
+    }
+    if (remote && !x->remote) {
+        exchange_refuse(x, REASON_UNAVAILABLE, "error trying to reach service: %s",
+                        what && what[0] ? what : strerror(-err));
         return;
     }
     if (remote) {
@@ -381,13 +404,50 @@ static bool has_body(const struct http_request *req)
     return req->method != HTTP_METHOD_GET && req->method != HTTP_METHOD_HEAD;
 }
 
+/* Any request there, any answer back. */
+static void carry(struct exchange *x, struct http_client *c, struct http_client_request *q,
+                  struct str path)
+{
+    struct arena *a = &x->call->arena;
+    if (http_client_calls(c) >= API_REMOTE_CALLS_MAX) {
+        exchange_too_many(x);
+        return;
+    }
+    struct tunnel *t = tunnel_new(x);
+    t->remote = true;
+    q->target = x->req->query.p
+                    ? arena_printf(a, "%.*s?%.*s", STR_ARG(path), STR_ARG(x->req->query))
+                    : path;
+    if (x->req->wants_upgrade) {
+        t->call = http_client_upgrade(c, q, on_upgraded, t);
+        return;
+    }
+    q->body_stream = has_body(x->req);
+    q->timeout_ms = x->call->proxy->is_long ? 0 : API_REMOTE_TIMEOUT_MS;
+    t->call = http_client_request(c, q, &remote_callbacks, t);
+    if (q->body_stream)
+        http_request_body_stream(x->req, on_body, t);
+}
+
+static void relay_start(struct exchange *x)
+{
+    const struct api_reply *rep = &x->call->reply;
+    struct http_header h[130];
+    struct http_client_request q = {.method = x->req->method_name,
+                                    .headers = h,
+                                    .n_headers = relay_headers(x, h, ARRAY_LEN(h))};
+    carry(x,
+          relay_client(x->io, x->call->proxy, arena_cstr(&x->call->arena, rep->node_host),
+                       rep->node_port),
+          &q, x->call->proxy->rest);
+}
+
 static void remote_start(struct exchange *x)
 {
     const struct api_reply *rep = &x->call->reply;
     struct remote *r = x->remote;
     struct http_header h[128 + API_USER_GROUPS_MAX + API_USER_EXTRA_MAX];
     struct http_client_request q = {.method = x->req->method_name, .headers = h};
-    bool upgrade = x->req->wants_upgrade;
     if (!rep->node_host.n) {
         no_server(x, "service unavailable");
         return;
@@ -396,31 +456,13 @@ static void remote_start(struct exchange *x)
         exchange_refuse(x, REASON_INTERNAL, "%.*s", STR_ARG(r->tls_error));
         return;
     }
-    if (aggregate_headers(x, upgrade, h, ARRAY_LEN(h), &q.n_headers) < 0) {
+    if (aggregate_headers(x, x->req->wants_upgrade, h, ARRAY_LEN(h), &q.n_headers) < 0) {
         exchange_refuse(x, REASON_BAD_REQUEST,
                         "who asks cannot be told to the server of this API in headers");
         return;
     }
-    struct http_client *c =
-        remote_client(x->io, r, arena_cstr(&x->call->arena, rep->node_host), rep->node_port);
-    if (http_client_calls(c) >= API_REMOTE_CALLS_MAX) {
-        exchange_too_many(x);
-        return;
-    }
-    struct tunnel *t = tunnel_new(x);
-    t->remote = true;
-    q.target = x->req->query.p ? arena_printf(&x->call->arena, "%.*s?%.*s", STR_ARG(x->req->path),
-                                              STR_ARG(x->req->query))
-                               : x->req->path;
-    if (upgrade) {
-        t->call = http_client_upgrade(c, &q, on_upgraded, t);
-        return;
-    }
-    q.body_stream = has_body(x->req);
-    q.timeout_ms = x->call->proxy->is_long ? 0 : API_REMOTE_TIMEOUT_MS;
-    t->call = http_client_request(c, &q, &remote_callbacks, t);
-    if (q.body_stream)
-        http_request_body_stream(x->req, on_body, t);
+    carry(x, remote_client(x->io, r, arena_cstr(&x->call->arena, rep->node_host), rep->node_port),
+          &q, x->req->path);
 }
 
 void proxy_start(struct exchange *x)
@@ -428,6 +470,10 @@ void proxy_start(struct exchange *x)
     struct io *io = x->io;
     if (x->remote) {
         remote_start(x);
+        return;
+    }
+    if (x->route.verb == API_PROXY) {
+        relay_start(x);
         return;
     }
     const struct api_reply *rep = &x->call->reply;
