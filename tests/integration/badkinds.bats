@@ -14,11 +14,12 @@ setup_file() {
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
 }
 teardown_file() {
-    kill "$DAVIT_PID" 2>/dev/null && wait "$DAVIT_PID" || true
+    for pid in "$DAVIT_PID" "$(cat "$BATS_FILE_TMPDIR/pid" 2>/dev/null)"; do
+        [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+        [ -z "$pid" ] || wait_for 30 has_ended "$pid"
+    done
     rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log"
 }
-
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
 @test "what is bad in any field of any kind is refused with its name, in JSON, YAML and protobuf; what is accepted is valid" {
     KINDS_CSR=$(openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=x 2>/dev/null | base64 -w0) \
@@ -26,11 +27,10 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
     kill -0 "$DAVIT_PID"
     # and what it stored it can read again
     kill -9 "$DAVIT_PID"
-    wait_for 30 is_gone "$DAVIT_PID" # it is no child of this shell's
+    wait_for 30 has_ended "$DAVIT_PID" # it is no child of this shell's
     : >"$DAVIT_DIR.out"
     "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
     echo $! >"$BATS_FILE_TMPDIR/pid"
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
     kubectl get things.things.example.com >/dev/null
-    kill "$(cat "$BATS_FILE_TMPDIR/pid")"
 }

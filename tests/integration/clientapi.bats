@@ -22,19 +22,19 @@ setup_file() {
 }
 teardown_file() {
     kill "$(cat "$DAVIT_DIR.pid")" || true
+    wait_for 30 has_ended "$(cat "$DAVIT_DIR.pid")"
     rm -rf "$DAVIT_DIR" "$DAVIT_DIR".*
 }
 
 # For the JavaScript: kills the server and starts it again.
-ended() { [ -z "$(ls "/proc/$1/fd" 2>/dev/null)" ]; } # a child of another shell stays as a zombie
 server_restart() {
     local pid
     pid=$(cat "$DAVIT_DIR.pid")
     kill -9 "$pid"
-    wait_for 20 ended "$pid" # or its directory is still locked
+    wait_for 20 has_ended "$pid" # or its directory is still locked
     server_start </dev/null
 }
-export -f server_start server_restart ended wait_for
+export -f server_start server_restart has_ended wait_for
 export RESTART=server_restart
 
 @test "client-node: informers through 410, initial events, pages that expire, tokens, certificates, quotas" {

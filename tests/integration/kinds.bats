@@ -15,7 +15,8 @@ setup_file() {
     wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
 }
 teardown_file() {
-    kill "$DAVIT_PID" && wait "$DAVIT_PID" || true
+    kill "$DAVIT_PID" || true
+    wait_for 30 has_ended "$DAVIT_PID"
     rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log"
 }
 

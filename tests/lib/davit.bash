@@ -55,6 +55,9 @@ load_image() {
     return $r
 }
 
+# The process is over, whoever its parent is: one that nobody has waited for yet has no files any more.
+has_ended() { [ -z "$(ls "/proc/$1/fd" 2>/dev/null)" ]; }
+
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
     local end=$((SECONDS + $1))
