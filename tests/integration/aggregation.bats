@@ -4,11 +4,10 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
+    server_dir
     EXT=$DAVIT_DIR.ext
     mkdir "$EXT"
-    export DAVIT_DIR DAVIT_PORT EXT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    export EXT
     server_start
     NAME=v1.wardle.example.com
     BASE=/apis/wardle.example.com/v1
@@ -29,20 +28,10 @@ setup_file() {
 }
 teardown_file() {
     ext_stop || true
-    kill "$(cat "$EXT/server.pid")"
-    gone() { ! kill -0 "$(cat "$EXT/server.pid")"; }
-    wait_for 20 gone
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$EXT"
+    server_remove
 }
 setup() { : >"$EXT/seen"; }
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$EXT/server.pid"
-    disown
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
-}
 ext_start() {
     echo ok >"$EXT/mode"
     rm -f "$EXT/up"
@@ -231,9 +220,7 @@ P
 }
 
 @test "after a restart of ours it is as it was" {
-    kill "$(cat "$EXT/server.pid")"
-    gone() { ! kill -0 "$(cat "$EXT/server.pid")"; }
-    wait_for 20 gone
+    server_end
     server_start
     equals 200 code "$BASE/namespaces/default/flunders/one"
     equals True condition status

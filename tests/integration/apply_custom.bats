@@ -4,22 +4,13 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
+    server_dir
+    server_start
     definition | kubectl apply -f -
     kubectl wait --for condition=Established crd/gears.acme.io --timeout=20s
 }
 
-teardown_file() {
-    kill "$(cat "$DAVIT_DIR.pid")" || true
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
-}
+teardown_file() { server_remove; }
 
 # [LINES of spec.properties of v1]: two versions, of which v1beta1 knows less of the same objects
 definition() {

@@ -5,21 +5,13 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 kubectl get --raw /readyz
+    server_dir
+    server_start
     "$BATS_TEST_DIRNAME/../lib/kubeconfig-pem" "$KUBECONFIG" "$DAVIT_DIR.pem"
     kubectl create configmap one --from-literal=a=b
 }
 
-teardown_file() {
-    kill "$(cat "$DAVIT_DIR.pid")" && wait_for 20 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-    "$DAVIT" down --data-dir "$DAVIT_DIR" >&2 || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR".*
-}
+teardown_file() { server_remove; }
 
 M='g=meta.k8s.io'
 CM=/api/v1/namespaces/default/configmaps

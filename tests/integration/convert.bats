@@ -4,23 +4,10 @@
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
-}
-
-server_end() { # SIGNAL
-    kill "-$1" "$(cat "$DAVIT_DIR.pid")"
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-}
-
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
+    server_dir
     HOOK=$BATS_FILE_TMPDIR
-    export DAVIT_DIR DAVIT_PORT HOOK KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    export HOOK
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$HOOK/tls.key" -out "$HOOK/tls.crt" 2>/dev/null
     node "$ROOT/tests/integration/convert.server.mjs" "$HOOK" >"$HOOK/out" 2>&1 3>&- &
@@ -34,9 +21,8 @@ setup_file() {
 }
 
 teardown_file() {
-    server_end TERM || true
+    server_remove
     kill "$(cat "$HOOK/pid")" || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
 }
 
 setup() { rm -f "$HOOK/mode"; }

@@ -3,30 +3,12 @@
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
-}
-
-server_kill() {
-    kill -9 "$(cat "$DAVIT_DIR.pid")"
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-}
-
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    server_dir
     server_start
 }
 
-teardown_file() {
-    kill "$(cat "$DAVIT_DIR.pid")" || true
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
-}
+teardown_file() { server_remove; }
 
 api() { # curl arguments...: as the administrator
     local dir=$BATS_FILE_TMPDIR
@@ -147,7 +129,7 @@ ruled() { # RULE of the spec, RULE of its replicas
     run ! kubectl create -f - <<<"$(object Cap a 'replicas: 5')"
     [[ $output == *'spec: Invalid value: at most 5'* ]]
     object Cap a 'replicas: 5, color: blue' | kubectl create -f -
-    server_kill
+    server_end KILL
     server_start
     run ! kubectl patch cap a --type merge -p '{"spec":{"replicas":4}}'
     [[ $output == *'spec.replicas: Forbidden: never fewer'* ]]
@@ -159,11 +141,11 @@ ruled() { # RULE of the spec, RULE of its replicas
 }
 
 @test "everything is back after the server was killed" {
-    server_kill
+    server_end KILL
     server_start
     equals "gear.acme.io/one gear.acme.io/three gear.acme.io/two" sh -c 'kubectl get ge -o name | sort | xargs'
     kubectl patch gear one --type merge -p '{"spec":{"replicas":2}}'
-    server_kill
+    server_end KILL
     server_start
     equals 2 kubectl get gear one -o jsonpath='{.spec.replicas}'
     contains "A Gear turns." kubectl explain gear
@@ -237,7 +219,7 @@ ruled() { # RULE of the spec, RULE of its replicas
     wait_for 30 sh -c 'kubectl get crd nuts.acme.io -o yaml | grep -q InstanceDeletionInProgress'
     run ! kubectl create -f - <<<"$(object Nut c)"
     [[ $output == *"create not allowed while custom resource definition is terminating"* ]]
-    server_kill
+    server_end KILL
     server_start
     kubectl patch nut b --type merge -p '{"metadata":{"finalizers":[]}}'
     wait_for 30 sh -c '! kubectl get crd nuts.acme.io'

@@ -5,24 +5,13 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    server_dir
     serve
 }
 
-teardown_file() {
-    kill "$(cat "$DAVIT_DIR.pid")" && wait_for 20 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-    "$DAVIT" down --data-dir "$DAVIT_DIR" >&2 || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
-}
+teardown_file() { server_remove; }
 
-serve() {
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --max-requests-inflight 20 \
-        >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 kubectl get --raw /readyz
-}
+serve() { server_start --max-requests-inflight 20; }
 
 of() { # KIND NAME JSONPATH
     kubectl get "$1" "$2" -o "jsonpath={$3}"
@@ -153,8 +142,7 @@ Y
     done | kubectl create -f - >/dev/null
     wait_for 10 equals False of flowschema many-100 '.status.conditions[?(@.type=="Dangling")].status'
     equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
-    kill "$(cat "$DAVIT_DIR.pid")"
-    wait_for 20 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
+    server_end
     serve
     equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
     equals 50 of prioritylevelconfiguration exempt .spec.exempt.lendablePercent

@@ -6,19 +6,10 @@ load ../lib/davit.bash
 
 # The server alone: no node, so nothing but the test writes.
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>"$DAVIT_DIR.log" 3>&- &
-    DAVIT_PID=$!
-    export DAVIT_DIR DAVIT_PORT DAVIT_PID KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
+    server_dir
+    server_start
 }
-teardown_file() {
-    kill "$DAVIT_PID" || true
-    wait_for 30 has_ended "$DAVIT_PID"
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log"
-}
+teardown_file() { server_remove; }
 
 walk() { /usr/bin/python3 "$ROOT/tests/integration/kinds.py" "$KUBECONFIG" "$@"; }
 

@@ -4,38 +4,25 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
+    server_dir
     ISSUER_PORT=$(free_port)
     ISS=$DAVIT_DIR.iss
     mkdir "$ISS"
-    export DAVIT_DIR DAVIT_PORT ISS ISSUER_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    export ISS ISSUER_PORT
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$ISS/key.pem" -out "$ISS/cert.pem" -subj /CN=issuer \
         -addext subjectAltName=IP:127.0.0.1 -days 2 2>/dev/null
-    server_start --oidc-username-claim email --oidc-groups-claim groups --oidc-groups-prefix 'oidc:' --oidc-required-claim 'tenant=blue' \
+    serve --oidc-username-claim email --oidc-groups-claim groups --oidc-groups-prefix 'oidc:' --oidc-required-claim 'tenant=blue' \
         --oidc-signing-algs RS256,RS384,RS512,PS256,ES256,ES384
 }
 teardown_file() {
     issuer_stop || true
-    server_stop || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$ISS"
+    server_remove
 }
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --oidc-issuer-url "https://127.0.0.1:$ISSUER_PORT" \
-        --oidc-client-id kubernetes --oidc-ca-file "$ISS/cert.pem" "$@" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$ISS/server.pid"
-    disown
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out"
+serve() { # FLAGS...
+    server_start --oidc-issuer-url "https://127.0.0.1:$ISSUER_PORT" --oidc-client-id kubernetes --oidc-ca-file "$ISS/cert.pem" "$@"
 }
-server_stop() {
-    local pid
-    pid=$(cat "$ISS/server.pid")
-    kill "$pid"
-    is_gone() { ! kill -0 "$pid"; }
-    wait_for 20 is_gone
-}
+
 issuer_start() {
     rm -f "$ISS/up"
     node "$ROOT/tests/integration/oidc.issuer.mjs" "$ISS" "$ISSUER_PORT" >>"$ISS/log" 2>&1 3>&- &
@@ -147,18 +134,18 @@ refused() { # TEXT TOKEN: 401, and the log says why
 }
 
 @test "names and prefixes as kube-apiserver has them; what makes no sense is refused at the start" {
-    server_stop
+    server_end
     issuer_start
-    server_start
+    serve
     wait_for 20 grep -q 'oidc: 4 keys' "$DAVIT_DIR.log"
     equals "https://127.0.0.1:$ISSUER_PORT#mary system:authenticated" whoami "$(mint 'groups=["dev"]')"
-    server_stop
-    server_start --oidc-username-prefix - --oidc-groups-claim roles
+    server_end
+    serve --oidc-username-prefix - --oidc-groups-claim roles
     equals 'mary dev,system:authenticated' whoami "$(mint 'roles=["dev"]')"
-    server_stop
-    server_start --oidc-username-prefix 'corp:'
+    server_end
+    serve --oidc-username-prefix 'corp:'
     equals 'corp:mary system:authenticated' whoami "$(mint)"
-    server_stop
+    server_end
     local out
     bad() { # TEXT OPTIONS...
         out=$("$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" "${@:2}" 2>&1) && return 1
@@ -169,6 +156,4 @@ refused() { # TEXT TOKEN: 401, and the log says why
     bad 'none of RS256' --oidc-issuer-url https://127.0.0.1:1 --oidc-client-id x --oidc-signing-algs HS256
     bad 'KEY=VALUE' --oidc-issuer-url https://127.0.0.1:1 --oidc-client-id x --oidc-required-claim tenant
     bad 'cannot read /nowhere' --oidc-issuer-url https://127.0.0.1:1 --oidc-client-id x --oidc-ca-file /nowhere
-    : >"$ISS/server.pid"
-    sleep 0 & echo $! >"$ISS/server.pid" # none runs any more
 }

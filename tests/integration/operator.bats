@@ -4,18 +4,6 @@
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
-}
-
-server_end() { # SIGNAL
-    kill "-$1" "$(cat "$DAVIT_DIR.pid")"
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-}
-
 replica_start() { # NAME
     node "$ROOT/tests/integration/operator.mjs" "$1" "$OP" "$OP_PORT" >>"$OP/$1.out" 2>&1 3>&- &
     echo $! >"$OP/$1.pid"
@@ -26,11 +14,10 @@ replica_kill() {
 }
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
+    server_dir
     OP=$BATS_FILE_TMPDIR
     OP_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT OP OP_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    export OP OP_PORT
     cd "$ROOT/tests/integration"
     [ -d node_modules/@kubernetes/client-node ] || npm ci --no-audit --no-fund >&2
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
@@ -83,9 +70,8 @@ Y
 }
 
 teardown_file() {
-    server_end TERM || true
     for r in one two three; do [ ! -f "$OP/$r.pid" ] || kill -9 "$(cat "$OP/$r.pid")" 2>/dev/null || true; done
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
+    server_remove
 }
 
 site() { # NAME REPLICAS TEXT

@@ -5,22 +5,12 @@ bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
-    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    server_dir
     printf '{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Metadata"}]}' >"$DAVIT_DIR.audit.yaml"
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --audit-policy-file "$DAVIT_DIR.audit.yaml" \
-        --audit-log-path "$DAVIT_DIR.audit.log" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
+    server_start --audit-policy-file "$DAVIT_DIR.audit.yaml" --audit-log-path "$DAVIT_DIR.audit.log"
 }
 
-teardown_file() {
-    kill "$(cat "$DAVIT_DIR.pid")" || true
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")" || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR".*
-}
+teardown_file() { server_remove; }
 
 # policy NAME RESOURCES OPERATIONS SPEC: a validating policy; resources as GROUP VERSION RESOURCE
 policy() {

@@ -4,24 +4,12 @@
 bats_require_minimum_version 1.5.0
 load ../lib/davit.bash
 
-server_start() {
-    : >"$DAVIT_DIR.out"
-    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" --audit-policy-file "$HOOK/audit.yaml" \
-        --audit-log-path "$HOOK/audit.log" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
-    echo $! >"$DAVIT_DIR.pid"
-    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
-}
-
-server_end() { # SIGNAL
-    kill "-$1" "$(cat "$DAVIT_DIR.pid")"
-    wait_for 30 sh -c "! kill -0 $(cat "$DAVIT_DIR.pid")"
-}
+serve() { server_start --audit-policy-file "$HOOK/audit.yaml" --audit-log-path "$HOOK/audit.log"; }
 
 setup_file() {
-    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
-    DAVIT_PORT=$(free_port)
+    server_dir
     HOOK=$BATS_FILE_TMPDIR
-    export DAVIT_DIR DAVIT_PORT HOOK KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+    export HOOK
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost,DNS:hook.default.svc,IP:127.0.0.1 -keyout "$HOOK/tls.key" -out "$HOOK/tls.crt" 2>/dev/null
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=other \
@@ -34,7 +22,7 @@ rules: [{level: Request, users: [kubernetes-admin], verbs: [create, update, patc
 Y
     node "$ROOT/tests/integration/webhooks.server.mjs" "$HOOK" >"$HOOK/out" 2>&1 3>&- &
     echo $! >"$HOOK/pid"
-    server_start
+    serve
     wait_for 30 test -s "$HOOK/port"
     wait_for 10 kubectl get serviceaccount default
     kubectl config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >"$HOOK/crt"
@@ -42,9 +30,8 @@ Y
 }
 
 teardown_file() {
-    server_end TERM || true
+    server_remove
     kill "$(cat "$HOOK/pid")" || true
-    rm -rf "$DAVIT_DIR" "$DAVIT_DIR.out" "$DAVIT_DIR.log" "$DAVIT_DIR.pid"
 }
 
 setup() {
@@ -356,14 +343,14 @@ Y
     server_end TERM
     if wait "$held"; then return 1; fi
     contains "the server is shutting down" cat "$HOOK/held"
-    server_start
+    serve
     : >"$HOOK/calls"
     config_map c >"$HOOK/held" 2>&1 3>&- &
     held=$!
     wait_for 5 test -s "$HOOK/calls"
     server_end KILL
     if wait "$held"; then return 1; fi
-    server_start
+    serve
     run ! kubectl get configmap c
     touch "$HOOK/go"
     config_map c

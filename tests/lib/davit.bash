@@ -58,6 +58,36 @@ load_image() {
 # The process is over, whoever its parent is: one that nobody has waited for yet has no files any more.
 has_ended() { [ -z "$(ls "/proc/$1/fd" 2>/dev/null)" ]; }
 
+# ---- a server alone, without a node: DAVIT_DIR, DAVIT_PORT; its pid is in $DAVIT_DIR.pid ----
+
+server_dir() {
+    DAVIT_DIR=$(mktemp -d /tmp/davit-test.XXXXXX)
+    DAVIT_PORT=$(free_port)
+    export DAVIT_DIR DAVIT_PORT KUBECONFIG=$DAVIT_DIR/admin.kubeconfig
+}
+
+server_start() { # FLAGS...
+    : >"$DAVIT_DIR.out" # a former start's word must not be taken for this one's
+    "$DAVIT" server --data-dir "$DAVIT_DIR" --listen "127.0.0.1:$DAVIT_PORT" "$@" >"$DAVIT_DIR.out" 2>>"$DAVIT_DIR.log" 3>&- &
+    echo $! >"$DAVIT_DIR.pid"
+    disown
+    wait_for 30 grep -q '^ready' "$DAVIT_DIR.out" || { tail -n 40 "$DAVIT_DIR.log" >&2; return 1; }
+}
+
+server_end() { # [SIGNAL]
+    local pid
+    pid=$(cat "$DAVIT_DIR.pid")
+    kill "-${1:-TERM}" "$pid"
+    wait_for 30 has_ended "$pid" # or its directory is still locked
+    rm "$DAVIT_DIR.pid"          # the number is anybody's now
+}
+
+server_remove() {
+    [ ! -e "$DAVIT_DIR.pid" ] || server_end || true
+    [ -z "${BATS_SUITE_KEEP:-}" ] || return 0
+    rm -rf "$DAVIT_DIR" "$DAVIT_DIR".*
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
     local end=$((SECONDS + $1))
