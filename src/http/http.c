@@ -95,6 +95,53 @@ static int hex_digit(char c)
     return -1;
 }
 
+/* host[:port] or [address][:port] */
+static bool authority_parse(struct str text, struct str *ret_host, uint16_t *ret_port)
+{
+    struct str host = text, port = STR_NONE;
+    uint64_t n = 443;
+    ssize_t at = str_find(text, text.n && text.p[0] == '[' ? ']' : ':');
+    if (text.n && text.p[0] == '[') {
+        if (at < 0)
+            return false;
+        host = str_sub(text, 1, (size_t)at);
+        port = str_sub(text, (size_t)at + 1, text.n);
+    } else if (at >= 0) {
+        host = str_sub(text, 0, (size_t)at);
+        port = str_sub(text, (size_t)at, text.n);
+    }
+    if (!host.n || host.n > 253)
+        return false;
+    if (port.n && port.p[0] != ':')
+        return false;
+    if (port.n > 1 && (str_to_u64(str_sub(port, 1, port.n), &n) < 0 || n < 1 || n > 65535))
+        return false;
+    *ret_host = host;
+    *ret_port = (uint16_t)n;
+    return true;
+}
+
+bool http_https_url_parse(struct str url, struct str *ret_host, uint16_t *ret_port,
+                          struct str *ret_target)
+{
+    struct str scheme = STR("https://"), rest;
+    size_t end = 0;
+    if (!str_starts(url, scheme))
+        return false;
+    for (size_t i = 0; i < url.n; i++)
+        if ((unsigned char)url.p[i] <= ' ' || (unsigned char)url.p[i] >= 0x7f ||
+            strchr("#@\\\"", url.p[i]))
+            return false;
+    rest = str_sub(url, scheme.n, url.n);
+    while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?')
+        end++;
+    if ((end < rest.n && rest.p[end] == '?') ||
+        !authority_parse(str_sub(rest, 0, end), ret_host, ret_port))
+        return false;
+    *ret_target = end < rest.n ? str_sub(rest, end, rest.n) : STR("/");
+    return true;
+}
+
 int http_unescape(struct arena *a, struct str s, bool plus_is_space, struct str *ret)
 {
     char *out = arena_try_alloc(a, s.n + 1);

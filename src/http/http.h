@@ -60,6 +60,10 @@ const char *http_status_text(int status);
 /* Percent-decodes `s` into `a`. plus_is_space for query strings. -EINVAL on a bad escape or an
  * encoded NUL. */
 int http_unescape(struct arena *a, struct str s, bool plus_is_space, struct str *ret) MUST_CHECK;
+/* "https://host:port/path?query": host without brackets, port 443 and target "/" when there is
+ * none. All borrow from url. False: it is none, or has a user, a fragment or blanks in it. */
+bool http_https_url_parse(struct str url, struct str *ret_host, uint16_t *ret_port,
+                          struct str *ret_target);
 /* Walks "a=1&b=2": false at the end. Name and value are decoded into `a`; pieces with bad escapes
  * are delivered undecoded. `while (http_query_next(&q, a, &k, &v))` */
 bool http_query_next(struct str *query, struct arena *a, struct str *ret_name,

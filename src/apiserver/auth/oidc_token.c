@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/base64.h"
 #include "codec/json.h"
+#include "http/http.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 #define KEYS_MAX  64
 #define LEEWAY_S  300 /* nbf, as go-oidc */
 #define NAME_MAX_ 4096
+#define URL_MAX   2048
 
 /* ---- configuration ---- */
 
@@ -29,41 +31,7 @@ static struct str given(const char *s, const char *otherwise, struct arena *a)
 bool oidc_url_parse(struct str url, struct str *ret_host, uint16_t *ret_port,
                     struct str *ret_target)
 {
-    struct str rest, host, port = STR_NONE;
-    size_t end = 0;
-    uint64_t n = 443;
-    if (!str_starts(url, STR("https://")) || url.n > 2048)
-        return false;
-    for (size_t i = 0; i < url.n; i++)
-        if ((unsigned char)url.p[i] <= ' ' || (unsigned char)url.p[i] >= 0x7f ||
-            strchr("#\\\"", url.p[i]))
-            return false;
-    rest = str_sub(url, strlen("https://"), url.n);
-    while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?')
-        end++;
-    host = str_sub(rest, 0, end);
-    if (host.n && host.p[0] == '[') {
-        ssize_t close = str_find(host, ']');
-        if (close < 0)
-            return false;
-        port = str_sub(host, (size_t)close + 1, host.n);
-        host = str_sub(host, 1, (size_t)close);
-    } else if (str_find(host, ':') >= 0) {
-        port = str_sub(host, (size_t)str_find(host, ':'), host.n);
-        host.n -= port.n;
-    }
-    if (!host.n || host.n > 253 || str_find(host, '@') >= 0)
-        return false;
-    if (port.n &&
-        (port.p[0] != ':' || str_to_u64(str_sub(port, 1, port.n), &n) < 0 || n < 1 || n > 65535))
-        return false;
-    rest = str_sub(rest, end, rest.n);
-    if (rest.n && rest.p[0] == '?')
-        return false;
-    *ret_host = host;
-    *ret_port = (uint16_t)n;
-    *ret_target = rest.n ? rest : STR("/");
-    return true;
+    return url.n <= URL_MAX && http_https_url_parse(url, ret_host, ret_port, ret_target);
 }
 
 static int read_required(const char *text, struct arena *a, struct oidc_config *c,

@@ -3,6 +3,7 @@
  * that follows. Kubernetes: apiserver/pkg/util/proxy, client-go/rest/request.go. */
 #include "apiserver/hooks/outcall.h"
 
+#include "http/http.h"
 #include "schema/schema.h"
 
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
@@ -13,42 +14,7 @@
 bool outcall_url_parse(struct str url, struct str *ret_host, uint16_t *ret_port,
                        struct str *ret_path)
 {
-    struct str rest, host, port = STR_NONE;
-    size_t end = 0;
-    uint64_t n = 443;
-    if (!str_starts(url, STR("https://")))
-        return false;
-    rest = str_sub(url, strlen("https://"), url.n);
-    while (end < rest.n && rest.p[end] != '/')
-        end++;
-    host = str_sub(rest, 0, end);
-    if (host.n && host.p[0] == '[') {
-        ssize_t close = str_find(host, ']');
-        if (close < 0)
-            return false;
-        port = str_sub(host, (size_t)close + 1, host.n);
-        host = str_sub(host, 1, (size_t)close);
-        if (port.n && port.p[0] != ':')
-            return false;
-        port = str_sub(port, 1, port.n);
-    } else {
-        ssize_t colon = str_find(host, ':');
-        if (colon >= 0) {
-            port = str_sub(host, (size_t)colon + 1, host.n);
-            host = str_sub(host, 0, (size_t)colon);
-        }
-    }
-    if (!host.n || host.n > 255)
-        return false;
-    for (size_t i = 0; i < url.n; i++)
-        if ((unsigned char)url.p[i] <= ' ' || url.p[i] == 0x7f || strchr("?#@\\", url.p[i]))
-            return false;
-    if (port.n && (str_to_u64(port, &n) < 0 || n < 1 || n > 65535))
-        return false;
-    *ret_host = host;
-    *ret_port = (uint16_t)n;
-    *ret_path = end < rest.n ? str_sub(rest, end, rest.n) : STR("/");
-    return true;
+    return http_https_url_parse(url, ret_host, ret_port, ret_path) && str_find(url, '?') < 0;
 }
 
 /* ---- Services ---- */
