@@ -135,7 +135,7 @@ Y
     equals '["create","delete","get","list","watch"] fl status' sh -c "$(declare -f ask aggregated); aggregated | jq -r '.items[] | select(.metadata.name == \"wardle.example.com\") | .versions[0].resources[0] | \"\(.verbs | tojson) \(.shortNames[0]) \(.subresources[0].subresource)\"'"
     equals wardle.example.com/v1 sh -c "kubectl get --raw /apis/wardle.example.com | jq -r .preferredVersion.groupVersion"
     # the groups come in the order of their priorities: ours, the extension's among the custom ones
-    equals 'apiregistration.k8s.io apps wardle.example.com' sh -c "kubectl get --raw /apis | jq -r '[.groups[].name] | \"\(.[0]) \(.[1]) \(.[-1])\"'"
+    equals 'apiregistration.k8s.io apps wardle.example.com metrics.k8s.io' sh -c "kubectl get --raw /apis | jq -r '[.groups[].name] | \"\(.[0]) \(.[1]) \(.[-2]) \(.[-1])\"'"
     equals "/openapi/v3$BASE?hash=77" sh -c "kubectl get --raw /openapi/v3 | jq -r '.paths[\"apis/wardle.example.com/v1\"].serverRelativeURL'"
     equals 'true object object true true' sh -c "kubectl get --raw /openapi/v2 | jq -r '\"\(.paths | has(\"$BASE/flunders\")) \(.definitions[\"com.example.wardle.v1.Flunder\"].type) \(.definitions[\"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta\"].type) \(.paths | has(\"/api/v1/pods\")) \(.paths | has(\"/version/\") | not)\"'"
     equals wardle sh -c "kubectl get --raw '/openapi/v3$BASE?hash=77' | jq -r .info.title"
