@@ -1,12 +1,14 @@
 /* How many queries the node's name server answers, and how long one takes: the server on its own
  * thread, this program asking over the loopback. Prints `name value` lines:
  *   dns_queries  answers a second, with 128 queries under way (closed loop)
- *   dns_p99      milliseconds, at 100,000 queries a second (open loop, ten every 100 us)
- *   dns_lost     of those, never answered
- *   dns_held_p99 the same at 20,000/s when the server shares its loop with work that holds it for
- *                5 ms in 100: what a thread of its own is for */
+ *   dns_p99      milliseconds, best of three, at 100,000 queries a second (open loop, ten every 100
+ * us) dns_lost     of those, never answered echo_p99     the same of a server that sends back what
+ * it gets: what the machine itself allows, measured in turns with dns_p99 dns_held_p99 the same at
+ * 20,000/s when the server shares its loop with work that holds it for 5 ms in 100: what a thread
+ * of its own is for */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -23,6 +25,7 @@
 #define WINDOW   128
 #define BATCH    32
 #define SECONDS  3
+#define TURNS    3 /* the best of: what else the machine does shows in a p99 first */
 
 static uint16_t port;
 
@@ -193,6 +196,63 @@ static double open_loop(unsigned rate, size_t *ret_lost)
     return p99;
 }
 
+/* ---- the least a server can do ---- */
+
+struct echo {
+    int fd;
+    uint16_t port;
+    pthread_t thread;
+};
+
+static void *echo_run(void *arg)
+{
+    struct echo *e = arg;
+    uint8_t bytes[BATCH][512];
+    struct sockaddr_in from[BATCH];
+    struct iovec iov[BATCH];
+    struct mmsghdr m[BATCH];
+
+    for (;;) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            iov[i] = (struct iovec){bytes[i], sizeof(bytes[i])};
+            m[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
+                                           .msg_namelen = sizeof(from[i]),
+                                           .msg_iov = &iov[i],
+                                           .msg_iovlen = 1};
+        }
+        int n = recvmmsg(e->fd, m, BATCH, MSG_WAITFORONE, NULL);
+        if (n <= 0 || m[0].msg_len == 0) /* the end */
+            return NULL;
+        for (int i = 0; i < n; i++)
+            iov[i].iov_len = m[i].msg_len;
+        (void)!sendmmsg(e->fd, m, (unsigned)n, 0);
+    }
+}
+
+static void echo_start(struct echo *e)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(a);
+    int bytes = 4 << 20;
+
+    e->fd = socket(AF_INET, SOCK_DGRAM, 0);
+    setsockopt(e->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    ASSERT(bind(e->fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+           getsockname(e->fd, (struct sockaddr *)&a, &len) == 0);
+    e->port = ntohs(a.sin_port);
+    ASSERT(pthread_create(&e->thread, NULL, echo_run, e) == 0);
+}
+
+static void echo_stop(struct echo *e)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(e->port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+    (void)!sendto(e->fd, "", 0, 0, (struct sockaddr *)&a, sizeof(a));
+    pthread_join(e->thread, NULL);
+    close(e->fd);
+}
+
 /* ---- a loop that has other things to do ---- */
 
 struct held {
@@ -242,8 +302,20 @@ int main(void)
 
     (void)closed_loop(); /* fills the cache */
     printf("dns_queries %.0f\n", closed_loop());
-    printf("dns_p99 %.3f\n", open_loop(100000, &lost));
-    printf("dns_lost %zu\n", lost);
+    struct echo e;
+    size_t echo_lost, all = 0;
+    double p99 = 1e9, echo_p99 = 1e9;
+    echo_start(&e);
+    uint16_t of_dns = port;
+    for (int i = 0; i < TURNS; i++) {
+        port = of_dns;
+        p99 = MIN(p99, open_loop(100000, &lost));
+        all += lost;
+        port = e.port;
+        echo_p99 = MIN(echo_p99, open_loop(100000, &echo_lost));
+    }
+    echo_stop(&e);
+    printf("dns_p99 %.3f\ndns_lost %zu\necho_p99 %.3f\n", p99, all, echo_p99);
     dns_stats(d, &stats);
     fprintf(stderr, "%llu queries, %llu from the cache\n", (unsigned long long)stats.queries,
             (unsigned long long)stats.hits);
