@@ -46,6 +46,7 @@ struct api_call *api_call_free(struct api_call *c)
         object_unref(c->reply.items[i]);
     call_convert_free(c);
     hook_state_free(c->hooks);
+    call_came_free(c);
     error_fini(&c->reply.err);
     arena_fini(&c->arena);
     free(c);

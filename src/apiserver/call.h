@@ -13,6 +13,7 @@
 #include "rt/rt.h"
 
 struct apiserver;
+struct call_came;
 struct call_convert;
 struct admit_again;
 struct front_watch;
@@ -142,6 +143,7 @@ struct api_call {
     struct front_watch *watch;          /* made by the front's done, told with the call */
     const struct managed_list *managed; /* owners as apply left them; NULL: no apply */
     struct admit_again *again;          /* while mutating admission runs (admit.h) */
+    struct call_came *came;             /* NULL: its verb runs once (call_again.c) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */

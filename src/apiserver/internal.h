@@ -101,6 +101,12 @@ static inline bool kind_is_json_only(const struct schema_kind *k)
 /* The newest accepted state, durable or not, in the caller's version. Borrowed for this turn. */
 struct object *call_peek(struct api_call *c);
 
+/* ---- call_again.c: what a call needs whose verb may run more than once ---- */
+void call_keep(struct api_call *c); /* before its verb first runs; again: no effect */
+/* After call_keep: it is as it was then, and nothing of an answer is left. */
+void call_restore(struct api_call *c);
+void call_came_free(struct api_call *c); /* any thread; idempotent */
+
 /* Ends of a mutating verb. The message (of c->kind) is converted to the stored kind, and the call
  * is answered with the object as stored; a dry run is answered at once. */
 int call_put(struct api_call *c, const void *msg, rev_t expected) MUST_CHECK;

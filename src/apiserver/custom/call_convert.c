@@ -40,13 +40,6 @@ struct call_convert {
     bool answered;   /* the answer is in the caller's version */
     rev_t pinned, expected;
     unsigned tries;
-    /* as it came; in the call's arena */
-    bool kept;
-    void *body;
-    const struct schema_desc *body_desc;
-    struct json *patch_tree;
-    struct str name;
-    unsigned n_warnings;
 };
 
 static struct call_convert *get(struct api_call *c)
@@ -158,51 +151,6 @@ struct object *call_seen(struct api_call *c, struct object *o)
 
 /* ---- again ---- */
 
-static void keep(struct api_call *c)
-{
-    struct call_convert *v = get(c);
-    if (v->kept)
-        return;
-    v->kept = true;
-    v->name = c->name;
-    v->n_warnings = c->reply.n_warnings;
-    v->body = c->body;
-    v->body_desc = c->body_desc;
-    if (c->body)
-        c->body = schema_clone(c->body_desc, v->body, &c->arena);
-    v->patch_tree = c->patch_tree;
-    if (c->patch_tree)
-        c->patch_tree = json_clone(v->patch_tree, &c->arena);
-}
-
-static void start_anew(struct api_call *c)
-{
-    struct call_convert *v = c->convert;
-    struct api_reply *rep = &c->reply;
-    quota_release(c);
-    rep->object = object_unref(rep->object);
-    for (size_t i = 0; i < rep->n_items; i++)
-        object_unref(rep->items[i]);
-    rep->n_items = 0;
-    rep->message = NULL;
-    rep->continue_ = STR_NONE;
-    rep->code = rep->r = 0;
-    rep->success_status = false;
-    rep->details_kind = rep->details_name = rep->details_group = rep->details_uid = STR_NONE;
-    error_clear(&rep->err);
-    if (c->hooks) {
-        hooks_restart(c);
-        return;
-    }
-    rep->n_warnings = v->n_warnings;
-    c->name = v->name;
-    c->managed = NULL;
-    c->answer_scale = false;
-    c->body_desc = v->body_desc;
-    c->body = v->body ? schema_clone(v->body_desc, v->body, &c->arena) : NULL;
-    c->patch_tree = v->patch_tree ? json_clone(v->patch_tree, &c->arena) : NULL;
-}
-
 static int too_often(struct api_call *c)
 {
     return call_conflict(
@@ -219,7 +167,9 @@ static void finish(struct api_call *c, int r)
 
 static void run_again(struct api_call *c)
 {
-    start_anew(c);
+    call_restore(c);
+    if (c->hooks)
+        hooks_warn(c);
     int r = ++c->convert->tries > TRIES_MAX ? too_often(c) : call_run(c);
     if (r <= 0)
         finish(c, r);
@@ -254,7 +204,7 @@ static void on_line(void *arg)
 /* False: it is somebody else's turn. */
 static bool line_enter(struct api_call *c)
 {
-    struct call_convert *v = c->convert;
+    struct call_convert *v = get(c);
     struct map *lines = &c->server->convert_lines;
     if (v->line)
         return true;
@@ -348,7 +298,7 @@ int call_convert_before(struct api_call *c)
 {
     if (!call_converts(c))
         return 0;
-    keep(c);
+    call_keep(c);
     if (writes_converted(c) && !line_enter(c))
         return 1;
     struct object *o = present(c);
@@ -408,7 +358,7 @@ bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *
         return false;
     struct call_convert *v = get(c);
     struct object *o = object_new(c->kind->custom->variant, msg, 0);
-    keep(c);
+    call_keep(c);
     objects_drop(v);
     want_add(v, o);
     object_unref(o);

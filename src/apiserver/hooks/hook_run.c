@@ -9,54 +9,15 @@
 #include "apiserver/hooks/hooks_int.h"
 #include "schema/custom.h"
 
-/* ---- the call as it came ---- */
-
 void hooks_begin(struct api_call *c)
 {
     struct hook_state *h = ARENA_NEW(&c->arena, struct hook_state);
     h->call = c;
     call_copy_user(c, &c->user); /* an in-process client may be freed while its call waits */
+    call_keep(c);
     list_init(&h->link);
     h->asks_tail = &h->asks;
-    h->came.kind = custom_ref(c->kind);
-    h->came.sub = c->sub;
-    h->came.ns = c->ns;
-    h->came.name = c->name;
-    h->came.subresource = c->subresource;
-    h->came.opts = c->opts;
-    h->came.del = c->del;
-    h->came.body_desc = c->body_desc;
-    if (c->body && c->body_desc)
-        h->came.body = schema_clone(c->body_desc, c->body, &c->arena);
-    if (c->patch_tree)
-        h->came.patch_tree = json_clone(c->patch_tree, &c->arena);
-    h->came.warnings = c->reply.warnings;
-    h->came.n_warnings = c->reply.n_warnings;
     c->hooks = h;
-}
-
-static void restore(struct hook_state *h)
-{
-    struct api_call *c = h->call;
-    c->kind = h->came.kind;
-    c->sub = h->came.sub;
-    c->ns = h->came.ns;
-    c->name = h->came.name;
-    c->subresource = h->came.subresource;
-    c->opts = h->came.opts;
-    c->del = h->came.del;
-    c->body_desc = h->came.body_desc;
-    c->body = h->came.body ? schema_clone(c->body_desc, h->came.body, &c->arena) : NULL;
-    c->patch_tree = h->came.patch_tree ? json_clone(h->came.patch_tree, &c->arena) : NULL;
-    c->managed = NULL;
-    c->answer_scale = false;
-    error_clear(&c->reply.err);
-    c->reply.code = 0;
-    c->reply.details_kind = c->reply.details_name = c->reply.details_group = STR_NONE;
-    c->reply.success_status = false;
-    c->reply.node_host = STR_NONE;
-    c->reply.warnings = h->came.warnings;
-    c->reply.n_warnings = h->came.n_warnings;
 }
 
 struct hook_state *hook_state_free(struct hook_state *h)
@@ -67,7 +28,6 @@ struct hook_state *hook_state_free(struct hook_state *h)
     hook_asks_free(h);
     h->list = hook_list_unref(h->list);
     h->old = object_unref(h->old);
-    custom_unref(h->came.kind);
     return NULL;
 }
 
@@ -80,9 +40,8 @@ static void tell_warnings(struct hook_state *h)
             api_call_warn(h->call, "%.*s", STR_ARG(k->answer.warnings[i]));
 }
 
-void hooks_restart(struct api_call *c)
+void hooks_warn(struct api_call *c)
 {
-    restore(c->hooks);
     tell_warnings(c->hooks);
 }
 
@@ -107,7 +66,7 @@ static void go_on(struct hook_state *h)
     h->known = true;
     h->done[HOOK_MUTATING] = true; /* those of the other phase come later */
     h->done[h->phase] = true;
-    restore(h);
+    call_restore(h->call);
     call_run_again(h->call);
 }
 

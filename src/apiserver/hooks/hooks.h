@@ -30,9 +30,9 @@ void hooks_metrics(const struct hooks *x, struct buf *out);
 bool hooks_about(const struct hooks *x, const struct api_call *c);
 /* Before the verb of such a call runs: keeps what it was asked, so that it can run again. */
 void hooks_begin(struct api_call *c);
-/* The call is what it was when it came, but for what webhooks have said already: its verb is about
- * to run again, for another reason. c->hooks is there. */
-void hooks_restart(struct api_call *c);
+/* Behind call_restore for another reason than theirs: what they have warned of is told again.
+ * c->hooks is there. */
+void hooks_warn(struct api_call *c);
 /* Any thread. */
 struct hook_state *hook_state_free(struct hook_state *h);
 

@@ -90,19 +90,6 @@ enum hook_form {
 struct hook_state { /* in its call's arena */
     struct api_call *call;
     struct list link; /* hooks->waiting; linked: it waits */
-    /* the call as it came */
-    struct {
-        const struct schema_kind *kind; /* owned reference */
-        const struct schema_subresource *sub;
-        struct str ns, name, subresource;
-        struct api_options opts;
-        struct api_delete_opts del;
-        const struct schema_desc *body_desc;
-        const void *body;
-        const struct json *patch_tree;
-        struct str *warnings;
-        unsigned n_warnings;
-    } came;
     /* What they were asked about, and what came of it. */
     enum hook_form form;
     enum admit_op op;
