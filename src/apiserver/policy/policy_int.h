@@ -115,6 +115,21 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
                   const struct policy_binding *b, struct object ***ret, size_t *ret_n,
                   struct str *ret_why) MUST_CHECK;
 
+/* What becomes of the policies that are about a request. */
+struct policy_visitor {
+    /* One binding with one parameter (NULL: the policy takes none). */
+    void (*invoke)(void *arg, const struct admit_policy *p, const struct policy_binding *b,
+                   const struct schema_kind *as, struct object *param);
+    /* A policy (b NULL) or binding that cannot be asked at all. */
+    void (*misfit)(void *arg, const struct admit_policy *p, const struct policy_binding *b,
+                   struct str why);
+    void (*begin)(void *arg, const struct admit_policy *p); /* before its bindings; may be NULL */
+    void (*end)(void *arg, const struct admit_policy *p);   /* may be NULL */
+    void *arg;
+};
+/* Each of them by name, each of its bindings, each of their parameters. */
+void policies_visit(struct admit_request *r, bool mutating, const struct policy_visitor *v);
+
 /* ---- changes (policy_patch.c) ---- */
 
 /* Puts what an expression gave to *doc, an object of desc (k's own or that of a subresource). 1: it

@@ -51,9 +51,10 @@ static void fail(struct mutation *m, const struct admit_policy *p, const struct 
           : arena_printf(a, "policy \"%.*s\" denied request: %.*s", STR_ARG(p->name), STR_ARG(why));
 }
 
-static void misfit(struct mutation *m, const struct admit_policy *p, const struct policy_binding *b,
+static void misfit(void *arg, const struct admit_policy *p, const struct policy_binding *b,
                    struct str why)
 {
+    struct mutation *m = arg;
     fail(m, p, b, REASON_FORBIDDEN,
          arena_printf(&m->r->call->arena, "failed to configure %s: %.*s", b ? "binding" : "policy",
                       STR_ARG(why)));
@@ -61,44 +62,18 @@ static void misfit(struct mutation *m, const struct admit_policy *p, const struc
 
 /* ---- which are to be invoked ---- */
 
-static void add_bindings(struct mutation *m, const struct admit_policy *p,
-                         const struct schema_kind *as)
+static void add(void *arg, const struct admit_policy *p, const struct policy_binding *b,
+                const struct schema_kind *as, struct object *param)
 {
-    struct admit_request *r = m->r;
-    for (uint32_t i = 0; i < p->n_bindings; i++) {
-        const struct policy_binding *b = p->bindings[i];
-        struct error err = {0};
-        struct object **params;
-        struct str why = STR_NONE;
-        size_t n = 0;
-        int fits = policy_binding_matches(b, r, &err);
-        if (fits < 0)
-            misfit(m, p, b, arena_str(&r->call->arena, err.message));
-        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
-        if (found < 0)
-            misfit(m, p, found == -ENOENT ? NULL : b, why);
-        error_fini(&err);
-        for (size_t k = 0; k < n; k++) {
-            ARRAY_RESERVE(m->v, m->n, m->cap);
-            m->v[m->n++] = (struct invocation){p, b, as, params[k]};
-        }
-    }
+    struct mutation *m = arg;
+    ARRAY_RESERVE(m->v, m->n, m->cap);
+    m->v[m->n++] = (struct invocation){p, b, as, param};
 }
 
 static void gather(struct mutation *m)
 {
-    size_t n;
-    const struct policy_candidate *x = policies_find(m->r, true, &n);
-    for (size_t i = 0; i < n; i++) {
-        const struct schema_kind *as;
-        struct error err = {0};
-        int fits = policy_matches(&x[i], m->r, &as, &err);
-        if (fits < 0)
-            misfit(m, x[i].policy, NULL, arena_str(&m->r->call->arena, err.message));
-        else if (fits > 0)
-            add_bindings(m, x[i].policy, as);
-        error_fini(&err);
-    }
+    struct policy_visitor v = {.invoke = add, .misfit = misfit, .arg = m};
+    policies_visit(m->r, true, &v);
 }
 
 /* ---- the second pass ---- */

@@ -1,6 +1,7 @@
-/* One evaluation of a policy: for a request, as one version of its kind, with one parameter.
- * Variables are evaluated when an expression first asks for one, at most once, and what they cost
- * is the policy's. A variable can name only those before it, so none can lead to itself. */
+/* Which policies are about a request, and one evaluation of a policy: for a request, as one version
+ * of its kind, with one parameter. Variables are evaluated when an expression first asks for one,
+ * at most once, and what they cost is the policy's. A variable can name only those before it, so
+ * none can lead to itself. */
 #include "apiserver/policy/policy_int.h"
 
 #include "apiserver/custom/kinds.h"
@@ -146,4 +147,49 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
         return 0;
     *ret_why = STR("no params found for policy binding with `Deny` parameterNotFoundAction");
     return -EINVAL;
+}
+
+/* ---- which ---- */
+
+static void visit_bindings(struct admit_request *r, const struct admit_policy *p,
+                           const struct schema_kind *as, const struct policy_visitor *v)
+{
+    for (uint32_t i = 0; i < p->n_bindings; i++) {
+        const struct policy_binding *b = p->bindings[i];
+        struct error err = {0};
+        struct object **params;
+        struct str why = STR_NONE;
+        size_t n = 0;
+        int fits = policy_binding_matches(b, r, &err);
+        if (fits < 0)
+            v->misfit(v->arg, p, b, arena_str(&r->call->arena, err.message));
+        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
+        if (found < 0)
+            v->misfit(v->arg, p, found == -ENOENT ? NULL : b, why);
+        error_fini(&err);
+        for (size_t k = 0; k < n; k++)
+            v->invoke(v->arg, p, b, as, params[k]);
+    }
+}
+
+void policies_visit(struct admit_request *r, bool mutating, const struct policy_visitor *v)
+{
+    size_t n;
+    const struct policy_candidate *x = policies_find(r, mutating, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct admit_policy *p = x[i].policy;
+        const struct schema_kind *as;
+        struct error err = {0};
+        int fits = policy_matches(&x[i], r, &as, &err);
+        if (fits < 0)
+            v->misfit(v->arg, p, NULL, arena_str(&r->call->arena, err.message));
+        error_fini(&err);
+        if (fits <= 0)
+            continue;
+        if (v->begin)
+            v->begin(v->arg, p);
+        visit_bindings(r, p, as, v);
+        if (v->end)
+            v->end(v->arg, p);
+    }
 }

@@ -6,15 +6,16 @@
 
 #define FAILURE_KEY "validation.policy.admission.k8s.io/validation_failure"
 
-struct verdict {
-    struct admit_request *r;
-    struct str message; /* of the first denial; absent: none */
-    enum error_reason reason;
-};
-
 /* What one policy noted, over all its bindings and parameters. */
 struct notes {
     struct str *values; /* of each annotation, joined; absent: none */
+};
+
+struct verdict {
+    struct admit_request *r;
+    struct notes notes; /* of the policy that is asked */
+    struct str message; /* of the first denial; absent: none */
+    enum error_reason reason;
 };
 
 /* ---- what was found ---- */
@@ -74,9 +75,10 @@ static void breach(struct verdict *v, const struct admit_policy *p, const struct
 }
 
 /* A policy or binding that cannot be asked at all. */
-static void misfit(struct verdict *v, const struct admit_policy *p, const struct policy_binding *b,
+static void misfit(void *arg, const struct admit_policy *p, const struct policy_binding *b,
                    struct str why)
 {
+    struct verdict *v = arg;
     if (!p->ignore)
         deny(v, p, b, REASON_INVALID,
              arena_printf(&v->r->call->arena, "failed to configure %s: %.*s",
@@ -137,8 +139,7 @@ static void note(struct notes *notes, uint32_t i, struct str value, struct arena
     *have = arena_printf(a, "%.*s, %.*s", STR_ARG(*have), STR_ARG(value));
 }
 
-static void annotate(struct verdict *v, struct policy_run *run, const struct policy_binding *b,
-                     struct notes *notes)
+static void annotate(struct verdict *v, struct policy_run *run, const struct policy_binding *b)
 {
     const struct admit_policy *p = run->policy;
     struct arena *a = &run->r->call->arena;
@@ -150,17 +151,17 @@ static void annotate(struct verdict *v, struct policy_run *run, const struct pol
             if (!p->ignore)
                 deny(v, p, b, REASON_INVALID, res.error);
         } else if (res.value.type == CEL_STRING && str_trim(res.value.s).n) {
-            note(notes, i, str_trim(res.value.s), a);
+            note(&v->notes, i, str_trim(res.value.s), a);
         }
         if (!more)
             break;
     }
 }
 
-static void evaluate(struct verdict *v, const struct admit_policy *p,
-                     const struct policy_binding *b, const struct schema_kind *as,
-                     struct object *param, struct notes *notes)
+static void evaluate(void *arg, const struct admit_policy *p, const struct policy_binding *b,
+                     const struct schema_kind *as, struct object *param)
 {
+    struct verdict *v = arg;
     struct policy_run run;
     struct str why = STR_NONE;
     policy_run_init(&run, v->r, as, p, param);
@@ -171,37 +172,25 @@ static void evaluate(struct verdict *v, const struct admit_policy *p,
     if (r <= 0)
         return;
     validate(v, &run, b);
-    annotate(v, &run, b, notes);
+    annotate(v, &run, b);
 }
 
 /* ---- all of them ---- */
 
-static void ask_bindings(struct verdict *v, const struct admit_policy *p,
-                         const struct schema_kind *as)
+static void begin(void *arg, const struct admit_policy *p)
 {
-    struct admit_request *r = v->r;
-    struct api_call *c = r->call;
-    struct notes notes = {ARENA_NEW_N(&c->arena, struct str, p->n_annotations + 1)};
-    for (uint32_t i = 0; i < p->n_bindings; i++) {
-        const struct policy_binding *b = p->bindings[i];
-        struct error err = {0};
-        struct object **params;
-        struct str why = STR_NONE;
-        size_t n = 0;
-        int fits = policy_binding_matches(b, r, &err);
-        if (fits < 0)
-            misfit(v, p, b, arena_str(&c->arena, err.message));
-        int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
-        if (found < 0)
-            misfit(v, p, found == -ENOENT ? NULL : b, why);
-        error_fini(&err);
-        for (size_t k = 0; k < n; k++)
-            evaluate(v, p, b, as, params[k], &notes);
-    }
+    struct verdict *v = arg;
+    v->notes.values = ARENA_NEW_N(&v->r->call->arena, struct str, p->n_annotations + 1);
+}
+
+static void end(void *arg, const struct admit_policy *p)
+{
+    struct verdict *v = arg;
+    struct api_call *c = v->r->call;
     for (uint32_t i = 0; i < p->n_annotations; i++)
-        if (notes.values[i].p)
+        if (v->notes.values[i].p)
             api_call_annotate(c, arena_cstr(&c->arena, p->annotations[i].key), "%.*s",
-                              STR_ARG(notes.values[i]));
+                              STR_ARG(v->notes.values[i]));
 }
 
 static int refuse(struct verdict *v)
@@ -219,18 +208,9 @@ static int refuse(struct verdict *v)
 int policies_validate(struct admit_request *r)
 {
     struct verdict v = {.r = r};
-    size_t n;
-    const struct policy_candidate *x = policies_find(r, false, &n);
-    for (size_t i = 0; i < n; i++) {
-        const struct schema_kind *as;
-        struct error err = {0};
-        int fits = policy_matches(&x[i], r, &as, &err);
-        if (fits < 0)
-            misfit(&v, x[i].policy, NULL, arena_str(&r->call->arena, err.message));
-        else if (fits > 0)
-            ask_bindings(&v, x[i].policy, as);
-        error_fini(&err);
-    }
+    struct policy_visitor visitor = {
+        .invoke = evaluate, .misfit = misfit, .begin = begin, .end = end, .arg = &v};
+    policies_visit(r, false, &visitor);
     return v.message.p ? refuse(&v) : 0;
 }
 
