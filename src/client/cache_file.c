@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "sys/fs.h"
 
 #define DEBOUNCE       (200 * NSEC_PER_MSEC)
 #define RETRY          (60 * NSEC_PER_SEC) /* a disk that refused */
@@ -65,20 +66,6 @@ struct cache_file {
 };
 
 static void compact_check(struct cache_file *f);
-
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t k = write(fd, p, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return k < 0 ? -errno : -EIO;
-        p += k;
-        n -= (size_t)k;
-    }
-    return 0;
-}
 
 static int open_new(const char *path)
 {
@@ -158,7 +145,7 @@ struct compaction {
 
 static int compact_flush(struct compaction *c)
 {
-    int r = write_all(c->job->fd, c->buf.data, c->buf.n);
+    int r = sys_write_all(c->job->fd, c->buf.data, c->buf.n);
 
     c->job->bytes += c->buf.n;
     buf_clear(&c->buf);
@@ -281,7 +268,7 @@ static int copy_tail(const char *path, size_t from, size_t n, int to)
         ssize_t k = pread(fd, bytes, MIN(n, sizeof(bytes)), (off_t)from);
         if (k <= 0)
             return k < 0 ? -errno : -EIO;
-        r = write_all(to, bytes, (size_t)k);
+        r = sys_write_all(to, bytes, (size_t)k);
         from += (size_t)k;
         n -= (size_t)k;
     }
@@ -382,7 +369,7 @@ static void flush(void *arg)
     rt_timer_stop(&f->timer);
     if (!f->buf.n || f->fd < 0)
         return;
-    int r = write_all(f->fd, f->buf.data, f->buf.n);
+    int r = sys_write_all(f->fd, f->buf.data, f->buf.n);
     f->bytes += f->buf.n;
     buf_fini(&f->buf); /* a burst's memory goes with it */
     f->buf = (struct buf){0};

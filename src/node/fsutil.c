@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "sys/fs.h"
 
 #define FS_DEPTH_MAX 512 /* of a tree to remove; deeper ones are renamed up first */
 
@@ -26,27 +27,13 @@ struct fs_path fs_path(const char *fmt, ...)
     return p;
 }
 
-static int write_all(int fd, struct str data)
-{
-    while (data.n > 0) {
-        ssize_t w = write(fd, data.p, data.n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return -errno;
-        data.p += w;
-        data.n -= (size_t)w;
-    }
-    return 0;
-}
-
 int fs_write(const char *path, struct str data, mode_t mode)
 {
     CLEANUP(fd_closep)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return -errno;
-    return write_all(fd, data);
+    return sys_write_all(fd, data.p, data.n);
 }
 
 int fs_write_atomic(const char *path, struct str data, mode_t mode)

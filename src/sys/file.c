@@ -112,14 +112,15 @@ int sys_mkdir_all(const char *path, mode_t mode)
     return r;
 }
 
-static int write_all(int fd, const char *p, size_t n)
+int sys_write_all(int fd, const void *data, size_t n)
 {
+    const char *p = data;
     while (n > 0) {
         ssize_t w = write(fd, p, n);
         if (w < 0 && errno == EINTR)
             continue;
-        if (w < 0)
-            return -errno;
+        if (w <= 0)
+            return w < 0 ? -errno : -EIO;
         p += w;
         n -= (size_t)w;
     }
@@ -132,7 +133,7 @@ static int put_file(int dirfd, const char *name, const void *data, size_t n, mod
     static _Atomic unsigned counter;
     CLEANUP(freep) char *tmp = xasprintf("%s.tmp-%d-%u", name, (int)getpid(), counter++);
     CLEANUP(fd_closep) int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    int r = fd < 0 ? -errno : fchmod(fd, mode) < 0 ? -errno : write_all(fd, data, n);
+    int r = fd < 0 ? -errno : fchmod(fd, mode) < 0 ? -errno : sys_write_all(fd, data, n);
     if (r == 0 && sync && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)

@@ -31,6 +31,8 @@ int sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode) MUST_C
 int sys_remove_tree(int dirfd, const char *path);
 /* mkdir -p; existing directories are kept as they are. */
 int sys_mkdir_all(const char *path, mode_t mode) MUST_CHECK;
+/* All of it, however the kernel cuts it. */
+int sys_write_all(int fd, const void *data, size_t n) MUST_CHECK;
 /* Atomic, durable replacement of dir/name: temporary file, fsync, rename, fsync of the directory.
  */
 int sys_write_file(int dirfd, const char *name, const void *data, size_t n, mode_t mode) MUST_CHECK;

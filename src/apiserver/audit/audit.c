@@ -129,20 +129,6 @@ static void rotate(struct audit *a)
     remove_old(a);
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return -errno;
-        p += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
 static void on_flush(void *arg)
 {
     struct audit *a = arg;
@@ -151,7 +137,7 @@ static void on_flush(void *arg)
         a->size + (int64_t)a->out.n > a->opts.max_bytes)
         rotate(a);
     if (r == 0)
-        r = a->fd < 0 ? -EIO : write_all(a->fd, a->out.data, a->out.n);
+        r = a->fd < 0 ? -EIO : sys_write_all(a->fd, a->out.data, a->out.n);
     if (r < 0 && !a->warned)
         log_warn("audit log: %s cannot be written: %s", a->path, strerror(-r));
     if (r < 0)
