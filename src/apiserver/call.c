@@ -87,16 +87,13 @@ void api_call_warn(struct api_call *c, const char *fmt, ...)
 
 void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...)
 {
-    CLEANUP(freep) char *text = NULL;
     va_list ap;
     if (!c->audit)
         return;
     va_start(ap, fmt);
-    int n = vasprintf(&text, fmt, ap);
+    struct str text = arena_vprintf(&c->arena, fmt, ap);
     va_end(ap);
-    ASSERT(n >= 0);
-    kv_str_set(&c->arena, &c->annotations, &c->n_annotations, str_z(key),
-               arena_strz(&c->arena, text));
+    kv_str_set(&c->arena, &c->annotations, &c->n_annotations, str_z(key), text);
 }
 
 /* ---- names and errors ---- */
@@ -136,10 +133,8 @@ int call_already_exists(struct api_call *c, struct str name)
 static int error_va(struct api_call *c, enum error_reason reason, const char *prefix,
                     const char *fmt, va_list ap)
 {
-    CLEANUP(freep) char *text = NULL;
-    int n = vasprintf(&text, fmt, ap);
-    ASSERT(n >= 0);
-    return error_set(&c->reply.err, reason, "%s%s", prefix, text);
+    struct str text = arena_vprintf(&c->arena, fmt, ap);
+    return error_set(&c->reply.err, reason, "%s%.*s", prefix, STR_ARG(text));
 }
 
 int call_conflict(struct api_call *c, struct str name, const char *fmt, ...)

@@ -124,19 +124,27 @@ const char *arena_cstr(struct arena *a, struct str s)
     return s.p ? arena_str(a, s).p : "";
 }
 
-struct str arena_printf(struct arena *a, const char *fmt, ...)
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
-    va_list ap;
+    va_list again;
     char *p;
     int n;
 
-    va_start(ap, fmt);
+    va_copy(again, ap);
     n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
     ASSERT(n >= 0);
     p = arena_alloc(a, (size_t)n + 1);
-    va_start(ap, fmt);
-    vsnprintf(p, (size_t)n + 1, fmt, ap);
-    va_end(ap);
+    vsnprintf(p, (size_t)n + 1, fmt, again);
+    va_end(again);
     return (struct str){p, (size_t)n};
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    struct str s = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    return s;
 }

@@ -6,6 +6,8 @@
  * must be used with try_). */
 #pragma once
 
+#include <stdarg.h>
+
 #include "base/base.h"
 #include "base/str.h"
 
@@ -29,4 +31,5 @@ void *arena_try_alloc(struct arena *a, size_t size); /* NULL when over the limit
 struct str arena_str(struct arena *a, struct str s);   /* copy; NUL terminated behind its end */
 struct str arena_strz(struct arena *a, const char *s); /* copy of a C string; NULL -> absent */
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF(2, 0);
 const char *arena_cstr(struct arena *a, struct str s); /* NUL-terminated copy */

@@ -111,16 +111,14 @@ struct measured { /* one container, pod or claim */
 static void breach(struct api_call *c, struct measured *m, const char *fmt, ...) PRINTF(3, 4);
 static void breach(struct api_call *c, struct measured *m, const char *fmt, ...)
 {
-    CLEANUP(freep) char *text = NULL;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&text, fmt, ap);
+    struct str text = arena_vprintf(&c->arena, fmt, ap);
     va_end(ap);
-    ASSERT(n >= 0);
     struct str *v = ARENA_NEW_N(&c->arena, struct str, m->n_errors + 1);
     if (m->n_errors)
         memcpy(v, m->errors, m->n_errors * sizeof(*v));
-    v[m->n_errors++] = arena_strz(&c->arena, text);
+    v[m->n_errors++] = text;
     m->errors = v;
 }
 

@@ -49,14 +49,13 @@ static int failed(const struct convert_review *r, struct error *err, const char 
 static int failed(const struct convert_review *r, struct error *err, const char *fmt, ...)
 {
     struct arena a = {0};
-    CLEANUP(freep) char *text = NULL;
     va_list ap;
+    ASSERT(r->n > 0);
     va_start(ap, fmt);
-    int n = vasprintf(&text, fmt, ap);
+    struct str text = arena_vprintf(&a, fmt, ap);
     va_end(ap);
-    ASSERT(n >= 0 && r->n > 0);
-    (void)error_set(err, REASON_INTERNAL, "conversion webhook for %.*s failed: %s",
-                    STR_ARG(convert_kind_text(r->objects[0]->kind, &a)), text);
+    (void)error_set(err, REASON_INTERNAL, "conversion webhook for %.*s failed: %.*s",
+                    STR_ARG(convert_kind_text(r->objects[0]->kind, &a)), STR_ARG(text));
     arena_fini(&a);
     return -EBADMSG;
 }
@@ -114,26 +113,21 @@ static int lies(const struct one *x, const char *what, const char *fmt, ...) PRI
 
 static int lies(const struct one *x, const char *what, const char *fmt, ...)
 {
-    CLEANUP(freep) char *text = NULL;
     struct str kind = convert_kind_text(x->in->kind, x->a);
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&text, fmt, ap);
+    struct str text = arena_vprintf(x->a, fmt, ap);
     va_end(ap);
-    ASSERT(n >= 0);
-    if (x->r->n == 1 && str_is(str_z(what), "object"))
+    if (x->r->n == 1)
         (void)error_set(x->err, REASON_INTERNAL,
-                        "conversion webhook for %.*s returned invalid object: %s", STR_ARG(kind),
-                        text);
-    else if (x->r->n == 1)
-        (void)error_set(x->err, REASON_INTERNAL,
-                        "conversion webhook for %.*s returned invalid metadata: %s", STR_ARG(kind),
-                        text);
+                        "conversion webhook for %.*s returned invalid %s: %.*s", STR_ARG(kind),
+                        what, STR_ARG(text));
     else
-        (void)error_set(
-            x->err, REASON_INTERNAL,
-            "conversion webhook for %.*s returned invalid %s at index %zu: %s", STR_ARG(kind),
-            str_is(str_z(what), "object") ? "converted object" : "metadata in object", x->i, text);
+        (void)error_set(x->err, REASON_INTERNAL,
+                        "conversion webhook for %.*s returned invalid %s at index %zu: %.*s",
+                        STR_ARG(kind),
+                        str_is(str_z(what), "object") ? "converted object" : "metadata in object",
+                        x->i, STR_ARG(text));
     return -EBADMSG;
 }
 

@@ -212,13 +212,11 @@ static void end(struct outcall *c, int r, struct str what)
 static void fail(struct outcall *c, int r, const char *fmt, ...) PRINTF(3, 4);
 static void fail(struct outcall *c, int r, const char *fmt, ...)
 {
-    CLEANUP(freep) char *text = NULL;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&text, fmt, ap);
+    struct str text = arena_vprintf(&c->arena, fmt, ap);
     va_end(ap);
-    ASSERT(n >= 0);
-    end(c, r, arena_printf(&c->arena, "Post \"%.*s\": %s", STR_ARG(c->shown), text));
+    end(c, r, arena_printf(&c->arena, "Post \"%.*s\": %.*s", STR_ARG(c->shown), STR_ARG(text)));
 }
 
 /* The words of Go's crypto/tls and net for what went wrong. */
