@@ -43,8 +43,9 @@ struct apiserver {
     struct list calls;               /* under way in the core */
     struct list watches;             /* struct api_watch */
     size_t n_watches;
-    struct hubs *hubs;          /* owned */
-    struct list hub_candidates; /* watches that would join a hub and have not caught up */
+    struct hubs *hubs;                 /* owned */
+    struct list hub_candidates;        /* watches that would join a hub and have not caught up */
+    struct watch_recent *watch_recent; /* owned */
     struct rt_timer bookmark_timer, event_timer, renew_timer, hub_timer;
     uint64_t warnings_logged;
     /* bootstrap */
