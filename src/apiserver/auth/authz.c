@@ -61,7 +61,7 @@ int authz_call(struct api_call *c)
     if (c->user.trusted)
         return 0;
     if (c->user.token) {
-        r = token_bound_check(c->server, c->user.token, NULL);
+        r = token_bound_check(c->server, c->user.token, c, NULL);
         if (r < 0)
             return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     }
