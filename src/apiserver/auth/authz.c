@@ -104,5 +104,9 @@ int authz_also(struct api_call *c, struct str verb)
         return 0;
     if (c->kind == KIND(NAMESPACE))
         at.ns = c->name;
+    if (!c->kind) {
+        c->reply.details_kind = at.resource;
+        c->reply.details_group = at.group;
+    }
     return forbid(c, &at, reason);
 }
