@@ -213,6 +213,9 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         d->group = rep->details_kind.p && rep->details_group.p ? rep->details_group
                                                                : str_z(c->kind->group);
         d->kind = rep->details_kind.p ? rep->details_kind : str_z(c->kind->plural);
+    } else if (rep->details_kind.p) { /* of a kind that is not ours */
+        d->group = rep->details_group;
+        d->kind = rep->details_kind;
     }
     d->uid = rep->details_uid;
     d->retry_after_seconds = e->retry_after_s;

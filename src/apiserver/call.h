@@ -48,6 +48,7 @@ struct api_user {
     /* A service account token: what must still exist for it to be good (authn.c). */
     struct api_token_bound {
         struct str ns, sa_name, sa_uid, pod_name, pod_uid, node_name, secret_name, secret_uid;
+        struct str text; /* present: the token itself, which must be the one in secret_name */
     } * token;
     /* A bootstrap token: to be looked up before the user is who he says (token_bootstrap.c). */
     struct api_bootstrap_token {

@@ -306,6 +306,7 @@ static int server_start(struct server *s, struct error *err)
         return r;
     controllers.root_ca_pem = apiserver_ca_pem(s->api);
     controllers.sign = apiserver_sign;
+    controllers.sign_token = apiserver_sign_token;
     controllers.sign_arg = s->api;
     s->client = apiserver_client(s->api, STR("system:kube-controller-manager"), NULL, 0, false);
     s->shared = client_shared_new(s->client);
