@@ -23,7 +23,7 @@
 #define WASTE_BYTES_MIN ((size_t)1 << 20)
 #define TRIM_PAD_BYTES  ((size_t)128 << 10) /* left at the top for the next request */
 #define TOP_BYTES       (16 << 20) /* free at the top of a heap before it is given back at once */
-#define MAPPED_BYTES    (1 << 20) /* blocks from this size on are mappings of their own */
+#define MAPPED_BYTES    (1 << 20)  /* blocks from this size on are mappings of their own */
 #define CODE_BYTES_MIN  ((size_t)2 << 20) /* more than was of use before: let go of it again */
 
 void memory_tune(unsigned arenas)

@@ -22,11 +22,11 @@ static void add_member(struct buf *b, const char *name, struct str v)
 static void add_strings(struct buf *b, const char *name, const struct json *v, bool always)
 {
     const char *sep = "";
+    const struct json *x = json_is(v, JSON_ARR) ? v->first : NULL;
     if (!always && !json_is(v, JSON_ARR))
         return;
     buf_printf(b, ",\"%s\":[", name);
-    json_for_each(x, v)
-    {
+    for (; x; x = x->next) {
         if (x->type != JSON_STR)
             continue;
         buf_printf(b, "%s", sep);
