@@ -154,6 +154,7 @@ int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MU
 bool kind_has_status(const struct schema_kind *k);
 /* The write is to the status alone: by `status`, or by a subresource that is a part of it. */
 bool call_is_status(const struct api_call *c);
+bool call_is_resize(const struct api_call *c); /* pods/resize */
 void make_uid(struct rt *rt, struct arena *a, struct str *ret);
 struct str make_name(struct api_call *c, struct str base); /* base and five random characters */
 void random_suffix(struct rt *rt, char *out, size_t n);

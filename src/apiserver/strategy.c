@@ -69,6 +69,11 @@ bool call_is_status(const struct api_call *c)
     return str_is(c->subresource, "status") || str_is(c->subresource, "approval");
 }
 
+bool call_is_resize(const struct api_call *c)
+{
+    return c->kind == KIND(POD) && str_is(c->subresource, "resize");
+}
+
 /* metadata.generation counts the changes of its spec. */
 static bool counts_generation(const struct schema_kind *k)
 {
@@ -279,6 +284,8 @@ static void prepare_update(struct api_call *c, void *msg, const struct object *o
         const struct schema_field *f = top_field(c->kind, "status");
         memcpy(schema_at(f, msg), schema_at(f, o), field_bytes(f));
     }
+    if (call_is_resize(c))
+        pod_resize_take(msg, o, &c->arena);
     part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
     if (owners)
@@ -399,6 +406,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             h->validate_create(msg, err);
         if (o && c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
             pod_validate_ephemeral(msg, o, err);
+        else if (o && call_is_resize(c))
+            pod_validate_resize(msg, o, err);
         else if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
         if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
