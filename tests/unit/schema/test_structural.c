@@ -134,6 +134,7 @@ static const char schema[] =
     "\"lab\":{\"type\":\"object\",\"maxProperties\":2,\"additionalProperties\":{\"type\":"
     "\"string\"}},"
     "\"any\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true},"
+    "\"free\":{\"type\":\"object\",\"additionalProperties\":true},"
     "\"emb\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,"
     "\"x-kubernetes-preserve-unknown-fields\":true},"
     "\"one\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
@@ -379,6 +380,9 @@ static void pruned_and_defaulted(void **state)
          "{\"spec\":{\"i\":1,\"map\":[{\"k\":\"a\",\"v\":1},{\"k\":\"b\",\"v\":2}],\"sub\":{\"x\":"
          "\"y\"}}}",
          1, "unknown field \"spec.map[0].w\""},
+        {"{\"spec\":{\"i\":1,\"sub\":{},\"free\":{\"a\":1,\"o\":{\"x\":1},\"l\":[1,{\"y\":2}]}}}",
+         "{\"spec\":{\"free\":{\"a\":1,\"l\":[1,{}],\"o\":{}},\"i\":1,\"sub\":{\"x\":\"y\"}}}", 2,
+         "unknown field \"spec.free.o.x\""},
     };
     struct structural *s = compiled();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
