@@ -147,6 +147,7 @@ struct api_call {
     struct call_came *came;             /* NULL: its verb runs once (call_again.c) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
+    struct call_views *views;           /* owned; NULL: nobody asked for any (call_view.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
     bool authorized;                    /* a part of a call that was */
     struct list link;                   /* server->calls */
