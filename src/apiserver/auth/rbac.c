@@ -450,12 +450,12 @@ static void rule_covers_whole(void *arg, const struct api_policy_rule *p)
         (p->n_resource_names && !w->n_resource_names))
         return;
     c->steps += rule_weight(w);
-    c->yes = all_listed(p->verbs, p->n_verbs, w->verbs, w->n_verbs, LISTED) &&
-             all_listed(p->api_groups, p->n_api_groups, w->api_groups, w->n_api_groups, LISTED) &&
-             all_listed(p->resources, p->n_resources, w->resources, w->n_resources, LISTED_SUB) &&
-             (!p->n_resource_names || all_listed(p->resource_names, p->n_resource_names,
-                                                 w->resource_names, w->n_resource_names,
-                                                 LISTED_NAMES));
+    c->yes =
+        all_listed(p->verbs, p->n_verbs, w->verbs, w->n_verbs, LISTED) &&
+        all_listed(p->api_groups, p->n_api_groups, w->api_groups, w->n_api_groups, LISTED) &&
+        all_listed(p->resources, p->n_resources, w->resources, w->n_resources, LISTED_SUB) &&
+        (!p->n_resource_names || all_listed(p->resource_names, p->n_resource_names,
+                                            w->resource_names, w->n_resource_names, LISTED_NAMES));
 }
 
 static void rule_covers(void *arg, const struct api_policy_rule *p)
