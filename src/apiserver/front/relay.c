@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/hooks/outcall.h"
 
 /* ---- I/O thread ---- */
@@ -27,6 +28,18 @@ static const char *verb_of(enum http_method m)
     default:
         return NULL;
     }
+}
+
+/* The rest of the path as PodProxyOptions and its like name it: absent when there is none. */
+static struct str plain_path(struct arena *a, struct str rest, bool slash)
+{
+    struct str text;
+    if (http_unescape(a, rest, false, &text) < 0)
+        text = rest;
+    while (str_ends(text, STR("/")))
+        text.n--;
+    return arena_printf(a, "%s%.*s%s", text.n && text.p[0] != '/' ? "/" : "", STR_ARG(text),
+                        slash ? "/" : "");
 }
 
 bool relay_route(struct exchange *x, enum route_result *ret)
@@ -56,6 +69,10 @@ bool relay_route(struct exchange *x, enum route_result *ret)
     c->proxy = ARENA_NEW(&c->arena, struct api_proxy);
     c->proxy->version = STR("v1");
     c->proxy->resource = resource;
+    c->proxy->kind = str_is(resource, "pods")       ? KIND(POD)
+                     : str_is(resource, "services") ? KIND(SERVICE)
+                                                    : KIND(NODE);
+    c->proxy->path = plain_path(&c->arena, rest, str_ends(x->req->path, STR("/")));
     c->proxy->is_long = true;
     c->proxy->rest = arena_printf(&c->arena, "/%.*s", STR_ARG(rest));
     c->path = x->req->path;
@@ -213,6 +230,11 @@ int relay_resolve(struct api_call *c)
 {
     struct str resource = c->proxy->resource;
     struct place p;
+    int r = admit_special(c);
+    if (r >= 0)
+        r = hooks_connect(c);
+    if (r) /* refused, or webhooks are asked */
+        return r;
     if (!place_parse(c->name, &p))
         return call_error(c, REASON_BAD_REQUEST, "invalid %.*s request \"%.*s\"",
                           (int)resource.n - 1, resource.p, STR_ARG(c->name));
