@@ -45,7 +45,8 @@ struct apiserver_opts {
     /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
     const char *enable_admission, *disable_admission;
     const struct oidc_opts
-        *oidc;           /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
+        *oidc; /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
+    const char *authentication_config; /* a file that says whose instead; NULL: none. Not kept */
     struct audit *audit; /* taken over by apiserver_new, also when it fails; NULL: no audit log */
     bool no_bootstrap;   /* write no default objects (unit tests) */
 };

@@ -33,7 +33,7 @@ struct apiserver {
     struct policies *policies;       /* owned: admission policies */
     struct converts *converts;       /* owned: asks their conversion webhooks */
     struct map convert_lines;        /* objects that are written through these (call_convert.c) */
-    struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
+    struct issuers *issuers;         /* owned: of tokens; NULL: none are taken */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;             /* owned; NULL: not listening */

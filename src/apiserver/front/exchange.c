@@ -9,6 +9,8 @@
 
 #include <stdarg.h>
 
+#define UNKNOWN_ROUNDS_MAX 8 /* fetches of keys a token waits for: others bring some, too */
+
 static void let_go(struct exchange *x)
 {
     struct io *io = x->io;
@@ -341,6 +343,14 @@ static void go_on(struct exchange *x, int authenticated)
         exchange_begin(x);
 }
 
+static void stand_aside(struct exchange *x)
+{
+    x->unknown_key = true;
+    x->unknown_rounds++;
+    list_push_back(&x->io->unknown, &x->unknown_link);
+    x->io->n_unknown++;
+}
+
 void exchange_handle(struct http_request *req, void *arg)
 {
     struct io *io = arg;
@@ -353,24 +363,27 @@ void exchange_handle(struct http_request *req, void *arg)
     x->found = found;
     if (found == ROUTE_NOT_FOUND || found == ROUTE_BAD_METHOD)
         unserved_route(x);
-    int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
-    if (r == -EAGAIN) {
-        x->unknown_key = true;
-        list_push_back(&io->unknown, &x->unknown_link);
-        io->n_unknown++;
-        return;
-    }
-    go_on(x, r);
+    enum oidc_wait wait = io->n_unknown < API_UNKNOWN_KEYS_MAX ? OIDC_WAIT : OIDC_WAIT_NOT;
+    int r = authn_request(io, req, wait, c);
+    if (r == -EAGAIN)
+        stand_aside(x);
+    else
+        go_on(x, r);
 }
 
 void exchange_authenticate_again(struct io *io)
 {
-    struct exchange *x;
-    LIST_FOR_EACH (x, &io->unknown, unknown_link) {
+    for (size_t n = io->n_unknown; n && io->n_unknown; n--) {
+        struct exchange *x = LIST_FIRST(&io->unknown, struct exchange, unknown_link);
+        bool still = !io->stopping && x->unknown_rounds < UNKNOWN_ROUNDS_MAX;
         list_remove(&x->unknown_link);
         io->n_unknown--;
         x->unknown_key = false;
-        go_on(x, authn_request(io, x->req, false, x->call));
+        int r = authn_request(io, x->req, still ? OIDC_WAIT_STILL : OIDC_WAIT_NOT, x->call);
+        if (r == -EAGAIN)
+            stand_aside(x);
+        else
+            go_on(x, r);
     }
 }
 
