@@ -107,7 +107,7 @@ struct api_call {
     struct arena arena;
     enum api_verb verb;
     const char *authz_verb;               /* NULL: by verb */
-    const struct schema_kind *kind;       /* NULL for API_PATH and API_PROXY */
+    const struct schema_kind *kind;       /* NULL for API_PATH and what another server serves */
     struct api_proxy *proxy;              /* of API_PROXY (aggregate.h) */
     const struct schema_subresource *sub; /* NULL: none, or one without its own row */
     struct str ns, name, subresource, path;

@@ -203,7 +203,7 @@ int admit_special(struct api_call *c)
     bool creates = c->verb == API_CREATE;
     if (!policies_any(c->server->policies, false) && !policies_any(c->server->policies, true))
         return 0;
-    if (c->verb == API_CONNECT) {
+    if (c->verb == API_CONNECT || c->verb == API_PROXY) {
         admit_request_init_connect(&r, c);
         return policies_validate(&r);
     }

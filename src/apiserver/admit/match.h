@@ -60,7 +60,7 @@ void admit_request_init(struct admit_request *r, struct api_call *c, enum admit_
  * old: of desc too, or NULL. */
 void admit_request_init_sub(struct admit_request *r, struct api_call *c, enum admit_op op,
                             const struct schema_desc *desc, const void *msg, const void *old);
-/* exec, attach, portforward: the options are read from the query. */
+/* exec, attach, portforward, proxy: the options are read from the query and the path. */
 void admit_request_init_connect(struct admit_request *r, struct api_call *c);
 /* The object has changed: what was made of it is made anew. msg: it is there now. */
 void admit_request_changed(struct admit_request *r, const void *msg);

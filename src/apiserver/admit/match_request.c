@@ -4,6 +4,7 @@
  * apiVersion differ. */
 #include "apiserver/admit/match.h"
 
+#include "apiserver/aggregate/aggregate.h"
 #include "apiserver/custom/call_view.h"
 #include "apiserver/custom/kinds.h"
 #include "http/http.h"
@@ -101,6 +102,8 @@ void admit_request_init_connect(struct admit_request *r, struct api_call *c)
     struct str q = c->query, k, v;
     while (desc != c->kind->desc && http_query_next(&q, &c->arena, &k, &v))
         set_option(&c->arena, desc, msg, k, v);
+    if (c->proxy && desc != c->kind->desc) /* the path itself, whatever the query says of one */
+        set_option(&c->arena, desc, msg, STR("path"), c->proxy->path);
     init(r, c, ADMIT_CONNECT, desc, desc != c->kind->desc ? msg : NULL, NULL);
 }
 

@@ -186,7 +186,7 @@ static void fill_call(struct exchange *x)
     const struct route *r = &x->route;
     c->verb = r->verb;
     c->authz_verb = r->authz_verb;
-    c->kind = r->kind;
+    c->kind = c->proxy ? c->proxy->kind : r->kind;
     c->ns = r->ns;
     c->name = r->name;
     c->subresource = r->subresource;
