@@ -49,6 +49,7 @@ struct apiserver {
     struct rt_timer bookmark_timer, event_timer, renew_timer, hub_timer;
     uint64_t warnings_logged;
     unsigned token_labels_under_way; /* token_secret.c */
+    nsec_t token_labels_from;        /* none before */
     /* bootstrap */
     unsigned bootstrap_left;
     bool ready, stopping;
@@ -219,8 +220,8 @@ bool user_in_group(const struct api_user *u, struct str group);
 
 /* ---- tokens (authn.c) ---- */
 /* Core thread: the service account, pod, secret and node a verified token is bound to still exist.
- * user_of: the call whose user it is, which hears what is to be said of a token from a Secret; NULL:
- * it is only asked about. */
+ * user_of: the call whose user it is, which hears what is to be said of a token from a Secret;
+ * NULL: it is only asked about. */
 int token_bound_check(struct apiserver *s, const struct api_token_bound *b,
                       struct api_call *user_of, struct error *err) MUST_CHECK;
 int sub_token(struct api_call *c) MUST_CHECK; /* serviceaccounts/token */

@@ -32,6 +32,8 @@
 #define API_USER_GROUPS_MAX      256    /* groups of one identity (impersonation chooses them) */
 #define API_USER_EXTRA_MAX       64     /* extra values of one identity, likewise */
 #define API_TOKEN_BYTES_MAX      8192   /* a service account token is about 1 KB */
+#define API_TOKEN_LABELS_MAX     32     /* labels of use being written; more wait for the next */
+#define API_TOKEN_LABELS_PAUSE_S 10     /* without such writes, after one that was refused */
 #define API_TOKEN_CACHE_MAX      4096   /* verified tokens remembered by an I/O thread */
 #define API_WARNING_BYTES_MAX    4096   /* one; as kube-apiserver cuts all of them together */
 #define API_WARNINGS_BYTES_MAX   16384  /* of one answer: clients bound their headers */

@@ -40,7 +40,8 @@ struct controllers_opts {
      */
     int (*sign)(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
                 struct error *err);
-    /* Makes the token of an account that a Secret holds, in a. NULL: such Secrets are left alone. */
+    /* Makes the token of an account that a Secret holds, in a. NULL: such Secrets are left alone.
+     */
     int (*sign_token)(void *arg, const struct api_object_meta *account, struct str secret,
                       struct arena *a, struct str *ret, struct error *err);
     void *sign_arg; /* of both */

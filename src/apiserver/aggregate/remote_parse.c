@@ -236,7 +236,9 @@ int request_info_read(struct str method, struct str path, struct str query, stru
     unsigned n;
     if (split(path, a, seg, &n) < 0)
         return -EINVAL;
-    unsigned head = n && str_is(seg[0], "apis") ? 3 : n && str_is(seg[0], "api") ? 2 : SEGMENTS_MAX;
+    unsigned head = n && str_is(seg[0], "apis")  ? 3
+                    : n && str_is(seg[0], "api") ? 2
+                                                 : SEGMENTS_MAX + 1;
     if (n >= head) {
         i.group = head == 3 ? seg[1] : STR("");
         i.version = seg[head - 1];

@@ -75,8 +75,8 @@ struct request_info {
     const char *verb;                                           /* static or in a */
     bool is_long; /* a watch, or a connection: no time limit */
 };
-/* Paths under /api/VERSION and /apis/GROUP/VERSION are about resources, others are plain. Strings are
- * decoded, in a. -EINVAL: it cannot be decoded. */
+/* Paths under /api/VERSION and /apis/GROUP/VERSION are about resources, others are plain. Strings
+ * are decoded, in a. -EINVAL: it cannot be decoded. */
 int request_info_read(struct str method, struct str path, struct str query, struct arena *a,
                       struct request_info *ret) MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* Service account tokens: JWTs signed with the cluster's key (ES256), bound to the account and, if
- * asked for, to a pod or secret; or kept in a Secret, without an end (token_secret.c). Verifying the signature needs no state and runs on I/O threads;
- * whether what a token is bound to still exists is asked on the core thread (token_bound_check). */
+ * asked for, to a pod or secret; or kept in a Secret, without an end (token_secret.c). Verifying
+ * the signature needs no state and runs on I/O threads; whether what a token is bound to still
+ * exists is asked on the core thread (token_bound_check). */
 #pragma once
 
 #include "apiserver/call.h"

@@ -15,12 +15,10 @@
 #include "codec/json.h"
 #include "schema/schema.h"
 
-#define CLAIM(name)        "kubernetes.io/serviceaccount/" name
-#define LABEL_USED         "kubernetes.io/legacy-token-last-used"
-#define LABEL_INVALID      "kubernetes.io/legacy-token-invalid-since"
-#define ANNOTATION(name)   "authentication.k8s.io/legacy-token-" name
-#define WRITES_AT_ONCE_MAX 32 /* of last-used labels; who finds it full leaves it to the next use  \
-                               */
+#define CLAIM(name)      "kubernetes.io/serviceaccount/" name
+#define LABEL_USED       "kubernetes.io/legacy-token-last-used"
+#define LABEL_INVALID    "kubernetes.io/legacy-token-invalid-since"
+#define ANNOTATION(name) "authentication.k8s.io/legacy-token-" name
 
 /* ---- issue ---- */
 
@@ -84,10 +82,13 @@ int token_secret_claims(const struct json *v, struct str token, struct token_cla
 
 static void on_labelled(struct api_call *c)
 {
-    if (c->reply.r < 0 && c->reply.r != -ENOENT)
+    struct apiserver *s = c->server;
+    s->token_labels_under_way--;
+    if (c->reply.r < 0 && c->reply.r != -ENOENT && c->reply.r != -ESTALE) {
         log_warn("secret %.*s/%.*s cannot be labelled as used: %.*s", STR_ARG(c->ns),
                  STR_ARG(c->name), STR_ARG(c->reply.err.message));
-    c->server->token_labels_under_way--;
+        s->token_labels_from = rt_now(s->rt) + API_TOKEN_LABELS_PAUSE_S * NSEC_PER_SEC;
+    }
     api_call_free(c);
 }
 
@@ -110,7 +111,8 @@ static void note_use(struct apiserver *s, const struct object *secret)
     const struct object *now =
         store_peek(s->store, KIND(SECRET), object_ns(secret), object_name(secret));
     char today[11], tomorrow[11];
-    if (!now || s->token_labels_under_way >= WRITES_AT_ONCE_MAX || s->stopping)
+    if (!now || s->token_labels_under_way >= API_TOKEN_LABELS_MAX || s->stopping ||
+        rt_now(s->rt) < s->token_labels_from)
         return;
     const struct str *used = KV_GET(object_meta(now), labels, STR(LABEL_USED));
     day(rt_wall(s->rt), today);

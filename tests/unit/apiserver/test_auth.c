@@ -520,6 +520,55 @@ static void secret_tokens_are_labelled(void **state)
     assert_true(authenticated(f, t));
 }
 
+/* Labels of use are written beside what else there is to do: a few at once, and for a while not at
+ * all once one was refused. Tokens are good meanwhile. */
+static void labels_are_bounded(void **state)
+{
+    struct fx *f = *state;
+    struct str t[API_TOKEN_LABELS_MAX + 8];
+    char name[16];
+    unsigned n = 0;
+    assert_ok(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"));
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        snprintf(name, sizeof(name), "s%zu", i);
+        assert_ok(fx_create(
+            f, KIND_OF(SECRET), "default",
+            arena_cstr(&f->arena, arena_printf(&f->arena, "{metadata: {name: %s}}", name))));
+        t[i] = secret_token(f, "bob", name);
+        put_token(f, name, t[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) { /* in one turn */
+        const struct api_token_review r = {.spec.token = t[i]};
+        client_create(f->c, KIND_OF(TOKEN_REVIEW), &r, NULL, NULL);
+    }
+    settle(f);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        snprintf(name, sizeof(name), "s%zu", i);
+        n += label_of(f, name, USED).n > 0;
+    }
+    assert_int_equal(n, API_TOKEN_LABELS_MAX);
+    assert_ok(fx_create(f, KIND_OF(VALIDATING_ADMISSION_POLICY), "",
+                        "{metadata: {name: deny}, spec: {matchConstraints: {resourceRules: "
+                        "[{apiGroups: [''], apiVersions: [v1], operations: [UPDATE], resources: "
+                        "[secrets]}]}, validations: [{expression: 'false'}]}}"));
+    assert_ok(fx_create(f, KIND_OF(VALIDATING_ADMISSION_POLICY_BINDING), "",
+                        "{metadata: {name: deny}, spec: {policyName: deny, validationActions: "
+                        "[Deny]}}"));
+    settle(f);
+    snprintf(name, sizeof(name), "s%zu", ARRAY_LEN(t) - 1);
+    assert_true(authenticated(f, t[ARRAY_LEN(t) - 1]));
+    settle(f);
+    assert_ok(fx_delete(f, KIND_OF(VALIDATING_ADMISSION_POLICY_BINDING), "", "deny"));
+    settle(f);
+    assert_true(authenticated(f, t[ARRAY_LEN(t) - 1]));
+    settle(f);
+    assert_int_equal(label_of(f, name, USED).n, 0);
+    rt_sim_run_for(f->rt, API_TOKEN_LABELS_PAUSE_S * NSEC_PER_SEC);
+    assert_true(authenticated(f, t[ARRAY_LEN(t) - 1]));
+    settle(f);
+    assert_str(label_of(f, name, USED), "2026-01-01");
+}
+
 /* Claims that do not fit together; nobody but us signs such a thing. */
 static void secret_claims(void **state)
 {
@@ -651,6 +700,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tokens, token_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(secret_tokens, token_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(secret_tokens_are_labelled, token_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(labels_are_bounded, token_setup, fx_teardown),
         cmocka_unit_test(secret_claims),
         cmocka_unit_test(pki_is_kept),
     };
