@@ -66,29 +66,76 @@ void amounts_print(const struct amounts *a, struct buf *b)
 
 /* ---- pods ---- */
 
-static void add_container(struct amounts *a, const struct api_container *c, bool limits)
+static const struct api_container_status *status_of(const struct api_container_status *v,
+                                                    uint32_t n, struct str name)
 {
-    const struct api_resource_requirements *r = &c->resources;
-    if (limits)
-        amounts_add_all(a, r->limits, r->n_limits);
-    else
-        amounts_add_all(a, r->requests, r->n_requests);
+    for (uint32_t i = 0; i < n; i++)
+        if (str_eq(v[i].name, name))
+            return &v[i];
+    return NULL;
 }
 
-void pod_amounts(const struct api_pod_spec *s, bool limits, struct amounts *ret)
+static bool is_infeasible(const struct api_pod_status *s)
+{
+    for (uint32_t i = 0; i < s->n_conditions; i++)
+        if (str_is(s->conditions[i].type, "PodResizePending"))
+            return str_is(s->conditions[i].reason, "Infeasible");
+    return false;
+}
+
+void pod_container_held(const struct api_pod *p, const struct api_container *c, bool init,
+                        bool limits, struct held_amounts *ret)
+{
+    const struct api_resource_requirements *r = &c->resources;
+    const struct api_pod_status *s = &p->status;
+    const struct api_container_status *cs = NULL;
+    if (!init)
+        cs = status_of(s->container_statuses, s->n_container_statuses, c->name);
+    else if (str_is(c->restart_policy, "Always"))
+        cs = status_of(s->init_container_statuses, s->n_init_container_statuses, c->name);
+    *ret = (struct held_amounts){{limits ? r->limits : r->requests},
+                                 {limits ? r->n_limits : r->n_requests}};
+    if (!cs || !cs->resources)
+        return;
+    if (is_infeasible(s))
+        ret->n[0] = 0;
+    ret->v[1] = limits ? cs->resources->limits : cs->resources->requests;
+    ret->n[1] = limits ? cs->resources->n_limits : cs->resources->n_requests;
+    ret->v[2] = limits ? NULL : cs->allocated_resources;
+    ret->n[2] = limits ? 0 : cs->n_allocated_resources;
+}
+
+/* pod NULL: what the spec says is all. */
+static void add_container(struct amounts *a, const struct api_pod *pod,
+                          const struct api_container *c, bool init, bool limits)
+{
+    const struct api_resource_requirements *r = &c->resources;
+    struct amounts most = {.arena = a->arena};
+    struct held_amounts held = {{limits ? r->limits : r->requests},
+                                {limits ? r->n_limits : r->n_requests}};
+    if (pod)
+        pod_container_held(pod, c, init, limits, &held);
+    for (size_t k = 0; k < ARRAY_LEN(held.v); k++)
+        for (uint32_t i = 0; i < held.n[k]; i++)
+            amounts_raise(&most, held.v[k][i].key, &held.v[k][i].value);
+    amounts_add_all(a, most.v, most.n);
+}
+
+static void sum(const struct api_pod *pod, const struct api_pod_spec *s, bool limits,
+                struct amounts *ret)
 {
     struct arena *arena = ret->arena;
     struct amounts sidecars = {.arena = arena}, init = {.arena = arena};
     for (uint32_t i = 0; i < s->n_containers; i++)
-        add_container(ret, &s->containers[i], limits);
+        add_container(ret, pod, &s->containers[i], false, limits);
     for (uint32_t i = 0; i < s->n_init_containers; i++) {
         const struct api_container *c = &s->init_containers[i];
         struct amounts one = {.arena = arena};
         if (str_is(c->restart_policy, "Always")) { /* runs on beside all that come after it */
-            add_container(&sidecars, c, limits);
-            add_container(ret, c, limits);
+            add_container(&sidecars, pod, c, true, limits);
+            add_container(ret, pod, c, true, limits);
         } else {
-            add_container(&one, c, limits);
+            add_container(&one, pod, c, true, limits);
         }
         amounts_add_all(&one, sidecars.v, sidecars.n);
         for (uint32_t k = 0; k < one.n; k++)
@@ -104,4 +151,14 @@ void pod_amounts(const struct api_pod_spec *s, bool limits, struct amounts *ret)
     for (uint32_t i = 0; i < s->n_overhead; i++)
         if (!limits || amounts_get(ret, s->overhead[i].key))
             amounts_add(ret, s->overhead[i].key, &s->overhead[i].value);
+}
+
+void pod_amounts(const struct api_pod_spec *s, bool limits, struct amounts *ret)
+{
+    sum(NULL, s, limits, ret);
+}
+
+void pod_amounts_held(const struct api_pod *p, bool limits, struct amounts *ret)
+{
+    sum(p, &p->spec, limits, ret);
 }

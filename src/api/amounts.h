@@ -24,3 +24,15 @@ void amounts_print(const struct amounts *a, struct buf *b);
  * and sidecars or, if that is more, what its init containers need one after the other; what the pod
  * says as a whole replaces that; its overhead comes on top (of limits where there are any). */
 void pod_amounts(const struct api_pod_spec *s, bool limits, struct amounts *ret);
+/* The same of a pod that may be resized at the moment: of each container the most of what it asks
+ * for, what its node has set aside for it and what it runs with (KEP-1287). What can never be had
+ * (PodResizePending, Infeasible) does not count. */
+void pod_amounts_held(const struct api_pod *p, bool limits, struct amounts *ret);
+
+/* Of one container of such a pod: up to three lists whose maximum counts. */
+struct held_amounts {
+    const struct kv_quantity *v[3];
+    uint32_t n[3];
+};
+void pod_container_held(const struct api_pod *p, const struct api_container *c, bool init,
+                        bool limits, struct held_amounts *ret);

@@ -28,4 +28,17 @@ void pod_ephemeral_validate(const struct api_pod_spec *s, const struct set *volu
 /* An update by pods/ephemeralcontainers, where they alone differ. */
 void pod_validate_ephemeral(const void *msg, const void *old, struct error *err);
 
+/* pod_resize.c: pods/resize. */
+/* Containers whose resources may change: all but init containers that end. */
+bool pod_is_resizable(const struct api_container *c, bool init);
+/* msg, as a client sent it: the pod as it was (old, which must live as long), with these resources
+ * and resize policies. Of other containers than the pod has it keeps the list, which is refused. */
+void pod_resize_take(void *msg, const void *old, struct arena *a);
+void pod_validate_resize(const void *msg, const void *old, struct error *err);
+/* CPU and memory ("cpu", "memory": of one) are the same amounts, however they are written. */
+bool pod_same_resource(const struct api_resource_requirements *a,
+                       const struct api_resource_requirements *b, const char *name);
+bool pod_same_resources(const struct api_resource_requirements *a,
+                        const struct api_resource_requirements *b);
+
 extern const struct api_hooks pod_hooks;

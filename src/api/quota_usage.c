@@ -67,8 +67,8 @@ static void pod_usage(const struct api_pod *p, struct amounts *ret)
     if (is_over(p)) /* an object still, but it holds nothing */
         return;
     amounts_add(ret, STR("pods"), &one);
-    pod_amounts(&p->spec, false, &requests);
-    pod_amounts(&p->spec, true, &limits);
+    pod_amounts_held(p, false, &requests);
+    pod_amounts_held(p, true, &limits);
     for (uint32_t i = 0; i < requests.n; i++) {
         struct str name = requests.v[i].key;
         bool plain = str_is(name, "cpu") || str_is(name, "memory") ||

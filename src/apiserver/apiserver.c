@@ -11,12 +11,13 @@
 #include "apiserver/front/front.h"
 #include "apiserver/hooks/hooks.h"
 #include "apiserver/custom/kinds.h"
-#include "apiserver/auth/oidc.h"
+#include "apiserver/auth/issuers.h"
 #include "apiserver/pod_index.h"
 #include "apiserver/policy/policy.h"
 #include "apiserver/admit/quota.h"
 #include "apiserver/aggregate/remotes.h"
 #include "apiserver/watch_hub.h"
+#include "apiserver/watch_state.h"
 #include "apiserver/usage.h"
 #include "base/log.h"
 #include "base/trace.h"
@@ -164,7 +165,7 @@ static struct outcall *call_webhook(void *ctx, const struct outcall_request *q)
     return outcall_start(ctx, q);
 }
 
-static void on_oidc_keys(void *arg)
+static void on_issuers(void *arg)
 {
     struct apiserver *s = arg;
     if (s->front)
@@ -181,6 +182,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     list_init(&s->calls);
     list_init(&s->watches);
     api_watch_hubs_init(s);
+    s->watch_recent = watch_recent_new(core);
     copy_opts(s, opts ? opts : &none);
     rt_task_init(&s->ready_task, core, on_ready_task, s);
     rt_task_init(&s->stop_task, core, on_stopped, s);
@@ -194,18 +196,19 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     if (r >= 0 && s->opts.pki_dir)
         r = pki_open(s->opts.pki_dir, s->opts.pki_sync_later, s->opts.sans, s->opts.n_sans,
                      rt_wall(core) / 1000000, &s->pki, err);
-    if (r >= 0 && s->opts.oidc)
-        r = oidc_new(core, s->opts.oidc, &s->oidc, err);
+    if (r >= 0 && opts && (opts->oidc || opts->authentication_config))
+        r = issuers_new(core, opts->oidc, opts->authentication_config, &s->issuers, err);
     if (r < 0) {
         pki_free(s->pki);
         audit_free(s->audit);
         hubs_free(s->hubs);
+        watch_recent_free(s->watch_recent);
         free_opts(s);
         free(s);
         return r;
     }
-    if (s->oidc)
-        oidc_on_changed(s->oidc, on_oidc_keys, s);
+    if (s->issuers)
+        issuers_on_changed(s->issuers, on_issuers, s);
     if (s->opts.pki_dir)
         rt_timer_start(&s->renew_timer, RENEW_PERIOD);
     if (s->pki && s->pki->ca_is_new && store_peek(store, KIND(NAMESPACE), STR_NONE, STR("default")))
@@ -269,7 +272,7 @@ void apiserver_stop(struct apiserver *s, int64_t timeout_ms, void (*done)(void *
 {
     s->stopping = true;
     remotes_stop(s->remotes);
-    oidc_stop(s->oidc);
+    issuers_stop(s->issuers);
     rt_timer_stop(&s->bookmark_timer);
     rt_timer_stop(&s->event_timer);
     rt_timer_stop(&s->renew_timer);
@@ -303,7 +306,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     }
     s->front = front_free(s->front);
     s->remotes = remotes_free(s->remotes);
-    s->oidc = oidc_free(s->oidc);
+    s->issuers = issuers_free(s->issuers);
     s->audit = audit_free(s->audit); /* its tellers are gone */
     trace_taps_close();
     rt_timer_stop(&s->bookmark_timer);
@@ -316,6 +319,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
     s->apiservices = apiservices_free(s->apiservices);
+    s->watch_recent = watch_recent_free(s->watch_recent);
     s->crds = crds_free(s->crds);
     s->converts = converts_free(s->converts);
     map_fini(&s->convert_lines);

@@ -45,7 +45,8 @@ struct apiserver_opts {
     /* Admission plugins beyond, and out of, what is usual: "A,B". Not kept. */
     const char *enable_admission, *disable_admission;
     const struct oidc_opts
-        *oidc;           /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
+        *oidc; /* tokens of an issuer are taken too (oidc.h); NULL: not. Not kept */
+    const char *authentication_config; /* a file that says whose instead; NULL: none. Not kept */
     struct audit *audit; /* taken over by apiserver_new, also when it fails; NULL: no audit log */
     bool no_bootstrap;   /* write no default objects (unit tests) */
 };
@@ -114,6 +115,11 @@ struct pkey;
 struct cert_spec;
 int apiserver_sign(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
                    struct error *err) MUST_CHECK;
+/* The token of a service account for a Secret that is to hold it (arg: the struct apiserver): what
+ * controllers_opts.sign_token wants. */
+struct api_object_meta;
+int apiserver_sign_token(void *arg, const struct api_object_meta *account, struct str secret,
+                         struct arena *a, struct str *ret, struct error *err) MUST_CHECK;
 /* The cluster CA in PEM, borrowed; NULL without pki_dir. The root CA ConfigMap controller publishes
  * it. */
 const char *apiserver_ca_pem(const struct apiserver *s);

@@ -33,7 +33,7 @@ struct apiserver {
     struct policies *policies;       /* owned: admission policies */
     struct converts *converts;       /* owned: asks their conversion webhooks */
     struct map convert_lines;        /* objects that are written through these (call_convert.c) */
-    struct oidc *oidc;               /* owned: tokens of an issuer; NULL: none are taken */
+    struct issuers *issuers;         /* owned: of tokens; NULL: none are taken */
     struct remotes *remotes;         /* owned: servers of aggregated APIs; NULL: not listening */
     struct apiservices *apiservices; /* owned: of the groups served here; NULL: none are kept */
     struct front *front;             /* owned; NULL: not listening */
@@ -43,10 +43,12 @@ struct apiserver {
     struct list calls;               /* under way in the core */
     struct list watches;             /* struct api_watch */
     size_t n_watches;
-    struct hubs *hubs;          /* owned */
-    struct list hub_candidates; /* watches that would join a hub and have not caught up */
+    struct hubs *hubs;                 /* owned */
+    struct list hub_candidates;        /* watches that would join a hub and have not caught up */
+    struct watch_recent *watch_recent; /* owned */
     struct rt_timer bookmark_timer, event_timer, renew_timer, hub_timer;
     uint64_t warnings_logged;
+    unsigned token_labels_under_way; /* token_secret.c */
     /* bootstrap */
     unsigned bootstrap_left;
     bool ready, stopping;
@@ -152,6 +154,7 @@ int strategy_commit_update(struct api_call *c, void *msg, struct object *old) MU
 bool kind_has_status(const struct schema_kind *k);
 /* The write is to the status alone: by `status`, or by a subresource that is a part of it. */
 bool call_is_status(const struct api_call *c);
+bool call_is_resize(const struct api_call *c); /* pods/resize */
 void make_uid(struct rt *rt, struct arena *a, struct str *ret);
 struct str make_name(struct api_call *c, struct str base); /* base and five random characters */
 void random_suffix(struct rt *rt, char *out, size_t n);
@@ -216,9 +219,10 @@ bool user_in_group(const struct api_user *u, struct str group);
 
 /* ---- tokens (authn.c) ---- */
 /* Core thread: the service account, pod, secret and node a verified token is bound to still exist.
- */
+ * user_of: the call whose user it is, which hears what is to be said of a token from a Secret; NULL:
+ * it is only asked about. */
 int token_bound_check(struct apiserver *s, const struct api_token_bound *b,
-                      struct error *err) MUST_CHECK;
+                      struct api_call *user_of, struct error *err) MUST_CHECK;
 int sub_token(struct api_call *c) MUST_CHECK; /* serviceaccounts/token */
 int review_token(struct api_call *c) MUST_CHECK;
 

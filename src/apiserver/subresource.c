@@ -244,6 +244,13 @@ int sub_ephemeral(struct api_call *c)
     return verb_update(c);
 }
 
+/* ---- pods/resize: what counts of it is strategy.c's to say ---- */
+
+int sub_resize(struct api_call *c)
+{
+    return verb_update(c);
+}
+
 /* ---- which ---- */
 
 bool subresource_is_special(const struct api_call *c)
@@ -260,13 +267,15 @@ int subresource_run(struct api_call *c)
         {"scale", scale_update},    {"binding", sub_binding},
         {"eviction", sub_eviction}, {"finalize", sub_finalize},
         {"token", sub_token},       {"ephemeralcontainers", sub_ephemeral},
+        {"resize", sub_resize},
     };
     size_t i = 0;
     while (i < ARRAY_LEN(table) && !str_eqz(c->subresource, table[i].name))
         i++;
     if (i == ARRAY_LEN(table))
         return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
-    int r =
-        table[i].run == sub_ephemeral ? 0 : admit_special(c); /* that is an update like others */
+    /* These are updates like others. */
+    bool update = table[i].run == sub_ephemeral || table[i].run == sub_resize;
+    int r = update ? 0 : admit_special(c);
     return r < 0 ? r : table[i].run(c);
 }

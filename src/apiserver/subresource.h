@@ -16,4 +16,5 @@ void custom_scale_config(struct api_call *c, struct json *config, struct json *r
 int sub_binding(struct api_call *c) MUST_CHECK;   /* also create of bindings */
 int sub_eviction(struct api_call *c) MUST_CHECK;  /* eviction.c */
 int sub_ephemeral(struct api_call *c) MUST_CHECK; /* pods/ephemeralcontainers */
+int sub_resize(struct api_call *c) MUST_CHECK;    /* pods/resize */
 int sub_finalize(struct api_call *c) MUST_CHECK;  /* namespaces/finalize */

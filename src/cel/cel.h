@@ -256,6 +256,8 @@ const struct cel_type *cel_program_type(const struct cel_program *p);
 struct cel_range cel_program_cost(const struct cel_program *p); /* the estimate */
 /* Whether the expression speaks of that variable (transition rules speak of oldSelf). */
 bool cel_program_uses(const struct cel_program *p, unsigned var);
+/* Whether it says var.member anywhere, also as has(var.member) or var.?member. */
+bool cel_program_selects(const struct cel_program *p, struct str var, struct str member);
 
 /* --- Evaluating ---------------------------------------------------------------------------------
  */

@@ -62,3 +62,19 @@ bool cel_program_uses(const struct cel_program *p, unsigned var)
 {
     return p->uses >> MIN(var, 63) & 1;
 }
+
+static bool selects(const struct node *n, struct str var, struct str member)
+{
+    if (n->op == NODE_SELECT && str_eq(n->name, member) && n->kids[0]->op == NODE_IDENT &&
+        str_eq(n->kids[0]->name, var))
+        return true;
+    for (uint32_t i = 0; i < n->n; i++)
+        if (n->kids[i] && selects(n->kids[i], var, member))
+            return true;
+    return false;
+}
+
+bool cel_program_selects(const struct cel_program *p, struct str var, struct str member)
+{
+    return selects(p->root, var, member);
+}

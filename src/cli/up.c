@@ -360,6 +360,8 @@ static const struct passed {
      PART_SERVER},
     {"--enable-admission-plugins", "NAME,...", "asked beyond the usual ones", PART_SERVER},
     {"--disable-admission-plugins", "NAME,...", "not asked", PART_SERVER},
+    {"--authentication-config", "FILE", "an AuthenticationConfiguration: issuers and anonymous",
+     PART_SERVER},
     {"--oidc-issuer-url", "URL", "tokens of this OpenID Connect issuer are taken", PART_SERVER},
     {"--oidc-client-id", "ID", "whom they must be for", PART_SERVER},
     {"--oidc-username-claim", "CLAIM", "what names the user (sub)", PART_SERVER},

@@ -1,8 +1,10 @@
 /* HTTP/1.1 client: one call at a time on a connection, kept alive between calls.
  *
  * llhttp runs strict here as well: an answer that could be read in two ways ends the connection.
- * User callbacks for the head and the body come from inside the parser; when one of them ends the
- * call or pauses, the parser is stopped there and what is left waits in `in`. */
+ * Save that lines of its head may end with a bare LF, as some small servers do and RFC 9112 2.2
+ * lets a recipient understand: nobody reads our answers behind us, and for requests it stays
+ * forbidden. User callbacks for the head and the body come from inside the parser; when one of them
+ * ends the call or pauses, the parser is stopped there and what is left waits in `in`. */
 #include "http/client_int.h"
 #include "base/mem.h"
 
@@ -112,6 +114,7 @@ static void h1c_open(struct cconn *c)
     c->state = h;
     h->conn = c;
     llhttp_init(&h->parser, HTTP_RESPONSE, &settings);
+    llhttp_set_lenient_optional_cr_before_lf(&h->parser, 1);
     h->parser.data = h;
     h->head.bytes_max = c->client->opts.head_bytes_max;
     h->head.fields_max = c->client->opts.headers_max;

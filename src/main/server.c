@@ -37,6 +37,7 @@ struct server_opts {
     const char *enable_admission, *disable_admission;
     struct audit_opts audit;
     struct oidc_opts oidc;
+    const char *authentication_config;
     int64_t audit_size_mb, audit_age_days;
     struct cluster_wish cluster;
     nsec_t node_grace;
@@ -264,6 +265,13 @@ static int server_audit(const struct server_opts *o, struct audit **ret, struct 
     return audit_new(&audit, ret, err);
 }
 
+static bool oidc_given(const struct oidc_opts *o)
+{
+    return o->issuer_url || o->client_id || o->username_claim || o->username_prefix ||
+           o->groups_claim || o->groups_prefix || o->required_claim || o->ca_file ||
+           o->signing_algs;
+}
+
 static int server_start(struct server *s, struct error *err)
 {
     const struct server_opts *o = s->opts;
@@ -281,7 +289,8 @@ static int server_start(struct server *s, struct error *err)
         .unreachable_toleration_s = o->unreachable_s,
         .enable_admission = o->enable_admission,
         .disable_admission = o->disable_admission,
-        .oidc = o->oidc.issuer_url || o->oidc.client_id ? &o->oidc : NULL,
+        .oidc = oidc_given(&o->oidc) ? &o->oidc : NULL,
+        .authentication_config = o->authentication_config,
     };
     struct controllers_opts controllers = {.node_grace = o->node_grace};
     int r = server_node_opts(o, &controllers, err);
@@ -306,6 +315,7 @@ static int server_start(struct server *s, struct error *err)
         return r;
     controllers.root_ca_pem = apiserver_ca_pem(s->api);
     controllers.sign = apiserver_sign;
+    controllers.sign_token = apiserver_sign_token;
     controllers.sign_arg = s->api;
     s->client = apiserver_client(s->api, STR("system:kube-controller-manager"), NULL, 0, false);
     s->shared = client_shared_new(s->client);
@@ -424,6 +434,9 @@ int main_server(int argc, char **argv)
         {"enable-admission-plugins", "NAME,...", "asked beyond the usual ones", CLI_STRING,
          &o.enable_admission},
         {"disable-admission-plugins", "NAME,...", "not asked", CLI_STRING, &o.disable_admission},
+        {"authentication-config", "FILE",
+         "an AuthenticationConfiguration: issuers, and who may be anonymous (none)", CLI_STRING,
+         &o.authentication_config},
         {"oidc-issuer-url", "URL", "tokens of this OpenID Connect issuer are taken (none)",
          CLI_STRING, &o.oidc.issuer_url},
         {"oidc-client-id", "ID", "whom they must be for", CLI_STRING, &o.oidc.client_id},
@@ -475,7 +488,7 @@ int main_server(int argc, char **argv)
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
     o.cluster.node_ip = o.node_ip;
-    memory_limit_arenas((unsigned)o.io_threads +
+    memory_tune((unsigned)o.io_threads +
                         2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);

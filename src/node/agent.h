@@ -161,6 +161,9 @@ struct ctr {
     char id[40]; /* of the current attempt */
     char *dir;   /* POD/c/NAME */
     struct ctr_record rec;
+    /* Resources its cgroup has, or will have when it is made; NULL: none was. In in_force_arena. */
+    struct api_resource_requirements *in_force;
+    struct arena in_force_arena;
     /* waiting */
     char *why, *why_message; /* owned: reason and message while CTR_WAITING */
     nsec_t not_before;       /* rt_now of the earliest next try; 0: at once */
@@ -243,6 +246,18 @@ struct pod {
     usec_t start_time;
     /* volumes */
     struct volumes *volumes;
+    /* resizing (resize.c) */
+    struct object *wanted; /* counted; NULL: obj has the resources the API asks for */
+    bool resize_known;     /* looked at for the first time */
+    bool resize_look;      /* `wanted` is to be decided on */
+    bool resizing;         /* allocated, and not all of it in force */
+    bool resize_busy;      /* a pool job writes cgroups */
+    bool resize_told;      /* the API may have conditions of a resize */
+    const char *pending;   /* why `wanted` is not allocated (static), with its message (owned) */
+    char *pending_message, *resize_error;
+    struct cgroup_limits limits; /* of the pod's own cgroup */
+    nsec_t resize_backoff;
+    struct rt_timer resize_timer;
     /* ending */
     bool terminating; /* containers are to be stopped for good */
     char *end_phase;  /* "Failed" or "Succeeded" once decided; owned */
@@ -284,6 +299,7 @@ struct ctr *pod_find_ctr(const struct pod *p, struct str name);
 const struct api_container *ctr_spec(const struct ctr *c);
 extern const struct sm_state pod_states[_POD_STATE_MAX];
 void pod_save(struct pod *p);        /* pod.json and sandbox.json */
+int pod_save_object(struct pod *p);  /* pod.json; a failure is in the log */
 int pod_load_sandbox(struct pod *p); /* from sandbox.json */
 
 /* pod_setup.c */

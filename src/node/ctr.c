@@ -7,6 +7,7 @@
 #include "node/fence.h"
 #include "node/fsutil.h"
 #include "node/proc.h"
+#include "node/resize.h"
 #include "rt/crypto.h"
 
 #define PULL_BACKOFF_MIN   (10 * NSEC_PER_SEC)
@@ -97,6 +98,7 @@ struct ctr *ctr_free(struct ctr *c)
     map_remove(&c->pod->node->ctrs, str_z(c->id));
     image_unref(c->image);
     ctr_record_fini(&c->rec);
+    arena_fini(&c->in_force_arena);
     free(c->why);
     free(c->why_message);
     free(c->stop_reason);
@@ -467,6 +469,7 @@ static void begin_attempt(struct ctr *c)
     set_text(&c->stop_reason, NULL);
     set_text(&c->stop_message, NULL);
     ctr_make_id(c);
+    ctr_set_in_force(c, &ctr_spec(c)->resources);
     ctr_save(c);
     struct fs_path logs = fs_path("%s/logs/%s", c->pod->dir, c->name);
     (void)!fs_mkdirs(logs.s, 0755);

@@ -13,6 +13,7 @@
 #include "node/fsutil.h"
 #include "node/jw.h"
 #include "node/record.h"
+#include "node/resize.h"
 
 static void write_end(struct jw *w, const char *key, const struct ctr_end *e)
 {
@@ -49,6 +50,11 @@ void ctr_save(struct ctr *c)
     jw_key_bool(&w, "ready", r->ready);
     jw_key_i64(&w, "pid", r->pid);
     jw_key_i64(&w, "pidStart", (int64_t)r->pid_start);
+    if (c->in_force) {
+        jw_key(&w, "resources");
+        schema_encode_json(&api_resource_requirements_desc, c->in_force, 0, &b);
+        w.comma = true;
+    }
     write_end(&w, "end", &r->end);
     write_end(&w, "last", &r->last);
     jw_close(&w, '}');
@@ -95,6 +101,19 @@ static void read_end(const struct json *v, struct ctr_end *e)
     };
 }
 
+/* A record from before pods could be resized: what is allocated. */
+static void read_in_force(struct ctr *c, const struct json *v, struct arena *a)
+{
+    struct api_resource_requirements r;
+    struct error err = {0};
+    if (json_is(v, JSON_OBJ) &&
+        schema_decode_json(&api_resource_requirements_desc, v, a, NULL, &r, &err) >= 0)
+        ctr_set_in_force(c, &r);
+    else
+        ctr_set_in_force(c, &ctr_spec(c)->resources);
+    error_fini(&err);
+}
+
 int ctr_load(struct ctr *c)
 {
     struct arena a = {0};
@@ -118,6 +137,8 @@ int ctr_load(struct ctr *c)
             .pid = (int)get_i64(v, "pid"),
             .pid_start = (uint64_t)get_i64(v, "pidStart"),
         };
+        if (c->rec.attempt)
+            read_in_force(c, json_getz(v, "resources"), &a);
         read_end(json_getz(v, "end"), &c->rec.end);
         read_end(json_getz(v, "last"), &c->rec.last);
     }

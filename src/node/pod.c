@@ -8,6 +8,7 @@
 #include "node/fsutil.h"
 #include "node/jw.h"
 #include "node/record.h"
+#include "node/resize.h"
 
 #define DELETE_RETRY       (2 * NSEC_PER_SEC)
 #define GRACE_DEFAULT_S    30
@@ -74,6 +75,7 @@ struct pod *pod_new(struct node *n, struct object *obj, bool in_api)
     p->n_app = p->n_ctrs - p->n_init;
     for (uint32_t i = 0; i < m->spec.n_ephemeral_containers; i++)
         add_ctr(p, CTR_EPHEMERAL, i);
+    resize_init(p);
     p->volumes = volumes_new(p);
     map_set(&n->pods, str_z(p->uid), p);
     if (in_api)
@@ -95,6 +97,7 @@ struct pod *pod_free(struct pod *p)
     free(p->ctrs);
     p->volumes = volumes_free(p->volumes);
     map_remove(&p->node->pods, str_z(p->uid));
+    resize_fini(p);
     object_unref(p->obj);
     arena_fini(&p->ips_arena);
     char *owned[] = {
@@ -145,13 +148,14 @@ int64_t pod_grace_s(const struct pod *p)
 
 /* ---- on disk ---- */
 
-static void save_object(struct pod *p)
+int pod_save_object(struct pod *p)
 {
     int r = fs_mkdirs(p->dir, 0755);
     if (r == 0)
         r = fs_write_atomic(fs_path("%s/pod.json", p->dir).s, object_json(p->obj), 0600);
     if (r < 0)
         log_error("pod %s/%s: cannot write %s/pod.json: %s", p->ns, p->name, p->dir, strerror(-r));
+    return r;
 }
 
 void pod_save(struct pod *p)
@@ -159,7 +163,7 @@ void pod_save(struct pod *p)
     struct buf b = {0};
     struct jw w = {&b, false};
     if (!fs_exists(fs_path("%s/pod.json", p->dir).s))
-        save_object(p);
+        (void)pod_save_object(p);
     jw_open(&w, '{');
     jw_key_i64(&w, "startTime", p->start_time);
     jw_key_bool(&w, "attached", p->attached);
@@ -249,14 +253,14 @@ void pod_update(struct pod *p, struct object *obj)
     bool volumes = save || !p->in_api || !same_words(&old->metadata, &new->metadata);
     uint32_t ephemeral = p->n_ctrs - p->n_init - p->n_app;
     struct object *before = p->obj;
-    p->obj = object_ref(obj);
+    p->obj = resize_seen(p, obj);
     object_unref(before);
     p->in_api = true;
     for (uint32_t i = ephemeral; i < new->spec.n_ephemeral_containers; i++)
         add_ctr(p, CTR_EPHEMERAL, i);
     sources_register(p->node->sources, p);
     if (save && p->sm.state != POD_NEW && p->sm.state != POD_REMOVING)
-        save_object(p);
+        (void)pod_save_object(p);
     if (volumes)
         volumes_sync(p);
     pod_status_check(p);
@@ -533,7 +537,7 @@ static void sync_new(struct pod *p)
     } else {
         sm_move(&p->sm, POD_SETTING_UP);
         p->start_time = rt_wall(p->node->rt);
-        save_object(p);
+        (void)pod_save_object(p);
         pod_save(p);
         pod_status_dirty(p);
         volumes_sync(p);
@@ -598,7 +602,8 @@ static void pod_sync(void *arg)
             stop_for_fence(p);
             break;
         }
-        sync_running(p);
+        if (p->terminating || resize_sync(p))
+            sync_running(p);
         if (p->terminating) {
             sm_move(&p->sm, POD_STOPPING);
             pod_kick(p);

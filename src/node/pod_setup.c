@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "node/fsutil.h"
+#include "node/resize.h"
 
 #define SETUP_BACKOFF_MIN (1 * NSEC_PER_SEC)
 #define SETUP_BACKOFF_MAX (60 * NSEC_PER_SEC)
@@ -21,6 +22,7 @@ struct job {
     const char *dir, *cgroup, *hostname;
     struct str dns, domain, ips[NODE_NET_IPS_MAX];
     size_t n_ips;
+    struct cgroup_limits limits;
     int r;
     struct error err;
     void (*done)(struct pod *p, int r, const struct error *err);
@@ -62,6 +64,7 @@ static struct job *job_new(struct pod *p, void (*done)(struct pod *, int, const 
     j->n_ips = host ? 1 : p->n_ips;
     for (size_t i = 0; i < j->n_ips; i++)
         j->ips[i] = arena_str(&j->arena, host ? n->host_ip : p->ips[i]);
+    j->limits = p->limits;
     p->working = true;
     return j;
 }
@@ -86,14 +89,6 @@ static void sandbox_work(void *arg)
 {
     struct job *j = arg;
     const struct api_pod *pod = j->obj->msg;
-    struct container_resources r;
-    pod_resources(pod, &r);
-    struct cgroup_limits limits = {
-        .cpu_shares = cpu_shares_of_milli(r.cpu_request_milli),
-        .cpu_quota_us = r.has_cpu_limit ? cpu_quota_of_milli(r.cpu_limit_milli) : 0,
-        .cpu_period_us = CPU_PERIOD_US,
-        .memory_bytes = r.has_memory_limit ? r.memory_limit_bytes : 0,
-    };
     struct sandbox_opts o = {
         .pod_dir = j->dir,
         .pod = pod,
@@ -108,7 +103,7 @@ static void sandbox_work(void *arg)
                          "the pod's host name with its domain (setHostnameAsFQDN) is longer than "
                          "the 64 bytes the kernel takes");
     if (j->r == 0)
-        j->r = cgroup_make(&j->node->cgroups, j->cgroup, &limits, &j->err);
+        j->r = cgroup_make(&j->node->cgroups, j->cgroup, &j->limits, &j->err);
     if (j->r == 0)
         j->r = sandbox_make(&o, &j->err);
 }
@@ -251,6 +246,7 @@ void pod_setup_step(struct pod *p)
         p->setup = SETUP_SANDBOX;
         __attribute__((fallthrough));
     case SETUP_SANDBOX:
+        resize_pod_limits(p, &p->limits);
         rt_work(n->rt, &p->work, RT_WORK_SHORT, sandbox_work, job_done, job_new(p, sandbox_done));
         break;
     case SETUP_NET:
@@ -294,6 +290,7 @@ static void teardown_done(struct pod *p, int r, const struct error *err)
     pod_save(p);
     pod_status_dirty(p);
     pod_kick(p);
+    resize_room(p->node);
 }
 
 static void on_detached(void *arg, int r, const struct error *err)
@@ -336,7 +333,9 @@ static void remove_done(struct pod *p, int r, const struct error *err)
 {
     if (r < 0)
         log_warn("pod %s/%s: cannot remove %s: %s", p->ns, p->name, p->dir, strerror(-r));
+    struct node *n = p->node;
     pod_free(p);
+    resize_room(n);
 }
 
 void pod_remove_dir(struct pod *p)

@@ -151,6 +151,12 @@ static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a,
         fill_waiting(c, init_pending, a, &s->state);
         fill_end(r->end.set ? &r->end : &r->last, a, &s->last_state);
     }
+    if (c->kind == CTR_APP || c->kind == CTR_SIDECAR) {
+        s->allocated_resources = spec->resources.requests;
+        s->n_allocated_resources = spec->resources.n_requests;
+        s->resources = ARENA_NEW(a, struct api_resource_requirements);
+        *s->resources = busy && c->in_force ? *c->in_force : spec->resources;
+    }
     s->has_started = true;
     s->started = busy && c->started;
     s->ready =
@@ -215,6 +221,26 @@ static void add_condition(struct pod *p, struct api_pod_status *s, const char *t
     };
 }
 
+/* Of a resize: there while there is something to say. */
+static void add_resize(struct pod *p, struct api_pod_status *s, const char *type, bool there,
+                       const char *reason, const char *message)
+{
+    if (!there) {
+        for (size_t i = 0; i < COND_MAX; i++)
+            if (str_eqz(p->cond_times[i].key, type))
+                p->cond_values[i] = STR(""); /* the next one is a new one */
+        return;
+    }
+    s->conditions[s->n_conditions++] = (struct api_pod_condition){
+        .type = str_z(type),
+        .status = STR("True"),
+        .reason = str_z(reason),
+        .message = str_z(message),
+        .observed_generation = pod_msg(p)->metadata.generation,
+        .last_transition_time = transition(p, type, STR("True")),
+    };
+}
+
 static struct str names_of(struct arena *a, const struct pod *p, unsigned from, unsigned to,
                            bool init)
 {
@@ -263,6 +289,11 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
                   ready ? STR("the status of pod readiness gates is not \"True\"") : message);
     add_condition(p, s, "ContainersReady", ready, reason, message);
     add_condition(p, s, "PodScheduled", true, STR_NONE, STR_NONE);
+    bool alive = !completed && !failed && !p->terminating;
+    add_resize(p, s, "PodResizePending", alive && p->wanted && p->pending, p->pending,
+               p->pending_message);
+    add_resize(p, s, "PodResizeInProgress", alive && p->resizing, p->resize_error ? "Error" : NULL,
+               p->resize_error);
     if (!p->end_reason || strcmp(p->end_reason, NODE_SHUTDOWN_REASON) != 0)
         return;
     add_condition(p, s, "DisruptionTarget", true, STR_NONE, STR_NONE);
@@ -325,6 +356,17 @@ static char *status_json(struct pod *p)
     return buf_take(&b, NULL);
 }
 
+static const char *const resize_conditions[] = {"PodResizePending", "PodResizeInProgress"};
+
+/* Some of them are in the text of a status. */
+static bool tells_of_resize(const char *status)
+{
+    for (size_t i = 0; i < ARRAY_LEN(resize_conditions); i++)
+        if (strstr(status, resize_conditions[i]))
+            return true;
+    return false;
+}
+
 static void on_sent(void *arg, const struct client_reply *reply)
 {
     char *uid = arg;
@@ -339,6 +381,7 @@ static void on_sent(void *arg, const struct client_reply *reply)
         p->status_backoff = 0;
         free(p->status_sent);
         p->status_sent = TAKE_PTR(p->status_sending);
+        p->resize_told = tells_of_resize(p->status_sent);
     } else if (reply->r == -ENOENT || reply->r == -ESTALE) {
         free(p->status_sent); /* another pod of that name, or none: nothing to tell any more */
         p->status_sent = TAKE_PTR(p->status_sending);
@@ -359,6 +402,15 @@ static void set_null_if_absent(struct json *obj, struct str key, struct arena *a
         json_set(obj, key, json_new_null(a));
 }
 
+static void drop_condition(struct json *conditions, const char *type, struct arena *a)
+{
+    json_for_each(c, conditions) if (str_eqz(json_get_str(c, STR("type")), type)) return;
+    struct json *gone = json_new_obj(a);
+    json_set(gone, STR("$patch"), json_new_str(a, STR("delete")));
+    json_set(gone, STR("type"), json_new_str(a, str_z(type)));
+    json_push(conditions, gone);
+}
+
 /* A merge keeps what the patch does not name: words that hold no more must be taken away by name.
  */
 static void write_patch(struct pod *p, const char *status, struct buf *out)
@@ -377,6 +429,9 @@ static void write_patch(struct pod *p, const char *status, struct buf *out)
             set_null_if_absent(c, STR("reason"), &a);
             set_null_if_absent(c, STR("message"), &a);
         }
+    if (conditions && p->resize_told)
+        for (size_t i = 0; i < ARRAY_LEN(resize_conditions); i++)
+            drop_condition(conditions, resize_conditions[i], &a);
     json_set(meta, STR("uid"), json_new_str(&a, str_z(p->uid)));
     json_set(root, STR("metadata"), meta);
     json_set(root, STR("status"), v);
@@ -400,7 +455,10 @@ static void send_status(void *arg)
         return;
     }
     struct buf patch = {0};
+    for (size_t i = 0; i < ARRAY_LEN(resize_conditions); i++)
+        p->resize_told |= api_condition(p, resize_conditions[i]) != NULL;
     write_patch(p, json, &patch);
+    p->resize_told |= tells_of_resize(json);
     free(p->status_sending);
     p->status_sending = json;
     p->status_busy = true;

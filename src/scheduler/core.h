@@ -38,6 +38,8 @@ struct sched_pod *sched_pod_new(struct sched_core *c, const struct api_pod *pod)
 struct sched_pod *
 sched_pod_free(struct sched_pod *p); /* unplaces it first; takes NULL, returns NULL */
 int32_t sched_pod_priority(const struct sched_pod *p);
+/* A bound pod still asks for what it did when it was made: false while it is being resized. */
+bool sched_pod_asks_same(const struct sched_pod *p, const struct api_pod *pod);
 struct str sched_pod_node(const struct sched_pod *p); /* where it is placed; absent: nowhere */
 
 /* The best node, borrowed until the node set changes; absent when no node fits. */

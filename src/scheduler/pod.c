@@ -3,6 +3,7 @@
  * other, so the largest counts, but those with restartPolicy Always stay and add up. */
 #include "scheduler/core_int.h"
 
+#include "api/amounts.h"
 #include "base/mem.h"
 #include "codec/values.h"
 
@@ -75,19 +76,35 @@ static void raise_to(struct sums *a, const struct sums *b)
     }
 }
 
-static void sum_requests(const struct api_pod_spec *spec, struct sums *ret)
+/* The most of what it asks for, has been given and runs with. */
+static void of_container(const struct api_pod *pod, const struct api_container *k, bool init,
+                         struct sums *ret)
 {
+    struct held_amounts held;
+    pod_container_held(pod, k, init, false, &held);
+    of_list(ret, held.v[0], held.n[0], held.n[1] + held.n[2] == 0);
+    for (size_t i = 1; i < ARRAY_LEN(held.v); i++) {
+        struct sums one = {0};
+        if (held.n[i] == 0)
+            continue;
+        of_list(&one, held.v[i], held.n[i], true);
+        raise_to(ret, &one);
+    }
+}
+
+static void sum_requests(const struct api_pod *pod, struct sums *ret)
+{
+    const struct api_pod_spec *spec = &pod->spec;
     struct sums sidecars = {0}, init = {0};
     for (uint32_t i = 0; i < spec->n_containers; i++) {
         struct sums one = {0};
-        of_list(&one, spec->containers[i].resources.requests,
-                spec->containers[i].resources.n_requests, true);
+        of_container(pod, &spec->containers[i], false, &one);
         add(ret, &one);
     }
     for (uint32_t i = 0; i < spec->n_init_containers; i++) {
         const struct api_container *k = &spec->init_containers[i];
         struct sums one = {0};
-        of_list(&one, k->resources.requests, k->resources.n_requests, true);
+        of_container(pod, k, true, &one);
         if (str_is(k->restart_policy, "Always")) {
             add(ret, &one);
             add(&sidecars, &one);
@@ -146,7 +163,7 @@ struct sched_pod *sched_pod_new(struct sched_core *c, const struct api_pod *pod)
     list_init(&p->on_node);
     list_push_back(&c->pods, &p->all);
     p->priority = pod->spec.has_priority ? pod->spec.priority : 0;
-    sum_requests(&pod->spec, &s);
+    sum_requests(pod, &s);
     p->cpu = s.cpu;
     p->mem = s.mem;
     p->cpu_nz = s.cpu_nz;
@@ -182,6 +199,13 @@ struct sched_pod *sched_pod_free(struct sched_pod *p)
     arena_fini(&p->arena);
     free(p);
     return NULL;
+}
+
+bool sched_pod_asks_same(const struct sched_pod *p, const struct api_pod *pod)
+{
+    struct sums s = {0};
+    sum_requests(pod, &s);
+    return s.cpu == p->cpu && s.mem == p->mem && s.cpu_nz == p->cpu_nz && s.mem_nz == p->mem_nz;
 }
 
 int32_t sched_pod_priority(const struct sched_pod *p)

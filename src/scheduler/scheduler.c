@@ -274,6 +274,8 @@ static void pod_is_bound(struct scheduler *s, struct object *old, struct object 
     struct str node = msg_of(new)->spec.node_name;
     bool changed = old && (labels_differ(object_meta(old), object_meta(new)) ||
                            object_meta(old)->generation != object_meta(new)->generation);
+    if (p->core && !changed) /* its node tells of a resize in the status */
+        changed = !sched_pod_asks_same(p->core, msg_of(new));
     sched_queue_remove(&s->queue, &p->item);
     s->n_gated -= p->state == POD_GATED;
     p->state = POD_BOUND;

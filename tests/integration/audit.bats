@@ -11,6 +11,7 @@ omitStages: [RequestReceived]
 rules:
 - {level: None, userGroups: ["system:nodes"]}
 - {level: Metadata, resources: [{group: "", resources: [secrets]}]}
+- {level: RequestResponse, omitManagedFields: true, namespaces: [kube-public], resources: [{group: "", resources: [configmaps]}]}
 - {level: RequestResponse, verbs: [create, patch, delete], resources: [{group: "", resources: [configmaps]}]}
 - {level: Request, resources: [{group: "", resources: [pods]}], namespaces: [default]}
 - {level: Metadata, nonResourceURLs: [/version]}
@@ -41,6 +42,17 @@ is_told() { [ -n "$(of "$1")" ]; }
     of '.requestURI == "/version"' | jq -e '.verb == "get" and (has("objectRef") | not)'
     equals "" of '.user.groups | index("system:nodes")'
     equals "" of '.stage == "RequestReceived"'
+}
+
+@test "who owns which fields is left out by a rule's wish" {
+    kubectl create configmap owned --from-literal=word=open
+    kubectl -n kube-public create configmap bare --from-literal=word=open
+    kubectl -n kube-public get configmap bare -o yaml --show-managed-fields | sed 's/open/shut/' | kubectl replace -f -
+    wait_for 5 is_told '.verb == "update" and .objectRef.name == "bare"'
+    of '.verb == "create" and .objectRef.name == "owned"' | jq -e '.responseObject.metadata.managedFields[0].manager == "kubectl-create"'
+    of '.verb == "create" and .objectRef.name == "bare"' | jq -e '.responseObject | .data.word == "open" and .metadata.uid and (.metadata | has("managedFields") | not)'
+    of '.verb == "update" and .objectRef.name == "bare"' | jq -e '.requestObject.data.word == "shut" and ([.requestObject, .responseObject | .metadata | has("managedFields")] == [false, false])'
+    kubectl -n kube-public get configmap bare -o json --show-managed-fields | jq -e '.metadata.managedFields | length > 0' # there they are still
 }
 
 @test "refusals are told, with who was meant and why" {

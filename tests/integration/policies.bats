@@ -188,6 +188,12 @@ YAML
     [[ $output == *"not that"* ]]
     run ! kubectl -n sub exec web -- ls
     [[ $output == *"does not have a host assigned"* ]]
+    policy proxy '' v1 services/proxy CONNECT "validations: [{expression: \"!object.path.startsWith('/admin') && request.name != 'other'\", message: 'not there'}]"
+    bind proxy sub
+    run ! kubectl get --raw /api/v1/namespaces/sub/services/web:80/proxy/admin/x
+    [[ $output == *"ValidatingAdmissionPolicy 'proxy' with binding 'proxy-binding' denied request: not there"* ]]
+    run ! kubectl get --raw /api/v1/namespaces/sub/services/web:80/proxy/users
+    [[ $output == *'services "web" not found'* ]]
     policy evict '' v1 pods/eviction CREATE "validations: [{expression: 'false', message: 'it stays'}]"
     bind evict sub
     run ! kubectl create --raw /api/v1/namespaces/sub/pods/web/eviction -f <(printf '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"web","namespace":"sub"}}')

@@ -23,7 +23,11 @@ spec:
       mkdir -p /tmp/w/cgi-bin
       echo hello >/tmp/w/index.html
       printf '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\nenv\ncat\n' >/tmp/w/cgi-bin/tell
-      chmod +x /tmp/w/cgi-bin/tell
+      printf '#!/bin/sh\nprintf "Status: 302 Found\\r\\nLocation: $QUERY_STRING\\r\\nAccess-Control-Allow-Origin: *\\r\\n\\r\\n"\n' >/tmp/w/cgi-bin/go
+      printf '#!/bin/sh\nprintf "Content-Type: text/plain\\n\\nbare"\n' >/tmp/w/cgi-bin/bare
+      echo '<!doctype html><link href="/style.css"><a href=/x>/x</a><a href="http://other.example/x">' >/tmp/w/page.html
+      cp /tmp/w/page.html /tmp/w/page.txt
+      chmod +x /tmp/w/cgi-bin/*
       exec busybox httpd -f -p 8080 -h /tmp/w
 ---
 apiVersion: v1
@@ -53,6 +57,28 @@ ask() { # METHOD PATH [curl's options]
     equals hello api pods/http:web:8080/proxy/index.html
     equals hello api pods/http%3Aweb%3A8080/proxy/index.html
     contains QUERY_STRING=watch=true api 'pods/web/proxy/cgi-bin/tell?watch=true'
+}
+
+@test "links and redirects lead through the proxy as well" {
+    prefix=/api/v1/namespaces/default/pods/http:web:8080/proxy
+    for version in --http1.1 --http2; do
+        equals "<!doctype html><link href=\"$prefix/style.css\"><a href=$prefix/x>/x</a><a href=\"http://other.example/x\">" \
+            ask GET pods/http:web:8080/proxy/page.html "$version"
+        equals '<!doctype html><link href="/style.css"><a href=/x>/x</a><a href="http://other.example/x">' ask GET pods/http:web:8080/proxy/page.txt "$version"
+    done
+    to() { ask GET "pods/http:web:8080/proxy/cgi-bin/go?$1" -D - -o /dev/null | tr -d '\r' | sed -n 's/^[Ll]ocation: //p'; }
+    address=$(kubectl get pod web -o jsonpath='{.status.podIP}')
+    equals "$prefix/there" to /there
+    equals "$prefix/there" to "http://$address:8080/there"
+    equals "http://$address/there" to "http://$address/there"
+    equals there to there
+    equals http://other.example/there to http://other.example/there
+    run ask GET 'pods/http:web:8080/proxy/cgi-bin/go?/there' -D - -o /dev/null
+    [[ "${output,,}" != *access-control-allow-origin* ]]
+    # the directory itself
+    run ask GET 'pods/http:web:8080/proxy?a=b' -D - -o /dev/null
+    [[ "$output" == *" 301"*ocation:\ "$prefix/?a=b"* ]]
+    equals bare ask GET pods/http:web:8080/proxy/cgi-bin/bare
 }
 
 @test "a Service, by name or number of its port" {

@@ -18,7 +18,7 @@ setup_file() {
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
-rules: [{level: Request, users: [kubernetes-admin], verbs: [create, update, patch, delete]}]
+rules: [{level: Request, users: [kubernetes-admin], verbs: [create, update, patch, delete]}, {level: Metadata, resources: [{group: "", resources: ["*/proxy"]}]}]
 Y
     node "$ROOT/tests/integration/webhooks.server.mjs" "$HOOK" >"$HOOK/out" 2>&1 3>&- &
     echo $! >"$HOOK/pid"
@@ -257,6 +257,32 @@ metric() { kubectl get --raw /metrics | grep "^apiserver_admission_webhook_$1" |
     kubectl delete validatingwebhookconfiguration v
     kubectl delete pod p --force --grace-period=0
     kubectl delete deployment d
+}
+
+@test "proxies of pods, services and nodes are connections" {
+    RULE='{operations: [CONNECT], apiGroups: [""], apiVersions: [v1], resources: [pods/proxy, services/proxy, nodes/proxy]}'
+    SELECTOR='{}' hook validating v /deny
+    to() { kubectl get --raw "/api/v1/$1"; }
+    for path in 'namespaces/default/pods/http:p:80/proxy/a%20b/c/?path=other&x=1' namespaces/default/services/s/proxy nodes/n/proxy/metrics; do
+        run to "$path"
+        [[ $output == *'Forbidden'*'admission webhook "v.acme.io" denied the request: '*' is not wanted'* ]]
+    done
+    run kubectl create --raw /api/v1/namespaces/default/pods/p/proxy/ -f /dev/null
+    [[ $output == *'p is not wanted'* ]]
+    equals 'CONNECT PodProxyOptions v1 pods proxy http:p:80 default "/a b/c/"|CONNECT ServiceProxyOptions v1 services proxy s default null|CONNECT NodeProxyOptions v1 nodes proxy n null "/metrics"|CONNECT PodProxyOptions v1 pods proxy p default "/"|' \
+        sh -c "jq -r '.request | \"\(.operation) \(.kind.kind) \(.kind.version) \(.resource.resource) \(.subResource) \(.name) \(.namespace) \(.object.path | tojson)\"' '$HOOK/calls' | tr '\n' '|'"
+    denied() { jq -ce 'select(.objectRef.subresource == "proxy" and .objectRef.name == "s" and .stage == "ResponseComplete") | .responseStatus.code == 403' "$HOOK/audit.log" | tail -n 1 | grep true; }
+    wait_for 5 denied
+    # a webhook that lets it pass, and one that would change where it goes
+    SELECTOR='{}' hook validating v /note
+    run to namespaces/default/pods/p/proxy/
+    [[ $output == *'pods "p" not found'* ]]
+    noted() { jq -ce 'select(.objectRef.subresource == "proxy" and .objectRef.name == "p") | .annotations["v.acme.io/reason"] == "because"' "$HOOK/audit.log" | grep true; }
+    wait_for 5 noted
+    kubectl delete validatingwebhookconfiguration v
+    SELECTOR='{}' hook mutating m /path
+    run to namespaces/default/pods/p/proxy/
+    [[ $output == *'admission webhook "m.acme.io" attempted to modify the object, which is not supported for this operation'* ]]
 }
 
 @test "custom kinds, in the version the webhook knows" {

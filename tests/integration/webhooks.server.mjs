@@ -26,6 +26,7 @@ const webhooks = {
     '/count': (request) => label(request, 'count', String(Number(request.object.metadata.labels?.count ?? 0) + 1)),
     '/image': () => patch([{ op: 'replace', path: '/spec/containers/0/image', value: 'other:1' }]),
     '/three': () => patch([{ op: 'replace', path: '/spec/replicas', value: 3 }]),
+    '/path': () => patch([{ op: 'replace', path: '/path', value: '/elsewhere' }]),
     '/size': ({ object }) => ({ allowed: object.spec.size < 10, status: { code: 422, reason: 'Invalid', message: `${object.spec.size} is too large` } }),
     '/invalid': () => patch([{ op: 'add', path: '/metadata/labels', value: { a: 'no label value' } }]),
     '/liar': () => ({ uid: 'other', allowed: true }),

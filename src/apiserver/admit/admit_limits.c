@@ -81,7 +81,7 @@ static int fill_pod(struct api_call *c, const struct api_limit_range *l, void *a
         fill_containers(c, p->spec.init_containers, p->spec.n_init_containers, item,
                         "init container", &all);
     }
-    if (all.n) {
+    if (all.n && !call_is_resize(c)) { /* a resize touches neither */
         kv_str_set(&c->arena, &p->metadata.annotations, &p->metadata.n_annotations, ANNOTATION,
                    arena_printf(&c->arena, "LimitRanger plugin set: %.*s", STR_ARG(buf_str(&all))));
         p->status.qos_class = pod_qos(&p->spec);
@@ -92,7 +92,7 @@ static int fill_pod(struct api_call *c, const struct api_limit_range *l, void *a
 
 int admit_limits_mutate(struct api_call *c, void *msg, const struct object *old)
 {
-    if (c->kind != KIND(POD) || old || c->subresource.n)
+    if (c->kind != KIND(POD) || ((old || c->subresource.n) && !call_is_resize(c)))
         return 0;
     return each_range(c, fill_pod, msg);
 }
@@ -275,10 +275,11 @@ static int check_claim(struct api_call *c, const struct api_limit_range *l, void
 
 int admit_limits_validate(struct api_call *c, const void *msg, const struct object *old)
 {
-    if (c->subresource.n)
+    bool resize = call_is_resize(c);
+    if (c->subresource.n && !resize)
         return 0;
     if (c->kind == KIND(POD))
-        return old ? 0 : each_range(c, check_pod, (void *)(uintptr_t)msg);
+        return old && !resize ? 0 : each_range(c, check_pod, (void *)(uintptr_t)msg);
     if (c->kind == KIND(PERSISTENT_VOLUME_CLAIM))
         return each_range(c, check_claim, (void *)(uintptr_t)msg);
     return 0;

@@ -3,6 +3,67 @@
  * TaintNodesByCondition: nothing runs on a new node before it says that it is ready. */
 #include "apiserver/admit/admit.h"
 
+static bool in_domain(struct str ns, const char *domain)
+{
+    struct str d = str_z(domain);
+    return str_eq(ns, d) || (ns.n > d.n && str_ends(ns, d) && ns.p[ns.n - d.n - 1] == '.');
+}
+
+/* Labels that say where something runs are not for a node to choose, but for those it has always
+ * told of itself. Kubernetes: kubelet/pkg/apis/well_known_labels.go. */
+static bool is_forbidden_label(struct str key)
+{
+    static const char *const own[] = {
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+    };
+    struct str name = key, ns;
+    if (!str_cut(&name, '/', &ns))
+        return false;
+    if (in_domain(ns, "node-restriction.kubernetes.io"))
+        return true;
+    if ((!in_domain(ns, "kubernetes.io") && !in_domain(ns, "k8s.io")) ||
+        in_domain(ns, "kubelet.kubernetes.io") || in_domain(ns, "node.kubernetes.io"))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (str_eqz(key, own[i]))
+            return false;
+    return true;
+}
+
+/* Labels of one that the other has not, or with another value. */
+static int check_labels(struct api_call *c, const struct api_object_meta *one,
+                        const struct api_object_meta *other)
+{
+    for (uint32_t i = 0; one && i < one->n_labels; i++) {
+        const struct kv_str *l = &one->labels[i];
+        const struct str *v = other ? KV_GET(other, labels, l->key) : NULL;
+        if ((!v || !str_eq(*v, l->value)) && is_forbidden_label(l->key))
+            return call_forbidden(c, one->name, "is not allowed to modify labels: %.*s",
+                                  STR_ARG(l->key));
+    }
+    return 0;
+}
+
+/* An owner that is not there takes the node with it: so it would delete itself. */
+static bool same_owners(const struct api_object_meta *a, const struct api_object_meta *b)
+{
+    uint32_t n = b ? b->n_owner_references : 0;
+    bool same = a->n_owner_references == n;
+    for (uint32_t i = 0; same && i < n; i++)
+        same = schema_equal(&api_owner_reference_desc, &a->owner_references[i],
+                            &b->owner_references[i]);
+    return same;
+}
+
 static int node_object(struct api_call *c, struct str node, const struct api_node *n,
                        const struct object *old)
 {
@@ -22,15 +83,63 @@ static int node_object(struct api_call *c, struct str node, const struct api_nod
             return call_forbidden(c, name, "node \"%.*s\" is not allowed to modify taints",
                                   STR_ARG(node));
     }
-    for (uint32_t i = 0; i < n->metadata.n_labels; i++) {
-        const struct kv_str *l = &n->metadata.labels[i];
-        const struct str *was = o ? KV_GET(&o->metadata, labels, l->key) : NULL;
-        if (str_search(l->key, STR("node-restriction.kubernetes.io/")) < 0 ||
-            (was && str_eq(*was, l->value)))
-            continue;
-        return call_forbidden(c, name, "is not allowed to modify labels: %.*s", STR_ARG(l->key));
+    const struct api_object_meta *was = o ? &o->metadata : NULL;
+    if (!same_owners(&n->metadata, was))
+        return call_forbidden(c, name, "node \"%.*s\" is not allowed to modify ownerReferences",
+                              STR_ARG(node));
+    int r = check_labels(c, &n->metadata, was);
+    return r < 0 ? r : check_labels(c, was, &n->metadata);
+}
+
+static const char *env_names(const struct api_container *v, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < v[i].n_env_from; k++)
+            if (v[i].env_from[k].secret_ref || v[i].env_from[k].config_map_ref)
+                return v[i].env_from[k].secret_ref ? "secrets" : "configmaps";
+        for (uint32_t k = 0; k < v[i].n_env; k++) {
+            const struct api_env_var_source *f = v[i].env[k].value_from;
+            if (f && (f->secret_key_ref || f->config_map_key_ref))
+                return f->secret_key_ref ? "secrets" : "configmaps";
+        }
     }
-    return 0;
+    return NULL;
+}
+
+static const char *volumes_name(const struct api_pod_spec *s)
+{
+    for (uint32_t i = 0; i < s->n_volumes; i++) {
+        const struct api_volume_source *v = &s->volumes[i].volume_source;
+        if (v->secret || v->config_map)
+            return v->secret ? "secrets" : "configmaps";
+        if (v->persistent_volume_claim || v->ephemeral)
+            return "persistentvolumeclaims";
+        for (uint32_t k = 0; v->projected && k < v->projected->n_sources; k++) {
+            const struct api_volume_projection *p = &v->projected->sources[k];
+            if (p->secret || p->config_map)
+                return p->secret ? "secrets" : "configmaps";
+            if (p->service_account_token)
+                return "a service account";
+            if (p->cluster_trust_bundle)
+                return "clustertrustbundles";
+        }
+    }
+    return NULL;
+}
+
+/* What a pod names, or NULL. A node may read what the pods on it name, so it must not name anything
+ * itself. */
+static const char *named_by(const struct api_pod_spec *s)
+{
+    const char *env = env_names(s->containers, s->n_containers);
+    if (s->service_account_name.n)
+        return "a service account";
+    if (s->n_image_pull_secrets)
+        return "secrets";
+    if (s->n_resource_claims)
+        return "resourceclaims";
+    env = env ? env : env_names(s->init_containers, s->n_init_containers);
+    return env ? env : volumes_name(s);
 }
 
 static int pod_of_node(struct api_call *c, struct str node, const struct api_pod *p,
@@ -48,7 +157,11 @@ static int pod_of_node(struct api_call *c, struct str node, const struct api_pod
                 c, p->metadata.name,
                 "node \"%.*s\" can only create pods with spec.nodeName set to itself",
                 STR_ARG(node));
-        return 0;
+        const char *what = named_by(&p->spec);
+        return what ? call_forbidden(c, p->metadata.name,
+                                     "node \"%.*s\" can not create pods that reference %s",
+                                     STR_ARG(node), what)
+                    : 0;
     }
     if (!str_eq(o->spec.node_name, node))
         return call_forbidden(c, o->metadata.name,

@@ -117,9 +117,11 @@ static int ask_all(struct request *r, struct list *quotas, bool take)
 
 int admit_quota(struct api_call *c, const void *msg, const struct object *old)
 {
-    struct list *quotas =
-        c->kind->namespaced && !c->subresource.n ? quotas_of(c->server->quotas, c->ns) : NULL;
-    if (!quotas || (old && c->kind == KIND(POD))) /* a pod wants no more than at its creation */
+    bool resize = call_is_resize(c);
+    struct list *quotas = c->kind->namespaced && (!c->subresource.n || resize)
+                              ? quotas_of(c->server->quotas, c->ns)
+                              : NULL;
+    if (!quotas || (old && c->kind == KIND(POD) && !resize)) /* it wants no more than at first */
         return 0;
     struct request r = {.call = c,
                         .kind = storage_kind(c->kind),

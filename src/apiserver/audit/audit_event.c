@@ -7,7 +7,7 @@
 
 struct audit_record { /* in the call's arena */
     enum audit_level level;
-    unsigned omit;
+    struct audit_omit omit;
     struct str id, request; /* JSON of what was sent; absent: nothing */
     struct api_user user;   /* before impersonation */
     usec_t received;
@@ -125,6 +125,20 @@ static void add_status(struct buf *b, const struct exchange *x, int code)
     buf_printf(b, ",\"code\":%d}", code);
 }
 
+/* An object as the log is to see it. */
+static void print_object(struct api_call *c, const struct schema_desc *desc, const void *msg,
+                         struct buf *out)
+{
+    if (c->audit->omit.managed_fields && desc->flags & SCHEMA_DESC_OBJECT) {
+        struct api_object_meta *bare = arena_alloc(&c->arena, desc->size);
+        memcpy(bare, msg, desc->size);
+        bare->managed_fields = NULL;
+        bare->n_managed_fields = 0;
+        msg = bare;
+    }
+    schema_encode_json(desc, msg, SCHEMA_ENCODE_TYPE_META, out);
+}
+
 static void add_answer(struct buf *b, struct exchange *x)
 {
     struct api_call *c = x->call;
@@ -132,12 +146,14 @@ static void add_answer(struct buf *b, struct exchange *x)
     if (c->reply.r < 0) {
         schema_encode_json(&api_status_desc, api_call_status(c, &c->arena), SCHEMA_ENCODE_TYPE_META,
                            &text);
+    } else if (c->reply.object && c->audit->omit.managed_fields) {
+        print_object(c, c->reply.object->kind->desc, c->reply.object->msg, &text);
     } else if (c->reply.object) {
         struct blob *j = object_json_ref(c->reply.object);
         buf_add_str(&text, blob_str(j));
         blob_unref(j);
     } else if (c->reply.message) {
-        schema_encode_json(c->reply.desc, c->reply.message, SCHEMA_ENCODE_TYPE_META, &text);
+        print_object(c, c->reply.desc, c->reply.message, &text);
     }
     if (text.n)
         buf_printf(b, ",\"responseObject\":%.*s", (int)text.n, text.data);
@@ -168,7 +184,7 @@ static void tell(struct exchange *x, enum audit_stage stage, int code)
     struct api_call *c = x->call;
     const struct audit_record *a = c->audit;
     struct buf b = {0};
-    if (a->omit & stage)
+    if (a->omit.stages & stage)
         return;
     buf_printf(&b,
                "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"%s\","
@@ -224,7 +240,7 @@ void audit_begin(struct exchange *x)
         q.subresource = x->route.subresource;
         q.name = x->route.name;
     }
-    unsigned omit = 0;
+    struct audit_omit omit = {0};
     enum audit_level level = audit_policy_match(audit_policy_of(log_of(x)), &q, &omit);
     if (level == AUDIT_NONE)
         return;
@@ -249,7 +265,7 @@ void audit_body(struct exchange *x)
         if (json_parse(c->patch, &c->arena, NULL, &v, NULL) >= 0)
             json_print(v, &b);
     } else if (c->body) {
-        schema_encode_json(c->body_desc, c->body, SCHEMA_ENCODE_TYPE_META, &b);
+        print_object(c, c->body_desc, c->body, &b);
     }
     a->request = arena_str(&c->arena, buf_str(&b));
     buf_fini(&b);

@@ -15,7 +15,7 @@ static const char *const stage_texts[] = {"RequestReceived", "ResponseStarted", 
 
 struct rule {
     enum audit_level level;
-    unsigned omit;
+    struct audit_omit omit; /* the policy's, and its own */
     /* Lists; NULL or empty: whatever it is. */
     const struct json *users, *groups, *verbs, *resources, *namespaces, *paths;
 };
@@ -85,6 +85,18 @@ static int stages(const struct json *v, unsigned *ret, struct error *err)
     return r;
 }
 
+/* A rule's word counts more than the policy's, which is in *ret. */
+static int managed_fields(const struct json *v, bool *ret, struct error *err)
+{
+    const struct json *b = json_getz(v, "omitManagedFields");
+    if (!b || b->type == JSON_NULL)
+        return 0;
+    if (b->type != JSON_BOOL)
+        return bad(err, "omitManagedFields is neither true nor false");
+    *ret = b->b;
+    return 0;
+}
+
 static int check_resources(const struct json *l, struct error *err)
 {
     const struct json *unused;
@@ -114,7 +126,9 @@ static int read_rule(const struct json *v, struct rule *ret, struct error *err)
         return bad(err, "a rule has the level \"%.*s\"", STR_ARG(level));
     ret->level = (enum audit_level)i;
     const struct json *resources = json_getz(v, "resources");
-    int r = stages(v, &ret->omit, err);
+    int r = stages(v, &ret->omit.stages, err);
+    if (r >= 0)
+        r = managed_fields(v, &ret->omit.managed_fields, err);
     if (r >= 0)
         r = strings(v, "users", &ret->users, err);
     if (r >= 0)
@@ -138,7 +152,7 @@ int audit_policy_parse(struct str text, struct audit_policy **ret, struct error 
 {
     struct audit_policy *p = NEW(struct audit_policy);
     struct json *doc;
-    unsigned omit = 0;
+    struct audit_omit omit = {0};
     int r = yaml_parse(arena_str(&p->arena, text), &p->arena, &doc, err);
     if (r < 0)
         error_prefix(err, "audit policy");
@@ -149,7 +163,9 @@ int audit_policy_parse(struct str text, struct audit_policy **ret, struct error 
     if (r >= 0 && (!rules || rules->type != JSON_ARR || !rules->n || rules->n > RULES_MAX))
         r = bad(err, "it needs rules, %d at most", RULES_MAX);
     if (r >= 0)
-        r = stages(doc, &omit, err);
+        r = stages(doc, &omit.stages, err);
+    if (r >= 0)
+        r = managed_fields(doc, &omit.managed_fields, err);
     if (r >= 0)
         p->rules = ARENA_NEW_N(&p->arena, struct rule, rules->n);
     for (const struct json *e = r >= 0 ? rules->first : NULL; e && r >= 0; e = e->next) {
@@ -250,13 +266,13 @@ static bool fits(const struct rule *r, const struct audit_request *q)
 }
 
 enum audit_level audit_policy_match(const struct audit_policy *p, const struct audit_request *q,
-                                    unsigned *ret_omit)
+                                    struct audit_omit *ret_omit)
 {
     for (size_t i = 0; i < p->n; i++)
         if (fits(&p->rules[i], q)) {
             *ret_omit = p->rules[i].omit;
             return p->rules[i].level;
         }
-    *ret_omit = 0;
+    *ret_omit = (struct audit_omit){0};
     return AUDIT_NONE;
 }

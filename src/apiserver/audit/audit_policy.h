@@ -27,8 +27,12 @@ struct audit_request {
 /* YAML or JSON. */
 int audit_policy_parse(struct str text, struct audit_policy **ret, struct error *err) MUST_CHECK;
 struct audit_policy *audit_policy_free(struct audit_policy *p); /* takes NULL; returns NULL */
-/* *ret_omit: stages that are not told, enum audit_stage. */
+/* What of a request is left out. */
+struct audit_omit {
+    unsigned stages;     /* enum audit_stage */
+    bool managed_fields; /* metadata.managedFields of the objects */
+};
 enum audit_level audit_policy_match(const struct audit_policy *p, const struct audit_request *q,
-                                    unsigned *ret_omit);
+                                    struct audit_omit *ret_omit);
 const char *audit_level_text(enum audit_level l);
 const char *audit_stage_text(enum audit_stage s);

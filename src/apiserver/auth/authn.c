@@ -3,7 +3,7 @@
  * remembered by token; whether the account still exists is asked on the core thread with every call
  * (authz_call). */
 #include "apiserver/front/front_int.h"
-#include "apiserver/auth/oidc.h"
+#include "apiserver/auth/issuers.h"
 
 struct token_entry {
     char *token;
@@ -49,17 +49,22 @@ static void give_user(const struct api_user *from, struct arena *a, struct api_u
     ret->groups = ARENA_NEW_N(a, struct str, from->n_groups + 1);
     for (uint32_t i = 0; i < from->n_groups; i++)
         ret->groups[ret->n_groups++] = copy(from->groups[i], a);
+    if (from->n_extra)
+        ret->extra = ARENA_NEW_N(a, struct api_user_extra, from->n_extra);
+    for (uint32_t i = 0; i < from->n_extra; i++)
+        ret->extra[ret->n_extra++] =
+            (struct api_user_extra){copy(from->extra[i].key, a), copy(from->extra[i].value, a)};
 }
 
 /* -ENOENT: another's token. */
-static int by_issuer(struct io *io, struct str token, bool may_wait, struct api_call *c)
+static int by_issuer(struct io *io, struct str token, enum oidc_wait wait, struct api_call *c)
 {
-    struct oidc *o = io->front->server->oidc;
+    struct issuers *o = io->front->server->issuers;
     int64_t now_s = rt_wall(io->rt) / 1000000;
     uint64_t generation;
     if (!o)
         return -ENOENT;
-    generation = oidc_generation(o);
+    generation = issuers_generation(o);
     struct token_entry *e = map_get(&io->tokens, token);
     if (e && (!e->oidc || (e->generation == generation && e->expires_s > now_s))) {
         if (e->oidc)
@@ -74,7 +79,7 @@ static int by_issuer(struct io *io, struct str token, bool may_wait, struct api_
     e->token = str_dup(token);
     e->oidc = true;
     e->generation = generation;
-    int r = oidc_authenticate(o, token, now_s, may_wait, &e->arena, &e->user, &e->expires_s);
+    int r = issuers_authenticate(o, token, now_s, wait, &e->arena, &e->user, &e->expires_s);
     if (r < 0) {
         entry_free(e);
         return r;
@@ -119,7 +124,7 @@ static void by_certificate(const struct cert_facts *f, struct api_call *c)
     u->groups[u->n_groups++] = STR("system:authenticated");
 }
 
-int authn_request(struct io *io, struct http_request *req, bool may_wait, struct api_call *c)
+int authn_request(struct io *io, struct http_request *req, enum oidc_wait wait, struct api_call *c)
 {
     const struct rt_tls_info *tls = req->stream ? rt_tls_info(req->stream) : NULL;
     struct str auth = http_request_header(req, STR("authorization"));
@@ -134,12 +139,13 @@ int authn_request(struct io *io, struct http_request *req, bool may_wait, struct
         token = str_trim(token);
         if (token_bootstrap_parse(token, &c->arena, &c->user))
             return 0;
-        int r =
-            token.n && token.n <= API_TOKEN_BYTES_MAX ? by_issuer(io, token, may_wait, c) : -EACCES;
+        int r = token.n && token.n <= API_TOKEN_BYTES_MAX ? by_issuer(io, token, wait, c) : -EACCES;
         return r == -ENOENT ? by_token(io, token, c) : r;
     }
     if ((tls && tls->peer) || io->front->server->opts.no_anonymous)
         return -EACCES; /* a certificate that does not verify is no anonymous request */
+    if (io->front->server->issuers && !issuers_anonymous(io->front->server->issuers, req->path))
+        return -EACCES;
     c->user.name = STR("system:anonymous");
     c->user.groups = ARENA_NEW(&c->arena, struct str);
     c->user.groups[0] = STR("system:unauthenticated");

@@ -8,9 +8,7 @@
 #include "base/mem.h"
 #include "http/client.h"
 #include "rt/tls.h"
-#include "sys/fs.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -20,19 +18,18 @@
 #define FETCH_SLOW       (30 * NSEC_PER_SEC)
 #define ASKED_EVERY      (2 * NSEC_PER_SEC) /* for keys that tokens name */
 #define BYTES_MAX        (256u << 10)       /* of a document; usual ones have 2 KB */
-#define CA_BYTES_MAX     ((size_t)1 << 20)
 
 struct oidc {
     struct rt *rt;
-    struct arena arena;
-    struct oidc_config config; /* does not change */
+    const struct oidc_config *config; /* borrowed; does not change */
     pthread_mutex_t lock;
     struct oidc_keys *keys; /* under the lock; NULL: none yet */
     bool asked;             /* under the lock: ask_post is on its way */
+    bool fetching;          /* under the lock: keys are being asked for */
     bool dead;              /* it frees us */
     bool failed;            /* under the lock: no keys, and the issuer did not answer */
     struct rt_post ask_post;
-    _Atomic uint64_t generation;
+    _Atomic uint64_t *generation; /* borrowed */
     _Atomic int64_t logged; /* when a refusal was last told, on the rt_wall clock in seconds */
     /* core thread */
     struct rt_tls_client *tls;
@@ -50,6 +47,9 @@ struct oidc {
 
 static void told(struct oidc *o)
 {
+    (void)pthread_mutex_lock(&o->lock);
+    o->fetching = false;
+    (void)pthread_mutex_unlock(&o->lock);
     if (o->changed)
         o->changed(o->changed_arg);
 }
@@ -73,7 +73,7 @@ static void fetch_failed(struct oidc *o, const char *what)
     o->failed = !had;
     (void)pthread_mutex_unlock(&o->lock);
     if (!o->failures || o->failures % 16 == 0)
-        log_warn("oidc: the keys of %.*s cannot be fetched: %s%s", STR_ARG(o->config.issuer), what,
+        log_warn("oidc: the keys of %.*s cannot be fetched: %s%s", STR_ARG(o->config->issuer), what,
                  had ? "; those of before stay in use" : "; its tokens are refused until then");
     o->failures++;
     fetch_over(o);
@@ -133,9 +133,9 @@ static void on_keys(const struct http_answer *ans, void *arg)
     o->keys = keys;
     o->failed = false;
     (void)pthread_mutex_unlock(&o->lock);
-    atomic_fetch_add(&o->generation, 1);
+    atomic_fetch_add(o->generation, 1);
     if (!old || o->failures)
-        log_info("oidc: %zu keys of %.*s", oidc_keys_n(keys), STR_ARG(o->config.issuer));
+        log_info("oidc: %zu keys of %.*s", oidc_keys_n(keys), STR_ARG(o->config->issuer));
     oidc_keys_unref(old);
     o->failures = 0;
     fetch_over(o);
@@ -153,7 +153,7 @@ static void on_discovery(const struct http_answer *ans, void *arg)
         fetch_failed(o, failure(ans, text, sizeof(text)));
         return;
     }
-    if (oidc_discovery_read(&o->config, ans->body, &a, &uri, &err) < 0) {
+    if (oidc_discovery_read(o->config, ans->body, &a, &uri, &err) < 0) {
         snprintf(text, sizeof(text), "%.*s", STR_ARG(err.message));
         fetch_failed(o, text);
     } else if (!get(o, uri, on_keys)) {
@@ -166,12 +166,16 @@ static void on_discovery(const struct http_answer *ans, void *arg)
 static void fetch(struct oidc *o)
 {
     struct arena a = {0};
-    struct str issuer = o->config.issuer;
+    struct str issuer = o->config->issuer, url = o->config->discovery;
     while (issuer.n && issuer.p[issuer.n - 1] == '/')
         issuer.n--;
+    if (!url.n)
+        url = arena_printf(&a, "%.*s/.well-known/openid-configuration", STR_ARG(issuer));
     o->fetched = rt_now(o->rt);
-    if (!get(o, arena_printf(&a, "%.*s/.well-known/openid-configuration", STR_ARG(issuer)),
-             on_discovery))
+    (void)pthread_mutex_lock(&o->lock);
+    o->fetching = true;
+    (void)pthread_mutex_unlock(&o->lock);
+    if (!get(o, url, on_discovery))
         fetch_failed(o, "its URL cannot be used");
     arena_fini(&a);
 }
@@ -206,9 +210,12 @@ static void on_asked(void *arg)
 
 /* ---- any thread ---- */
 
-uint64_t oidc_generation(const struct oidc *o)
+bool oidc_ready(struct oidc *o)
 {
-    return atomic_load_explicit(&o->generation, memory_order_acquire);
+    (void)pthread_mutex_lock(&o->lock);
+    bool yes = o->keys != NULL;
+    (void)pthread_mutex_unlock(&o->lock);
+    return yes;
 }
 
 /* Who is refused wants to know why, and can find it in the log; a flood of them is told of once a
@@ -220,30 +227,33 @@ static void tell_refusal(struct oidc *o, int64_t now_s, struct str why)
         log_warn("a token was refused: %.*s", STR_ARG(why));
 }
 
-int oidc_authenticate(struct oidc *o, struct str token, int64_t now_s, bool wait, struct arena *a,
-                      struct api_user *ret, int64_t *ret_expires_s)
+int oidc_authenticate(struct oidc *o, struct str token, int64_t now_s, enum oidc_wait wait,
+                      struct arena *a, struct api_user *ret, int64_t *ret_expires_s)
 {
+    bool waits = wait == OIDC_WAIT;
     struct error err = {0};
-    if (!oidc_is_issuer(&o->config, token))
+    if (!oidc_is_issuer(o->config, token))
         return -ENOENT;
     (void)pthread_mutex_lock(&o->lock);
     struct oidc_keys *keys = o->keys ? oidc_keys_ref(o->keys) : NULL;
     bool first = !keys && !o->failed;
     (void)pthread_mutex_unlock(&o->lock);
-    int r = keys    ? oidc_verify(&o->config, keys, token, now_s, a, ret, ret_expires_s, &err)
+    int r = keys    ? oidc_verify(o->config, keys, token, now_s, a, ret, ret_expires_s, &err)
             : first ? -EAGAIN
                     : error_set(&err, REASON_UNAUTHORIZED,
                                 "oidc: authenticator not initialized: its issuer has not answered");
     oidc_keys_unref(keys);
     if (r == -EAGAIN) {
         (void)pthread_mutex_lock(&o->lock);
-        if (!o->asked) {
+        if (wait == OIDC_WAIT_STILL) {
+            waits = first || o->asked || o->fetching;
+        } else if (!o->asked) {
             o->asked = true;
             rt_post(o->rt, &o->ask_post, on_asked, o);
         }
         (void)pthread_mutex_unlock(&o->lock);
     }
-    if (r < 0 && !(r == -EAGAIN && wait)) {
+    if (r < 0 && !(r == -EAGAIN && waits)) {
         tell_refusal(o, now_s, err.message.n ? err.message : STR("oidc: no key verifies it"));
         r = -EACCES;
     }
@@ -253,29 +263,21 @@ int oidc_authenticate(struct oidc *o, struct str token, int64_t now_s, bool wait
 
 /* ---- life ---- */
 
-int oidc_new(struct rt *core, const struct oidc_opts *opts, struct oidc **ret, struct error *err)
+int oidc_new(struct rt *core, const struct oidc_config *config, _Atomic uint64_t *generation,
+             struct oidc **ret, struct error *err)
 {
+    const struct rt_tls_client_opts co = {.ca_pem = config->ca_pem};
+    struct rt_tls_client *tls;
+    int r = rt_tls_client_new(&co, err, &tls);
+    if (r < 0)
+        return r;
     struct oidc *o = NEW(struct oidc);
-    CLEANUP(freep) char *ca = NULL;
     o->rt = core;
+    o->config = config;
+    o->generation = generation;
+    o->tls = tls;
     (void)pthread_mutex_init(&o->lock, NULL);
     rt_timer_init(&o->timer, core, on_timer, o);
-    int r = oidc_config_read(opts, &o->arena, &o->config, err);
-    if (r >= 0 && opts->ca_file && opts->ca_file[0]) {
-        r = sys_read_file(AT_FDCWD, opts->ca_file, CA_BYTES_MAX, &ca, NULL);
-        if (r < 0)
-            r = error_errno(err, r, "--oidc-ca-file: cannot read %s", opts->ca_file);
-    }
-    if (r >= 0) {
-        struct rt_tls_client_opts co = {.ca_pem = ca ? str_z(ca) : STR_NONE};
-        r = rt_tls_client_new(&co, err, &o->tls);
-        if (r < 0)
-            error_prefix(err, "--oidc-ca-file");
-    }
-    if (r < 0) {
-        oidc_free(o);
-        return r;
-    }
     rt_timer_start(&o->timer, 0);
     *ret = o;
     return 0;
@@ -313,7 +315,6 @@ struct oidc *oidc_free(struct oidc *o)
     oidc_keys_unref(o->keys);
     rt_tls_client_unref(o->tls);
     (void)pthread_mutex_destroy(&o->lock);
-    arena_fini(&o->arena);
     free(o);
     return NULL;
 }

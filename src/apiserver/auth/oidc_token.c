@@ -11,10 +11,9 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
-#define KEYS_MAX  64
-#define LEEWAY_S  300 /* nbf, as go-oidc */
-#define NAME_MAX_ 4096
-#define URL_MAX   2048
+#define KEYS_MAX 64
+#define LEEWAY_S 300 /* nbf, as go-oidc */
+#define URL_MAX  2048
 
 /* ---- configuration ---- */
 
@@ -65,6 +64,14 @@ static int read_algs(const char *text, struct arena *a, struct oidc_config *c, s
     return c->n_algs ? 0 : bad_flag(err, "signing-algs", "names none");
 }
 
+void oidc_config_all_algs(struct oidc_config *c)
+{
+    static const char *const all[] = {"RS256", "RS384", "RS512", "PS256", "PS384",
+                                      "PS512", "ES256", "ES384", "ES512"};
+    for (c->n_algs = 0; c->n_algs < ARRAY_LEN(all); c->n_algs++)
+        c->algs[c->n_algs] = str_z(all[c->n_algs]);
+}
+
 int oidc_config_read(const struct oidc_opts *o, struct arena *a, struct oidc_config *ret,
                      struct error *err)
 {
@@ -79,7 +86,10 @@ int oidc_config_read(const struct oidc_opts *o, struct arena *a, struct oidc_con
         return bad_flag(err, "issuer-url", "must be https://HOST[:PORT][/PATH]");
     if (str_is(c.issuer, TOKEN_ISSUER))
         return bad_flag(err, "issuer-url", "is that of service account tokens");
-    c.client_id = arena_strz(a, o->client_id);
+    struct str *audience = ARENA_NEW(a, struct str);
+    *audience = arena_strz(a, o->client_id);
+    c.audiences = audience;
+    c.n_audiences = 1;
     c.username_claim = given(o->username_claim, "sub", a);
     c.groups_claim = given(o->groups_claim, "", a);
     c.groups_prefix = given(o->groups_prefix, "", a);
@@ -239,6 +249,15 @@ static bool jwt_read(struct str token, struct arena *a, struct jwt *ret)
            base64url_parse(rest, a, &ret->sig) >= 0;
 }
 
+bool oidc_token_issuer(struct str token, struct arena *a, struct str *ret)
+{
+    struct jwt t;
+    if (!jwt_read(token, a, &t))
+        return false;
+    *ret = member(t.claims, "iss");
+    return ret->n > 0;
+}
+
 bool oidc_is_issuer(const struct oidc_config *c, struct str token)
 {
     struct arena a = {0};
@@ -292,14 +311,32 @@ static bool number(const struct json *v, const char *name, double *ret)
     return json_is(n, JSON_INT) || json_is(n, JSON_REAL);
 }
 
-static bool has_audience(const struct json *claims, struct str want)
+static bool is_wanted(const struct oidc_config *c, const struct json *one)
+{
+    for (size_t i = 0; i < c->n_audiences; i++)
+        if (one->type == JSON_STR && str_eq(one->s, c->audiences[i]))
+            return true;
+    return false;
+}
+
+static bool has_audience(const struct oidc_config *c, const struct json *claims)
 {
     const struct json *aud = json_getz(claims, "aud");
-    if (json_is(aud, JSON_STR))
-        return str_eq(aud->s, want);
     if (json_is(aud, JSON_ARR))
-        json_for_each(x, aud) if (x->type == JSON_STR && str_eq(x->s, want)) return true;
-    return false;
+        json_for_each(x, aud) if (is_wanted(c, x)) return true;
+    return aud && is_wanted(c, aud);
+}
+
+static int no_audience(const struct oidc_config *c, struct error *err)
+{
+    struct buf b = {0};
+    for (size_t i = 0; i < MIN(c->n_audiences, (size_t)4); i++)
+        buf_printf(&b, "%s\"%.*s\"", i ? " " : "", STR_ARG(c->audiences[i]));
+    struct str all = buf_str(&b);
+    int r = refuse(err, "verify token: expected audience %s%.*s%s",
+                   c->n_audiences > 1 ? "in [" : "", STR_ARG(all), c->n_audiences > 1 ? "]" : "");
+    buf_fini(&b);
+    return r;
 }
 
 static int check_claims(const struct oidc_config *c, const struct json *v, int64_t now_s,
@@ -308,59 +345,134 @@ static int check_claims(const struct oidc_config *c, const struct json *v, int64
     double exp, nbf, now = (double)now_s;
     if (!str_eq(member(v, "iss"), c->issuer))
         return refuse(err, "verify token: id token issued by a different provider");
-    if (!has_audience(v, c->client_id))
-        return refuse(err, "verify token: expected audience \"%.*s\"", STR_ARG(c->client_id));
+    if (!has_audience(c, v))
+        return no_audience(c, err);
     if (!number(v, "exp", &exp) || !(exp > now))
         return refuse(err, "verify token: token is expired");
     if (number(v, "nbf", &nbf) && nbf > now + LEEWAY_S)
         return refuse(err, "verify token: current time is before the nbf (not before) time");
+    *ret_expires_s = exp > 9e15 ? INT64_C(9000000000000000) : (int64_t)exp;
+    return 0;
+}
+
+static int check_required(const struct oidc_config *c, const struct json *v, struct error *err)
+{
     for (size_t i = 0; i < c->n_required; i++) {
         const struct json *have = json_get(v, c->required[i].key);
         if (!json_is(have, JSON_STR) || !str_eq(have->s, c->required[i].value))
             return refuse(err, "required claim %.*s not present in ID token, or it is not %.*s",
                           STR_ARG(c->required[i].key), STR_ARG(c->required[i].value));
     }
-    *ret_expires_s = exp > 9e15 ? INT64_C(9000000000000000) : (int64_t)exp;
     return 0;
 }
 
 static int add_group(struct api_user *u, const struct oidc_config *c, const struct json *v,
                      struct arena *a)
 {
-    if (v->type != JSON_STR || v->s.n > NAME_MAX_ || u->n_groups >= API_USER_GROUPS_MAX - 1)
+    if (v->type != JSON_STR || v->s.n > OIDC_NAME_MAX || u->n_groups >= API_USER_GROUPS_MAX - 1)
         return -EINVAL;
     u->groups[u->n_groups++] =
         arena_printf(a, "%.*s%.*s", STR_ARG(c->groups_prefix), STR_ARG(v->s));
     return 0;
 }
 
-static int read_user(const struct oidc_config *c, const struct json *v, struct arena *a,
-                     struct api_user *ret, struct error *err)
+static int read_name(const struct oidc_config *c, const struct json *v, struct arena *a,
+                     struct api_user *u, struct error *err)
 {
-    struct api_user u = {0};
     struct str name = json_get_str(v, c->username_claim);
-    const struct json *verified = json_getz(v, "email_verified"),
-                      *groups = c->groups_claim.n ? json_get(v, c->groups_claim) : NULL;
-    int r = 0;
-    if (!name.n || name.n > NAME_MAX_)
+    const struct json *verified = json_getz(v, "email_verified");
+    if (!name.n || name.n > OIDC_NAME_MAX)
         return refuse(err, "parse username claims \"%.*s\": claim not present",
                       STR_ARG(c->username_claim));
     if (str_is(c->username_claim, "email") && verified &&
         !(verified->type == JSON_BOOL && verified->b))
         return refuse(err, "email not verified");
-    u.name = arena_printf(a, "%.*s%.*s", STR_ARG(c->username_prefix), STR_ARG(name));
-    u.groups = ARENA_NEW_N(a, struct str, API_USER_GROUPS_MAX);
-    if (json_is(groups, JSON_ARR)) {
-        json_for_each(x, groups) if (r >= 0) r = add_group(&u, c, x, a);
-    } else if (groups && groups->type != JSON_NULL) {
-        r = add_group(&u, c, groups, a);
-    }
-    if (r < 0)
-        return refuse(err, "parse groups claim \"%.*s\": neither a string nor a list of strings",
-                      STR_ARG(c->groups_claim));
-    u.groups[u.n_groups++] = STR("system:authenticated");
-    *ret = u;
+    u->name = arena_printf(a, "%.*s%.*s", STR_ARG(c->username_prefix), STR_ARG(name));
     return 0;
+}
+
+static int read_groups(const struct oidc_config *c, const struct json *v, struct arena *a,
+                       struct api_user *u, struct error *err)
+{
+    const struct json *groups = json_get(v, c->groups_claim);
+    int r = 0;
+    u->groups = ARENA_NEW_N(a, struct str, API_USER_GROUPS_MAX);
+    if (json_is(groups, JSON_ARR)) {
+        json_for_each(x, groups) if (r >= 0) r = add_group(u, c, x, a);
+    } else if (groups && groups->type != JSON_NULL) {
+        r = add_group(u, c, groups, a);
+    }
+    return r < 0
+               ? refuse(err, "parse groups claim \"%.*s\": neither a string nor a list of strings",
+                        STR_ARG(c->groups_claim))
+               : 0;
+}
+
+static int read_uid(const struct oidc_config *c, const struct json *v, struct api_user *u,
+                    struct error *err)
+{
+    const struct json *uid = json_get(v, c->uid_claim);
+    if (!json_is(uid, JSON_STR) || uid->s.n > OIDC_NAME_MAX)
+        return refuse(err, "parse uid claim \"%.*s\": claim not present", STR_ARG(c->uid_claim));
+    u->uid = uid->s;
+    return 0;
+}
+
+static void read_credential(const struct json *v, struct arena *a, struct api_user *u)
+{
+    struct str jti = member(v, "jti");
+    u->extra = ARENA_NEW_N(a, struct api_user_extra, API_USER_EXTRA_MAX);
+    if (jti.n && jti.n <= OIDC_NAME_MAX)
+        u->extra[u->n_extra++] =
+            (struct api_user_extra){STR("authentication.kubernetes.io/credential-id"),
+                                    arena_printf(a, "JTI=%.*s", STR_ARG(jti))};
+}
+
+static struct str kept(struct str s, struct arena *a)
+{
+    return s.p ? arena_str(a, s) : STR_NONE;
+}
+
+/* What was read in an arena of its own, for longer. */
+static void keep(const struct api_user *u, struct arena *a, struct api_user *ret)
+{
+    *ret = (struct api_user){.name = kept(u->name, a), .uid = kept(u->uid, a)};
+    ret->groups = ARENA_NEW_N(a, struct str, u->n_groups + 1);
+    for (uint32_t i = 0; i < u->n_groups; i++)
+        ret->groups[ret->n_groups++] = kept(u->groups[i], a);
+    ret->groups[ret->n_groups++] = STR("system:authenticated");
+    if (u->n_extra)
+        ret->extra = ARENA_NEW_N(a, struct api_user_extra, u->n_extra);
+    for (uint32_t i = 0; i < u->n_extra; i++)
+        ret->extra[ret->n_extra++] =
+            (struct api_user_extra){kept(u->extra[i].key, a), kept(u->extra[i].value, a)};
+}
+
+static int read_user(const struct oidc_config *c, const struct json *v, struct arena *tmp,
+                     struct arena *a, struct api_user *ret, struct error *err)
+{
+    struct api_user u = {0};
+    int r = 0;
+    read_credential(v, tmp, &u);
+    if (c->username_claim.n)
+        r = read_name(c, v, tmp, &u, err);
+    if (r >= 0 && c->groups_claim.n)
+        r = read_groups(c, v, tmp, &u, err);
+    if (r >= 0 && c->uid_claim.n)
+        r = read_uid(c, v, &u, err);
+    if (r >= 0 && c->rules)
+        r = oidc_rules_map(c->rules, v, tmp, &u, err);
+    if (r >= 0 && !u.name.n)
+        r = refuse(err, "the token names nobody");
+    if (r >= 0)
+        r = check_required(c, v, err);
+    if (r >= 0 && c->rules)
+        r = oidc_rules_check_claims(c->rules, v, tmp, err);
+    if (r >= 0 && c->rules)
+        r = oidc_rules_check_user(c->rules, &u, tmp, err);
+    if (r >= 0)
+        keep(&u, a, ret);
+    return r;
 }
 
 int oidc_verify(const struct oidc_config *c, const struct oidc_keys *k, struct str token,
@@ -375,7 +487,7 @@ int oidc_verify(const struct oidc_config *c, const struct oidc_keys *k, struct s
     if (r >= 0)
         r = verify_signature(c, k, &t, err);
     if (r >= 0)
-        r = read_user(c, t.claims, a, ret, err);
+        r = read_user(c, t.claims, &tmp, a, ret, err);
     arena_fini(&tmp);
     return r;
 }

@@ -408,23 +408,30 @@ static uint64_t rule_weight(const struct api_policy_rule *p)
            p->n_non_resource_urls;
 }
 
-/* All of want are in have, or have says "*". With sub, "*" + "/x" stands for any resource's x. */
+enum listed {
+    LISTED_NAMES, /* "*" is a name as any other: of objects */
+    LISTED,       /* "*" stands for all */
+    LISTED_SUB,   /* also "*" + "/x" for any resource's x */
+};
+
+/* All of want are in have. */
 static bool all_listed(const struct str *have, uint32_t n_have, const struct str *want,
-                       uint32_t n_want, bool sub)
+                       uint32_t n_want, enum listed how)
 {
     struct set all = {0};
     bool yes = true;
     for (uint32_t i = 0; i < n_have; i++)
         (void)set_add(&all, have[i]);
-    for (uint32_t i = 0; i < n_want && yes && !set_has(&all, STR("*")); i++) {
-        ssize_t slash = sub ? str_find(want[i], '/') : -1;
+    bool any = how != LISTED_NAMES && set_has(&all, STR("*"));
+    for (uint32_t i = 0; i < n_want && yes && !any; i++) {
+        ssize_t slash = how == LISTED_SUB ? str_find(want[i], '/') : -1;
         yes = set_has(&all, want[i]);
         if (!yes && slash >= 0) {
-            struct buf any = {0};
-            buf_add_char(&any, '*');
-            buf_add_str(&any, str_sub(want[i], (size_t)slash, want[i].n));
-            yes = set_has(&all, buf_str(&any));
-            buf_fini(&any);
+            struct buf text = {0};
+            buf_add_char(&text, '*');
+            buf_add_str(&text, str_sub(want[i], (size_t)slash, want[i].n));
+            yes = set_has(&all, buf_str(&text));
+            buf_fini(&text);
         }
     }
     set_fini(&all);
@@ -443,11 +450,12 @@ static void rule_covers_whole(void *arg, const struct api_policy_rule *p)
         (p->n_resource_names && !w->n_resource_names))
         return;
     c->steps += rule_weight(w);
-    c->yes = all_listed(p->verbs, p->n_verbs, w->verbs, w->n_verbs, false) &&
-             all_listed(p->api_groups, p->n_api_groups, w->api_groups, w->n_api_groups, false) &&
-             all_listed(p->resources, p->n_resources, w->resources, w->n_resources, true) &&
+    c->yes = all_listed(p->verbs, p->n_verbs, w->verbs, w->n_verbs, LISTED) &&
+             all_listed(p->api_groups, p->n_api_groups, w->api_groups, w->n_api_groups, LISTED) &&
+             all_listed(p->resources, p->n_resources, w->resources, w->n_resources, LISTED_SUB) &&
              (!p->n_resource_names || all_listed(p->resource_names, p->n_resource_names,
-                                                 w->resource_names, w->n_resource_names, false));
+                                                 w->resource_names, w->n_resource_names,
+                                                 LISTED_NAMES));
 }
 
 static void rule_covers(void *arg, const struct api_policy_rule *p)

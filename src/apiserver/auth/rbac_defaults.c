@@ -34,6 +34,7 @@ static const struct rule_row rules[] = {
     {"system:aggregate-to-edit", "", "pods,pods/attach,pods/exec,pods/portforward,pods/proxy", RW,
      NULL, NULL},
     {"system:aggregate-to-edit", "", "pods/eviction", "create", NULL, NULL},
+    {"system:aggregate-to-edit", "", "pods/resize", "get,patch,update", NULL, NULL},
     {"system:aggregate-to-edit", "",
      "configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/"
      "scale,secrets,serviceaccounts,services,services/proxy",

@@ -1,6 +1,6 @@
 /* Kinds that are questions: answered in the reply to their create, never stored. */
 #include "apiserver/internal.h"
-#include "apiserver/auth/oidc.h"
+#include "apiserver/auth/issuers.h"
 #include "apiserver/auth/token.h"
 
 struct kv_extra_value *user_extra(const struct api_user *u, struct arena *a, uint32_t *ret_n)
@@ -82,9 +82,9 @@ int review_token(struct api_call *c)
         return answer(c, r);
     }
     int64_t expires_s;
-    if (c->server->oidc && str_in(own, want, n) &&
-        oidc_authenticate(c->server->oidc, r->spec.token, rt_wall(c->server->rt) / 1000000, false,
-                          &c->arena, &u, &expires_s) == 0) {
+    if (c->server->issuers && str_in(own, want, n) &&
+        issuers_authenticate(c->server->issuers, r->spec.token, rt_wall(c->server->rt) / 1000000,
+                             OIDC_WAIT_NOT, &c->arena, &u, &expires_s) == 0) {
         r->status.authenticated = true;
         u.n_groups--;
         user_info(&u, &c->arena, &r->status.user);
@@ -99,7 +99,7 @@ int review_token(struct api_call *c)
         e = error_set(&err, REASON_UNAUTHORIZED,
                       "invalid bearer token: token audiences do not match the audiences asked for");
     if (e >= 0)
-        e = token_bound_check(c->server, &claims.bound, &err);
+        e = token_bound_check(c->server, &claims.bound, NULL, &err);
     if (e < 0) {
         r->status.error = arena_str(&c->arena, err.message);
     } else {

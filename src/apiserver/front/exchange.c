@@ -9,6 +9,8 @@
 
 #include <stdarg.h>
 
+#define UNKNOWN_ROUNDS_MAX 8 /* fetches of keys a token waits for: others bring some, too */
+
 static void let_go(struct exchange *x)
 {
     struct io *io = x->io;
@@ -184,7 +186,7 @@ static void fill_call(struct exchange *x)
     const struct route *r = &x->route;
     c->verb = r->verb;
     c->authz_verb = r->authz_verb;
-    c->kind = r->kind;
+    c->kind = c->proxy ? c->proxy->kind : r->kind;
     c->ns = r->ns;
     c->name = r->name;
     c->subresource = r->subresource;
@@ -312,10 +314,6 @@ static void start_path(struct exchange *x)
 {
     x->call->path = x->req->path;
     x->call->verb = API_PATH;
-    if (!path_known(x)) {
-        exchange_refuse(x, REASON_NOT_FOUND, "the server could not find the requested resource");
-        return;
-    }
     exchange_to_core(x);
 }
 
@@ -334,11 +332,6 @@ static void go_on(struct exchange *x, int authenticated)
         c->client_address = arena_str(&c->arena, req->peer_addr);
     if (r >= 0 && found == ROUTE_BAD_PATH)
         r = call_error(c, REASON_BAD_REQUEST, "the path is not well formed");
-    else if (r >= 0 && found == ROUTE_NOT_FOUND)
-        r = call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
-    else if (r >= 0 && found == ROUTE_BAD_METHOD)
-        r = call_error(c, REASON_METHOD_NOT_ALLOWED,
-                       "the server does not allow this method on the requested resource");
     if (r >= 0 && x->route.verb != API_PROXY) /* its query is for somebody else */
         r = decode_options(x);
     audit_begin(x);
@@ -348,6 +341,14 @@ static void go_on(struct exchange *x, int authenticated)
     }
     if (admit_load(x))
         exchange_begin(x);
+}
+
+static void stand_aside(struct exchange *x)
+{
+    x->unknown_key = true;
+    x->unknown_rounds++;
+    list_push_back(&x->io->unknown, &x->unknown_link);
+    x->io->n_unknown++;
 }
 
 void exchange_handle(struct http_request *req, void *arg)
@@ -360,24 +361,29 @@ void exchange_handle(struct http_request *req, void *arg)
         found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
                            &x->route);
     x->found = found;
-    int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
-    if (r == -EAGAIN) {
-        x->unknown_key = true;
-        list_push_back(&io->unknown, &x->unknown_link);
-        io->n_unknown++;
-        return;
-    }
-    go_on(x, r);
+    if (found == ROUTE_NOT_FOUND || found == ROUTE_BAD_METHOD)
+        unserved_route(x);
+    enum oidc_wait wait = io->n_unknown < API_UNKNOWN_KEYS_MAX ? OIDC_WAIT : OIDC_WAIT_NOT;
+    int r = authn_request(io, req, wait, c);
+    if (r == -EAGAIN)
+        stand_aside(x);
+    else
+        go_on(x, r);
 }
 
 void exchange_authenticate_again(struct io *io)
 {
-    struct exchange *x;
-    LIST_FOR_EACH (x, &io->unknown, unknown_link) {
+    for (size_t n = io->n_unknown; n && io->n_unknown; n--) {
+        struct exchange *x = LIST_FIRST(&io->unknown, struct exchange, unknown_link);
+        bool still = !io->stopping && x->unknown_rounds < UNKNOWN_ROUNDS_MAX;
         list_remove(&x->unknown_link);
         io->n_unknown--;
         x->unknown_key = false;
-        go_on(x, authn_request(io, x->req, false, x->call));
+        int r = authn_request(io, x->req, still ? OIDC_WAIT_STILL : OIDC_WAIT_NOT, x->call);
+        if (r == -EAGAIN)
+            stand_aside(x);
+        else
+            go_on(x, r);
     }
 }
 

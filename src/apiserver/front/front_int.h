@@ -10,6 +10,7 @@
 #include "apiserver/internal.h"
 #include "apiserver/front/negotiate.h"
 #include "apiserver/front/route.h"
+#include "apiserver/auth/issuers.h"
 #include "apiserver/auth/token.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -112,9 +113,10 @@ struct exchange {
     struct accept accept;
     enum schema_unknown unknown;
     bool pretty, gone, counted;
-    char accept_object; /* includeObject of tables: None, Metadata, Object */
-    bool unknown_key;   /* it waits among io->unknown for the key of its token */
-    bool in_core;       /* the call is on its way through the core: wait for it before finishing */
+    char accept_object;     /* includeObject of tables: None, Metadata, Object */
+    uint8_t unknown_rounds; /* how often it waited */
+    bool unknown_key;       /* it waits among io->unknown for the key of its token */
+    bool in_core; /* the call is on its way through the core: wait for it before finishing */
     struct front_watch *watch;
     struct tunnel *tunnel;
     struct remote *remote; /* a reference: who serves it instead of us */
@@ -173,10 +175,10 @@ void exchange_authenticate_again(struct io *io);      /* exchange.c: those in io
 void exchange_too_many(struct exchange *x);           /* exchange.c: 429 */
 
 /* ---- authn.c ---- */
-/* Who asks: fills call->user. 0, or -EACCES: 401; -EAGAIN, only with may_wait: the key his token
+/* Who asks: fills call->user. 0, or -EACCES: 401; -EAGAIN, only when it may wait: the key his token
  * names is being fetched, exchange_authenticate_again is called when it is known whether there is
  * one. */
-int authn_request(struct io *io, struct http_request *req, bool may_wait,
+int authn_request(struct io *io, struct http_request *req, enum oidc_wait wait,
                   struct api_call *call) MUST_CHECK;
 void authn_forget(struct io *io);
 

@@ -177,6 +177,8 @@ void metrics_core(struct apiserver *s, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         buf_printf(out, "# TYPE %s %s\n%s %.9g\n", rows[i].name, rows[i].type, rows[i].name,
                    rows[i].value);
+    if (s->issuers)
+        issuers_metrics(s->issuers, out);
     remotes_metrics(s->remotes, out);
     hooks_metrics(s->hooks, out);
     convert_metrics(s, out);

@@ -21,6 +21,8 @@ struct tunnel {
     bool paused;
     int status;
     struct buf body;
+    const struct links_base *base; /* of relay.c: its links are put right; else NULL */
+    struct links *links;           /* owned; NULL: the answer is no page */
 };
 
 struct node_client {
@@ -96,6 +98,9 @@ static void tunnel_free(struct tunnel *t)
     if (t->x)
         t->x->tunnel = NULL;
     buf_fini(&t->body);
+    if (t->links)
+        links_fini(t->links);
+    free(t->links);
     free(t);
 }
 
@@ -187,6 +192,27 @@ static void on_head(struct http_call *call, int status, const struct http_header
     }
 }
 
+/* A page in plain HTML, and all of it. */
+static bool is_page(int status, const struct http_header *headers, size_t n)
+{
+    struct str type = http_header_get(headers, n, STR("content-type")), main;
+    (void)str_cut(&type, ';', &main);
+    return str_ieq(str_trim(main), STR("text/html")) && status != 206 &&
+           !http_header_get(headers, n, STR("content-encoding")).n &&
+           !http_header_get(headers, n, STR("location")).n;
+}
+
+static struct http_header put_right(struct tunnel *t, struct http_header h)
+{
+    struct buf b = {0};
+    if (!t->base || !str_is(h.name, "location"))
+        return h;
+    links_url(t->base, h.value, &b);
+    h.value = arena_str(&t->x->call->arena, buf_str(&b));
+    buf_fini(&b);
+    return h;
+}
+
 /* Any answer of the server of an aggregated API is the answer. */
 static void on_remote_head(struct http_call *call, int status, const struct http_header *headers,
                            size_t n, void *arg)
@@ -194,12 +220,20 @@ static void on_remote_head(struct http_call *call, int status, const struct http
     struct tunnel *t = arg;
     struct http_header h[64];
     size_t k = 0;
+    bool page = t->base && is_page(status, headers, n);
     (void)call;
     t->status = status;
-    for (size_t i = 0; i < n && k < ARRAY_LEN(h); i++)
-        if ((!proxy_is_hop(headers[i].name) || str_is(headers[i].name, "content-length")) &&
+    for (size_t i = 0; i < n && k < ARRAY_LEN(h); i++) {
+        struct str name = headers[i].name;
+        bool length = str_is(name, "content-length") && !page; /* its links become longer */
+        if ((!proxy_is_hop(name) || length) && !(t->base && relay_is_cors(name)) &&
             http_header_value_valid(headers[i].value))
-            h[k++] = headers[i];
+            h[k++] = put_right(t, headers[i]);
+    }
+    if (page) {
+        t->links = NEW(struct links);
+        links_init(t->links, t->base);
+    }
     if (http_stream_start(t->x->req, status, h, k) >= 0) {
         t->started = true;
         metrics_count(&t->io->metrics, API_PROXY, status, 0);
@@ -235,6 +269,31 @@ static void on_room(struct http_call *call, void *arg)
     }
 }
 
+static void write_buf(struct tunnel *t, struct buf *b)
+{
+    size_t n;
+    if (!b->n)
+        return;
+    char *p = buf_take(b, &n);
+    (void)http_stream_write(t->x->req, http_bytes_take(p, n));
+}
+
+static void write_page(struct tunnel *t, struct str piece)
+{
+    struct buf b = {0};
+    links_feed(t->links, piece, &b);
+    write_buf(t, &b);
+    buf_fini(&b);
+}
+
+static void end_page(struct tunnel *t)
+{
+    struct buf b = {0};
+    links_end(t->links, &b);
+    write_buf(t, &b);
+    buf_fini(&b);
+}
+
 static void on_data(struct http_call *call, const void *p, size_t n, void *arg)
 {
     struct tunnel *t = arg;
@@ -244,7 +303,10 @@ static void on_data(struct http_call *call, const void *p, size_t n, void *arg)
     }
     if (!t->started || t->x->gone)
         return;
-    (void)http_stream_write(t->x->req, http_bytes_copy((struct str){p, n}));
+    if (t->links)
+        write_page(t, (struct str){p, n});
+    else
+        (void)http_stream_write(t->x->req, http_bytes_copy((struct str){p, n}));
     if (!t->paused && http_stream_congested(t->x->req)) {
         t->paused = true;
         http_call_pause(call, true);
@@ -255,6 +317,8 @@ static void log_finish(struct tunnel *t, bool whole)
 {
     struct exchange *x = t->x;
     struct http_request *req = x->req;
+    if (whole && t->links && !x->gone)
+        end_page(t);
     audit_end(x, t->status);
     tunnel_free(t);
     exchange_release(x);
@@ -406,7 +470,7 @@ static bool has_body(const struct http_request *req)
 
 /* Any request there, any answer back. */
 static void carry(struct exchange *x, struct http_client *c, struct http_client_request *q,
-                  struct str path)
+                  struct str path, const struct links_base *base)
 {
     struct arena *a = &x->call->arena;
     if (http_client_calls(c) >= API_REMOTE_CALLS_MAX) {
@@ -415,6 +479,7 @@ static void carry(struct exchange *x, struct http_client *c, struct http_client_
     }
     struct tunnel *t = tunnel_new(x);
     t->remote = true;
+    t->base = base;
     q->target = x->req->query.p
                     ? arena_printf(a, "%.*s?%.*s", STR_ARG(path), STR_ARG(x->req->query))
                     : path;
@@ -429,6 +494,16 @@ static void carry(struct exchange *x, struct http_client *c, struct http_client_
         http_request_body_stream(x->req, on_body, t);
 }
 
+/* Relative links of what is behind begin there. */
+static void to_slash(struct exchange *x)
+{
+    const struct http_request *req = x->req;
+    struct str to = arena_printf(&x->call->arena, "%.*s/%s%.*s", STR_ARG(req->path),
+                                 req->query.n ? "?" : "", STR_ARG(req->query));
+    struct http_header h = {STR("location"), to};
+    exchange_answer(x, 301, NULL, HTTP_BYTES_NONE, &h, 1);
+}
+
 static void relay_start(struct exchange *x)
 {
     const struct api_reply *rep = &x->call->reply;
@@ -436,10 +511,14 @@ static void relay_start(struct exchange *x)
     struct http_client_request q = {.method = x->req->method_name,
                                     .headers = h,
                                     .n_headers = relay_headers(x, h, ARRAY_LEN(h))};
+    if (!x->req->wants_upgrade && str_eq(x->req->path, x->call->proxy->prefix)) {
+        to_slash(x);
+        return;
+    }
     carry(x,
           relay_client(x->io, x->call->proxy, arena_cstr(&x->call->arena, rep->node_host),
                        rep->node_port),
-          &q, x->call->proxy->rest);
+          &q, x->call->proxy->rest, relay_links(x));
 }
 
 static void remote_start(struct exchange *x)
@@ -462,7 +541,7 @@ static void remote_start(struct exchange *x)
         return;
     }
     carry(x, remote_client(x->io, r, arena_cstr(&x->call->arena, rep->node_host), rep->node_port),
-          &q, x->req->path);
+          &q, x->req->path, NULL);
 }
 
 void proxy_start(struct exchange *x)

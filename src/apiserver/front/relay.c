@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/hooks/outcall.h"
 
 /* ---- I/O thread ---- */
@@ -27,6 +28,18 @@ static const char *verb_of(enum http_method m)
     default:
         return NULL;
     }
+}
+
+/* The rest of the path as PodProxyOptions and its like name it: absent when there is none. */
+static struct str plain_path(struct arena *a, struct str rest, bool slash)
+{
+    struct str text;
+    if (http_unescape(a, rest, false, &text) < 0)
+        text = rest;
+    while (str_ends(text, STR("/")))
+        text.n--;
+    return arena_printf(a, "%s%.*s%s", text.n && text.p[0] != '/' ? "/" : "", STR_ARG(text),
+                        slash ? "/" : "");
 }
 
 bool relay_route(struct exchange *x, enum route_result *ret)
@@ -56,7 +69,12 @@ bool relay_route(struct exchange *x, enum route_result *ret)
     c->proxy = ARENA_NEW(&c->arena, struct api_proxy);
     c->proxy->version = STR("v1");
     c->proxy->resource = resource;
+    c->proxy->kind = str_is(resource, "pods")       ? KIND(POD)
+                     : str_is(resource, "services") ? KIND(SERVICE)
+                                                    : KIND(NODE);
+    c->proxy->path = plain_path(&c->arena, rest, str_ends(x->req->path, STR("/")));
     c->proxy->is_long = true;
+    c->proxy->prefix = str_sub(x->req->path, 0, (size_t)(sub.p + sub.n - x->req->path.p));
     c->proxy->rest = arena_printf(&c->arena, "/%.*s", STR_ARG(rest));
     c->path = x->req->path;
     return true;
@@ -72,13 +90,40 @@ size_t relay_headers(struct exchange *x, struct http_header *v, size_t max)
             str_is(h->name, "content-length") && req->content_length > 0 && !req->wants_upgrade;
         bool skip = (proxy_is_hop(h->name) && !length) || str_is(h->name, "expect") ||
                     str_is(h->name, "http2-settings") || str_is(h->name, "x-forwarded-for") ||
+                    str_is(h->name, "x-forwarded-uri") ||
                     (!req->wants_upgrade && str_is(h->name, "upgrade"));
         if (!skip)
             v[n++] = *h;
     }
     if (n < max)
         v[n++] = (struct http_header){STR("x-forwarded-for"), proxy_forwarded_for(x)};
+    if (n < max)
+        v[n++] = (struct http_header){STR("x-forwarded-uri"), x->req->path};
     return n;
+}
+
+const struct links_base *relay_links(struct exchange *x)
+{
+    struct arena *a = &x->call->arena;
+    const struct api_proxy *p = x->call->proxy;
+    const struct api_reply *rep = &x->call->reply;
+    bool v6 = str_find(rep->node_host, ':') >= 0;
+    struct links_base *b = ARENA_NEW(a, struct links_base);
+    b->prefix = p->prefix;
+    b->client = x->req->authority;
+    b->bare = arena_printf(a, v6 ? "[%.*s]" : "%.*s", STR_ARG(rep->node_host));
+    b->server = arena_printf(a, "%.*s:%u", STR_ARG(b->bare), rep->node_port);
+    if (rep->node_port != (p->how == PROXY_PLAIN ? 80 : 443))
+        b->bare = STR_NONE;
+    return b;
+}
+
+bool relay_is_cors(struct str name)
+{
+    return str_is(name, "access-control-allow-credentials") ||
+           str_is(name, "access-control-allow-headers") ||
+           str_is(name, "access-control-allow-methods") ||
+           str_is(name, "access-control-allow-origin");
 }
 
 /* ---- core thread ---- */
@@ -213,6 +258,11 @@ int relay_resolve(struct api_call *c)
 {
     struct str resource = c->proxy->resource;
     struct place p;
+    int r = admit_special(c);
+    if (r >= 0)
+        r = hooks_connect(c);
+    if (r) /* refused, or webhooks are asked */
+        return r;
     if (!place_parse(c->name, &p))
         return call_error(c, REASON_BAD_REQUEST, "invalid %.*s request \"%.*s\"",
                           (int)resource.n - 1, resource.p, STR_ARG(c->name));

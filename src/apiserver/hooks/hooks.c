@@ -306,6 +306,7 @@ bool hooks_about(const struct hooks *x, const struct api_call *c)
         [API_DELETE] = ADMIT_DELETE,
         [API_DELETE_COLLECTION] = ADMIT_DELETE,
         [API_CONNECT] = ADMIT_CONNECT,
+        [API_PROXY] = ADMIT_CONNECT,
     };
     struct hooks *w = (struct hooks *)(uintptr_t)x; /* the table is a cache */
     if (!(x->lists[HOOK_MUTATING]->n | x->lists[HOOK_VALIDATING]->n) || !verbs[c->verb] || !c->kind)

@@ -70,7 +70,7 @@ static void first_rule_that_fits(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char text[300];
-        unsigned omit;
+        struct audit_omit omit;
         snprintf(text, sizeof(text), HEAD "[{level: Request, %s]}", rows[i].rule + 1);
         struct audit_policy *p = policy(text);
         bool got[] = {audit_policy_match(p, &pod_log, &omit) == AUDIT_REQUEST,
@@ -84,16 +84,36 @@ static void first_rule_that_fits(void **state)
 
 static void levels_and_stages(void **state)
 {
-    unsigned omit = 0;
+    struct audit_omit omit = {0};
     struct audit_policy *p =
         policy("{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: "
                "[{level: None, users: [bob]}, {level: RequestResponse, verbs: [get], omitStages: "
                "[ResponseStarted], namespaces: [team]}, {level: Metadata}]}");
     assert_int_equal(audit_policy_match(p, &node, &omit), AUDIT_NONE);
     assert_int_equal(audit_policy_match(p, &pod_log, &omit), AUDIT_REQUEST_RESPONSE);
-    assert_int_equal(omit, AUDIT_STAGE_RECEIVED | AUDIT_STAGE_STARTED);
+    assert_int_equal(omit.stages, AUDIT_STAGE_RECEIVED | AUDIT_STAGE_STARTED);
     assert_int_equal(audit_policy_match(p, &version, &omit), AUDIT_METADATA);
-    assert_int_equal(omit, AUDIT_STAGE_RECEIVED);
+    assert_int_equal(omit.stages, AUDIT_STAGE_RECEIVED);
+    audit_policy_free(p);
+}
+
+static void omitted_owners(void **state)
+{
+    struct audit_omit omit = {0};
+    struct audit_policy *p = policy(
+        "{apiVersion: audit.k8s.io/v1, kind: Policy, omitManagedFields: true, rules: [{level: "
+        "Request, namespaces: [team], omitManagedFields: false}, {level: Request}]}");
+    assert_int_equal(audit_policy_match(p, &pod_log, &omit), AUDIT_REQUEST);
+    assert_false(omit.managed_fields);
+    assert_int_equal(audit_policy_match(p, &node, &omit), AUDIT_REQUEST);
+    assert_true(omit.managed_fields);
+    audit_policy_free(p);
+    p = policy(HEAD "[{level: Request, namespaces: [team], omitManagedFields: true}, {level: "
+                    "Request}]}");
+    assert_int_equal(audit_policy_match(p, &pod_log, &omit), AUDIT_REQUEST);
+    assert_true(omit.managed_fields);
+    assert_int_equal(audit_policy_match(p, &node, &omit), AUDIT_REQUEST);
+    assert_false(omit.managed_fields);
     audit_policy_free(p);
 }
 
@@ -106,6 +126,8 @@ static void bad_policies(void **state)
         {HEAD "[]}", "audit policy: it needs rules, 1000 at most"},
         {HEAD "[{level: Some}]}", "audit policy: a rule has the level \"Some\""},
         {HEAD "[{level: None, omitStages: [Later]}]}", "audit policy: there is no stage \"Later\""},
+        {HEAD "[{level: None, omitManagedFields: 1}]}",
+         "audit policy: omitManagedFields is neither true nor false"},
         {HEAD "[{level: None, users: ann}]}", "audit policy: users is no list"},
         {HEAD "[{level: None, namespaces: [a], nonResourceURLs: [/b]}]}",
          "audit policy: a rule speaks of resources and of other paths"},
@@ -218,9 +240,8 @@ static void files_are_put_aside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_rule_that_fits),
-        cmocka_unit_test(levels_and_stages),
-        cmocka_unit_test(bad_policies),
+        cmocka_unit_test(first_rule_that_fits), cmocka_unit_test(levels_and_stages),
+        cmocka_unit_test(omitted_owners),       cmocka_unit_test(bad_policies),
         cmocka_unit_test(files_are_put_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
  * Each test runs in all four, as a caller must not notice the difference. */
 #include "http_test.h"
 
+#include <unistd.h>
+
 enum mode { H1, H2, TLS_H1, TLS_H2, N_MODES };
 static const char *const mode_names[] = {"h1", "h2", "tls h1", "tls h2"};
 
@@ -588,6 +590,40 @@ static void test_ping_finds_dead_peer(void **state)
     stop();
 }
 
+/* Small servers end their lines as they like. */
+static void sloppy_accept(void *arg, int fd)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\nX-Conn: bare\r\nTransfer-Encoding: chunked\n\n"
+                                 "5\r\nhello\r\n0\r\n\r\n";
+    struct rt_stream **s = arg;
+
+    assert_int_equal(write(fd, answer, sizeof(answer) - 1), sizeof(answer) - 1);
+    assert_int_equal(rt_stream_from_fd(f.rt, fd, s), 0);
+}
+
+static void test_answer_with_bare_lf(void **state)
+{
+    struct rt_listen_opts lo = {.addr = "127.0.0.1:0"};
+    struct rt_stream *peer = NULL;
+    struct rt_listener *l;
+    struct result r = {0};
+    struct http_target t = {.host = "127.0.0.1"};
+
+    mode = H1;
+    start(NULL, NULL);
+    client = http_client_free(client);
+    assert_int_equal(rt_listen(f.rt, &lo, sloppy_accept, &peer, NULL, &l), 0);
+    t.port = rt_listener_port(l);
+    client = http_client_new(f.rt, &t, NULL, NULL);
+    call(&r, "GET", "/hello", HTTP_BYTES_NONE);
+    wait_for(&r);
+    assert_string_equal(r.header, "bare");
+    expect(&r, 200, "hello");
+    rt_stream_close(peer, NULL, NULL);
+    rt_listener_close(l);
+    stop();
+}
+
 static void test_ten_thousand_streams(void **state)
 {
     const unsigned n = 10000;
@@ -675,6 +711,7 @@ int main(void)
         cmocka_unit_test(test_fetch_and_gzip),
         cmocka_unit_test(test_keepalive_found_dead),
         cmocka_unit_test(test_ping_finds_dead_peer),
+        cmocka_unit_test(test_answer_with_bare_lf),
         cmocka_unit_test(test_ten_thousand_streams),
         cmocka_unit_test(test_probes),
     };

@@ -126,6 +126,38 @@ static void test_resources(void **state)
     sched_pod_free(full);
 }
 
+/* A resized pod takes the most of what it asks for, was given and runs with. */
+static void test_resized(void **state)
+{
+    struct fx *f = *state;
+    node(f, (struct node_spec){.name = "n1", .cpu_milli = 4000});
+    struct api_pod *p = pod(f, "a", 1000, GI);
+    struct sched_pod *s = put(f, p, "n1");
+    struct kv_quantity more = {STR("cpu"), quantity_from_milli(3000)};
+    struct api_resource_requirements in_force = {.requests = &more, .n_requests = 1};
+    struct api_container_status cs = {.resources = &in_force};
+    assert_true(sched_pod_asks_same(s, p));
+    picks(f, pod(f, "b", 3000, GI), "n1");
+    p->status.container_statuses = &cs; /* it still runs with more */
+    p->status.n_container_statuses = 1;
+    assert_false(sched_pod_asks_same(s, p));
+    sched_pod_free(s);
+    s = put(f, p, "n1");
+    assert_true(sched_pod_asks_same(s, p));
+    explains(f, pod(f, "b", 3000, GI), "0/1 nodes are available: 1 Insufficient cpu.");
+    picks(f, pod(f, "b", 1000, GI), "n1");
+    more.value = quantity_from_milli(1000);
+    p->spec.containers[0].resources.requests[0].value = quantity_from_milli(8000);
+    struct api_pod_condition never = {.type = STR("PodResizePending"),
+                                      .reason = STR("Infeasible")};
+    p->status.conditions = &never;
+    p->status.n_conditions = 1;
+    sched_pod_free(s);
+    s = put(f, p, "n1");
+    picks(f, pod(f, "b", 3000, GI), "n1"); /* what it cannot have is not taken from others */
+    sched_pod_free(s);
+}
+
 /* A byte too much is too much, though a float cannot tell. */
 static void test_exact(void **state)
 {
@@ -485,6 +517,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_resources),
+        T(test_resized),
         T(test_exact),
         T(test_places),
         T(test_spreads_by_load),
