@@ -7,7 +7,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/set.h"
-#include "codec/pb.h"
 #include "schema/custom.h"
 #include "schema/openapi_int.h"
 
@@ -357,16 +356,4 @@ void openapi_v3_index_print(const struct openapi_more *more, struct buf *b)
     }
     set_fini(&seen);
     buf_add_lit(b, "}}");
-}
-
-void openapi_v2_print_pb(struct buf *b)
-{
-    enum { SWAGGER = 1, INFO = 2, INFO_TITLE = 1, INFO_VERSION = 2, PATHS = 8, DEFINITIONS = 9 };
-    pb_put_bytes(b, SWAGGER, STR("2.0"));
-    size_t info = pb_begin(b, INFO);
-    pb_put_bytes(b, INFO_TITLE, STR("Kubernetes"));
-    pb_put_bytes(b, INFO_VERSION, STR(PARSED_VERSION));
-    pb_end(b, info);
-    pb_put_bytes(b, PATHS, STR(""));
-    pb_put_bytes(b, DEFINITIONS, STR(""));
 }

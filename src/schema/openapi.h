@@ -22,7 +22,6 @@ bool openapi_v3_print(const struct openapi_more *more, struct str group, struct 
                       struct buf *b);
 /* The whole API as Swagger 2.0. */
 void openapi_v2_print(const struct openapi_more *more, struct buf *b);
-/* The head of that as an openapi.v2.Document (googleapis/gnostic), without a path or definition:
- * for clients that fall back to it and then take what they do not find for the server's to judge.
- */
-void openapi_v2_print_pb(struct buf *b);
+/* That document (JSON text) as an openapi.v2.Document of googleapis/gnostic. -EINVAL: it is not an
+ * object in JSON; nothing written. */
+int openapi_v2_pb_print(struct str json, struct buf *b) MUST_CHECK;

@@ -123,3 +123,45 @@ got() { # PATH ACCEPT
     equals 400 api $CM --data-binary "@$BATS_TEST_TMPDIR/body.gz" -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' \
         -o /dev/null -w '%{http_code}'
 }
+
+# The decoder of the test is its own; a definition brings fields of a custom kind into both forms.
+@test "OpenAPI v2 in protobuf: everything the JSON form tells, under both names, with an ETag" {
+    kubectl apply -f - <<'YAML'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: lamps.content.example.com}
+spec:
+  group: content.example.com
+  scope: Namespaced
+  names: {plural: lamps, kind: Lamp}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [watts]
+            properties:
+              watts: {type: integer, minimum: 1, maximum: 60, default: 5, description: How bright.}
+              colour: {type: string, pattern: '^[a-z]+$', enum: [red, blue]}
+              tags: {type: array, items: {type: string}, x-kubernetes-list-type: set}
+              more: {type: object, additionalProperties: {type: string}}
+YAML
+    kubectl wait --for=condition=established crd/lamps.content.example.com
+    local v2=application/com.github.proto-openapi.spec.v2 etag
+    wait_for 20 sh -c 'kubectl get --raw /openapi/v2 | grep -q com.example.content.v1.Lamp'
+    api /openapi/v2 >"$DAVIT_DIR.v2.json"
+    equals "200 $v2.v1.0+protobuf" api /openapi/v2 -H "Accept: $v2@v1.0+protobuf" -D "$DAVIT_DIR.v2.head" \
+        -o "$DAVIT_DIR.v2.pb" -w '%{http_code} %{content_type}'
+    contains ': the same' "$BATS_TEST_DIRNAME/openapi_pb.py" "$DAVIT_DIR.v2.json" "$DAVIT_DIR.v2.pb"
+    api /openapi/v2 -H "Accept: $v2.v1.0+protobuf" | cmp - "$DAVIT_DIR.v2.pb"
+    grep -q 'com.example.content.v1.Lamp' "$DAVIT_DIR.v2.pb"
+    etag=$(sed -n 's/^etag: \(.*\)\r$/\1/Ip' "$DAVIT_DIR.v2.head")
+    equals 304 api /openapi/v2 -H "Accept: $v2@v1.0+protobuf" -H "If-None-Match: $etag" -o /dev/null -w '%{http_code}'
+    rm -f "$DAVIT_DIR".v2.*
+    kubectl delete crd lamps.content.example.com
+}

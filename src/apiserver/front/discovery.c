@@ -444,16 +444,23 @@ static bool etag_matches(struct exchange *x, const char *etag)
 
 static bool openapi_answer(const struct discovery *d, struct exchange *x, struct str path)
 {
-    struct buf b = {0};
+    struct buf b = {0}, wire = {0};
     char hex[SHA256_HEX + 1], etag[SHA256_HEX + 3];
     struct http_header h[2] = {{STR("etag"), STR_NONE}, {STR("vary"), STR("Accept")}};
     struct str accept = http_request_header(x->req, STR("accept"));
     bool json = wants_json(accept), pb = !json && wants_v2_pb(path, accept);
-    if (pb) {
-        openapi_v2_print_pb(&b);
-    } else if (!openapi_print(d, path, &b)) {
+    if (!openapi_print(d, path, &b)) {
         buf_fini(&b);
         return false;
+    }
+    if (pb && openapi_v2_pb_print(buf_str(&b), &wire) < 0) {
+        buf_fini(&b);
+        exchange_refuse(x, REASON_INTERNAL, "the OpenAPI document is not valid JSON");
+        return true;
+    }
+    if (pb) {
+        buf_fini(&b);
+        b = wire;
     }
     if (!json && !pb) {
         buf_fini(&b);
