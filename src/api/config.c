@@ -87,14 +87,25 @@ static void need_key(const struct api_secret *s, const char *key, struct error *
     check_required(err, at, "");
 }
 
+/* A valid JSON text that Go would read into a map. */
+static bool is_map(struct str json)
+{
+    size_t i = 0;
+    while (i < json.n && strchr(" \t\r\n", json.p[i]))
+        i++;
+    return json.p[i] == '{' || json.p[i] == 'n';
+}
+
 static void need_json(const struct api_secret *s, const char *key, struct error *err)
 {
     const struct str *v = kv_str_get(s->data, s->n_data, str_z(key));
+    PATH(at, "data[%s]", key);
     need_key(s, key, err);
-    if (v && !json_valid(*v)) {
-        PATH(at, "data[%s]", key);
+    if (v && !json_valid(*v))
         check_invalid(err, at, STR("<secret contents redacted>"), "invalid JSON");
-    }
+    else if (v && !is_map(*v))
+        check_invalid(err, at, STR("<secret contents redacted>"),
+                      "json: cannot unmarshal into Go value of type map[string]interface {}");
 }
 
 static void secret_validate(const void *msg, struct error *err)
@@ -110,19 +121,19 @@ static void secret_validate(const void *msg, struct error *err)
     } else if (str_is(s->type, "kubernetes.io/dockercfg")) {
         need_json(s, ".dockercfg", err);
     } else if (str_is(s->type, "kubernetes.io/ssh-auth")) {
-        need_key(s, "ssh-privatekey", err);
+        const struct str *key = kv_str_get(s->data, s->n_data, STR("ssh-privatekey"));
+        if (!key || !key->n)
+            check_required(err, STR("data[ssh-privatekey]"), "");
     } else if (str_is(s->type, "kubernetes.io/basic-auth")) {
         if (!kv_str_get(s->data, s->n_data, STR("username")) &&
             !kv_str_get(s->data, s->n_data, STR("password"))) {
             check_required(err, STR("data[username]"), "");
             check_required(err, STR("data[password]"), "");
         }
-    } else if (str_is(s->type, "kubernetes.io/service-account-token")) {
-        const struct str *sa =
-            KV_GET(&s->metadata, annotations, STR("kubernetes.io/service-account.name"));
+    } else if (str_is(s->type, SECRET_TYPE_ACCOUNT_TOKEN)) {
+        const struct str *sa = KV_GET(&s->metadata, annotations, STR(SECRET_ACCOUNT_NAME));
         if (!sa || !sa->n)
-            check_required(err, STR("metadata.annotations[kubernetes.io/service-account.name]"),
-                           "");
+            check_required(err, STR("metadata.annotations[" SECRET_ACCOUNT_NAME "]"), "");
     }
 }
 

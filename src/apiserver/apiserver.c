@@ -17,6 +17,7 @@
 #include "apiserver/admit/quota.h"
 #include "apiserver/aggregate/remotes.h"
 #include "apiserver/watch_hub.h"
+#include "apiserver/watch_state.h"
 #include "apiserver/usage.h"
 #include "base/log.h"
 #include "base/trace.h"
@@ -181,6 +182,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
     list_init(&s->calls);
     list_init(&s->watches);
     api_watch_hubs_init(s);
+    s->watch_recent = watch_recent_new(core);
     copy_opts(s, opts ? opts : &none);
     rt_task_init(&s->ready_task, core, on_ready_task, s);
     rt_task_init(&s->stop_task, core, on_stopped, s);
@@ -200,6 +202,7 @@ int apiserver_new(struct rt *core, struct store *store, const struct apiserver_o
         pki_free(s->pki);
         audit_free(s->audit);
         hubs_free(s->hubs);
+        watch_recent_free(s->watch_recent);
         free_opts(s);
         free(s);
         return r;
@@ -316,6 +319,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     rt_task_cancel(&s->stop_task);
     s->rbac = rbac_free(s->rbac);
     s->apiservices = apiservices_free(s->apiservices);
+    s->watch_recent = watch_recent_free(s->watch_recent);
     s->crds = crds_free(s->crds);
     s->converts = converts_free(s->converts);
     map_fini(&s->convert_lines);

@@ -114,6 +114,11 @@ struct pkey;
 struct cert_spec;
 int apiserver_sign(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
                    struct error *err) MUST_CHECK;
+/* The token of a service account for a Secret that is to hold it (arg: the struct apiserver): what
+ * controllers_opts.sign_token wants. */
+struct api_object_meta;
+int apiserver_sign_token(void *arg, const struct api_object_meta *account, struct str secret,
+                         struct arena *a, struct str *ret, struct error *err) MUST_CHECK;
 /* The cluster CA in PEM, borrowed; NULL without pki_dir. The root CA ConfigMap controller publishes
  * it. */
 const char *apiserver_ca_pem(const struct apiserver *s);

@@ -9,6 +9,7 @@
 #include "api/kv.h"
 #include "apiserver/aggregate/aggregate.h"
 #include "apiserver/custom/call_convert.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/call_trace.h"
 #include "apiserver/custom/crds.h"
 #include "apiserver/hooks/hooks.h"
@@ -213,6 +214,9 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         d->group = rep->details_kind.p && rep->details_group.p ? rep->details_group
                                                                : str_z(c->kind->group);
         d->kind = rep->details_kind.p ? rep->details_kind : str_z(c->kind->plural);
+    } else if (rep->details_kind.p) { /* of a kind that is not ours */
+        d->group = rep->details_group;
+        d->kind = rep->details_kind;
     }
     d->uid = rep->details_uid;
     d->retry_after_seconds = e->retry_after_s;
@@ -447,12 +451,37 @@ static int check_verb(struct api_call *c)
     return 0;
 }
 
-int call_run(struct api_call *c)
+static int run(struct api_call *c)
 {
     int r = crds_check_call(c);
     if (r >= 0)
         r = call_convert_before(c);
     return r == 0 ? run_resource(c) : r;
+}
+
+static void restore(struct api_call *c)
+{
+    call_restore(c);
+    if (c->hooks)
+        hooks_warn(c);
+}
+
+static void on_views(struct api_call *c)
+{
+    restore(c);
+    call_run_again(c);
+}
+
+int call_run(struct api_call *c)
+{
+    int r = run(c);
+    while (r > 0 && call_views_wanted(c)) { /* for policies; what webhooks wait for is under way */
+        if (call_views_ask(c, on_views) > 0)
+            return 1;
+        restore(c);
+        r = run(c);
+    }
+    return r;
 }
 
 void call_copy_user(struct api_call *c, const struct api_user *u)

@@ -48,6 +48,7 @@ struct api_user {
     /* A service account token: what must still exist for it to be good (authn.c). */
     struct api_token_bound {
         struct str ns, sa_name, sa_uid, pod_name, pod_uid, node_name, secret_name, secret_uid;
+        struct str text; /* present: the token itself, which must be the one in secret_name */
     } * token;
     /* A bootstrap token: to be looked up before the user is who he says (token_bootstrap.c). */
     struct api_bootstrap_token {
@@ -146,6 +147,7 @@ struct api_call {
     struct call_came *came;             /* NULL: its verb runs once (call_again.c) */
     bool answer_scale;                  /* the object in the reply is told as its Scale */
     struct call_convert *convert;       /* owned; NULL: nothing was converted (call_convert.h) */
+    struct call_views *views;           /* owned; NULL: nobody asked for any (call_view.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
     bool authorized;                    /* a part of a call that was */
     struct list link;                   /* server->calls */

@@ -43,10 +43,12 @@ struct apiserver {
     struct list calls;               /* under way in the core */
     struct list watches;             /* struct api_watch */
     size_t n_watches;
-    struct hubs *hubs;          /* owned */
-    struct list hub_candidates; /* watches that would join a hub and have not caught up */
+    struct hubs *hubs;                 /* owned */
+    struct list hub_candidates;        /* watches that would join a hub and have not caught up */
+    struct watch_recent *watch_recent; /* owned */
     struct rt_timer bookmark_timer, event_timer, renew_timer, hub_timer;
     uint64_t warnings_logged;
+    unsigned token_labels_under_way; /* token_secret.c */
     /* bootstrap */
     unsigned bootstrap_left;
     bool ready, stopping;
@@ -217,9 +219,10 @@ bool user_in_group(const struct api_user *u, struct str group);
 
 /* ---- tokens (authn.c) ---- */
 /* Core thread: the service account, pod, secret and node a verified token is bound to still exist.
- */
+ * user_of: the call whose user it is, which hears what is to be said of a token from a Secret; NULL:
+ * it is only asked about. */
 int token_bound_check(struct apiserver *s, const struct api_token_bound *b,
-                      struct error *err) MUST_CHECK;
+                      struct api_call *user_of, struct error *err) MUST_CHECK;
 int sub_token(struct api_call *c) MUST_CHECK; /* serviceaccounts/token */
 int review_token(struct api_call *c) MUST_CHECK;
 

@@ -354,26 +354,33 @@ int strategy_mutated(struct api_call *c, void *msg, const void *before, const st
 
 /* ---- rules and commit ---- */
 
-/* The schema, then its rules, which may count on types. */
+/* The schema, then its rules, which may count on types. What was there is read only when there are
+ * rules or something is wrong: most updates are good. */
 static void custom_check(struct api_call *c, const void *msg, const void *o,
                          const struct object *old)
 {
-    const struct rules *rules = c->kind->custom->rules;
+    const struct custom *k = c->kind->custom;
     struct error *err = &c->reply.err;
-    if (custom_validate(c->kind, msg, err) < 0) {
-        if (rules)
-            (void)error_cause(err, CAUSE_INVALID, STR("<nil>"),
-                              "Invalid value: null: some validation rules were not checked because "
-                              "the object was invalid; correct the existing errors to complete "
-                              "validation");
+    struct json *now = custom_tree(c->kind, msg, &c->arena), *before = NULL;
+    enum structural_part part = call_is_status(c) ? STRUCTURAL_STATUS : STRUCTURAL_WHOLE;
+    int r = k->schema ? structural_validate(k->schema, now, part, o ? NULL : err) : 0;
+    if (o && (r < 0 || k->rules))
+        before = custom_tree(c->kind, custom_read(c->kind, o, old->rev, &c->arena), &c->arena);
+    if (o && r < 0)
+        r = structural_validate_update(k->schema, now, before, part, err);
+    if (!k->rules)
+        return;
+    if (r < 0 && r != -EDOM) {
+        (void)error_cause(err, CAUSE_INVALID, STR("<nil>"),
+                          "Invalid value: null: some validation rules were not checked because "
+                          "the object was invalid; correct the existing errors to complete "
+                          "validation");
         return;
     }
-    if (!rules)
-        return;
-    struct json *before = NULL;
-    if (o)
-        before = custom_tree(c->kind, custom_read(c->kind, o, old->rev, &c->arena), &c->arena);
-    rules_validate(rules, custom_tree(c->kind, msg, &c->arena), before, err);
+    struct warnings w = {.a = &c->arena};
+    rules_validate(k->rules, &(struct rules_object){k->schema, now, before}, err, &w);
+    for (uint32_t i = 0; i < w.n; i++)
+        api_call_warn(c, "%.*s", STR_ARG(w.v[i]));
 }
 
 static void tell_warnings(struct api_call *c, const void *msg, const void *old)

@@ -193,7 +193,7 @@ int verb_delete(struct api_call *c)
         r = delete_check_preconditions(c, old);
     if (r >= 0)
         r = admit_delete(c, call_in_hand(c, old));
-    if (r >= 0)
+    if (r == 0)
         r = hooks_delete(c, call_in_hand(c, old));
     if (r == 0)
         r = delete_one(c, old, NULL, NULL);

@@ -2,12 +2,13 @@
  *
  * With selectors an object may start or cease to match: the watcher then sees ADDED or DELETED,
  * whatever the store saw (a DELETED made here carries the last matching state at the event's
- * revision, as in Kubernetes). A watch with initial events holds the snapshot's references until
- * its first turn, so that what is told as present and what follows meet at one revision without a
+ * revision, as in Kubernetes). A watch with initial events holds the state of its start until its
+ * first turn, so that what is told as present and what follows meet at one revision without a
  * gap. */
 #include "apiserver/internal.h"
 #include "apiserver/custom/watch_convert.h"
 #include "apiserver/watch_hub.h"
+#include "apiserver/watch_state.h"
 #include "base/trace.h"
 #include "schema/custom.h"
 #include "schema/select.h"
@@ -22,13 +23,14 @@ struct api_watch {
     struct label_selector labels;
     struct field_selector fields;
     bool bookmarks, end_bookmark, running, stopped, in_fn;
-    bool over;               /* an error was told: the last event */
-    struct object **initial; /* owned references until told */
-    size_t n_initial;
+    bool over;                 /* an error was told: the last event */
+    struct watch_state *state; /* owned; what is there, until it is told */
     rev_t initial_rev;
     bool initial_pending;
-    /* Of kinds with a conversion webhook */
-    bool initial_raw; /* initial: not converted, and not matched with the selectors */
+    /* Of kinds with a conversion webhook: not converted, and not matched with the selectors */
+    bool initial_raw;
+    struct object **initial; /* owned references */
+    size_t n_initial;
     struct convert_want initial_want;
     struct watch_convert convert;
     /* One name or one node: fed by a hub once it has caught up. */
@@ -115,6 +117,7 @@ static void release(struct api_watch *w)
     convert_cancel(&w->initial_want);
     error_fini(&w->initial_want.err);
     watch_convert_fini(&w->convert);
+    w->state = watch_state_unref(w->state);
     for (size_t i = 0; i < w->n_initial; i++)
         object_unref(w->initial[i]);
     free(w->initial);
@@ -145,36 +148,23 @@ static bool tell(struct api_watch *w, const struct client_event *events, size_t 
     return true;
 }
 
-/* A bookmark with the annotation that ends the initial events is an object of its own. */
-static bool tell_initial(struct api_watch *w)
+/* The objects in w->initial make the state. */
+static void settle(struct api_watch *w)
 {
-    struct client_event *ev = xcalloc(w->n_initial + 1, sizeof(*ev));
-    size_t n = 0;
-    struct object *mark = NULL;
-    w->initial_pending = false;
-    for (size_t i = 0; i < w->n_initial; i++)
-        ev[n++] =
-            (struct client_event){CLIENT_EVENT_ADDED, w->initial[i], w->initial[i]->rev, NULL};
-    if (w->end_bookmark) {
-        struct arena a = {0};
-        struct api_object_meta *m = schema_new(w->kind->desc, &a);
-        struct kv_str kv = {STR("k8s.io/initial-events-end"), STR("true")};
-        m->annotations = &kv;
-        m->n_annotations = 1;
-        mark = object_new(w->kind, m, w->initial_rev);
-        arena_fini(&a);
-        ev[n++] = (struct client_event){CLIENT_EVENT_BOOKMARK, mark, w->initial_rev, NULL};
-    }
-    struct object **keep = w->initial;
-    size_t n_keep = w->n_initial;
+    w->state =
+        watch_state_new(w->kind, w->ns, w->initial_rev, w->end_bookmark, w->initial, w->n_initial);
+    free(w->initial);
     w->initial = NULL;
     w->n_initial = 0;
-    bool alive = n == 0 || tell(w, ev, n);
-    for (size_t i = 0; i < n_keep; i++)
-        object_unref(keep[i]);
-    free(keep);
-    object_unref(mark);
-    free(ev);
+}
+
+static bool tell_initial(struct api_watch *w)
+{
+    struct watch_state *t = w->state;
+    w->initial_pending = false;
+    w->state = NULL;
+    bool alive = t->n == 0 || tell(w, t->events, t->n);
+    watch_state_unref(t);
     return alive;
 }
 
@@ -264,6 +254,7 @@ static bool initial_settle(struct api_watch *w)
             object_unref(w->initial[i]);
     }
     w->n_initial = n;
+    settle(w);
     return tell_initial(w);
 }
 
@@ -413,20 +404,30 @@ static int take_snapshot(struct api_watch *w)
 {
     struct store_iter it;
     struct store *st = w->server->store;
-    int r = store_iter_init(&it, st, storage_kind(w->kind), w->ns.n ? w->ns : STR_NONE, 0, STR_NONE,
-                            STR_NONE);
-    if (r < 0)
-        return r;
+    bool shared = is_plain(w) && !converts(w);
     size_t cap = 0;
-    w->initial_raw = converts(w);
-    for (struct object *o; (o = store_iter_next(&it));) {
-        if (!w->initial_raw && !matches(w, o))
-            continue;
-        ARRAY_RESERVE(w->initial, w->n_initial, cap);
-        w->initial[w->n_initial++] = object_ref(o);
-    }
-    store_iter_fini(&it);
     w->initial_rev = store_rev(st);
+    if (shared)
+        w->state = watch_recent_get(w->server->watch_recent, w->kind, w->ns, w->initial_rev,
+                                    w->end_bookmark);
+    if (!w->state) {
+        int r = store_iter_init(&it, st, storage_kind(w->kind), w->ns.n ? w->ns : STR_NONE, 0,
+                                STR_NONE, STR_NONE);
+        if (r < 0)
+            return r;
+        w->initial_raw = converts(w);
+        for (struct object *o; (o = store_iter_next(&it));) {
+            if (!w->initial_raw && !matches(w, o))
+                continue;
+            ARRAY_RESERVE(w->initial, w->n_initial, cap);
+            w->initial[w->n_initial++] = object_ref(o);
+        }
+        store_iter_fini(&it);
+        if (!w->initial_raw)
+            settle(w);
+        if (shared)
+            watch_recent_keep(w->server->watch_recent, w->state);
+    }
     w->initial_pending = true;
     return 0;
 }

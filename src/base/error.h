@@ -59,6 +59,7 @@ enum error_reason error_reason_parse(struct str text, int http_code);
 #define CAUSE_TOO_LONG      "FieldValueTooLong"
 #define CAUSE_TOO_MANY      "FieldValueTooMany"
 #define CAUSE_NOT_FOUND     "FieldValueNotFound"
+#define CAUSE_TYPE_INVALID  "FieldValueTypeInvalid"
 
 struct error_cause {
     struct error_cause *next;

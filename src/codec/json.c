@@ -264,11 +264,24 @@ void json_push(struct json *parent, struct json *value)
     parent->n++;
 }
 
+/* Unlinks *link, whose predecessor is prev (NULL: the first). */
+static struct json *unlink_at(struct json *parent, struct json **link, struct json *prev)
+{
+    struct json *v = *link;
+    *link = v->next;
+    if (parent->last == v)
+        parent->last = prev;
+    parent->n--;
+    v->next = NULL;
+    return v;
+}
+
+/* All that have the name go (one that is there twice counts by its last: none may be left, and the
+ * value may be one of them), then the value takes the place of the first. */
 void json_set(struct json *obj, struct str key, struct json *value)
 {
     ASSERT(obj->type == JSON_OBJ);
-    struct json *prev = NULL;
-    bool set = false;
+    struct json *prev = NULL, **at = NULL;
     value->key = key;
     for (struct json **link = &obj->first; *link;) {
         if (!str_eq((*link)->key, key)) {
@@ -276,20 +289,17 @@ void json_set(struct json *obj, struct str key, struct json *value)
             link = &prev->next;
             continue;
         }
-        struct json *next = (*link)->next;
-        if (set) { /* there twice: the last one counts, so none may be left */
-            *link = next;
-            obj->n--;
-            continue;
-        }
-        value->next = next;
-        *link = prev = value;
-        link = &value->next;
-        set = true;
+        if (!at)
+            at = link;
+        (void)unlink_at(obj, link, prev);
     }
-    obj->last = prev;
-    if (!set)
+    if (!at || !*at) {
         json_push(obj, value);
+        return;
+    }
+    value->next = *at;
+    *at = value;
+    obj->n++;
 }
 
 void json_insert(struct json *arr, size_t i, struct json *value)
@@ -305,18 +315,6 @@ void json_insert(struct json *arr, size_t i, struct json *value)
     value->next = *link;
     *link = value;
     arr->n++;
-}
-
-/* Unlinks *link, whose predecessor is prev (NULL: the first). */
-static struct json *unlink_at(struct json *parent, struct json **link, struct json *prev)
-{
-    struct json *v = *link;
-    *link = v->next;
-    if (parent->last == v)
-        parent->last = prev;
-    parent->n--;
-    v->next = NULL;
-    return v;
 }
 
 struct json *json_remove(struct json *obj, struct str key)

@@ -20,6 +20,7 @@
 
 struct pkey;
 struct cert_spec;
+struct api_object_meta;
 struct controllers; /* all of them, running */
 struct controller;  /* one */
 struct reconcile;   /* one run of one key */
@@ -39,7 +40,10 @@ struct controllers_opts {
      */
     int (*sign)(void *arg, const struct pkey *key, const struct cert_spec *spec, char **ret_pem,
                 struct error *err);
-    void *sign_arg;
+    /* Makes the token of an account that a Secret holds, in a. NULL: such Secrets are left alone. */
+    int (*sign_token)(void *arg, const struct api_object_meta *account, struct str secret,
+                      struct arena *a, struct str *ret, struct error *err);
+    void *sign_arg; /* of both */
 };
 
 /* shared and its client are borrowed; shared is not yet started. */

@@ -5,6 +5,7 @@ const struct controller_row *const controller_rows[] = {
     &namespace_row,
     &crd_row,
     &serviceaccount_row,
+    &account_token_row,
     &rootca_row,
     &deployment_row,
     &replicaset_row,

@@ -416,7 +416,7 @@ int main_agent(int argc, char **argv)
         r = error_set(&err, REASON_FORBIDDEN, "running containers needs root");
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("agent", &err, EXIT_USAGE);
-    memory_limit_arenas(1); /* what the pool leaves behind is of use to the loop */
+    memory_tune(1); /* what the pool leaves behind is of use to the loop */
     log_init("agent", log_level_parse(o.log_level));
     r = agent_run(&o, &err);
     if (r < 0 && err.message.p)

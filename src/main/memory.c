@@ -1,7 +1,9 @@
 /* glibc gives memory back only from the top of a heap, so one small object that outlives a burst (a
  * list of ten thousand pods, an exec that carried megabytes) keeps all below it. malloc_trim
  * returns whole pages from the middle too, but walks all that is free: so only when it is worth it,
- * and rarely.
+ * and rarely. By itself it gives back what is over 128 KiB at the top with each free, and a stream
+ * whose records are queued and sent by hundreds of KiB faults in every page of them anew: a third
+ * of what a crowd of watchers cost. So there it waits for more, and the rest is ours to see to.
  *
  * The program and its libraries are pages too. The kernel maps sixteen at a touch and lets go of
  * none that is mapped as long as it has others: what a start needs (relocated tables, self-tests of
@@ -20,11 +22,15 @@
 #define TEND_PERIOD     (20 * NSEC_PER_SEC)
 #define WASTE_BYTES_MIN ((size_t)1 << 20)
 #define TRIM_PAD_BYTES  ((size_t)128 << 10) /* left at the top for the next request */
-#define CODE_BYTES_MIN  ((size_t)2 << 20)   /* more than was of use before: let go of it again */
+#define TOP_BYTES       (16 << 20) /* free at the top of a heap before it is given back at once */
+#define MAPPED_BYTES    (1 << 20)  /* blocks from this size on are mappings of their own */
+#define CODE_BYTES_MIN  ((size_t)2 << 20) /* more than was of use before: let go of it again */
 
-void memory_limit_arenas(unsigned n)
+void memory_tune(unsigned arenas)
 {
-    (void)mallopt(M_ARENA_MAX, (int)n);
+    (void)mallopt(M_ARENA_MAX, (int)arenas);
+    (void)mallopt(M_TRIM_THRESHOLD, TOP_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
 }
 
 struct resident {

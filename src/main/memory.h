@@ -3,9 +3,9 @@
 
 #include "rt/rt.h"
 
-/* First thing of a process, before it has threads: at most so many arenas. Threads beyond that
- * share. */
-void memory_limit_arenas(unsigned n);
+/* First thing of a process, before it has threads: at most so many arenas (threads beyond that
+ * share), and when they give back. */
+void memory_tune(unsigned arenas);
 
 struct memory_tend {
     struct rt_timer timer;

@@ -306,6 +306,7 @@ static int server_start(struct server *s, struct error *err)
         return r;
     controllers.root_ca_pem = apiserver_ca_pem(s->api);
     controllers.sign = apiserver_sign;
+    controllers.sign_token = apiserver_sign_token;
     controllers.sign_arg = s->api;
     s->client = apiserver_client(s->api, STR("system:kube-controller-manager"), NULL, 0, false);
     s->shared = client_shared_new(s->client);
@@ -475,7 +476,7 @@ int main_server(int argc, char **argv)
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
     o.cluster.node_ip = o.node_ip;
-    memory_limit_arenas((unsigned)o.io_threads +
+    memory_tune((unsigned)o.io_threads +
                         2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);

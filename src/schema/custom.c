@@ -393,17 +393,6 @@ struct json *custom_tree(const struct schema_kind *k, const void *msg, struct ar
     return schema_to_json(k->desc, msg, SCHEMA_ENCODE_TYPE_META, a);
 }
 
-int custom_validate(const struct schema_kind *k, const void *msg, struct error *err)
-{
-    const struct custom *c = k->custom;
-    if (!c->schema)
-        return 0;
-    struct arena a = {0};
-    int r = structural_validate(c->schema, custom_tree(k, msg, &a), err);
-    arena_fini(&a);
-    return r;
-}
-
 const void *custom_read(const struct schema_kind *k, const void *msg, rev_t rev, struct arena *a)
 {
     const struct custom *c = k->custom;

@@ -81,8 +81,6 @@ void custom_unref(const struct schema_kind *k);
  * would be too large, is refused. Nothing happens for other kinds. */
 int custom_take(const struct schema_kind *k, struct json *object, struct arena *a,
                 struct schema_decode *opts, struct error *err) MUST_CHECK;
-/* The schema's rules, as causes. Stored kinds have none. */
-int custom_validate(const struct schema_kind *k, const void *msg, struct error *err) MUST_CHECK;
 /* An object as read: what was written before the schema came gets its defaults and loses what it
  * does not know. msg itself when nothing is to be done. */
 const void *custom_read(const struct schema_kind *k, const void *msg, rev_t rev, struct arena *a);

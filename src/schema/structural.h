@@ -89,9 +89,28 @@ void structural_prune(const struct structural *s, struct json *object, struct ar
                       struct schema_decode *opts);
 /* -EFBIG: the object would grow beyond measure (STRUCTURAL_ADDED_MAX). */
 int structural_default(const struct structural *s, struct json *object, struct arena *a) MUST_CHECK;
-/* Checks an object (metadata is not looked at); one cause for each breach. 0 or -EBADMSG. */
+/* Checks an object (metadata is not looked at), or of it the status alone; one cause for each
+ * breach. err NULL: without a word. 0; -EBADMSG; -EDOM: types and sizes are as they should be, only
+ * values are wrong, so rules in CEL can be asked. */
+enum structural_part {
+    STRUCTURAL_WHOLE,
+    STRUCTURAL_STATUS,
+};
 int structural_validate(const struct structural *s, const struct json *object,
-                        struct error *err) MUST_CHECK;
+                        enum structural_part part, struct error *err) MUST_CHECK;
+/* Once that has failed for an update: breaches of what has not changed are none
+ * (structural_ratchet.c); elements that come again are none if there were such in old. */
+int structural_validate_update(const struct structural *s, const struct json *object,
+                               const struct json *old, enum structural_part part,
+                               struct error *err) MUST_CHECK;
+
+/* What of an object, a tree that stays, is as in old. */
+struct structural_same;
+struct structural_same *structural_same_new(const struct structural *s, const struct json *object,
+                                            const struct json *old);
+struct structural_same *structural_same_free(struct structural_same *x); /* takes NULL */
+/* v is the same, and what it is in is not: what is in v is the same too. */
+bool structural_same_has(const struct structural_same *x, const struct json *v);
 
 /* The node at a path of plain members (".spec.replicas"), or NULL. */
 const struct structural_node *structural_at(const struct structural *s, struct str path);

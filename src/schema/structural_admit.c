@@ -72,6 +72,10 @@ static bool is_meta(struct str name)
 static void prune(struct walk *w, const struct structural_node *n, struct json *v, bool root,
                   const struct schema_frame *at);
 
+/* What stands where additionalProperties is true: anything, but an object there has no members
+ * anybody declared, and keeps none. */
+static const struct structural_node undeclared;
+
 /* False: the member goes. */
 static bool prune_member(struct walk *w, const struct structural_node *n, struct json *m, bool root,
                          const struct schema_frame *at)
@@ -81,21 +85,22 @@ static bool prune_member(struct walk *w, const struct structural_node *n, struct
         return true;
     const struct structural_node *p = structural_prop(n, m->key);
     if (!p)
-        p = n->additional;
+        p = n->additional_any ? &undeclared : n->additional;
     if (p) {
         prune(w, p, m, false, &below);
         return true;
     }
-    return n->preserve || n->additional_any;
+    return n->preserve;
 }
 
 static void prune(struct walk *w, const struct structural_node *n, struct json *v, bool root,
                   const struct schema_frame *at)
 {
-    if (v->type == JSON_ARR && n->items) {
+    const struct structural_node *items = n == &undeclared ? n : n->items;
+    if (v->type == JSON_ARR && items) {
         struct schema_frame el = {.up = at};
         for (struct json *c = v->first; c; c = c->next, el.index++)
-            prune(w, n->items, c, false, &el);
+            prune(w, items, c, false, &el);
         return;
     }
     if (v->type != JSON_OBJ)

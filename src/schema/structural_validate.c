@@ -1,5 +1,9 @@
 /* Checking an object against its schema. Every breach is a cause with its path; parts that only
- * answer yes or no (anyOf, oneOf, not) are walked without a word. */
+ * answer yes or no (anyOf, oneOf, not) are walked without a word.
+ *
+ * When something is wrong with an update, it is compared with what was there, and walked once more
+ * past all that has not changed. Parts of allOf and the like do not know
+ * what has changed: they are looked at wherever the value they speak of has. */
 #include "schema/structural_int.h"
 #include "base/set.h"
 
@@ -12,10 +16,18 @@ struct work { /* left, for all parts of one check */
     bool over; /* it did not suffice: the check has failed, whatever else was found */
 };
 
+struct former { /* of an update */
+    const struct structural *s;
+    const struct json *old;
+    struct structural_same *same;
+    bool twice_known, twice; /* elements of its lists come again */
+};
+
 struct check {
-    struct error *err; /* NULL: only yes or no is asked */
-    bool failed;
+    struct error *err;     /* NULL: only yes or no is asked */
+    bool failed, blocking; /* blocking: something that rules in CEL count on */
     struct work *left;
+    struct former *former; /* NULL: everything counts */
 };
 
 static void value_check(struct check *c, const struct structural_node *n, const struct json *v,
@@ -25,6 +37,17 @@ static void rules_check(struct check *c, const struct structural_node *n, const 
 
 /* ---- words ---- */
 
+/* K8S: customresource/strategy.go, hasBlockingErr */
+static bool is_blocking(const char *type)
+{
+    static const char *const types[] = {CAUSE_NOT_SUPPORTED, CAUSE_REQUIRED, CAUSE_TOO_LONG,
+                                        CAUSE_TOO_MANY, CAUSE_TYPE_INVALID};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return false;
+}
+
 static void cause(struct check *c, const char *type, const struct schema_frame *at, const char *fmt,
                   ...) PRINTF(4, 5);
 static void cause(struct check *c, const char *type, const struct schema_frame *at, const char *fmt,
@@ -33,6 +56,7 @@ static void cause(struct check *c, const char *type, const struct schema_frame *
     struct buf path = {0}, text = {0};
     va_list ap;
     c->failed = true;
+    c->blocking |= is_blocking(type);
     if (!c->err || c->err->n_causes >= STRUCTURAL_CAUSES_MAX)
         return;
     char small[1024];
@@ -49,27 +73,44 @@ static void cause(struct check *c, const char *type, const struct schema_frame *
 
 /* `Invalid value: VALUE: PATH in body WHY`; the path without indices left out is what people read
  * first, so it is said twice, as Kubernetes does. */
+static void in_body_v(struct check *c, const char *type, const struct schema_frame *at,
+                      const struct json *v, const char *fmt, va_list ap)
+{
+    struct buf path = {0}, value = {0};
+    char why[512];
+    c->failed = true;
+    c->blocking |= is_blocking(type);
+    if (!c->err || c->err->n_causes >= STRUCTURAL_CAUSES_MAX)
+        return;
+    vsnprintf(why, sizeof(why), fmt, ap);
+    schema_frame_print(at, false, &path);
+    json_print(v, &value);
+    cause(c, type, at, "Invalid value: %.*s: %.*s in body %s", (int)MIN(value.n, (size_t)200),
+          value.data, (int)MIN(path.n, (size_t)200), path.n ? path.data : "", why);
+    buf_fini(&path);
+    buf_fini(&value);
+}
+
 static void in_body(struct check *c, const struct schema_frame *at, const struct json *v,
                     const char *fmt, ...) PRINTF(4, 5);
 static void in_body(struct check *c, const struct schema_frame *at, const struct json *v,
                     const char *fmt, ...)
 {
-    struct buf path = {0}, value = {0};
-    char why[512];
     va_list ap;
-    c->failed = true;
-    if (!c->err || c->err->n_causes >= STRUCTURAL_CAUSES_MAX)
-        return;
     va_start(ap, fmt);
-    vsnprintf(why, sizeof(why), fmt, ap);
+    in_body_v(c, CAUSE_INVALID, at, v, fmt, ap);
     va_end(ap);
-    schema_frame_print(at, false, &path);
-    json_print(v, &value);
-    cause(c, CAUSE_INVALID, at, "Invalid value: %.*s: %.*s in body %s",
-          (int)MIN(value.n, (size_t)200), value.data, (int)MIN(path.n, (size_t)200),
-          path.n ? path.data : "", why);
-    buf_fini(&path);
-    buf_fini(&value);
+}
+
+static void in_body_type(struct check *c, const struct schema_frame *at, const struct json *v,
+                         const char *fmt, ...) PRINTF(4, 5);
+static void in_body_type(struct check *c, const struct schema_frame *at, const struct json *v,
+                         const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    in_body_v(c, CAUSE_TYPE_INVALID, at, v, fmt, ap);
+    va_end(ap);
 }
 
 static const char *type_of(const struct json *v)
@@ -96,7 +137,7 @@ static void wrong_type(struct check *c, const struct schema_frame *at, const str
                        const char *wanted)
 {
     struct json kind = {.type = JSON_STR, .s = str_z(type_of(v))};
-    in_body(c, at, &kind, "must be of type %s: \"%s\"", wanted, type_of(v));
+    in_body_type(c, at, &kind, "must be of type %s: \"%s\"", wanted, type_of(v));
 }
 
 static void wrong_format(struct check *c, const struct schema_frame *at, const struct json *v,
@@ -104,8 +145,8 @@ static void wrong_format(struct check *c, const struct schema_frame *at, const s
 {
     struct buf value = {0};
     json_print(v, &value);
-    in_body(c, at, v, "must be of type %.*s: %.*s", (int)MIN(format.n, (size_t)64), format.p,
-            (int)MIN(value.n, (size_t)200), value.data);
+    in_body_type(c, at, v, "must be of type %.*s: %.*s", (int)MIN(format.n, (size_t)64), format.p,
+                 (int)MIN(value.n, (size_t)200), value.data);
     buf_fini(&value);
 }
 
@@ -168,11 +209,11 @@ static void number_check(struct check *c, const struct structural_node *n, const
     if (!n->format.n)
         return;
     if (str_is(n->format, "int32") && (x < INT32_MIN || x > INT32_MAX))
-        in_body(c, at, v, "must be of type int32: \"%s\"", type_of(v));
+        in_body_type(c, at, v, "must be of type int32: \"%s\"", type_of(v));
     if (str_is(n->format, "int64") && v->type == JSON_REAL && !(fabs(x) < 0x1p63))
-        in_body(c, at, v, "must be of type int64: \"%s\"", type_of(v));
+        in_body_type(c, at, v, "must be of type int64: \"%s\"", type_of(v));
     if (str_is(n->format, "float") && fabs(x) > 3.4028234663852886e38)
-        in_body(c, at, v, "must be of type float: \"%s\"", type_of(v));
+        in_body_type(c, at, v, "must be of type float: \"%s\"", type_of(v));
 }
 
 static int64_t characters(struct str s)
@@ -193,7 +234,7 @@ static void string_check(struct check *c, const struct structural_node *n, const
         in_body(c, at, v, "should be at least %lld chars long", (long long)n->min_length);
     int r = n->pattern ? regex_find(n->pattern, v->s, 0, &c->left->steps, NULL, NULL) : 1;
     if (r < 0)
-        c->failed = c->left->over = true;
+        c->failed = c->blocking = c->left->over = true;
     else if (r == 0)
         in_body(c, at, v, "should match '%.*s'", (int)MIN(n->pattern_text.n, (size_t)300),
                 n->pattern_text.p);
@@ -208,7 +249,7 @@ static void enum_check(struct check *c, const struct structural_node *n, const s
         if (json_equal(n->enum_[i], v))
             return;
     struct buf b = {0};
-    c->failed = true;
+    c->failed = c->blocking = true;
     if (!c->err)
         return;
     buf_add_lit(&b, "Unsupported value: ");
@@ -221,6 +262,16 @@ static void enum_check(struct check *c, const struct structural_node *n, const s
     }
     cause(c, CAUSE_NOT_SUPPORTED, at, "%.*s", STR_ARG(buf_str(&b)));
     buf_fini(&b);
+}
+
+/* The node of something in v. */
+static const struct structural_node *below_of(const struct structural_node *n, const struct json *v,
+                                              const struct json *child)
+{
+    if (v->type == JSON_ARR)
+        return n->items;
+    const struct structural_node *p = structural_prop(n, child->key);
+    return p ? p : n->additional;
 }
 
 /* ---- lists ---- */
@@ -249,6 +300,19 @@ static bool element_key(const struct structural_node *n, const struct json *v, s
     return true;
 }
 
+static bool any_twice(const struct structural_node *n, const struct json *v);
+
+/* What was there has elements that come again: then nobody is told of those that do now. */
+static bool was_twice(struct former *f)
+{
+    if (!f)
+        return false;
+    if (!f->twice_known)
+        f->twice = any_twice(f->s->root, f->old);
+    f->twice_known = true;
+    return f->twice;
+}
+
 static void unique_check(struct check *c, const struct structural_node *n, const struct json *v,
                          const struct schema_frame *at)
 {
@@ -256,11 +320,26 @@ static void unique_check(struct check *c, const struct structural_node *n, const
     struct buf key = {0};
     struct schema_frame el = {.up = at};
     for (const struct json *e = v->first; e; e = e->next, el.index++)
-        if (element_key(n, e, &key) && !set_add_copy(&seen, buf_str(&key)))
+        if (element_key(n, e, &key) && !set_add_copy(&seen, buf_str(&key)) && !was_twice(c->former))
             cause(c, CAUSE_DUPLICATE, &el, "Duplicate value: %.*s", (int)MIN(key.n, (size_t)200),
                   key.data);
     buf_fini(&key);
     set_fini(&seen);
+}
+
+static bool any_twice(const struct structural_node *n, const struct json *v)
+{
+    struct work left = {0};
+    struct check c = {.left = &left};
+    if (v->type == JSON_ARR && n->list_type != SCHEMA_LIST_ATOMIC && v->n > 1)
+        unique_check(&c, n, v, NULL);
+    if (v->type < JSON_ARR)
+        return false;
+    for (const struct json *e = v->first; e && !c.failed; e = e->next) {
+        const struct structural_node *below = below_of(n, v, e);
+        c.failed = below && any_twice(below, e);
+    }
+    return c.failed;
 }
 
 static void array_check(struct check *c, const struct structural_node *n, const struct json *v,
@@ -350,6 +429,7 @@ static void parts_check(struct check *c, const struct structural_node *n, const 
             part.failed = true;
         rules_check(&part, n->all[i], v, at);
         all &= !part.failed;
+        c->blocking |= part.blocking;
     }
     if (!all)
         must(c, at, "validate all the schemas (allOf)");
@@ -362,7 +442,7 @@ static void rules_check(struct check *c, const struct structural_node *n, const 
                         const struct schema_frame *at)
 {
     if (c->left->over || c->left->rules < n->n_enum + 1) {
-        c->failed = c->left->over = true; /* structural_validate says why */
+        c->failed = c->blocking = c->left->over = true; /* structural_validate says why */
         return;
     }
     c->left->rules -= n->n_enum + 1;
@@ -394,9 +474,30 @@ static void rules_check(struct check *c, const struct structural_node *n, const 
     }
 }
 
+/* Whole objects inside are looked at, changed or not. */
+static void embedded_walk(struct check *c, const struct structural_node *n, const struct json *v,
+                          const struct schema_frame *at)
+{
+    struct schema_frame below = {.up = at};
+    if (n->embedded && v->type == JSON_OBJ)
+        embedded_check(c, v, at);
+    if (v->type < JSON_ARR)
+        return;
+    for (const struct json *e = v->first; e; e = e->next, below.index++) {
+        const struct structural_node *p = below_of(n, v, e);
+        below.name = e->key;
+        if (p)
+            embedded_walk(c, p, e, &below);
+    }
+}
+
 static void value_check(struct check *c, const struct structural_node *n, const struct json *v,
                         bool root, const struct schema_frame *at)
 {
+    if (c->former && structural_same_has(c->former->same, v)) {
+        embedded_walk(c, n, v, at);
+        return;
+    }
     if (v->type == JSON_NULL && (n->nullable || (!n->type && !n->int_or_string)))
         return;
     if (!type_fits(n, v)) {
@@ -417,14 +518,44 @@ int structural_validate_node(const struct structural_node *n, const struct json 
     return c.failed || left.over ? -EBADMSG : 0;
 }
 
-int structural_validate(const struct structural *s, const struct json *object, struct error *err)
+static int outcome(struct check *c)
+{
+    c->failed |= c->left->over;
+    c->blocking |= c->left->over;
+    if (c->failed && c->err && !c->err->causes)
+        cause(c, CAUSE_TOO_MANY, NULL,
+              "Too many: the object is too large for its schema to be checked");
+    return c->blocking ? -EBADMSG : c->failed ? -EDOM : 0;
+}
+
+static int part_check(struct check *c, const struct structural *s, const struct json *object,
+                      enum structural_part part)
+{
+    struct schema_frame below = {.name = STR("status")};
+    const struct structural_node *n = structural_prop(s->root, below.name);
+    const struct json *v = json_get(object, below.name);
+    if (part == STRUCTURAL_WHOLE)
+        value_check(c, s->root, object, true, NULL);
+    else if (n && v)
+        value_check(c, n, v, false, &below);
+    return outcome(c);
+}
+
+int structural_validate(const struct structural *s, const struct json *object,
+                        enum structural_part part, struct error *err)
 {
     struct work left = {STRUCTURAL_WORK_MAX, STRUCTURAL_STEPS_MAX, false};
     struct check c = {.err = err, .left = &left};
-    value_check(&c, s->root, object, true, NULL);
-    c.failed |= left.over;
-    if (c.failed && err && !err->causes)
-        cause(&c, CAUSE_TOO_MANY, NULL,
-              "Too many: the object is too large for its schema to be checked");
-    return c.failed ? -EBADMSG : 0;
+    return part_check(&c, s, object, part);
+}
+
+int structural_validate_update(const struct structural *s, const struct json *object,
+                               const struct json *old, enum structural_part part, struct error *err)
+{
+    struct work left = {STRUCTURAL_WORK_MAX, STRUCTURAL_STEPS_MAX, false};
+    struct former f = {.s = s, .old = old, .same = structural_same_new(s, object, old)};
+    struct check c = {.err = err, .left = &left, .former = &f};
+    int r = part_check(&c, s, object, part);
+    structural_same_free(f.same);
+    return r;
 }

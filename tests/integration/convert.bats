@@ -169,6 +169,109 @@ unwatch() {
     rm -f "$HOOK/watches"
 }
 
+# KIND PATH: a webhook that speaks of v2 alone
+hook() {
+    cat <<Y
+apiVersion: admissionregistration.k8s.io/v1
+kind: $1WebhookConfiguration
+metadata: {name: gears-v2}
+webhooks:
+- name: gears-v2.acme.io
+  clientConfig: {url: "https://127.0.0.1:$(cat "$HOOK/port")$2", caBundle: $(base64 -w0 "$HOOK/tls.crt")}
+  rules: [{apiGroups: [acme.io], apiVersions: [v2], operations: ["*"], resources: [gears, gears/status]}]
+  matchConditions: [{name: told-as-v2, expression: "object == null || has(object.spec.host)"}]
+  sideEffects: None
+  admissionReviewVersions: [v1]
+Y
+}
+
+@test "admission webhooks see objects in the version they speak of, and may change them in it" {
+    : >"$HOOK/asked"
+    hook Validating /admit | kubectl create -f -
+    gear v1 adm '{hostPort: "h:1"}' | kubectl create -f -
+    patch v1 adm '{"spec":{"hostPort":"h:2"}}'
+    patch v2 adm '{"spec":{"port":3}}'
+    kubectl patch gears.v1.acme.io adm --subresource status --type merge -p '{"status":{"n":1}}'
+    kubectl delete gears.v1.acme.io adm
+    diff - "$HOOK/asked" <<'Y'
+/admit CREATE v2 v1 v2 | acme.io/v2 {"host":"h","port":1} | none
+/admit UPDATE v2 v1 v2 | acme.io/v2 {"host":"h","port":2} | acme.io/v2 {"host":"h","port":1}
+/admit UPDATE v2 v2 v2 | acme.io/v2 {"host":"h","port":3} | acme.io/v2 {"host":"h","port":2}
+/admit UPDATE v2 v1 v2 | acme.io/v2 {"host":"h","port":3} | acme.io/v2 {"host":"h","port":3}
+/admit DELETE v2 v1 v2 | none | acme.io/v2 {"host":"h","port":3}
+Y
+    kubectl delete validatingwebhookconfiguration gears-v2
+    hook Mutating /mutate | kubectl create -f -
+    gear v1 adm '{hostPort: "h:1"}' | kubectl create -f -
+    equals 'acme.io/v1 {"hostPort":"h:1001"}' spec v1 adm
+    gear v1 adm '{hostPort: "i:7", count: 3}' | kubectl apply --server-side --force-conflicts -f -
+    equals 'acme.io/v1 {"count":3,"hostPort":"i:1007"}' spec v1 adm
+    patch v2 adm '{"spec":{"port":9}}'
+    equals 'acme.io/v2 {"count":3,"host":"i","port":1009}' spec v2 adm
+    # without the conversion nothing is decided, whatever the failurePolicy
+    mode refuse
+    kubectl patch mutatingwebhookconfiguration gears-v2 --type json -p '[{"op":"add","path":"/webhooks/0/failurePolicy","value":"Ignore"}]'
+    contains 'no such gear' kubectl create -f - < <(gear v1 adm2 '{hostPort: "h:1"}')
+    contains '(InternalError)' kubectl create -f - < <(gear v1 adm2 '{hostPort: "h:1"}')
+    rm "$HOOK/mode"
+    kubectl delete mutatingwebhookconfiguration gears-v2
+    kubectl delete gears.v1.acme.io adm
+}
+
+refused() { kubectl create -f - < <(gear "$@") 2>&1; }
+
+# A policy is heeded soon: the object as it should be
+count_is() {
+    kubectl create -f - < <(gear v1 mut "{hostPort: \"m:$1\"}") >/dev/null || return 1
+    local is
+    is=$(spec v1 mut)
+    kubectl delete gears.v1.acme.io mut >/dev/null
+    [ "$is" = "acme.io/v1 {\"count\":$((4000 + $1)),\"hostPort\":\"m:$((4000 + $1))\"}" ]
+}
+
+# KIND SPEC OF BINDING, with the rest of the policy's spec on stdin
+policy() {
+    cat <<Y
+apiVersion: admissionregistration.k8s.io/$3
+kind: $1AdmissionPolicy
+metadata: {name: gears-v2}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [acme.io], apiVersions: [v2], operations: [CREATE, UPDATE, DELETE], resources: [gears]}]}
+$(cat)
+---
+apiVersion: admissionregistration.k8s.io/$3
+kind: $1AdmissionPolicyBinding
+metadata: {name: gears-v2}
+spec: {policyName: gears-v2$2}
+Y
+}
+
+@test "policies judge and change objects in the version they speak of" {
+    policy Validating ', validationActions: [Deny]' v1 <<'Y' | kubectl create -f -
+  validations:
+  - expression: "object == null || object.spec.port < 5000 && (oldObject == null || object.spec.port >= oldObject.spec.port)"
+    messageExpression: "object.spec.host + ' has a port that is too high or lower than before'"
+Y
+    contains 'h has a port' refused v1 pol '{hostPort: "h:6000"}'
+    gear v1 pol '{hostPort: "h:10"}' | kubectl create -f -
+    contains 'h has a port' kubectl patch gears.v1.acme.io pol --type merge -p '{"spec":{"hostPort":"h:9"}}'
+    patch v1 pol '{"spec":{"hostPort":"h:11"}}'
+    mode refuse
+    contains 'failed to convert object version' kubectl create -f - < <(gear v1 pol2 '{hostPort: "h:1"}')
+    rm "$HOOK/mode"
+    policy Mutating '' v1 <<'Y' | kubectl create -f -
+  reinvocationPolicy: Never
+  mutations:
+  - patchType: JSONPatch
+    jsonPatch: {expression: "[JSONPatch{op: 'replace', path: '/spec/port', value: 4000 + object.spec.port % 1000}]"}
+  - patchType: ApplyConfiguration
+    applyConfiguration: {expression: "Object{spec: Object.spec{count: object.spec.port}}"}
+Y
+    wait_for 20 count_is 4
+    kubectl delete gears.v1.acme.io pol
+    kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding,mutatingadmissionpolicy,mutatingadmissionpolicybinding gears-v2
+}
+
 @test "watches see every change in order in their version, and share the calls" {
     mode slow
     for i in 1 2 3 4 5 6 7 8; do watch "w$i" v2 "&resourceVersion=0"; done

@@ -1,6 +1,7 @@
 // A conversion webhook for gears.acme.io. Usage: node convert.server.mjs DIR
 // Serves https (DIR/tls.key, DIR/tls.crt) on a port of its own and writes it to DIR/port. v1 has spec.hostPort "host:port",
 // v2 spec.host and spec.port. DIR/mode says how it behaves ("good" without it); each call is a line "VERSION COUNT" in DIR/calls.
+// It is an admission webhook too: /admit lets all pass, /mutate adds 1000 to spec.port; what they are told is a line in DIR/asked.
 import fs from 'node:fs';
 import https from 'node:https';
 
@@ -58,9 +59,24 @@ function answer(req, res, body) {
     else reply();
 }
 
+function admit(req, res, body) {
+    const path = req.url.split('?')[0];
+    const { request } = JSON.parse(body);
+    const told = (o) => (o ? `${o.apiVersion} ${JSON.stringify(o.spec)}` : 'none');
+    fs.appendFileSync(`${dir}/asked`, `${path} ${request.operation} ${request.kind.version} ${request.requestKind.version} ` +
+        `${request.resource.version} | ${told(request.object)} | ${told(request.oldObject)}\n`);
+    const patch = path === '/mutate' && request.object
+        ? { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify([
+            { op: 'replace', path: '/spec/port', value: request.object.spec.port % 1000 + 1000 }])).toString('base64') }
+        : {};
+    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({
+        apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: { uid: request.uid, allowed: true, ...patch } }));
+}
+
 const server = https.createServer({ key: fs.readFileSync(`${dir}/tls.key`), cert: fs.readFileSync(`${dir}/tls.crt`) }, (req, res) => {
     const parts = [];
-    req.on('data', (p) => parts.push(p)).on('end', () => answer(req, res, Buffer.concat(parts).toString()));
+    const handle = req.url.startsWith('/convert') ? answer : admit;
+    req.on('data', (p) => parts.push(p)).on('end', () => handle(req, res, Buffer.concat(parts).toString()));
 });
 server.listen(0, '127.0.0.1', () => {
     fs.writeFileSync(`${dir}/port.new`, String(server.address().port));

@@ -140,6 +140,50 @@ ruled() { # RULE of the spec, RULE of its replicas
     kubectl delete crd caps.acme.io
 }
 
+# SCHEMA of spec SCHEMA of status
+strict() {
+    definition pawls Pawl Namespaced | sed "s/^      openAPIV3Schema:.*//; /^        type: object/,\$d" >"$BATS_TEST_TMPDIR/head"
+    {
+        cat "$BATS_TEST_TMPDIR/head"
+        echo "      openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: $1}, status: {type: object, properties: $2}}}"
+    } | kubectl apply -f - >/dev/null
+    kubectl wait --for=condition=Established --timeout=20s crd/pawls.acme.io >/dev/null
+}
+
+@test "what a stricter schema finds wrong is let be where nobody changes it" {
+    strict '{color: {type: string}, replicas: {type: integer}, tag: {type: string}, ports: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, required: [k], properties: {k: {type: integer}, p: {type: string}}}}}' '{a: {type: integer}, b: {type: integer}}'
+    kubectl apply -f - <<'Y'
+apiVersion: acme.io/v1
+kind: Pawl
+metadata: {name: p}
+spec: {color: pink, replicas: 50, ports: [{k: 1, p: x}, {k: 3, p: yy}]}
+Y
+    kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":9}}'
+    strict '{color: {type: string, enum: [red], x-kubernetes-validations: [{rule: "self != \"pink\"", message: never pink}]}, replicas: {type: integer, maximum: 9}, tag: {type: string}, ports: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, required: [k], properties: {k: {type: integer, multipleOf: 2}, p: {type: string, maxLength: 1}}}}}' '{a: {type: integer, maximum: 5}, b: {type: integer, maximum: 5}}'
+    run kubectl patch pawl p --type merge -p '{"spec":{"tag":"t"}}'
+    [ "$status" = 0 ] && [[ $output == *'Warning: spec.color: Invalid value: "pink": never pink'* ]]
+    run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":3,"p":"yy"},{"k":1,"p":"x"},{"k":4,"p":"x"}]}}'
+    [ "$status" = 0 ]
+    run kubectl patch pawl p --type merge -p '{"spec":{"replicas":51}}'
+    [ "$status" = 1 ] && [[ $output == *'spec.replicas: Invalid value: 51'* && $output != *'Unsupported value'* ]]
+    run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":5,"p":"x"}]}}'
+    [ "$status" = 1 ] && [[ $output == *'spec.ports[0].k'* ]]
+    kubectl get pawl p -o json | jq '.spec.tag = "put"' | kubectl replace -f -
+    kubectl apply --server-side --field-manager other -f - <<'Y'
+apiVersion: acme.io/v1
+kind: Pawl
+metadata: {name: p}
+spec: {tag: put}
+Y
+    # of the status, only the status counts
+    kubectl patch pawl p --subresource status --type merge -p '{"status":{"b":1}}'
+    run kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":8}}'
+    [ "$status" = 1 ] && [[ $output == *'status.a'* && $output != *spec.replicas* ]]
+    run kubectl create -f - <<<'{"apiVersion": "acme.io/v1", "kind": "Pawl", "metadata": {"name": "q"}, "spec": {"color": "pink"}}'
+    [ "$status" = 1 ] && [[ $output == *'supported values: "red"'* ]]
+    kubectl delete crd pawls.acme.io
+}
+
 @test "everything is back after the server was killed" {
     server_end KILL
     server_start

@@ -512,6 +512,7 @@ const struct scenario SCENARIOS[] = {
     {"fence-chaos", "no identity ever runs twice", 5, 200 * NSEC_PER_MSEC, run_fence_chaos,
      .skewed = true},
     {"quota", "a quota is never overshot, whatever dies", 3, 1 * S, run_quota},
+    {"tokens", "no Secret holds a token of an account it does not name", 1, 1 * S, run_tokens},
     {"chaos", "everything at once", 5, 1 * S, run_chaos},
     {"cluster", "machines join, die, leave and are cut off under everything else", 0,
      200 * NSEC_PER_MSEC, run_cluster, .skewed = true, .grace = 10 * S, .joins = true},

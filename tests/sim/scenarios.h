@@ -22,5 +22,7 @@ void run_fence(struct world *w, unsigned steps);
 void run_fence_chaos(struct world *w, unsigned steps);
 /* quota.c */
 void run_quota(struct world *w, unsigned steps);
+/* tokens.c */
+void run_tokens(struct world *w, unsigned steps);
 /* cluster.c */
 void run_cluster(struct world *w, unsigned steps);

@@ -96,7 +96,8 @@ void world_boot(struct world *w)
     if (store_open(w->rt, store_mem_new(w->disk), &(struct store_opts){0}, &w->store, &err) < 0)
         world_fail(w, "open the store: %.*s", STR_ARG(err.message));
     const struct apiserver_opts api = {.cluster = w->opts.joins ? machines_cluster() : NULL};
-    struct controllers_opts co = {.root_ca_pem = "CA", .node_grace = w->opts.grace};
+    struct controllers_opts co = {
+        .root_ca_pem = "CA", .node_grace = w->opts.grace, .sign_token = tokens_sign};
     if (w->opts.joins)
         machines_sign_with(w->machines, &co);
     if (apiserver_new(w->rt, w->store, &api, &w->api, &err) < 0)

@@ -86,6 +86,10 @@ int world_evict(struct world *w, const char *ns, const char *name);
 /* Durable state, or NULL (also while the server is down). */
 struct object *world_get(struct world *w, enum kind_id kind, const char *ns, const char *name);
 
+/* tokens.c: what the controllers sign with in every world. */
+int tokens_sign(void *arg, const struct api_object_meta *account, struct str secret,
+                struct arena *a, struct str *ret, struct error *err);
+
 /* ---- checkers (check.c) ---- */
 
 struct checker *checker_new(struct world *w);

@@ -166,7 +166,7 @@ int admit_mutate_again(struct api_call *c, void *msg, const struct object *old)
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         bool is = plugins[i].mutate && plugins[i].mutate != hooks_mutate && is_on(c, i);
         int r = is ? plugins[i].mutate(c, msg, old) : 0;
-        if (r < 0)
+        if (r)
             return r;
     }
     return 0;
@@ -218,16 +218,16 @@ int admit_special(struct api_call *c)
         admit_request_init_sub(&r, c, op, desc, c->body,
                                str_is(c->subresource, "scale") ? scale_of(c, old) : NULL);
     int rc = policies_mutate(&r);
-    if (rc >= 0 && r.object != c->body)
+    if (rc == 0 && r.object != c->body)
         memcpy(c->body, r.object, desc->size);
-    return rc < 0 ? rc : policies_validate(&r);
+    return rc ? rc : policies_validate(&r);
 }
 
 int admit_delete(struct api_call *c, const struct object *old)
 {
     for (size_t i = 0; i < ARRAY_LEN(plugins); i++) {
         int r = plugins[i].remove && is_on(c, i) ? plugins[i].remove(c, old) : 0;
-        if (r < 0)
+        if (r)
             return r;
     }
     return admit_node_restriction(c, NULL, old);

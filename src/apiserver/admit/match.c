@@ -3,7 +3,7 @@
  * comparing a string. Kubernetes: apiserver/pkg/admission/plugin/webhook/predicates. */
 #include "apiserver/admit/match.h"
 
-#include "apiserver/custom/convert.h"
+#include "apiserver/custom/call_view.h"
 
 struct match_rule {
     uint8_t ops;
@@ -152,8 +152,7 @@ static bool rule_fits(const struct match_rule *m, const struct admit_request *r,
     return named;
 }
 
-/* The request as it came first, then by the order of the rules what it is equal to. Where a webhook
- * converts between versions nobody waits for it here: the object is told of as it came. */
+/* The request as it came first, then by the order of the rules what it is equal to. */
 static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t n, bool equivalent,
                                            struct admit_request *r)
 {
@@ -167,7 +166,7 @@ static const struct schema_kind *rules_fit(const struct match_rule *v, uint32_t 
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = 0; k < n_equals; k++)
             if (rule_fits(&v[i], r, equals[k]))
-                return converts_kind(r->call->server->converts, r->kind) ? r->kind : equals[k];
+                return equals[k];
     return NULL;
 }
 
@@ -228,14 +227,17 @@ int match_selectors(const struct match *m, struct admit_request *r, struct error
     return object_fits(m, r) ? namespace_fits(m, r, err) : 0;
 }
 
-int match_convertible(const struct admit_request *r, const struct schema_kind *as,
-                      struct error *err)
+int match_convertible(struct admit_request *r, const struct schema_kind *as, struct error *err)
 {
-    if (as == r->kind || !as->custom || !converts_kind(r->call->server->converts, as))
+    const void *view;
+    int now = 1, old = 1;
+    if (r->desc != r->kind->desc || !call_view_needed(r->call, r->kind, as))
         return 1;
-    return error_set(err, REASON_INTERNAL,
-                     "failed to convert object version: %s is converted to %s by a webhook only",
-                     r->kind->api_version, as->api_version);
+    if (r->object)
+        now = call_view(r->call, r->kind, as, r->object, &view, err);
+    if (r->old && (now > 0 || now == -EINPROGRESS))
+        old = call_view(r->call, r->kind, as, r->old, &view, err);
+    return now < 0 && old != -EPROTO ? now : old;
 }
 
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,

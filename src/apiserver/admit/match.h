@@ -68,7 +68,8 @@ void admit_request_changed(struct admit_request *r, const void *msg);
  * nobody, so that nobody locks himself out. */
 bool admit_request_is_exempt(const struct admit_request *r);
 
-/* The objects in another version: `as` is r->kind or one of its equals. NULL: there is none. A
+/* The objects in another version: `as` is r->kind or one of its equals, and match_convertible has
+ * said that they are in hand. NULL: there is none. A
  * subresource's own body has one form only. */
 const void *admit_request_msg(struct admit_request *r, const struct schema_kind *as, bool old);
 struct json *admit_request_tree(struct admit_request *r, const struct schema_kind *as, bool old);
@@ -76,9 +77,9 @@ const struct schema_desc *admit_request_desc(const struct admit_request *r,
                                              const struct schema_kind *as);
 /* The other versions of the resource. */
 const struct schema_kind *const *admit_request_equals(struct admit_request *r, size_t *ret_n);
-/* A message of r->kind made of one of `as`; shares with it. */
-const void *admit_request_back(struct admit_request *r, const struct schema_kind *as,
-                               const void *msg);
+/* A message of r->kind made of one of `as`; shares with it. 1, or as call_view. */
+int admit_request_back(struct admit_request *r, const struct schema_kind *as, const void *msg,
+                       const void **ret, struct error *err) MUST_CHECK;
 /* The members of AdmissionRequest but uid, object and oldObject. Changes with the next call for
  * another kind. */
 struct json *admit_request_info(struct admit_request *r, const struct schema_kind *as);
@@ -110,12 +111,13 @@ void match_compile(struct match *m, struct arena *a, const struct api_match_reso
 const struct schema_kind *match_by_rules(const struct match *m, struct admit_request *r);
 /* Whether some rule of m speaks of names. */
 bool match_names(const struct match *m);
-/* Whether the objects can be told as `as` here and now: 1; negative: by a webhook only. */
-int match_convertible(const struct admit_request *r, const struct schema_kind *as,
+/* Whether the objects can be told as `as` here and now: 1; as call_view otherwise. */
+int match_convertible(struct admit_request *r, const struct schema_kind *as,
                       struct error *err) MUST_CHECK;
 /* By the selectors alone: 1, 0; negative: the namespace is not there, in err. */
 int match_selectors(const struct match *m, struct admit_request *r, struct error *err) MUST_CHECK;
-/* By all: 1: *ret_as; 0: no; negative: the namespace is not there, in err. */
+/* By all: 1: *ret_as; 0: no; negative: the namespace is not there, or, as match_convertible:
+ * -EINPROGRESS, -EPROTO. */
 int match_request(const struct match *m, struct admit_request *r, const struct schema_kind **ret_as,
                   struct error *err) MUST_CHECK;
 

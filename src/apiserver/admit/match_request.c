@@ -4,6 +4,7 @@
  * apiVersion differ. */
 #include "apiserver/admit/match.h"
 
+#include "apiserver/custom/call_view.h"
 #include "apiserver/custom/kinds.h"
 #include "http/http.h"
 #include "schema/custom.h"
@@ -158,11 +159,15 @@ const struct schema_desc *admit_request_desc(const struct admit_request *r,
     return r->desc == r->kind->desc ? as->desc : r->desc;
 }
 
-static const void *convert(const struct schema_kind *from, const struct schema_kind *to,
-                           const void *msg, struct arena *a)
+static const void *convert(struct api_call *c, const struct schema_kind *from,
+                           const struct schema_kind *to, const void *msg)
 {
+    struct arena *a = &c->arena;
+    const void *there;
     if (from == to || !msg)
         return msg;
+    if (call_view_needed(c, from, to))
+        return call_view(c, from, to, msg, &there, NULL) > 0 ? there : NULL;
     if (to->custom)
         return custom_read(to, msg, 0, a);
     return schema_from_storage(to, schema_to_storage(from, msg, a), a);
@@ -178,8 +183,7 @@ static struct admit_view *view(struct admit_request *r, const struct schema_kind
         return &v[i];
     const void *msg = old ? r->old : r->object;
     v[i] = (struct admit_view){
-        .as = as,
-        .msg = r->desc == r->kind->desc ? convert(r->kind, as, msg, &r->call->arena) : msg};
+        .as = as, .msg = r->desc == r->kind->desc ? convert(r->call, r->kind, as, msg) : msg};
     return &v[i];
 }
 
@@ -197,10 +201,16 @@ struct json *admit_request_tree(struct admit_request *r, const struct schema_kin
     return v->tree;
 }
 
-const void *admit_request_back(struct admit_request *r, const struct schema_kind *as,
-                               const void *msg)
+int admit_request_back(struct admit_request *r, const struct schema_kind *as, const void *msg,
+                       const void **ret, struct error *err)
 {
-    return r->desc == r->kind->desc ? convert(as, r->kind, msg, &r->call->arena) : msg;
+    *ret = msg;
+    if (r->desc != r->kind->desc)
+        return 1;
+    if (call_view_needed(r->call, as, r->kind))
+        return call_view(r->call, as, r->kind, msg, ret, err);
+    *ret = convert(r->call, as, r->kind, msg);
+    return 1;
 }
 
 /* ---- as JSON ---- */

@@ -66,6 +66,8 @@ int verb_proxy(struct api_call *c)
     struct remote *r = c->proxy->remote;
     struct outcall_place *places;
     size_t n;
+    if (c->proxy->refusal)
+        return unserved_answer(c);
     if (!r)
         return relay_resolve(c);
     if (!atomic_load(&r->available) || outcall_resolve(c->server->store, r->ns, r->service, r->port,

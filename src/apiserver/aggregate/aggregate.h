@@ -16,6 +16,7 @@ struct api_proxy {
     struct str rest;                     /* without a remote: the path there, escaped */
     struct str group, version, resource; /* resource empty: authorized as a path */
     bool is_long;                        /* a watch or a connection: no time limit, no seat */
+    enum error_reason refusal; /* nobody serves it: what it is told when it may ask (unserved.c) */
 };
 
 /* I/O thread. True: the path is another server's; *ret says how it is to be understood, x->route
@@ -27,6 +28,10 @@ int aggregate_headers(struct exchange *x, bool upgrade, struct http_header *v, s
                       size_t *ret_n) MUST_CHECK;
 /* Core thread: the address of the server. */
 int verb_proxy(struct api_call *c) MUST_CHECK;
+
+/* unserved.c, I/O thread: what the path would be about, in place of x->found. */
+void unserved_route(struct exchange *x);
+int unserved_answer(struct api_call *c) MUST_CHECK; /* core thread */
 
 /* proxy.c: headers of one connection. */
 bool proxy_is_hop(struct str name);

@@ -22,11 +22,11 @@ static void add_member(struct buf *b, const char *name, struct str v)
 static void add_strings(struct buf *b, const char *name, const struct json *v, bool always)
 {
     const char *sep = "";
+    const struct json *x = json_is(v, JSON_ARR) ? v->first : NULL;
     if (!always && !json_is(v, JSON_ARR))
         return;
     buf_printf(b, ",\"%s\":[", name);
-    json_for_each(x, v)
-    {
+    for (; x; x = x->next) {
         if (x->type != JSON_STR)
             continue;
         buf_printf(b, "%s", sep);
@@ -236,11 +236,12 @@ int request_info_read(struct str method, struct str path, struct str query, stru
     unsigned n;
     if (split(path, a, seg, &n) < 0)
         return -EINVAL;
-    if (n >= 3) {
-        i.group = seg[1];
-        i.version = seg[2];
+    unsigned head = n && str_is(seg[0], "apis") ? 3 : n && str_is(seg[0], "api") ? 2 : SEGMENTS_MAX;
+    if (n >= head) {
+        i.group = head == 3 ? seg[1] : STR("");
+        i.version = seg[head - 1];
     }
-    if (n < 4) { /* discovery: a path, asked for by its method */
+    if (n <= head) { /* discovery and the like: a path, asked for by its method */
         char *lower = arena_alloc(a, method.n + 1);
         for (size_t k = 0; k < method.n; k++)
             lower[k] = (char)(method.p[k] | 0x20);
@@ -249,8 +250,8 @@ int request_info_read(struct str method, struct str path, struct str query, stru
         *ret = i;
         return 0;
     }
-    v += 3;
-    n -= 3;
+    v += head;
+    n -= head;
     if (n >= 2 && (str_is(v[0], "watch") || str_is(v[0], "proxy"))) { /* of old */
         i.verb = str_is(v[0], "watch") ? "watch" : "proxy";
         i.is_long = special = true;

@@ -72,10 +72,11 @@ void remote_swagger(struct str document, struct str group, struct str version, s
 /* What a request is about, as far as its path and method tell (Kubernetes: RequestInfo). */
 struct request_info {
     struct str group, version, resource, ns, name, subresource; /* resource empty: a plain path */
-    const char *verb;                                           /* static */
+    const char *verb;                                           /* static or in a */
     bool is_long; /* a watch, or a connection: no time limit */
 };
-/* path: "/apis/GROUP/VERSION..."; strings are decoded, in a. -EINVAL: it cannot be decoded. */
+/* Paths under /api/VERSION and /apis/GROUP/VERSION are about resources, others are plain. Strings are
+ * decoded, in a. -EINVAL: it cannot be decoded. */
 int request_info_read(struct str method, struct str path, struct str query, struct arena *a,
                       struct request_info *ret) MUST_CHECK;
 

@@ -61,7 +61,7 @@ int authz_call(struct api_call *c)
     if (c->user.trusted)
         return 0;
     if (c->user.token) {
-        r = token_bound_check(c->server, c->user.token, NULL);
+        r = token_bound_check(c->server, c->user.token, c, NULL);
         if (r < 0)
             return call_error(c, REASON_UNAUTHORIZED, "Unauthorized");
     }
@@ -104,5 +104,9 @@ int authz_also(struct api_call *c, struct str verb)
         return 0;
     if (c->kind == KIND(NAMESPACE))
         at.ns = c->name;
+    if (!c->kind) {
+        c->reply.details_kind = at.resource;
+        c->reply.details_group = at.group;
+    }
     return forbid(c, &at, reason);
 }

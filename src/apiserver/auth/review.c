@@ -99,7 +99,7 @@ int review_token(struct api_call *c)
         e = error_set(&err, REASON_UNAUTHORIZED,
                       "invalid bearer token: token audiences do not match the audiences asked for");
     if (e >= 0)
-        e = token_bound_check(c->server, &claims.bound, &err);
+        e = token_bound_check(c->server, &claims.bound, NULL, &err);
     if (e < 0) {
         r->status.error = arena_str(&c->arena, err.message);
     } else {

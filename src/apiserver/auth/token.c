@@ -11,7 +11,7 @@
 
 /* ---- verify ---- */
 
-static int refuse(struct error *err, const char *why)
+int token_refuse(struct error *err, const char *why)
 {
     (void)error_set(err, REASON_UNAUTHORIZED, "invalid bearer token: %s", why);
     return -EACCES;
@@ -36,19 +36,21 @@ static int64_t number(const struct json *v, const char *name)
     return json_is(n, JSON_INT) ? n->i : json_is(n, JSON_REAL) ? (int64_t)n->d : 0;
 }
 
-static int read_claims(const struct json *v, int64_t now_s, struct token_claims *t,
-                       struct error *err)
+static int read_claims(const struct json *v, struct str token, int64_t now_s,
+                       struct token_claims *t, struct error *err)
 {
     const struct json *k = json_getz(v, "kubernetes.io"), *aud = json_getz(v, "aud");
     const struct json *sa = json_getz(k, "serviceaccount"), *pod = json_getz(k, "pod"),
                       *secret = json_getz(k, "secret");
+    if (str_is(member(v, "iss"), TOKEN_SECRET_ISSUER))
+        return token_secret_claims(v, token, t, err);
     if (!str_is(member(v, "iss"), TOKEN_ISSUER))
-        return refuse(err, "it was issued by somebody else");
+        return token_refuse(err, "it was issued by somebody else");
     t->expires_s = number(v, "exp");
     if (t->expires_s <= now_s)
-        return refuse(err, "service account token has expired");
+        return token_refuse(err, "service account token has expired");
     if (number(v, "nbf") > now_s + 60) /* a minute for clocks that differ */
-        return refuse(err, "it is not valid yet");
+        return token_refuse(err, "it is not valid yet");
     t->user = member(v, "sub");
     t->bound.ns = member(k, "namespace");
     t->bound.sa_name = member(sa, "name");
@@ -58,7 +60,7 @@ static int read_claims(const struct json *v, int64_t now_s, struct token_claims 
     t->bound.secret_name = member(secret, "name");
     t->bound.secret_uid = member(secret, "uid");
     if (!t->bound.ns.n || !t->bound.sa_name.n || !t->bound.sa_uid.n)
-        return refuse(err, "it names no service account");
+        return token_refuse(err, "it names no service account");
     if (json_is(aud, JSON_STR)) {
         t->audiences[t->n_audiences++] = aud->s;
     } else if (json_is(aud, JSON_ARR)) {
@@ -75,17 +77,17 @@ int token_verify(const struct pkey *key, struct str token, int64_t now_s, struct
     struct json *h, *v;
     struct token_claims t = {0};
     if (token.n > API_TOKEN_BYTES_MAX)
-        return refuse(err, "it is too long");
+        return token_refuse(err, "it is too long");
     if (!str_cut(&rest, '.', &head) || !str_cut(&rest, '.', &body) || str_find(rest, '.') >= 0)
-        return refuse(err, "it is no JWT");
+        return token_refuse(err, "it is no JWT");
     struct str data = str_sub(token, 0, head.n + 1 + body.n);
     if (parse_part(head, a, &h) < 0 || base64url_parse(rest, a, &sig) < 0)
-        return refuse(err, "it is no JWT");
+        return token_refuse(err, "it is no JWT");
     if (jws_verify(key, member(h, "alg"), data, sig) < 0)
-        return refuse(err, "its signature does not verify");
+        return token_refuse(err, "its signature does not verify");
     if (parse_part(body, a, &v) < 0)
-        return refuse(err, "its claims cannot be read");
-    int r = read_claims(v, now_s, &t, err);
+        return token_refuse(err, "its claims cannot be read");
+    int r = read_claims(v, token, now_s, &t, err);
     if (r >= 0)
         *ret = t;
     return r;
@@ -116,7 +118,8 @@ void token_user(const struct token_claims *t, struct arena *a, struct api_user *
         .pod_name = b->pod_name.n ? arena_str(a, b->pod_name) : STR_NONE,
         .pod_uid = b->pod_uid.n ? arena_str(a, b->pod_uid) : STR_NONE,
         .secret_name = b->secret_name.n ? arena_str(a, b->secret_name) : STR_NONE,
-        .secret_uid = b->secret_uid.n ? arena_str(a, b->secret_uid) : STR_NONE};
+        .secret_uid = b->secret_uid.n ? arena_str(a, b->secret_uid) : STR_NONE,
+        .text = b->text.n ? arena_str(a, b->text) : STR_NONE};
     if (b->pod_name.n) {
         u.extra = ARENA_NEW_N(a, struct api_user_extra, 2);
         u.extra[u.n_extra++] = (struct api_user_extra){STR("authentication.kubernetes.io/pod-name"),
@@ -136,14 +139,17 @@ static bool there(struct apiserver *s, const struct schema_kind *k, struct str n
     return o && str_eq(object_meta(o)->uid, uid);
 }
 
-int token_bound_check(struct apiserver *s, const struct api_token_bound *b, struct error *err)
+int token_bound_check(struct apiserver *s, const struct api_token_bound *b,
+                      struct api_call *user_of, struct error *err)
 {
+    if (b->text.n)
+        return token_secret_check(s, b, user_of, err);
     if (!there(s, KIND(SERVICE_ACCOUNT), b->ns, b->sa_name, b->sa_uid))
-        return refuse(err, "service account token has been invalidated");
+        return token_refuse(err, "service account token has been invalidated");
     if (b->pod_name.n && !there(s, KIND(POD), b->ns, b->pod_name, b->pod_uid))
-        return refuse(err, "service account token has been invalidated: its pod is gone");
+        return token_refuse(err, "service account token has been invalidated: its pod is gone");
     if (b->secret_name.n && !there(s, KIND(SECRET), b->ns, b->secret_name, b->secret_uid))
-        return refuse(err, "service account token has been invalidated: its secret is gone");
+        return token_refuse(err, "service account token has been invalidated: its secret is gone");
     return 0;
 }
 
@@ -152,6 +158,28 @@ int token_bound_check(struct apiserver *s, const struct api_token_bound *b, stru
 static void part(struct buf *out, struct str json)
 {
     base64url_print(json, out);
+}
+
+int token_sign(const struct pkey *key, const struct json *claims, struct arena *a, struct str *ret,
+               struct error *err)
+{
+    struct buf text = {0}, out = {0}, sig = {0};
+    buf_printf(&text, "{\"alg\":\"%s\",\"typ\":\"JWT\"}", jws_alg(key));
+    part(&out, buf_str(&text));
+    buf_add_char(&out, '.');
+    buf_clear(&text);
+    json_print(claims, &text);
+    part(&out, buf_str(&text));
+    int r = jws_sign(key, buf_str(&out), &sig, err);
+    if (r >= 0) {
+        buf_add_char(&out, '.');
+        part(&out, buf_str(&sig));
+        *ret = arena_str(a, buf_str(&out));
+    }
+    buf_fini(&text);
+    buf_fini(&out);
+    buf_fini(&sig);
+    return r;
 }
 
 static struct json *named(struct arena *a, struct str name, struct str uid)
@@ -191,23 +219,7 @@ static int make_token(struct api_call *c, const struct api_object_meta *sa,
     json_set(v, STR("sub"),
              json_new_str(a, arena_printf(a, "system:serviceaccount:%.*s:%.*s",
                                           STR_ARG(sa->namespace), STR_ARG(sa->name))));
-    struct buf text = {0}, out = {0}, sig = {0};
-    buf_printf(&text, "{\"alg\":\"%s\",\"typ\":\"JWT\"}", jws_alg(key));
-    part(&out, buf_str(&text));
-    buf_add_char(&out, '.');
-    buf_clear(&text);
-    json_print(v, &text);
-    part(&out, buf_str(&text));
-    int r = jws_sign(key, buf_str(&out), &sig, &c->reply.err);
-    if (r >= 0) {
-        buf_add_char(&out, '.');
-        part(&out, buf_str(&sig));
-        *ret = arena_str(a, buf_str(&out));
-    }
-    buf_fini(&text);
-    buf_fini(&out);
-    buf_fini(&sig);
-    return r;
+    return token_sign(key, v, a, ret, &c->reply.err);
 }
 
 static int check_bound(struct api_call *c, const struct api_bound_object_reference *b,

@@ -13,6 +13,7 @@
  * every try is two calls. */
 #include "apiserver/custom/call_convert.h"
 
+#include "apiserver/custom/call_view.h"
 #include "apiserver/hooks/hooks.h"
 #include "apiserver/custom/kinds.h"
 #include "apiserver/admit/quota.h"
@@ -62,6 +63,7 @@ static void objects_drop(struct call_convert *v)
 void call_convert_free(struct api_call *c)
 {
     struct call_convert *v = c->convert;
+    call_views_free(c);
     if (!v)
         return;
     ASSERT(!v->want.cs && !v->line);
@@ -96,6 +98,7 @@ static void line_leave(struct call_convert *v)
 
 void call_convert_end(struct api_call *c)
 {
+    call_views_end(c);
     if (!c->convert)
         return;
     convert_cancel(&c->convert->want);

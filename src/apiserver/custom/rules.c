@@ -1,23 +1,28 @@
 /* Evaluating rules. The object is walked along the nodes that have rules, with its former value
  * beside it as far as one can be told: members by name, items of lists that are maps by their keys,
  * nothing below other lists and atomic maps. A rule that fails for a value that has not changed is
- * no error, unless it speaks of the change. */
+ * a warning, unless it speaks of the change. */
 #include "apiserver/custom/rules_int.h"
 
 #include "base/buf.h"
 #include "base/map.h"
 
-#define VALUE_BYTES_MAX 200 /* of a value in a message */
+#define VALUE_BYTES_MAX    200 /* of a value in a message */
+#define RULES_WARNINGS_MAX 16  /* of unchanged values; a reply has no place for many more */
 
 struct frame { /* where in the object */
     const struct frame *up;
+    const struct json *v;
     struct str name; /* absent: an index */
     uint32_t index;
     bool is_key;
 };
 
 struct run {
+    const struct rules_object *o;
+    struct structural_same *same; /* owned; NULL: nobody has asked yet */
     struct error *err;
+    struct warnings *warnings;
     uint64_t left; /* of CEL_COST_OBJECT_MAX */
     bool stopped;
     struct arena scratch; /* of one rule */
@@ -49,27 +54,53 @@ static void value_print(const struct json *v, struct buf *b)
         buf_clear(b);
 }
 
+/* It, or something it is in, is as it was. */
+static bool unchanged(struct run *r, const struct json *v, const struct frame *at)
+{
+    if (!r->o->old)
+        return false;
+    if (!r->same)
+        r->same = structural_same_new(r->o->schema, r->o->now, r->o->old);
+    for (; at; at = at->up)
+        if (structural_same_has(r->same, at->v))
+            return true;
+    return structural_same_has(r->same, v);
+}
+
+static void say(struct run *r, bool warn, const char *type, struct str path, struct str what)
+{
+    if (!warn) {
+        (void)error_cause(r->err, type, path, "%.*s", STR_ARG(what));
+    } else if (r->warnings->n < RULES_WARNINGS_MAX) {
+        struct warnings *w = r->warnings;
+        if (!w->v)
+            w->v = ARENA_NEW_N(w->a, struct str, RULES_WARNINGS_MAX);
+        w->v[w->n++] = arena_printf(w->a, "%.*s: %.*s", STR_ARG(path), STR_ARG(what));
+    }
+}
+
 /* A rule that said no, by the cause it asks for. */
 static void failed(struct run *r, const struct rule *rule, const struct json *v,
                    const struct frame *at, struct str why)
 {
-    struct buf path = {0}, value = {0};
+    struct buf path = {0}, value = {0}, what = {0};
     frame_print(at, &path);
     if (rule->field.n)
         buf_add_str(&path, path.n ? rule->field : str_sub(rule->field, 1, rule->field.n));
     value_print(v, &value);
     struct str p = path.n ? buf_str(&path) : STR("<nil>");
     if (strcmp(rule->cause, CAUSE_FORBIDDEN) == 0)
-        (void)error_cause(r->err, rule->cause, p, "Forbidden: %.*s", STR_ARG(why));
+        buf_printf(&what, "Forbidden: %.*s", STR_ARG(why));
     else if (strcmp(rule->cause, CAUSE_REQUIRED) == 0)
-        (void)error_cause(r->err, rule->cause, p, "Required value: %.*s", STR_ARG(why));
+        buf_printf(&what, "Required value: %.*s", STR_ARG(why));
     else if (strcmp(rule->cause, CAUSE_DUPLICATE) == 0)
-        (void)error_cause(r->err, rule->cause, p, "Duplicate value%.*s", STR_ARG(buf_str(&value)));
+        buf_printf(&what, "Duplicate value%.*s", STR_ARG(buf_str(&value)));
     else
-        (void)error_cause(r->err, rule->cause, p, "Invalid value%.*s: %.*s",
-                          STR_ARG(buf_str(&value)), STR_ARG(why));
+        buf_printf(&what, "Invalid value%.*s: %.*s", STR_ARG(buf_str(&value)), STR_ARG(why));
+    say(r, !rule->uses_old && unchanged(r, v, at), rule->cause, p, buf_str(&what));
     buf_fini(&path);
     buf_fini(&value);
+    buf_fini(&what);
 }
 
 /* A rule that could not say. */
@@ -158,8 +189,7 @@ static void rule_run(struct run *r, const struct rule_node *n, const struct rule
         refuse(r, n, at, str_z(OUT_OF_BUDGET));
     else if (res.outcome != CEL_OUTCOME_VALUE)
         could_not(r, n, rule, at, &res);
-    else if (!(res.value.type == CEL_BOOL && res.value.b) &&
-             (rule->uses_old || !old || !json_equal(v, old)))
+    else if (!(res.value.type == CEL_BOOL && res.value.b))
         failed(r, rule, v, at, words_of(r, rule, &in));
 }
 
@@ -184,7 +214,7 @@ static bool item_key(const struct rule_node *list, const struct json *item, stru
 static void items_walk(struct run *r, const struct rule_node *n, const struct json *v,
                        const struct json *old, const struct frame *at)
 {
-    struct frame below = {.up = at};
+    struct frame below = {.up = at, .v = v};
     struct map former = {0};
     struct arena keys = {0};
     struct buf key = {0};
@@ -213,7 +243,7 @@ static void members_walk(struct run *r, const struct rule_node *n, const struct 
     if (n->atomic)
         old = NULL;
     for (uint32_t i = 0; i < n->n_members && !r->stopped; i++) {
-        struct frame below = {.up = at, .name = n->members[i].name};
+        struct frame below = {.up = at, .v = v, .name = n->members[i].name};
         const struct json *m = json_get(v, below.name);
         if (m)
             walk(r, n->members[i].node, m, json_get(old, below.name), &below);
@@ -224,7 +254,7 @@ static void members_walk(struct run *r, const struct rule_node *n, const struct 
         json_for_each(o, old)(void) map_set(&former, o->key, o);
     json_for_each(m, v)
     {
-        struct frame below = {.up = at, .name = m->key, .is_key = true};
+        struct frame below = {.up = at, .v = v, .name = m->key, .is_key = true};
         if (r->stopped)
             break;
         walk(r, n->additional, m, map_get(&former, m->key), &below);
@@ -251,10 +281,11 @@ static void walk(struct run *r, const struct rule_node *n, const struct json *v,
         members_walk(r, n, v, old, at);
 }
 
-void rules_validate(const struct rules *rules, const struct json *object, const struct json *old,
-                    struct error *err)
+void rules_validate(const struct rules *rules, const struct rules_object *o, struct error *err,
+                    struct warnings *w)
 {
-    struct run r = {.err = err, .left = CEL_COST_OBJECT_MAX};
-    walk(&r, rules->root, object, old, NULL);
+    struct run r = {.o = o, .err = err, .warnings = w, .left = CEL_COST_OBJECT_MAX};
+    walk(&r, rules->root, o->now, o->old, NULL);
+    structural_same_free(r.same);
     arena_fini(&r.scratch);
 }

@@ -6,8 +6,10 @@
  * definition was stored before rules were looked at) refuses every object that has its place. */
 #pragma once
 
+#include "api/warnings.h"
 #include "base/error.h"
 #include "codec/json.h"
+#include "schema/structural.h"
 
 #define RULES_DEPTH_MAX 100   /* more than a structural schema has (STRUCTURAL_DEPTH_MAX) */
 #define RULES_MAX       10000 /* of one schema; each is some kilobytes when it is compiled */
@@ -25,7 +27,11 @@ void rules_free(void *rules); /* NULL is fine */
 void rules_check(const struct api_custom_resource_definition *crd,
                  const struct api_custom_resource_definition *old, struct error *err);
 
-/* An object that fits its schema, before and after; old is NULL for a new one. Breaches become
- * causes. */
-void rules_validate(const struct rules *rules, const struct json *object, const struct json *old,
-                    struct error *err);
+struct rules_object { /* that fits its schema, before and after */
+    const struct structural *schema;
+    const struct json *now, *old; /* old: NULL for a new one */
+};
+/* Breaches become causes; those of rules that say nothing of oldSelf, at values that have not
+ * changed (structural_same), become warnings. */
+void rules_validate(const struct rules *rules, const struct rules_object *o, struct error *err,
+                    struct warnings *w);

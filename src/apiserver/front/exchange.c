@@ -312,10 +312,6 @@ static void start_path(struct exchange *x)
 {
     x->call->path = x->req->path;
     x->call->verb = API_PATH;
-    if (!path_known(x)) {
-        exchange_refuse(x, REASON_NOT_FOUND, "the server could not find the requested resource");
-        return;
-    }
     exchange_to_core(x);
 }
 
@@ -334,11 +330,6 @@ static void go_on(struct exchange *x, int authenticated)
         c->client_address = arena_str(&c->arena, req->peer_addr);
     if (r >= 0 && found == ROUTE_BAD_PATH)
         r = call_error(c, REASON_BAD_REQUEST, "the path is not well formed");
-    else if (r >= 0 && found == ROUTE_NOT_FOUND)
-        r = call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
-    else if (r >= 0 && found == ROUTE_BAD_METHOD)
-        r = call_error(c, REASON_METHOD_NOT_ALLOWED,
-                       "the server does not allow this method on the requested resource");
     if (r >= 0 && x->route.verb != API_PROXY) /* its query is for somebody else */
         r = decode_options(x);
     audit_begin(x);
@@ -360,6 +351,8 @@ void exchange_handle(struct http_request *req, void *arg)
         found = route_find(io->front->server->kinds, req->method, req->path, req->query, &c->arena,
                            &x->route);
     x->found = found;
+    if (found == ROUTE_NOT_FOUND || found == ROUTE_BAD_METHOD)
+        unserved_route(x);
     int r = authn_request(io, req, io->n_unknown < API_UNKNOWN_KEYS_MAX, c);
     if (r == -EAGAIN) {
         x->unknown_key = true;

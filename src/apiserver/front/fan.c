@@ -39,12 +39,12 @@ struct fan_batch *fan_batch_unref(struct fan_batch *b)
 
 /* ---- core thread ---- */
 
-static bool same(const struct fan_batch *b, const struct fan_out *o)
+static bool same(const struct fan_batch *b, const struct client_event *events, size_t n)
 {
-    if (!b || b->n != o->n)
+    if (!b || b->n != n)
         return false;
-    for (size_t i = 0; i < o->n; i++) {
-        const struct client_event *x = &b->events[i], *y = &o->events[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct client_event *x = &b->events[i], *y = &events[i];
         /* the mark that ends initial events is made for each watcher, and says nothing else */
         bool mark = x->type == CLIENT_EVENT_BOOKMARK && x->object && y->object;
         if ((x->object != y->object && !mark) || x->rev != y->rev || x->type != y->type || x->err ||
@@ -84,7 +84,7 @@ static void drop(struct fan_out *o)
 static void send_shared(struct fan_out *o)
 {
     struct fan *f = o->fan;
-    if (same(f->last, o)) {
+    if (same(f->last, o->events, o->n)) {
         drop(o);
     } else {
         fan_batch_unref(f->last);
@@ -101,24 +101,23 @@ static void send_alone(struct fan_out *o)
     o->send(o, batch_make(o));
 }
 
+static void share_large(struct fan_out *o)
+{
+    struct fan *f = o->fan;
+    rt_timer_start(&f->large_timer, LARGE_KEPT);
+    atomic_fetch_add_explicit(&f->large->refs, 1, memory_order_relaxed);
+    o->send(o, f->large);
+}
+
 /* As many as start to watch together are told the same state: one batch. */
 static void send_large(struct fan_out *o)
 {
     struct fan *f = o->fan;
     list_remove(&o->link);
-    if (same(f->large, o)) {
-        drop(o);
-        free(o->events);
-        o->events = NULL;
-        o->cap = 0;
-    } else {
-        fan_batch_unref(f->large);
-        f->large = batch_make(o);
-        f->large->serial = ++f->serial;
-    }
-    rt_timer_start(&f->large_timer, LARGE_KEPT);
-    atomic_fetch_add_explicit(&f->large->refs, 1, memory_order_relaxed);
-    o->send(o, f->large);
+    fan_batch_unref(f->large);
+    f->large = batch_make(o);
+    f->large->serial = ++f->serial;
+    share_large(o);
 }
 
 static void forget_large(void *arg)
@@ -159,6 +158,10 @@ void fan_out_add(struct fan_out *o, const struct client_event *events, size_t n,
 {
     struct fan *f = o->fan;
     bool urgent = !crowded;
+    if (o->n == 0 && n >= LARGE_EVENTS && same(f->large, events, n)) {
+        share_large(o); /* no reference was touched */
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         ARRAY_RESERVE(o->events, o->n, o->cap);
         o->events[o->n++] = events[i];

@@ -1,6 +1,7 @@
 /* Paths of the API: /api/v1 and /apis/GROUP/VERSION, then
- * [namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]. Everything else is a path of its own (discovery,
- * health), for paths.c. */
+ * [namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]], or watch/ and the same without a subresource (of
+ * old: a watch, whatever the query says). Everything else is a path of its own (discovery, health),
+ * for paths.c. */
 #include "apiserver/front/route.h"
 
 #include "schema/schema.h"
@@ -101,6 +102,9 @@ static enum route_result resource(struct kinds *customs, enum http_method m, str
                                   const struct str *v, unsigned n, struct route *r)
 {
     unsigned i = 0;
+    bool of_old = n >= 2 && str_is(v[0], "watch");
+    v += of_old;
+    n -= of_old;
     if (n >= 3 && str_is(v[0], "namespaces")) {
         r->kind = kind_find(customs, group, version, v[2]);
         if (r->kind && r->kind->namespaced) {
@@ -123,6 +127,12 @@ static enum route_result resource(struct kinds *customs, enum http_method m, str
         return ROUTE_NOT_FOUND;
     if (r->subresource.n && !schema_subresource_find(r->kind, r->subresource))
         return ROUTE_NOT_FOUND;
+    if (of_old) {
+        r->verb = API_WATCH;
+        return r->subresource.n || !(r->kind->verbs & SCHEMA_VERB_WATCH) ? ROUTE_NOT_FOUND
+               : m == HTTP_METHOD_GET                                    ? ROUTE_OK
+                                                                         : ROUTE_BAD_METHOD;
+    }
     enum route_result res = by_method(m, query, a, r);
     if (res == ROUTE_OK && r->verb == API_CREATE && r->kind->namespaced && !r->ns.n)
         return ROUTE_BAD_METHOD;

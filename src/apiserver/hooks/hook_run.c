@@ -4,8 +4,11 @@
  *        -> hooks_mutate (known: the message as they left it) ... hooks_validate -> all at once
  *        -> the verb again -> both known -> written
  *
+ * One that speaks of another version of a kind that is converted by a webhook waits for that first,
+ * and what it has changed is converted back before the next one is asked.
+ *
  * Kubernetes: apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go. */
-#include "apiserver/custom/call_convert.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/hooks/hooks_int.h"
 #include "schema/custom.h"
 
@@ -93,17 +96,27 @@ static void init_request(struct hook_state *h, struct admit_request *req)
         admit_request_init(req, h->call, h->op, h->msg, h->old);
 }
 
-/* 1: it is to be asked, as *ret_as; 0: not; negative: the call is refused. */
+/* Objects are wanted in another version. 1: they are asked for; 0: they are in hand by now. */
+static int views_wait(struct hook_state *h);
+
+static int not_convertible(struct api_call *c)
+{
+    error_prefix(&c->reply.err, "Internal error occurred");
+    return error_reason_errno(REASON_INTERNAL);
+}
+
+/* 1: it is to be asked, as *ret_as; 0: not; -EINPROGRESS: it is not known yet, see views_wait;
+ * other negatives: the call is refused. */
 static int is_wanted(struct hook_state *h, struct admit_request *req, const struct hook *hook,
                      const struct schema_kind **ret_as)
 {
     struct api_call *c = h->call;
     struct str why;
     int r = match_request(&hook->match, req, ret_as, &c->reply.err);
+    if (r == -EPROTO)
+        return not_convertible(c);
     if (r <= 0)
         return r;
-    if (call_converts(c))
-        *ret_as = c->kind; /* another version is not in hand */
     if (hook->conditions) {
         r = conditions_check(hook->conditions, req, *ret_as, NULL, NULL, &why);
         if (r < 0)
@@ -126,13 +139,17 @@ static int ask_validating(struct hook_state *h)
         bool is;
     } *w = ARENA_NEW_N(&h->call->arena, struct wanted, h->list->n);
     struct admit_request req;
+    bool later = false;
     init_request(h, &req);
     for (size_t i = 0; i < h->list->n; i++) {
         int r = is_wanted(h, &req, h->list->v[i], &w[i].as);
-        if (r < 0)
+        if (r < 0 && r != -EINPROGRESS)
             return r;
+        later |= r < 0;
         w[i].is = r > 0;
     }
+    if (later)
+        return views_wait(h) ? 1 : ask_validating(h);
     for (size_t i = 0; i < h->list->n; i++)
         if (w[i].is)
             (void)hook_ask(h, &req, h->list->v[i], (unsigned)i, w[i].as);
@@ -148,24 +165,25 @@ static void ask_again(struct hook_state *h)
     }
 }
 
-/* The plugins once more, on what webhooks have made of the object. */
+/* The plugins once more, on what webhooks have made of the object. 1: objects are wanted in another
+ * version first, and then it is called again. */
 static int second_round(struct hook_state *h, struct admit_request *req)
 {
+    if (h->form == HOOK_OBJECT && h->msg) {
+        void *now = schema_clone(h->desc, h->msg, &h->call->arena);
+        h->pass.second = true;
+        h->call->again = &h->pass;
+        int r = admit_mutate_again(h->call, now, h->old);
+        h->call->again = NULL;
+        if (r)
+            return r;
+        if (!schema_equal(h->desc, h->msg, now))
+            ask_again(h);
+        h->msg = now;
+        admit_request_changed(req, now);
+    }
     h->round = 1;
     h->at = 0;
-    if (h->form != HOOK_OBJECT || !h->msg)
-        return 0;
-    void *now = schema_clone(h->desc, h->msg, &h->call->arena);
-    h->pass.second = true;
-    h->call->again = &h->pass;
-    int r = admit_mutate_again(h->call, now, h->old);
-    h->call->again = NULL;
-    if (r < 0)
-        return r;
-    if (!schema_equal(h->desc, h->msg, now))
-        ask_again(h);
-    h->msg = now;
-    admit_request_changed(req, now);
     return 0;
 }
 
@@ -179,13 +197,20 @@ static int ask_mutating(struct hook_state *h)
         if (h->at >= h->list->n) {
             if (h->round || !h->any || !(h->changed || h->pass.wanted))
                 return 0;
-            int r = second_round(h, &req);
+            int r;
+            while ((r = second_round(h, &req)) > 0)
+                if (views_wait(h))
+                    return 1;
             if (r < 0)
                 return r;
         }
         if (h->round && !h->again[h->at])
             continue;
         int r = is_wanted(h, &req, h->list->v[h->at], &as);
+        if (r == -EINPROGRESS && views_wait(h))
+            return 1;
+        if (r == -EINPROGRESS)
+            r = is_wanted(h, &req, h->list->v[h->at], &as);
         if (r < 0)
             return r;
         if (r > 0) {
@@ -226,7 +251,10 @@ static int take_changed(struct hook_state *h, struct hook_ask *k)
     if (!k->patched)
         return 0;
     init_request(h, &req);
-    const void *back = admit_request_back(&req, k->as, k->patched);
+    const void *back;
+    int got = admit_request_back(&req, k->as, k->patched, &back, &c->reply.err);
+    if (got < 0)
+        return got == -EPROTO ? not_convertible(c) : got;
     void *now = arena_alloc(&c->arena, h->desc->size);
     memcpy(now, back, h->desc->size);
     if (h->form == HOOK_OBJECT) {
@@ -244,11 +272,14 @@ static int take_changed(struct hook_state *h, struct hook_ask *k)
 
 static int mutating_answered(struct hook_state *h, struct hook_ask *k)
 {
-    int r = hook_take(h, k);
-    if (r >= 0)
+    int r = take_changed(h, k);
+    if (r == -EINPROGRESS && views_wait(h))
+        return 1;
+    if (r == -EINPROGRESS)
         r = take_changed(h, k);
     if (r < 0)
         return r;
+    h->answered = NULL;
     h->asked[h->at] |= k->hook->again_if_needed;
     h->again[h->at] = false;
     h->at++;
@@ -281,6 +312,14 @@ static int validating_answered(struct hook_state *h, const struct hook_ask *firs
     return refused;
 }
 
+static void asked_on(struct hook_state *h, int r)
+{
+    if (r < 0)
+        refuse(h, r);
+    else if (r == 0)
+        go_on(h);
+}
+
 void hook_answered(struct hook_state *h, struct hook_ask *k)
 {
     int r;
@@ -289,14 +328,31 @@ void hook_answered(struct hook_state *h, struct hook_ask *k)
         return;
     if (h->stopped)
         r = call_error(h->call, REASON_UNAVAILABLE, "the server is shutting down");
-    else if (h->phase == HOOK_MUTATING)
-        r = mutating_answered(h, k);
-    else
+    else if (h->phase == HOOK_VALIDATING)
         r = validating_answered(h, k);
-    if (r < 0)
-        refuse(h, r);
-    else if (r == 0)
-        go_on(h);
+    else if ((r = hook_take(h, k)) >= 0)
+        r = mutating_answered(h, h->answered = k);
+    asked_on(h, r);
+}
+
+/* ---- views ---- */
+
+static void on_views(struct api_call *c)
+{
+    struct hook_state *h = c->hooks;
+    int r;
+    if (h->stopped)
+        r = call_error(c, REASON_UNAVAILABLE, "the server is shutting down");
+    else if (h->answered)
+        r = mutating_answered(h, h->answered);
+    else
+        r = h->phase == HOOK_MUTATING ? ask_mutating(h) : ask_validating(h);
+    asked_on(h, r);
+}
+
+static int views_wait(struct hook_state *h)
+{
+    return call_views_ask(h->call, on_views);
 }
 
 /* ---- where verbs ask ---- */

@@ -227,18 +227,20 @@ const struct policy_candidate *policies_find(struct admit_request *r, bool mutat
 int policy_matches(const struct policy_candidate *x, struct admit_request *r,
                    const struct schema_kind **ret_as, struct error *err)
 {
-    if (!x->as)
-        return match_request(&x->policy->match, r, ret_as, err);
     *ret_as = x->as;
-    int fits = match_selectors(&x->policy->match, r, err);
-    return fits > 0 ? match_convertible(r, x->as, err) : fits;
+    int fits = x->as ? match_selectors(&x->policy->match, r, err)
+                     : match_request(&x->policy->match, r, ret_as, err);
+    if (fits > 0)
+        fits = match_convertible(r, *ret_as, err);
+    if (fits == -EPROTO)
+        error_prefix(err, "failed to convert object version");
+    return fits;
 }
 
 int policy_binding_matches(const struct policy_binding *b, struct admit_request *r,
                            struct error *err)
 {
-    const struct schema_kind *as;
-    return match_request(&b->match, r, &as, err);
+    return match_by_rules(&b->match, r) ? match_selectors(&b->match, r, err) : 0;
 }
 
 bool policies_any(const struct policies *p, bool mutating)

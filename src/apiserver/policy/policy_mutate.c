@@ -7,6 +7,8 @@
  * something changed the object after them. Kubernetes: policy/mutating/dispatcher.go. */
 #include "apiserver/policy/policy_int.h"
 
+#include "apiserver/custom/call_view.h"
+
 #include "apiserver/admit/admit.h"
 #include "schema/custom.h"
 
@@ -146,7 +148,11 @@ static int take_tree(struct admit_request *r, const struct schema_kind *as, stru
         ((struct api_object_meta *)msg)->managed_fields = was->managed_fields;
         ((struct api_object_meta *)msg)->n_managed_fields = was->n_managed_fields;
     }
-    admit_request_changed(r, admit_request_back(r, as, msg));
+    const void *back;
+    rc = admit_request_back(r, as, msg, &back, err);
+    if (rc < 0)
+        return rc;
+    admit_request_changed(r, back);
     return 0;
 }
 
@@ -165,10 +171,25 @@ static bool change(struct mutation *m, const struct invocation *x,
     }
     struct json *doc = json_clone(admit_request_tree(r, x->as, false), a);
     int rc = policy_patch(step, x->as, admit_request_desc(r, x->as), &doc, &res.value, a, &err);
-    if (rc > 0)
-        rc = take_tree(r, x->as, doc, &err) < 0 ? -1 : 1;
-    if (rc < 0)
+    if (rc > 0) {
+        int taken = take_tree(r, x->as, doc, &err);
+        rc = taken < 0 ? taken : 1;
+    }
+    if (rc < 0 && !call_views_wanted(r->call))
         fail(m, x->policy, x->binding, REASON_INVALID, arena_str(a, err.message));
+    error_fini(&err);
+    return rc > 0;
+}
+
+/* The object as it is by now, in the version of the policy. */
+static bool in_hand(struct mutation *m, const struct invocation *x)
+{
+    struct error err = {0};
+    int rc = match_convertible(m->r, x->as, &err);
+    if (rc == -EPROTO)
+        fail(m, x->policy, x->binding, REASON_INVALID,
+             arena_printf(&m->r->call->arena, "failed to convert object version: %.*s",
+                          STR_ARG(err.message)));
     error_fini(&err);
     return rc > 0;
 }
@@ -179,6 +200,8 @@ static void invoke(struct mutation *m, const struct invocation *x)
     struct policy_run run;
     struct str why = STR_NONE;
     const void *before = r->object;
+    if (!in_hand(m, x))
+        return;
     policy_run_init(&run, r, x->as, x->policy, x->param);
     const struct cel_value *params = x->policy->has_params ? &run.vars[ADMIT_VAR_PARAMS] : NULL;
     int fits = conditions_check(x->policy->conditions, r, x->as, params, NULL, &why);
@@ -189,7 +212,7 @@ static void invoke(struct mutation *m, const struct invocation *x)
     struct again_key *known = key_of(m, x, false);
     if (is_second(m) && !(known && known->again))
         return;
-    for (uint32_t i = 0; i < x->policy->n_mutations; i++)
+    for (uint32_t i = 0; i < x->policy->n_mutations && in_hand(m, x); i++)
         (void)change(m, x, &x->policy->mutations[i]);
     if (r->object != before && !schema_equal(r->desc, before, r->object)) {
         require_again(m);
@@ -217,8 +240,12 @@ int policies_mutate(struct admit_request *r)
     gather(&m);
     if (m.n)
         begin(&m);
-    for (size_t i = 0; i < m.n; i++)
+    for (size_t i = 0; i < m.n && !call_views_wanted(r->call); i++)
         invoke(&m, &m.v[i]);
+    if (call_views_wanted(r->call)) {
+        free(m.v);
+        return 1;
+    }
     if (m.n && r->call->again)
         m.again->last = schema_clone(r->desc, r->object, &r->call->arena);
     free(m.v);
@@ -232,7 +259,7 @@ int admit_policies_mutate(struct api_call *c, void *msg, const struct object *ol
         return 0;
     admit_request_init(&r, c, old ? ADMIT_UPDATE : ADMIT_CREATE, msg, old);
     int rc = policies_mutate(&r);
-    if (rc < 0 || r.object == msg)
+    if (rc || r.object == msg)
         return rc;
     void *before = arena_alloc(&c->arena, c->kind->desc->size);
     memcpy(before, msg, c->kind->desc->size);

@@ -161,7 +161,7 @@ static void visit_bindings(struct admit_request *r, const struct admit_policy *p
         struct str why = STR_NONE;
         size_t n = 0;
         int fits = policy_binding_matches(b, r, &err);
-        if (fits < 0)
+        if (fits < 0 && fits != -EINPROGRESS)
             v->misfit(v->arg, p, b, arena_str(&r->call->arena, err.message));
         int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
         if (found < 0)
@@ -181,7 +181,7 @@ void policies_visit(struct admit_request *r, bool mutating, const struct policy_
         const struct schema_kind *as;
         struct error err = {0};
         int fits = policy_matches(&x[i], r, &as, &err);
-        if (fits < 0)
+        if (fits < 0 && fits != -EINPROGRESS) /* else it is matched when the call runs again */
             v->misfit(v->arg, p, NULL, arena_str(&r->call->arena, err.message));
         error_fini(&err);
         if (fits <= 0)

@@ -4,6 +4,8 @@
  * Kubernetes: policy/validating/dispatcher.go, validator.go. */
 #include "apiserver/policy/policy_int.h"
 
+#include "apiserver/custom/call_view.h"
+
 #define FAILURE_KEY "validation.policy.admission.k8s.io/validation_failure"
 
 /* What one policy noted, over all its bindings and parameters. */
@@ -211,6 +213,8 @@ int policies_validate(struct admit_request *r)
     struct policy_visitor visitor = {
         .invoke = evaluate, .misfit = misfit, .begin = begin, .end = end, .arg = &v};
     policies_visit(r, false, &visitor);
+    if (call_views_wanted(r->call))
+        return 1;
     return v.message.p ? refuse(&v) : 0;
 }
 

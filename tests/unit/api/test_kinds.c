@@ -201,6 +201,22 @@ static void breaches(void **state)
          "\"All\",\"count\":2}}]}}}",
          "spec.devices.requests[0].exactly.count",
          "Invalid value: 2: must not be specified when allocationMode is 'All'"},
+        {KIND_SECRET, "{\"type\":\"kubernetes.io/service-account-token\"}",
+         "metadata.annotations[kubernetes.io/service-account.name]", "Required value"},
+        {KIND_SECRET, "{\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.key\":\"\"}}",
+         "data[tls.crt]", "Required value"},
+        {KIND_SECRET, "{\"type\":\"kubernetes.io/ssh-auth\",\"data\":{\"ssh-privatekey\":\"\"}}",
+         "data[ssh-privatekey]", "Required value"},
+        {KIND_SECRET, "{\"type\":\"kubernetes.io/dockercfg\"}", "data[.dockercfg]",
+         "Required value"},
+        {KIND_SECRET, /* { */
+         "{\"type\":\"kubernetes.io/dockercfg\",\"data\":{\".dockercfg\":\"ew==\"}}",
+         "data[.dockercfg]", "Invalid value: \"<secret contents redacted>\": invalid JSON"},
+        {KIND_SECRET, /* [] */
+         "{\"type\":\"kubernetes.io/dockerconfigjson\",\"data\":{\".dockerconfigjson\":\"W10=\"}}",
+         "data[.dockerconfigjson]",
+         "Invalid value: \"<secret contents redacted>\": json: cannot unmarshal into Go value of "
+         "type map[string]interface {}"},
         {KIND_IP_ADDRESS, "{\"metadata\":{\"name\":\"2001:0db8::1\"}}", "metadata.name",
          "Invalid value: \"2001:0db8::1\": must be a valid IP address in canonical form"},
     };
@@ -222,6 +238,36 @@ static void breaches(void **state)
 
 /* Rules may be asked about anything that can be decoded: an empty object breaks none of their
  * assumptions. */
+/* What a Secret's type asks for, and is content with. */
+static void secrets_of_a_type(void **state)
+{
+    static const char *const good[] = {
+        "{\"type\":\"kubernetes.io/basic-auth\",\"data\":{\"password\":\"\"}}",
+        "{\"type\":\"kubernetes.io/basic-auth\",\"data\":{\"username\":\"YQ==\"}}",
+        "{\"type\":\"kubernetes.io/ssh-auth\",\"data\":{\"ssh-privatekey\":\"YQ==\"}}",
+        "{\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"\",\"tls.key\":\"\"}}",
+        "{\"type\":\"kubernetes.io/dockercfg\",\"data\":{\".dockercfg\":\"IHt9\"}}",     /* " {}" */
+        "{\"type\":\"kubernetes.io/dockercfg\",\"data\":{\".dockercfg\":\"bnVsbA==\"}}", /* null */
+        "{\"type\":\"kubernetes.io/service-account-token\",\"metadata\":{\"annotations\":{"
+        "\"kubernetes.io/service-account.name\":\"a\"}}}",
+        "{\"type\":\"bootstrap.kubernetes.io/token\"}",
+        "{\"type\":\"example.com/any\"}"};
+    const struct schema_kind *k = schema_kinds[KIND_SECRET];
+    struct error err = {0};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        api_hooks_find(k)->validate(decoded(k, good[i]), &err);
+        if (err.causes)
+            fail_msg("%s: %.*s", good[i], STR_ARG(err.causes->message));
+    }
+    api_hooks_find(k)->validate(decoded(k, "{\"type\":\"kubernetes.io/basic-auth\"}"), &err);
+    assert_non_null(err.causes);
+    assert_str(err.causes->field, "data[username]");
+    assert_str(err.causes->next->field, "data[password]");
+    assert_null(err.causes->next->next);
+    error_fini(&err);
+    arena_clear(&arena);
+}
+
 static void empty_objects_are_survived(void **state)
 {
     for (int i = 0; i < _KIND_MAX; i++) {
@@ -248,6 +294,7 @@ int main(void)
         cmocka_unit_test(schedules),
         cmocka_unit_test(defaults),
         cmocka_unit_test(breaches),
+        cmocka_unit_test(secrets_of_a_type),
         cmocka_unit_test(empty_objects_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -396,6 +396,174 @@ static void tokens(void **state)
     error_fini(&err);
 }
 
+/* ---- tokens in Secrets ---- */
+
+static struct str secret_token(struct fx *f, const char *account, const char *secret)
+{
+    struct error err = {0};
+    struct str t;
+    assert_ok(fx_get(f, KIND_OF(SERVICE_ACCOUNT), "default", account));
+    assert_ok(
+        apiserver_sign_token(f->api, object_meta(f->object), str_z(secret), &f->arena, &t, &err));
+    return t;
+}
+
+static void put_token(struct fx *f, const char *secret, struct str token)
+{
+    assert_ok(fx_get(f, KIND_OF(SECRET), "default", secret));
+    struct api_secret *s = fx_edit(f);
+    s->data = ARENA_NEW(&f->arena, struct kv_str);
+    s->data[0] = (struct kv_str){STR("token"), token};
+    s->n_data = 1;
+    assert_ok(fx_update(f, KIND_OF(SECRET), s, NULL));
+}
+
+static struct str label_of(struct fx *f, const char *secret, const char *label)
+{
+    assert_ok(fx_get(f, KIND_OF(SECRET), "default", secret));
+    const struct api_object_meta *m = object_meta(f->object);
+    const struct str *v = KV_GET(m, labels, str_z(label));
+    return v ? arena_str(&f->arena, *v) : STR_NONE;
+}
+
+#define USED    "kubernetes.io/legacy-token-last-used"
+#define INVALID "kubernetes.io/legacy-token-invalid-since"
+
+static void secret_tokens(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"));
+    assert_ok(fx_create(f, KIND_OF(SECRET), "default",
+                        "{metadata: {name: s, annotations: {kubernetes.io/service-account.name: "
+                        "bob}}, type: kubernetes.io/service-account-token}"));
+    struct str t = secret_token(f, "bob", "s"), other = secret_token(f, "bob", "none");
+    assert_false(authenticated(f, t)); /* signed, but not what the Secret holds: it is empty */
+    put_token(f, "s", t);
+    assert_true(authenticated(f, t));
+    const struct api_token_review *r = f->message;
+    assert_str(r->status.user.username, "system:serviceaccount:default:bob");
+    assert_int_equal(r->status.user.n_groups, 2);
+    assert_int_equal(r->status.n_audiences, 1);
+    assert_false(authenticated(f, other));
+    struct api_token_review elsewhere = {.spec.token = t};
+    struct str vault = STR("vault");
+    elsewhere.spec.audiences = &vault;
+    elsewhere.spec.n_audiences = 1;
+    struct client_request q = {
+        .verb = CLIENT_CREATE, .kind = KIND_OF(TOKEN_REVIEW), .body = &elsewhere};
+    assert_ok(fx_call(f, &q));
+    assert_false(((const struct api_token_review *)f->message)->status.authenticated);
+    /* years do it no harm */
+    rt_sim_wall_jump(f->rt, INT64_C(3) * 365 * 86400 * 1000000);
+    assert_true(authenticated(f, t));
+    assert_ok(fx_patch(f, KIND_OF(SECRET), "default", "s", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"finalizers\":[\"a.b/c\"]}}"));
+    assert_ok(fx_delete(f, KIND_OF(SECRET), "default", "s"));
+    assert_false(authenticated(f, t)); /* it is there still, but being deleted */
+    assert_str(((const struct api_token_review *)f->message)->status.error,
+               "invalid bearer token: Token has been invalidated");
+    assert_ok(fx_patch(f, KIND_OF(SECRET), "default", "s", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"finalizers\":null}}"));
+    assert_ok(fx_create(f, KIND_OF(SECRET), "default", "{metadata: {name: s}}"));
+    put_token(f, "s", t);
+    assert_true(authenticated(f, t));
+    /* an account of the same name is another account */
+    assert_ok(fx_delete(f, KIND_OF(SERVICE_ACCOUNT), "default", "bob"));
+    assert_false(authenticated(f, t));
+    assert_ok(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"));
+    assert_false(authenticated(f, t));
+    assert_str(((const struct api_token_review *)f->message)->status.error,
+               "invalid bearer token: ServiceAccount UID does not match claim");
+}
+
+/* One write a day, however often it is used; and one label makes it void. */
+static void secret_tokens_are_labelled(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default", "{metadata: {name: bob}}"));
+    assert_ok(fx_create(f, KIND_OF(SECRET), "default", "{metadata: {name: s}}"));
+    struct str t = secret_token(f, "bob", "s");
+    put_token(f, "s", t);
+    assert_int_equal(label_of(f, "s", USED).n, 0);
+    assert_true(authenticated(f, t));
+    settle(f);
+    assert_str(label_of(f, "s", USED), "2026-01-01");
+    const struct api_object_meta *m = object_meta(f->object);
+    bool ours = false;
+    for (uint32_t i = 0; i < m->n_managed_fields; i++)
+        ours |= str_is(m->managed_fields[i].manager, "kube-apiserver");
+    assert_true(ours);
+    rev_t rev = f->object->rev;
+    assert_true(authenticated(f, t));
+    settle(f);
+    assert_str(label_of(f, "s", USED), "2026-01-01");
+    assert_int_equal(f->object->rev, rev);
+    rt_sim_wall_jump(f->rt, INT64_C(86400) * 1000000);
+    for (int i = 0; i < 5; i++)
+        assert_true(authenticated(f, t));
+    settle(f);
+    assert_str(label_of(f, "s", USED), "2026-01-02");
+    /* a server whose clock is ahead wrote that */
+    assert_ok(fx_patch(f, KIND_OF(SECRET), "default", "s", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"labels\":{\"" USED "\":\"2026-01-03\"}}}"));
+    assert_true(authenticated(f, t));
+    settle(f);
+    assert_str(label_of(f, "s", USED), "2026-01-03");
+    assert_ok(fx_patch(f, KIND_OF(SECRET), "default", "s", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"labels\":{\"" INVALID "\":\"2025-01-01\",\"" USED
+                       "\":null}}}"));
+    assert_false(authenticated(f, t));
+    settle(f);
+    assert_str(label_of(f, "s", USED), "2026-01-02");
+    assert_ok(fx_patch(f, KIND_OF(SECRET), "default", "s", NULL, CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"labels\":{\"" INVALID "\":null}}}"));
+    assert_true(authenticated(f, t));
+}
+
+/* Claims that do not fit together; nobody but us signs such a thing. */
+static void secret_claims(void **state)
+{
+    static const struct {
+        const char *claims, *why;
+    } rows[] = {
+        {"{}", "sub claim is missing"},
+        {"{sub: 'system:serviceaccount:ns:a'}", "namespace claim is missing"},
+        {"{sub: 'system:serviceaccount:ns:a', kubernetes.io/serviceaccount/namespace: ns}",
+         "secretName claim is missing"},
+        {"{sub: 'system:serviceaccount:ns:b', kubernetes.io/serviceaccount/namespace: ns, "
+         "kubernetes.io/serviceaccount/secret.name: s, "
+         "kubernetes.io/serviceaccount/service-account.name: a, "
+         "kubernetes.io/serviceaccount/service-account.uid: u}",
+         "sub claim is invalid"},
+        {"{sub: 'a', kubernetes.io/serviceaccount/namespace: ns, "
+         "kubernetes.io/serviceaccount/secret.name: s, "
+         "kubernetes.io/serviceaccount/service-account.name: a, "
+         "kubernetes.io/serviceaccount/service-account.uid: u}",
+         "sub claim is invalid"},
+        {"{sub: 'system:serviceaccount:ns:a', kubernetes.io/serviceaccount/namespace: ns, "
+         "kubernetes.io/serviceaccount/secret.name: s, "
+         "kubernetes.io/serviceaccount/service-account.name: a, "
+         "kubernetes.io/serviceaccount/service-account.uid: u}",
+         NULL},
+    };
+    struct arena a = {0};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct token_claims t;
+        struct json *v;
+        struct error err = {0};
+        assert_ok(yaml_parse(str_z(rows[i].claims), &a, &v, NULL));
+        int r = token_secret_claims(v, STR("text"), &t, &err);
+        assert_int_equal(r, rows[i].why ? -EACCES : 0);
+        if (rows[i].why)
+            assert_str(str_sub(err.message, sizeof("invalid bearer token: ") - 1, err.message.n),
+                       rows[i].why);
+        else
+            assert_int_equal(t.expires_s, INT64_MAX);
+        error_fini(&err);
+    }
+    arena_fini(&a);
+}
+
 static void pki_is_kept(void **state)
 {
     char dir[] = "/tmp/davit-pki-XXXXXX";
@@ -481,6 +649,9 @@ int main(void)
         T(nodes_are_restricted),
         T(reviews_answer),
         cmocka_unit_test_setup_teardown(tokens, token_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(secret_tokens, token_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(secret_tokens_are_labelled, token_setup, fx_teardown),
+        cmocka_unit_test(secret_claims),
         cmocka_unit_test(pki_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,8 +149,10 @@ static void test_equivalent(void **state)
     assert_true(str_search(buf_str(&b), STR("\"requestKind\":{\"group\":\"autoscaling\","
                                             "\"version\":\"v1\"")) > 0);
     buf_fini(&b);
-    const struct api_hpa1 *back =
-        admit_request_back(&l.r, v[0], admit_request_msg(&l.r, v[0], false));
+    const void *msg;
+    assert_int_equal(
+        admit_request_back(&l.r, v[0], admit_request_msg(&l.r, v[0], false), &msg, NULL), 1);
+    const struct api_hpa1 *back = msg;
     assert_int_equal(back->spec.target_cpu_utilization_percentage, 70);
     lab_fini(&l);
 }

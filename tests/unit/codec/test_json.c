@@ -174,6 +174,23 @@ static void trees_can_be_changed(void **state)
     arena_clear(&arena);
 }
 
+/* A merge puts back what it found: the last one of a name that is there twice. */
+static void a_member_takes_its_own_place(void **state)
+{
+    struct json *v = parsed("{\"a\":{\"x\":1},\"b\":2,\"a\":{\"x\":3},\"c\":4,\"a\":{\"x\":5}}");
+    json_set(v, STR("a"), json_getz(v, "a"));
+    assert_prints(v, "{\"a\":{\"x\":5},\"b\":2,\"c\":4}");
+    assert_int_equal(v->n, 3);
+    json_set(v, STR("c"), json_getz(v, "c"));
+    json_push(v, json_new_null(&arena));
+    assert_int_equal(v->n, 4);
+    v = parsed("{\"a\":1,\"a\":2}");
+    json_set(v, STR("a"), json_getz(v, "a"));
+    json_set(v, STR("b"), json_new_int(&arena, 3));
+    assert_prints(v, "{\"a\":2,\"b\":3}");
+    arena_clear(&arena);
+}
+
 static void equality_ignores_member_order(void **state)
 {
     assert_true(json_equal(parsed("{\"a\":1,\"b\":[1]}"), parsed("{\"b\":[1.0],\"a\":1}")));
@@ -214,6 +231,7 @@ int main(void)
         cmocka_unit_test(bad_input_is_refused),
         cmocka_unit_test(depth_and_size_are_bounded),
         cmocka_unit_test(trees_can_be_changed),
+        cmocka_unit_test(a_member_takes_its_own_place),
         cmocka_unit_test(equality_ignores_member_order),
         cmocka_unit_test(invalid_utf8_is_printed_as_replacement),
         cmocka_unit_test(pretty_printing_indents),

@@ -78,7 +78,7 @@ static void a_burst_is_given_back(void **state)
 {
     struct memory_tend m;
     void **v = malloc(PIECES * sizeof(*v));
-    memory_limit_arenas(1);
+    memory_tune(1);
     memory_tend_start(&m, NULL);
     turn(&m);
     long before = private_kb();

@@ -134,6 +134,7 @@ static const char schema[] =
     "\"lab\":{\"type\":\"object\",\"maxProperties\":2,\"additionalProperties\":{\"type\":"
     "\"string\"}},"
     "\"any\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true},"
+    "\"free\":{\"type\":\"object\",\"additionalProperties\":true},"
     "\"emb\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,"
     "\"x-kubernetes-preserve-unknown-fields\":true},"
     "\"one\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
@@ -231,9 +232,123 @@ static void checked(void **state)
         struct str text = arena_printf(&a, "{\"spec\":{%s%s%s}}", named ? "" : "\"name\":\"ok\"",
                                        named || !rows[i].members[0] ? "" : ",", rows[i].members);
         assert_ok(json_parse(text, &a, NULL, &v, NULL));
-        int r = structural_validate(s, v, &err);
+        int r = structural_validate(s, v, STRUCTURAL_WHOLE, &err);
         assert_str(all_causes(&err, &a), rows[i].says);
-        assert_int_equal(r, rows[i].says[0] ? -EBADMSG : 0);
+        assert_int_equal(r < 0, rows[i].says[0] != 0);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+    structural_free(s);
+}
+
+/* What is wrong where nothing has changed is let be. In the schema everything is wrong that is not
+ * small. */
+static void ratcheted(void **state)
+{
+    static const char strict[] =
+        "{\"type\":\"object\",\"required\":[\"must\"],\"properties\":{\"must\":{\"type\":"
+        "\"integer\"},"
+        "\"n\":{\"type\":\"integer\",\"maximum\":5},"
+        "\"s\":{\"type\":\"string\",\"enum\":[\"a\"]},"
+        "\"o\":{\"type\":\"object\",\"required\":[\"x\"],\"maxProperties\":2,\"properties\":{\"x\":"
+        "{"
+        "\"type\":\"integer\",\"maximum\":5},\"y\":{\"type\":\"integer\",\"maximum\":5},\"z\":{"
+        "\"type\":"
+        "\"integer\"}}},"
+        "\"m\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\",\"maximum\":5}},"
+        "\"l\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"maximum\":5}},"
+        "\"set\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"set\",\"items\":{\"type\":"
+        "\"integer\","
+        "\"maximum\":5}},"
+        "\"map\":{\"type\":\"array\",\"maxItems\":2,\"x-kubernetes-list-type\":\"map\","
+        "\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"required\":[\"k\"]"
+        ","
+        "\"properties\":{\"k\":{\"type\":\"integer\",\"multipleOf\":2},\"v\":{\"type\":\"integer\","
+        "\"maximum\":5}}}},"
+        "\"any\":{\"type\":\"object\",\"maxProperties\":1,\"x-kubernetes-preserve-unknown-fields\":"
+        "true},"
+        "\"emb\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,"
+        "\"x-kubernetes-preserve-unknown-fields\":true},"
+        "\"nul\":{\"type\":\"string\"},"
+        "\"not\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+        "\"integer\"}},\"not\":{\"properties\":{\"a\":{\"minimum\":5}}}},"
+        "\"all\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+        "\"integer\"}},\"allOf\":[{\"properties\":{\"a\":{\"maximum\":5}}}]},"
+        "\"kind\":{\"type\":\"string\",\"enum\":[\"Other\"]},"
+        "\"status\":{\"type\":\"object\",\"properties\":{\"p\":{\"type\":\"integer\",\"maximum\":5}"
+        ","
+        "\"q\":{\"type\":\"integer\",\"maximum\":5}}}}}";
+    static const struct {
+        const char *old, *now, *fields; /* of what is said */
+        int r;
+        enum structural_part part;
+    } rows[] = {
+        {"\"n\":9", "\"n\":9", "", 0},
+        {"\"n\":9", "\"n\":8", "n", -EDOM},
+        {"", "\"n\":9", "n", -EDOM},
+        {"\"s\":\"b\"", "\"s\":\"b\",\"n\":1", "", 0},
+        {"\"s\":\"b\"", "\"s\":\"c\"", "s", -EBADMSG},
+        {"\"s\":1", "\"s\":1", "", 0},
+        {"\"s\":1", "\"s\":2", "s", -EBADMSG},
+        /* an object is let be as a whole; if it has changed, what is in it and has not is */
+        {"\"o\":{\"y\":9}", "\"o\":{\"y\":9}", "", 0},
+        {"\"o\":{\"y\":9}", "\"o\":{\"y\":9,\"z\":1}", "o.x", -EBADMSG},
+        {"\"o\":{\"x\":9,\"y\":9}", "\"o\":{\"x\":9,\"y\":8}", "o.y", -EDOM},
+        {"\"o\":{\"x\":1,\"y\":9,\"z\":1}", "\"o\":{\"z\":1,\"y\":9,\"x\":1}", "", 0},
+        {"\"o\":{\"x\":1,\"y\":9,\"z\":1}", "\"o\":{\"x\":1,\"y\":9,\"z\":2}", "o", -EBADMSG},
+        {"\"m\":{\"a\":9,\"b\":9}", "\"m\":{\"a\":9,\"c\":9}", "m.c", -EDOM},
+        {"\"m\":{\"a\":9,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":9,\"i\":9}",
+         "\"m\":{\"h\":9,\"i\":8}", "m.i", -EDOM},
+        /* lists are one thing, unless they are maps */
+        {"\"l\":[9,1]", "\"l\":[9,1]", "", 0},
+        {"\"l\":[9,1]", "\"l\":[9,2]", "l[0]", -EDOM},
+        {"\"set\":[9,1]", "\"set\":[1,9]", "set[1]", -EDOM},
+        {"\"set\":[1,1]", "\"set\":[1,1]", "", 0},
+        {"\"set\":[1,1]", "\"set\":[1,2,2]", "", 0},
+        {"\"set\":[1,1]", "\"set\":[1],\"map\":[{\"k\":2},{\"k\":2}]", "", 0},
+        {"\"set\":[1]", "\"set\":[1,1]", "set[1]", -EDOM},
+        {"\"map\":[{\"k\":1,\"v\":1},{\"k\":3},{\"k\":4}]",
+         "\"map\":[{\"k\":4},{\"k\":3},{\"k\":1,\"v\":1}]", "", 0},
+        {"\"map\":[{\"k\":1,\"v\":1},{\"k\":3}]", "\"map\":[{\"k\":3},{\"k\":1,\"v\":2}]", "", 0},
+        {"\"map\":[{\"k\":1,\"v\":1},{\"k\":3}]", "\"map\":[{\"k\":5},{\"k\":1,\"v\":9}]",
+         "map[0].k, map[1].v", -EDOM},
+        /* nobody knows whether what is preserved is the same */
+        {"\"any\":{\"a\":1,\"b\":2}", "\"any\":{\"a\":1,\"b\":2}", "any", -EBADMSG},
+        {"\"emb\":{\"kind\":\"X\"}", "\"emb\":{\"kind\":\"X\"}", "emb.apiVersion", -EBADMSG},
+        {"\"nul\":null", "\"nul\":null", "", 0},
+        {"\"nul\":null", "\"nul\":1", "nul", -EBADMSG},
+        /* value rules */
+        {"\"not\":{\"a\":9,\"b\":1}", "\"not\":{\"a\":9,\"b\":1}", "", 0},
+        {"\"not\":{\"a\":9,\"b\":1}", "\"not\":{\"a\":9,\"b\":2}", "not", -EDOM},
+        {"\"all\":{\"a\":9,\"b\":1}", "\"all\":{\"a\":9,\"b\":2}", "all.a, all", -EDOM},
+        /* the root is never the same, and what every request says is not looked up */
+        {"\"must\":null", "\"must\":null", "", 0},
+        {"\"kind\":\"K\"", "\"kind\":\"K\"", "kind", -EBADMSG},
+        /* the status alone */
+        {"\"n\":9", "\"n\":8,\"status\":{\"p\":9}", "status.p", -EDOM, STRUCTURAL_STATUS},
+        {"\"status\":{\"p\":9}", "\"n\":8,\"status\":{\"p\":9,\"q\":1}", "", 0, STRUCTURAL_STATUS},
+        {"\"status\":{\"p\":9}", "\"n\":8", "", 0, STRUCTURAL_STATUS},
+    };
+    struct structural *s = NULL;
+    assert_ok(structural_compile(str_z(strict), STR("s"), &s, NULL));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct json *v[2];
+        struct buf b = {0};
+        const char *texts[] = {rows[i].old, rows[i].now};
+        for (int k = 0; k < 2; k++) {
+            bool must = str_search(str_z(texts[k]), STR("must")) >= 0;
+            struct str t = arena_printf(&a, "{%s%s%s}", must ? "" : "\"must\":1",
+                                        must || !texts[k][0] ? "" : ",", texts[k]);
+            assert_ok(json_parse(t, &a, NULL, &v[k], NULL));
+        }
+        int r = structural_validate_update(s, v[1], v[0], rows[i].part, &err);
+        for (const struct error_cause *c = err.causes; c; c = c->next)
+            buf_printf(&b, "%s%.*s", b.n ? ", " : "", STR_ARG(c->field));
+        assert_str(b.n ? buf_str(&b) : STR(""), rows[i].fields);
+        assert_int_equal(r, rows[i].r);
+        buf_fini(&b);
         error_fini(&err);
         arena_fini(&a);
     }
@@ -265,6 +380,9 @@ static void pruned_and_defaulted(void **state)
          "{\"spec\":{\"i\":1,\"map\":[{\"k\":\"a\",\"v\":1},{\"k\":\"b\",\"v\":2}],\"sub\":{\"x\":"
          "\"y\"}}}",
          1, "unknown field \"spec.map[0].w\""},
+        {"{\"spec\":{\"i\":1,\"sub\":{},\"free\":{\"a\":1,\"o\":{\"x\":1},\"l\":[1,{\"y\":2}]}}}",
+         "{\"spec\":{\"free\":{\"a\":1,\"l\":[1,{}],\"o\":{}},\"i\":1,\"sub\":{\"x\":\"y\"}}}", 2,
+         "unknown field \"spec.free.o.x\""},
     };
     struct structural *s = compiled();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -311,7 +429,7 @@ static void patterns_bounded(void **state)
         buf_printf(&b, "{\"type\":\"object\",\"properties\":{\"x\":%s}}", rows[i]);
         assert_ok(structural_compile(buf_str(&b), STR("s"), &s, &err));
         assert_ok(json_parse(buf_str(&object), &a, NULL, &v, &err));
-        assert_int_equal(structural_validate(s, v, &err), -EBADMSG);
+        assert_int_equal(structural_validate(s, v, STRUCTURAL_WHOLE, &err), -EBADMSG);
         bool said = false;
         for (const struct error_cause *c = err.causes; c; c = c->next)
             said |= str_search(c->message, STR("too large for its schema")) >= 0 ||
@@ -339,8 +457,11 @@ static void patterns_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused),          cmocka_unit_test(bounded),
-        cmocka_unit_test(checked),          cmocka_unit_test(pruned_and_defaulted),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(checked),
+        cmocka_unit_test(ratcheted),
+        cmocka_unit_test(pruned_and_defaulted),
         cmocka_unit_test(patterns_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,29 @@
+/* An object of a call in another version, for webhooks and policies that speak of that one
+ * (matchPolicy: Equivalent), where its kind is converted by a webhook. Core thread.
+ *
+ * Whoever needs such a view asks call_view. What is not in hand is noted, and he gives up for now:
+ * webhooks wait (call_views_ask) and go on where they were; a policy makes the verb return 1, and
+ * call_run has the views made and runs it again. Then the same views are wanted and are in hand:
+ * they are found by what an object says (its uid, times, owners of fields and a generated name are
+ * others each time, and no webhook may convert those). */
+#pragma once
+
+#include "apiserver/custom/convert.h"
+#include "apiserver/internal.h"
+
+#define CALL_VIEWS_MAX 64 /* of one call; each is asked for once */
+
+/* Nothing is made of it when from is to, or no webhook converts: call_view_needed. */
+bool call_view_needed(const struct api_call *c, const struct schema_kind *from,
+                      const struct schema_kind *to);
+/* msg of `from` as one of `to`, both served. 1: *ret, as long as the call. -EINPROGRESS: it was
+ * noted. Other negatives: it could not be converted, in err (may be NULL). */
+int call_view(struct api_call *c, const struct schema_kind *from, const struct schema_kind *to,
+              const void *msg, const void **ret, struct error *err) MUST_CHECK;
+/* Something was noted and not asked for yet. */
+bool call_views_wanted(const struct api_call *c);
+/* Has it made: 1: done comes, never from inside; 0: it is in hand, or cannot be made. */
+int call_views_ask(struct api_call *c, void (*done)(struct api_call *c)) MUST_CHECK;
+
+void call_views_end(struct api_call *c);  /* done does not come any more */
+void call_views_free(struct api_call *c); /* any thread */
