@@ -31,6 +31,8 @@ void pod_validate_ephemeral(const void *msg, const void *old, struct error *err)
 /* pod_resize.c: pods/resize. */
 /* Containers whose resources may change: all but init containers that end. */
 bool pod_is_resizable(const struct api_container *c, bool init);
+void pod_resize_policies_validate(const struct api_pod_spec *s, const char *path,
+                                  struct error *err);
 /* msg, as a client sent it: the pod as it was (old, which must live as long), with these resources
  * and resize policies. Of other containers than the pod has it keeps the list, which is refused. */
 void pod_resize_take(void *msg, const void *old, struct arena *a);

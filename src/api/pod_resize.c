@@ -17,6 +17,51 @@ bool pod_is_resizable(const struct api_container *c, bool init)
     return !init || str_is(c->restart_policy, "Always");
 }
 
+/* ---- policies ---- */
+
+static void check_policies(const struct api_container *c, const char *path, struct str restart,
+                           struct error *err)
+{
+    static const char *const names[] = {"cpu", "memory", NULL};
+    struct set seen = {0};
+    PATH(list, "%s.resizePolicy", path);
+    if (c->restart_policy.n)
+        restart = c->restart_policy;
+    for (uint32_t i = 0; i < c->n_resize_policy; i++) {
+        const struct api_container_resize_policy *r = &c->resize_policy[i];
+        PATH(at, "%s[%u]", list.p, i);
+        if (!set_add(&seen, r->resource_name))
+            check_duplicate(err, at, r->resource_name);
+        if (!r->resource_name.n)
+            check_required(err, list, NULL);
+        else if (!str_is(r->resource_name, "cpu") && !str_is(r->resource_name, "memory"))
+            check_not_supported(err, list, r->resource_name, names);
+        if (!r->restart_policy.n)
+            check_required(err, list, NULL);
+        if (str_is(restart, "Never") && str_is(r->restart_policy, "RestartContainer"))
+            check_invalid(err, list, r->restart_policy,
+                          "must be 'NotRequired' when `restartPolicy` is 'Never'");
+    }
+    set_fini(&seen);
+}
+
+void pod_resize_policies_validate(const struct api_pod_spec *s, const char *path, struct error *err)
+{
+    for (uint32_t i = 0; i < s->n_containers; i++) {
+        PATH(at, "%s.containers[%u]", path, i);
+        check_policies(&s->containers[i], at.p, s->restart_policy, err);
+    }
+    for (uint32_t i = 0; i < s->n_init_containers; i++) {
+        const struct api_container *c = &s->init_containers[i];
+        PATH(at, "%s.initContainers[%u]", path, i);
+        PATH(list, "%s.resizePolicy", at.p);
+        if (pod_is_resizable(c, true))
+            check_policies(c, at.p, s->restart_policy, err);
+        else if (c->n_resize_policy)
+            check_invalid(err, list, STR("[...]"), "must not be set for init containers");
+    }
+}
+
 /* ---- what of an update counts ---- */
 
 static struct api_container *merge(const struct api_container *now, const struct api_container *old,

@@ -409,6 +409,7 @@ void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct er
     validate_volumes(s, path, &volumes, err);
     validate_containers(s, path, &volumes, err);
     pod_ephemeral_validate(s, &volumes, err);
+    pod_resize_policies_validate(s, path, err);
     set_fini(&volumes);
     validate_host_ports(s, path, err);
     validate_tolerations(s, path, err);

@@ -250,6 +250,7 @@ struct pod {
     struct object *wanted; /* counted; NULL: obj has the resources the API asks for */
     bool resize_known;     /* looked at for the first time */
     bool resize_look;      /* `wanted` is to be decided on */
+    bool resize_settled;   /* all that is allocated is in force, and stays so until more is */
     bool resizing;         /* allocated, and not all of it in force */
     bool resize_busy;      /* a pool job writes cgroups */
     bool resize_told;      /* the API may have conditions of a resize */

@@ -1,8 +1,10 @@
 /* What a cluster of thousands costs is found out with nodes that cost nothing: all of them share
  * one client, one cache of pods and one timer wheel. A pod's status is written once when it starts
- * and never again, as a well-behaved agent does. */
+ * and never again, as a well-behaved agent does, unless it is resized (which always succeeds) or
+ * somebody else has taken back what it says. */
 #include "node/hollow_int.h"
 
+#include "api/pod.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -57,12 +59,26 @@ static bool pod_says_ready(const struct object *o)
     return false;
 }
 
-/* What it said was taken away while its node was silent: it says it again. */
+static bool pod_is_resized(const struct object *o)
+{
+    const struct api_pod *pod = OBJECT_MSG(o, api_pod);
+    uint32_t n = MIN(pod->spec.n_containers, pod->status.n_container_statuses);
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct api_resource_requirements *r = pod->status.container_statuses[i].resources;
+        if (r && !pod_same_resources(r, &pod->spec.containers[i].resources))
+            return true;
+    }
+    return false;
+}
+
+/* What it said was taken away while its node was silent, or is true no more: it says it again. */
 static void pod_say_again(struct hollow_pod *p)
 {
     if (p->started && !p->over && !p->writing &&
         str_is(OBJECT_MSG(p->object, api_pod)->status.phase, "Running") &&
-        !pod_says_ready(p->object) && !pod_behaves(p, "never-ready"))
+        ((!pod_says_ready(p->object) && !pod_behaves(p, "never-ready")) ||
+         pod_is_resized(p->object)))
         p->started = false;
 }
 
@@ -162,6 +178,10 @@ static void container_fill(struct api_container_status *s, const struct api_cont
                                        .has_started = true,
                                        .started = true,
                                        .container_id = STR("hollow://0")};
+    s->allocated_resources = c->resources.requests;
+    s->n_allocated_resources = c->resources.n_requests;
+    s->resources = ARENA_NEW(a, struct api_resource_requirements);
+    *s->resources = c->resources;
     s->state.running = running;
 }
 
@@ -185,8 +205,14 @@ static void pod_run(struct hollow_pod *p)
     struct api_pod_status *st = &pod->status;
 
     st->phase = STR("Running");
-    st->start_time = now;
-    st->pod_ip = pod_address(h, &a);
+    st->observed_generation = pod->metadata.generation;
+    /* It may be saying something again: it is the same pod, and ready since then or since now. */
+    struct timestamp start = st->start_time.set ? st->start_time : now;
+    if (pod_says_ready(p->object))
+        now = start;
+    st->start_time = start;
+    if (!st->pod_ip.n)
+        st->pod_ip = pod_address(h, &a);
     st->pod_ips = ARENA_NEW(&a, struct api_pod_ip);
     st->pod_ips[0].ip = st->pod_ip;
     st->n_pod_ips = 1;
@@ -198,7 +224,7 @@ static void pod_run(struct hollow_pod *p)
     st->n_container_statuses = pod->spec.n_containers;
     st->container_statuses = ARENA_NEW_N(&a, struct api_container_status, pod->spec.n_containers);
     for (uint32_t i = 0; i < pod->spec.n_containers; i++)
-        container_fill(&st->container_statuses[i], &pod->spec.containers[i], now, &a);
+        container_fill(&st->container_statuses[i], &pod->spec.containers[i], start, &a);
     bool ok = pod_behaves(p, "succeed");
     p->over = ok || pod_behaves(p, "fail");
     for (uint32_t i = 0; p->over && i < pod->spec.n_containers; i++)

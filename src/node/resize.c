@@ -90,6 +90,10 @@ struct object *resize_seen(struct pod *p, struct object *obj)
                                           now->spec.n_init_containers, &a);
     p->wanted = object_ref(obj);
     p->resize_look |= news;
+    if (news) { /* what failed was another wish */
+        rt_timer_stop(&p->resize_timer);
+        p->resize_backoff = 0;
+    }
     struct object *r = object_new(obj->kind, &copy, obj->rev);
     arena_fini(&a);
     return r;
@@ -297,6 +301,7 @@ static void allocate(struct pod *p)
     p->wanted = NULL;
     p->pending = NULL;
     p->resizing = true;
+    p->resize_settled = false;
     p->resize_backoff = 0;
     rt_timer_stop(&p->resize_timer);
     set_text(&p->resize_error, NULL);
@@ -520,6 +525,7 @@ static void start_again(struct ctr *c)
 
 static void finish(struct pod *p)
 {
+    p->resize_settled = true;
     if (!p->resizing)
         return;
     p->resizing = false;
@@ -595,6 +601,8 @@ bool resize_sync(struct pod *p)
     }
     if (p->wanted && p->resize_look && !rt_timer_active(&p->resize_timer))
         decide(p);
+    if (p->resize_settled)
+        return true;
     step(p);
     resize_pod_limits(p, &need);
     return !must_grow(&p->limits, &need);

@@ -174,3 +174,17 @@ limit() {
     wait_for 20 equals 1 of lasts '{.status.containerStatuses[0].restartCount}'
     wait_for 20 equals 35000 limit lasts cpu
 }
+
+@test "a hollow node takes every resize" {
+    "$DAVIT" hollow --nodes 1 --name-prefix thin --kubeconfig "$KUBECONFIG" >/dev/null 2>&1 3>&- &
+    local hollow=$!
+    wait_for 20 kubectl get node -o name thin-0
+    pod thin 'requests: {cpu: 1}' '' 'nodeName: thin-0'
+    resize thin '{"requests":{"cpu":"2"}}'
+    wait_for 20 equals '{"requests":{"cpu":"2"}}' in_force thin
+    equals 2 of thin '{.status.observedGeneration}'
+    kubectl delete pod thin --now
+    kill $hollow
+    wait $hollow || true
+    kubectl delete node thin-0
+}

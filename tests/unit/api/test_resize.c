@@ -109,6 +109,50 @@ static void what_is_refused(void **state)
     }
 }
 
+static void policies(void **state)
+{
+    static const struct {
+        const char *spec, *causes;
+    } rows[] = {
+        {"{containers: [{resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}, "
+         "{resourceName: memory, restartPolicy: RestartContainer}]}]}",
+         ""},
+        {"{containers: [{resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}, "
+         "{resourceName: cpu, restartPolicy: NotRequired}]}]}",
+         "spec.containers[0].resizePolicy[1]: Duplicate value: \"cpu\"\n"},
+        {"{containers: [{resizePolicy: [{resourceName: gpu, restartPolicy: NotRequired}]}]}",
+         "spec.containers[0].resizePolicy: Unsupported value: \"gpu\": supported values: \"cpu\", "
+         "\"memory\"\n"},
+        {"{containers: [{resizePolicy: [{resourceName: cpu}]}]}",
+         "spec.containers[0].resizePolicy: Required value\n"},
+        {"{restartPolicy: Never, containers: [{resizePolicy: [{resourceName: cpu, restartPolicy: "
+         "RestartContainer}]}]}",
+         "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be "
+         "'NotRequired' when `restartPolicy` is 'Never'\n"},
+        {"{restartPolicy: Never, initContainers: [{restartPolicy: Always, resizePolicy: "
+         "[{resourceName: cpu, restartPolicy: RestartContainer}]}]}",
+         ""},
+        {"{initContainers: [{resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]}]}",
+         "spec.initContainers[0].resizePolicy: Invalid value: \"[...]\": must not be set for init "
+         "containers\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct buf b = {0};
+        char text[512];
+        snprintf(text, sizeof(text), "{spec: %s}", rows[i].spec);
+        pod_resize_policies_validate(&pod_of(&a, text)->spec, "spec", &err);
+        for (const struct error_cause *k = err.causes; k; k = k->next)
+            buf_printf(&b, "%.*s: %.*s\n", STR_ARG(k->field), STR_ARG(k->message));
+        if (!str_eqz(buf_str(&b), rows[i].causes))
+            fail_msg("%s:\n got %.*s\nwant %s", text, STR_ARG(buf_str(&b)), rows[i].causes);
+        buf_fini(&b);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+}
+
 static void only_resources_count(void **state)
 {
     struct arena a = {0};
@@ -204,9 +248,8 @@ static void what_it_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(only_resources_count),
-        cmocka_unit_test(same_amounts_differently_written),
+        cmocka_unit_test(what_is_refused),      cmocka_unit_test(policies),
+        cmocka_unit_test(only_resources_count), cmocka_unit_test(same_amounts_differently_written),
         cmocka_unit_test(what_it_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
