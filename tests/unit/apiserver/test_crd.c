@@ -167,6 +167,69 @@ static void the_end_of_a_definition(void **state)
     custom_unref(k);
 }
 
+static const char *of_the_community(struct fx *f, const char *approval)
+{
+    struct buf b = {0};
+    buf_add_lit(&b, "{metadata: {name: gears.cogs.k8s.io");
+    if (approval)
+        buf_printf(&b, ", annotations: {api-approved.kubernetes.io: '%s'}", approval);
+    buf_add_lit(&b, "}, spec: {group: cogs.k8s.io, scope: Cluster, names: {plural: gears, kind: "
+                    "Gear}, versions: [{name: v1, served: true, storage: true, schema: "
+                    "{openAPIV3Schema: {type: object}}}]}}");
+    const char *text = fx_z(f, buf_str(&b));
+    buf_fini(&b);
+    return text;
+}
+
+static void approvals(void **state)
+{
+    static const struct {
+        const char *says, *reason, *message; /* reason NULL: refused */
+        bool good;
+    } rows[] = {
+        {NULL, NULL, "Required value: protected groups must have approval annotation", false},
+        {"", NULL, "Required value: protected groups must", false},
+        {"ask me", NULL, "Invalid value: \"ask me\": protected groups must", false},
+        {"/a/path", NULL, "either a URL or a reason starting with \"unapproved\"", false},
+        {"https:///x", NULL, "either a URL or a reason", false},
+        {"unapproved, a test", "UnapprovedAnnotation", "not approved: \"unapproved, a test\"",
+         false},
+        {"https://a.b/pull/1", "ApprovedAnnotation", "approved in https://a.b/pull/1", true},
+    };
+    struct fx *f = *state;
+    const char *type = "KubernetesAPIApprovalPolicyConformant";
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int r = fx_create(f, CRD, NULL, of_the_community(f, rows[i].says));
+        if (!rows[i].reason) {
+            assert_int_equal(r, -EBADMSG);
+            assert_str(f->causes, "metadata.annotations[api-approved.kubernetes.io]");
+            assert_true(str_search(f->text, str_z(rows[i].message)) >= 0);
+            continue;
+        }
+        assert_ok(r);
+        const struct api_custom_resource_definition_condition *c =
+            crd_condition(OBJECT_MSG(f->object, api_custom_resource_definition), str_z(type));
+        assert_non_null(c);
+        assert_str(c->reason, rows[i].reason);
+        assert_str(c->message, rows[i].message);
+        assert_int_equal(str_is(c->status, "True"), rows[i].good);
+        if (!rows[i].good) { /* it may be changed into a better one, not into a worse one */
+            assert_int_equal(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                                      "{\"metadata\":{\"annotations\":null}}"),
+                             -EBADMSG);
+            assert_ok(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                               "{\"metadata\":{\"annotations\":{\"api-approved.kubernetes.io\":"
+                               "\"http://x/\"}}}"));
+            assert_true(is(f, "gears.cogs.k8s.io", type));
+        }
+        assert_ok(fx_delete(f, CRD, NULL, "gears.cogs.k8s.io"));
+        assert_ok(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                           "{\"metadata\":{\"finalizers\":[]}}"));
+    }
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    assert_null(crd_condition(OBJECT_MSG(f->object, api_custom_resource_definition), str_z(type)));
+}
+
 static void definitions_refused(void **state)
 {
     static const struct {
@@ -234,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(patterns_of_all_versions, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(objects_by_the_rules, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_definition, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(approvals, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
