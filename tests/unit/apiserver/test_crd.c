@@ -147,6 +147,37 @@ static void objects_by_the_rules(void **state)
     custom_unref(k);
 }
 
+/* What a Scale is read from is good for one. */
+static void numbers_of_a_scale(void **state)
+{
+    static const struct {
+        const char *status, *patch, *cause, *text; /* cause "": it is good */
+    } rows[] = {
+        {NULL, "{\"spec\":{\"n\":-1}}", ".spec.n", "-1: should be a non-negative integer"},
+        {"status", "{\"status\":{\"n\":-1}}", ".status.n", "should be a non-negative integer"},
+        {"status", "{\"status\":{\"n\":4294967296}}", ".status.n",
+         "should be less than or equal to 2147483647"},
+        {"status", "{\"status\":{\"n\":\"x\"}}", ".status.n",
+         "0: .status.n accessor error: x is of the type string, expected int64"},
+        {"status", "{\"status\":{\"n\":0}}", "", ""},
+    };
+    struct fx *f = *state;
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    const struct schema_kind *k = served(f, "gears");
+    assert_int_equal(fx_create(f, k, "default", "{metadata: {name: a}, spec: {n: -5}}"), -EBADMSG);
+    assert_str(f->causes, ".spec.n");
+    assert_ok(fx_create(f, k, "default", "{metadata: {name: a}}"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int r = fx_patch(f, k, "default", "a", rows[i].status, CLIENT_PATCH_MERGE, rows[i].patch);
+        assert_int_equal(r, rows[i].cause[0] ? -EBADMSG : 0);
+        if (!r)
+            continue;
+        assert_str(f->causes, rows[i].cause);
+        assert_true(str_search(f->text, str_z(rows[i].text)) >= 0);
+    }
+    custom_unref(k);
+}
+
 static void the_end_of_a_definition(void **state)
 {
     struct fx *f = *state;
@@ -298,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(objects_by_the_rules, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_definition, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(approvals, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(numbers_of_a_scale, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
