@@ -123,3 +123,16 @@ void custom_scale_check(const struct custom_scale *scale, const struct json *tre
     if (sel && sel->type != JSON_STR)
         wrong(err, scale->selector, sel, "\"\"", "string");
 }
+
+int custom_scale_absent(struct api_call *c)
+{
+    const struct custom_scale *scale = c->kind->custom->scale;
+    struct buf path = {0};
+    if (!scale)
+        return call_error(c, REASON_NOT_FOUND, "the server could not find the requested resource");
+    int r = call_error(c, REASON_INTERNAL,
+                       "Internal error occurred: the spec replicas field \"%.*s\" does not exist",
+                       STR_ARG(path_of(scale->spec_replicas, &path)));
+    buf_fini(&path);
+    return r;
+}
