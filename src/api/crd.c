@@ -86,15 +86,9 @@ static void names_validate(const crd_t *crd, struct error *err)
     buf_fini(&want);
 }
 
-static bool is_protected(struct str group)
-{
-    return str_is(group, "k8s.io") || str_ends(group, STR(".k8s.io")) ||
-           str_is(group, "kubernetes.io") || str_ends(group, STR(".kubernetes.io"));
-}
-
 static void group_validate(const crd_t *crd, struct error *err)
 {
-    struct str g = crd->spec.group, approved = STR_NONE;
+    struct str g = crd->spec.group;
     if (!g.n) {
         check_required(err, STR("spec.group"), "");
         return;
@@ -102,14 +96,6 @@ static void group_validate(const crd_t *crd, struct error *err)
     check_format(err, STR("spec.group"), SCHEMA_FORMAT_DNS_SUBDOMAIN, g);
     if (str_find(g, '.') < 0)
         check_invalid(err, STR("spec.group"), g, "should be a domain with at least one dot");
-    for (uint32_t i = 0; i < crd->metadata.n_annotations; i++)
-        if (str_is(crd->metadata.annotations[i].key, "api-approved.kubernetes.io"))
-            approved = crd->metadata.annotations[i].value;
-    if (is_protected(g) && !approved.n)
-        check_required(err, STR("metadata.annotations[api-approved.kubernetes.io]"),
-                       "protected groups must have approval annotation "
-                       "\"api-approved.kubernetes.io\", see "
-                       "https://github.com/kubernetes/enhancements/pull/1111");
 }
 
 /* ---- versions ---- */
@@ -409,9 +395,15 @@ static void stored_validate(const crd_t *crd, struct error *err)
         check_invalid(err, STR("status.storedVersions"), storage, "must have the storage version");
 }
 
+static void validate_create(const void *msg, struct error *err)
+{
+    crd_approval_validate(msg, NULL, err);
+}
+
 static void validate_update(const void *msg, const void *old, struct error *err)
 {
     const crd_t *crd = msg, *o = old;
+    crd_approval_validate(crd, o, err);
     check_immutable_str(err, STR("spec.group"), crd->spec.group, o->spec.group);
     check_immutable_str(err, STR("spec.names.plural"), crd->spec.names.plural,
                         o->spec.names.plural);
@@ -431,5 +423,6 @@ const struct api_hooks crd_hooks = {.kind = KIND_CUSTOM_RESOURCE_DEFINITION,
                                     .generation = true,
                                     .fill = fill,
                                     .validate = validate,
+                                    .validate_create = validate_create,
                                     .validate_update = validate_update,
                                     .validate_status = validate_status};

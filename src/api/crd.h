@@ -20,6 +20,12 @@ static inline bool crd_is_established(const struct api_custom_resource_definitio
     return crd_condition_is(crd, "Established");
 }
 
+/* What a definition in a group of the community says of its approval; old: NULL for a new one. */
+void crd_approval_validate(const struct api_custom_resource_definition *crd,
+                           const struct api_custom_resource_definition *old, struct error *err);
+/* Sets the condition that tells of it, for others than the community's nothing. */
+void crd_approval_show(struct api_custom_resource_definition *crd, usec_t now, struct arena *a);
+
 /* Decides over the names and versions of crd, given all other definitions (crd itself may be among
  * them): acceptedNames, storedVersions and the conditions NamesAccepted and Established. */
 void crd_accept(struct api_custom_resource_definition *crd,

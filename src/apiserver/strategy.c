@@ -6,6 +6,7 @@
 #include "api/hooks.h"
 #include "api/pod.h"
 #include "api/warnings.h"
+#include "apiserver/subresource.h"
 #include "apiserver/policy/policy.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
@@ -368,6 +369,8 @@ static void custom_check(struct api_call *c, const void *msg, const void *o,
         before = custom_tree(c->kind, custom_read(c->kind, o, old->rev, &c->arena), &c->arena);
     if (o && r < 0)
         r = structural_validate_update(k->schema, now, before, part, err);
+    if (k->scale)
+        custom_scale_check(k->scale, now, part == STRUCTURAL_STATUS, err);
     if (!k->rules)
         return;
     if (r < 0 && r != -EDOM) {

@@ -77,6 +77,9 @@ struct api_scale *scale_of(struct api_call *c, const struct object *o)
 
 int scale_get(struct api_call *c, struct object *o)
 {
+    struct api_scale of_none = {0};
+    if (o->kind->custom && !custom_scale_fill(c, o, &of_none))
+        return custom_scale_absent(c);
     return call_message(c, &api_scale_desc, scale_of(c, o), 200);
 }
 

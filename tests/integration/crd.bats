@@ -175,6 +175,11 @@ kind: Pawl
 metadata: {name: p}
 spec: {tag: put}
 Y
+    # no replicas, no Scale
+    kubectl patch pawl p --type merge -p '{"spec":{"replicas":null}}'
+    contains 'the spec replicas field ".spec.replicas" does not exist' kubectl get --raw /apis/acme.io/v1/namespaces/default/pawls/p/scale
+    kubectl scale pawl p --replicas 3
+    [[ $(kubectl get --raw /apis/acme.io/v1/namespaces/default/pawls/p/scale) == *'"replicas":3'* ]]
     # of the status, only the status counts
     kubectl patch pawl p --subresource status --type merge -p '{"status":{"b":1}}'
     run kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":8}}'

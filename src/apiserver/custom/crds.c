@@ -175,6 +175,7 @@ int admit_crd_mutate(struct api_call *c, void *msg, const struct object *old)
     crd_t *crd = msg;
     if (c->kind != KIND(CUSTOM_RESOURCE_DEFINITION) || c->subresource.n)
         return 0;
+    crd_approval_show(crd, rt_wall(c->server->rt), &c->arena);
     if (old && schema_equal(&api_custom_resource_definition_spec_desc, &crd->spec,
                             &((const crd_t *)old->msg)->spec))
         return 0;

@@ -147,6 +147,37 @@ static void objects_by_the_rules(void **state)
     custom_unref(k);
 }
 
+/* What a Scale is read from is good for one. */
+static void numbers_of_a_scale(void **state)
+{
+    static const struct {
+        const char *status, *patch, *cause, *text; /* cause "": it is good */
+    } rows[] = {
+        {NULL, "{\"spec\":{\"n\":-1}}", ".spec.n", "-1: should be a non-negative integer"},
+        {"status", "{\"status\":{\"n\":-1}}", ".status.n", "should be a non-negative integer"},
+        {"status", "{\"status\":{\"n\":4294967296}}", ".status.n",
+         "should be less than or equal to 2147483647"},
+        {"status", "{\"status\":{\"n\":\"x\"}}", ".status.n",
+         "0: .status.n accessor error: x is of the type string, expected int64"},
+        {"status", "{\"status\":{\"n\":0}}", "", ""},
+    };
+    struct fx *f = *state;
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    const struct schema_kind *k = served(f, "gears");
+    assert_int_equal(fx_create(f, k, "default", "{metadata: {name: a}, spec: {n: -5}}"), -EBADMSG);
+    assert_str(f->causes, ".spec.n");
+    assert_ok(fx_create(f, k, "default", "{metadata: {name: a}}"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int r = fx_patch(f, k, "default", "a", rows[i].status, CLIENT_PATCH_MERGE, rows[i].patch);
+        assert_int_equal(r, rows[i].cause[0] ? -EBADMSG : 0);
+        if (!r)
+            continue;
+        assert_str(f->causes, rows[i].cause);
+        assert_true(str_search(f->text, str_z(rows[i].text)) >= 0);
+    }
+    custom_unref(k);
+}
+
 static void the_end_of_a_definition(void **state)
 {
     struct fx *f = *state;
@@ -165,6 +196,69 @@ static void the_end_of_a_definition(void **state)
     assert_null(served(f, "gears"));
     assert_int_equal(fx_get(f, k, "default", "a"), -ENOENT);
     custom_unref(k);
+}
+
+static const char *of_the_community(struct fx *f, const char *approval)
+{
+    struct buf b = {0};
+    buf_add_lit(&b, "{metadata: {name: gears.cogs.k8s.io");
+    if (approval)
+        buf_printf(&b, ", annotations: {api-approved.kubernetes.io: '%s'}", approval);
+    buf_add_lit(&b, "}, spec: {group: cogs.k8s.io, scope: Cluster, names: {plural: gears, kind: "
+                    "Gear}, versions: [{name: v1, served: true, storage: true, schema: "
+                    "{openAPIV3Schema: {type: object}}}]}}");
+    const char *text = fx_z(f, buf_str(&b));
+    buf_fini(&b);
+    return text;
+}
+
+static void approvals(void **state)
+{
+    static const struct {
+        const char *says, *reason, *message; /* reason NULL: refused */
+        bool good;
+    } rows[] = {
+        {NULL, NULL, "Required value: protected groups must have approval annotation", false},
+        {"", NULL, "Required value: protected groups must", false},
+        {"ask me", NULL, "Invalid value: \"ask me\": protected groups must", false},
+        {"/a/path", NULL, "either a URL or a reason starting with \"unapproved\"", false},
+        {"https:///x", NULL, "either a URL or a reason", false},
+        {"unapproved, a test", "UnapprovedAnnotation", "not approved: \"unapproved, a test\"",
+         false},
+        {"https://a.b/pull/1", "ApprovedAnnotation", "approved in https://a.b/pull/1", true},
+    };
+    struct fx *f = *state;
+    const char *type = "KubernetesAPIApprovalPolicyConformant";
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int r = fx_create(f, CRD, NULL, of_the_community(f, rows[i].says));
+        if (!rows[i].reason) {
+            assert_int_equal(r, -EBADMSG);
+            assert_str(f->causes, "metadata.annotations[api-approved.kubernetes.io]");
+            assert_true(str_search(f->text, str_z(rows[i].message)) >= 0);
+            continue;
+        }
+        assert_ok(r);
+        const struct api_custom_resource_definition_condition *c =
+            crd_condition(OBJECT_MSG(f->object, api_custom_resource_definition), str_z(type));
+        assert_non_null(c);
+        assert_str(c->reason, rows[i].reason);
+        assert_str(c->message, rows[i].message);
+        assert_int_equal(str_is(c->status, "True"), rows[i].good);
+        if (!rows[i].good) { /* it may be changed into a better one, not into a worse one */
+            assert_int_equal(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                                      "{\"metadata\":{\"annotations\":null}}"),
+                             -EBADMSG);
+            assert_ok(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                               "{\"metadata\":{\"annotations\":{\"api-approved.kubernetes.io\":"
+                               "\"http://x/\"}}}"));
+            assert_true(is(f, "gears.cogs.k8s.io", type));
+        }
+        assert_ok(fx_delete(f, CRD, NULL, "gears.cogs.k8s.io"));
+        assert_ok(fx_patch(f, CRD, NULL, "gears.cogs.k8s.io", NULL, CLIENT_PATCH_MERGE,
+                           "{\"metadata\":{\"finalizers\":[]}}"));
+    }
+    assert_ok(fx_create(f, CRD, NULL, definition(f, "gears", "Gear")));
+    assert_null(crd_condition(OBJECT_MSG(f->object, api_custom_resource_definition), str_z(type)));
 }
 
 static void definitions_refused(void **state)
@@ -234,6 +328,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(patterns_of_all_versions, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(objects_by_the_rules, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_definition, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(approvals, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(numbers_of_a_scale, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
