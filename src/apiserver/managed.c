@@ -69,6 +69,20 @@ const struct schema_desc *managed_desc(const struct api_call *c,
     return k ? k->desc : NULL;
 }
 
+/* The kind an entry speaks of when c's objects can be told as it here and now: as they are
+ * (managed_desc), or, of a built-in kind that is served in two versions, converted. Else NULL. */
+static const struct schema_kind *told_as(const struct api_call *c,
+                                         const struct api_managed_fields_entry *e)
+{
+    if (c->kind->custom || is_ours(c, e))
+        return managed_desc(c, e) ? kind_of(c, e) : NULL;
+    for (size_t i = 0; i < _KIND_MAX; i++)
+        if (storage_kind(schema_kinds[i]) == storage_kind(c->kind) &&
+            str_eqz(e->api_version, schema_kinds[i]->api_version))
+            return schema_kinds[i];
+    return NULL;
+}
+
 /* An applier is the same in every version. */
 static bool same_owner(const struct api_managed_fields_entry *a,
                        const struct api_managed_fields_entry *b)
@@ -301,18 +315,29 @@ struct managed_view {
     struct fields_diff diff;
 };
 
+static const void *tell(const struct api_call *c, const struct schema_kind *as, const void *msg,
+                        struct arena *a)
+{
+    if (as == c->kind || c->kind->custom)
+        return msg;
+    return schema_from_storage(as, schema_to_storage(c->kind, msg, a), a);
+}
+
 const struct fields_diff *managed_change_for(struct managed_change *m,
                                              const struct api_managed_fields_entry *e)
 {
-    const struct schema_desc *desc = managed_desc(m->c, e);
-    if (!desc)
+    struct arena *a = &m->c->arena;
+    const struct schema_kind *as = told_as(m->c, e);
+    if (!as)
         return NULL;
+    const struct schema_desc *desc = as->desc;
     for (const struct managed_view *v = m->views; v; v = v->next)
         if (v->desc == desc)
             return &v->diff;
     struct managed_view *v = ARENA_NEW(&m->c->arena, struct managed_view);
     *v = (struct managed_view){.next = m->views, .desc = desc};
-    (void)fields_diff(desc, m->old, m->new, managed_skip(m->c), &m->c->arena, &v->diff);
+    (void)fields_diff(desc, tell(m->c, as, m->old, a), tell(m->c, as, m->new, a),
+                      managed_skip(m->c), a, &v->diff);
     m->views = v;
     return &v->diff;
 }
