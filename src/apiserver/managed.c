@@ -307,6 +307,56 @@ bool managed_same(const struct api_object_meta *a, const struct api_object_meta 
     return true;
 }
 
+/* ---- what webhooks make of them ---- */
+
+/* What is wrong with an entry, in the words of Kubernetes; absent: nothing that can be seen. */
+static struct str fault_of(struct api_call *c, const struct api_managed_fields_entry *e, uint32_t i)
+{
+    struct api_managed_fields_entry unused;
+    if (!is_update(e) && !str_is(e->operation, "Apply"))
+        return STR("operation must be `Apply` or `Update`");
+    if (!e->api_version.n)
+        return STR("apiVersion must not be empty");
+    if (!e->fields_type.n)
+        return arena_printf(&c->arena, "missing fieldsType in managed fields entry %u", i);
+    if (!str_is(e->fields_type, FIELDS_V1))
+        return arena_printf(&c->arena, "invalid fieldsType \"%.*s\" in managed fields entry %u",
+                            STR_ARG(e->fields_type), i);
+    if (read_entry(c, e, &unused) < 0)
+        return arena_printf(&c->arena, "error decoding the fields of managed fields entry %u", i);
+    return STR_NONE;
+}
+
+struct str managed_mutated(struct api_call *c, struct api_object_meta *m,
+                           const struct api_object_meta *given)
+{
+    struct api_object_meta now = *given;
+    struct managed_list l;
+    struct str fault = STR_NONE;
+    uint32_t n = given->n_managed_fields;
+    if (n > ENTRIES_MAX)
+        fault = arena_printf(&c->arena, "more than %d managed fields entries", ENTRIES_MAX);
+    now.managed_fields = ARENA_NEW_N(&c->arena, struct api_managed_fields_entry, n + 1);
+    for (uint32_t i = 0; i < n && !fault.n; i++) {
+        now.managed_fields[i] = given->managed_fields[i];
+        fault = fault_of(c, &given->managed_fields[i], i);
+    }
+    if (!fault.n) {
+        reuse_packed(c, &now, m);
+        if (read_list(c, &now, false, &l) >= 0) {
+            managed_write(c, &l, m);
+            return STR_NONE;
+        }
+        fault = STR("error decoding managed fields");
+    }
+    return arena_printf(
+        &c->arena,
+        ".metadata.managedFields was in an invalid state after admission; this could be "
+        "caused by an outdated mutating admission controller; please fix your requests: "
+        "%.*s",
+        STR_ARG(fault));
+}
+
 /* ---- what a write changes ---- */
 
 struct managed_view {
