@@ -69,6 +69,20 @@ const struct schema_desc *managed_desc(const struct api_call *c,
     return k ? k->desc : NULL;
 }
 
+/* The kind an entry speaks of when c's objects can be told as it here and now: as they are
+ * (managed_desc), or, of a built-in kind that is served in two versions, converted. Else NULL. */
+static const struct schema_kind *told_as(const struct api_call *c,
+                                         const struct api_managed_fields_entry *e)
+{
+    if (c->kind->custom || is_ours(c, e))
+        return managed_desc(c, e) ? kind_of(c, e) : NULL;
+    for (size_t i = 0; i < _KIND_MAX; i++)
+        if (storage_kind(schema_kinds[i]) == storage_kind(c->kind) &&
+            str_eqz(e->api_version, schema_kinds[i]->api_version))
+            return schema_kinds[i];
+    return NULL;
+}
+
 /* An applier is the same in every version. */
 static bool same_owner(const struct api_managed_fields_entry *a,
                        const struct api_managed_fields_entry *b)
@@ -293,6 +307,56 @@ bool managed_same(const struct api_object_meta *a, const struct api_object_meta 
     return true;
 }
 
+/* ---- what webhooks make of them ---- */
+
+/* What is wrong with an entry, in the words of Kubernetes; absent: nothing that can be seen. */
+static struct str fault_of(struct api_call *c, const struct api_managed_fields_entry *e, uint32_t i)
+{
+    struct api_managed_fields_entry unused;
+    if (!is_update(e) && !str_is(e->operation, "Apply"))
+        return STR("operation must be `Apply` or `Update`");
+    if (!e->api_version.n)
+        return STR("apiVersion must not be empty");
+    if (!e->fields_type.n)
+        return arena_printf(&c->arena, "missing fieldsType in managed fields entry %u", i);
+    if (!str_is(e->fields_type, FIELDS_V1))
+        return arena_printf(&c->arena, "invalid fieldsType \"%.*s\" in managed fields entry %u",
+                            STR_ARG(e->fields_type), i);
+    if (read_entry(c, e, &unused) < 0)
+        return arena_printf(&c->arena, "error decoding the fields of managed fields entry %u", i);
+    return STR_NONE;
+}
+
+struct str managed_mutated(struct api_call *c, struct api_object_meta *m,
+                           const struct api_object_meta *given)
+{
+    struct api_object_meta now = *given;
+    struct managed_list l;
+    struct str fault = STR_NONE;
+    uint32_t n = given->n_managed_fields;
+    if (n > ENTRIES_MAX)
+        fault = arena_printf(&c->arena, "more than %d managed fields entries", ENTRIES_MAX);
+    now.managed_fields = ARENA_NEW_N(&c->arena, struct api_managed_fields_entry, n + 1);
+    for (uint32_t i = 0; i < n && !fault.n; i++) {
+        now.managed_fields[i] = given->managed_fields[i];
+        fault = fault_of(c, &given->managed_fields[i], i);
+    }
+    if (!fault.n) {
+        reuse_packed(c, &now, m);
+        if (read_list(c, &now, false, &l) >= 0) {
+            managed_write(c, &l, m);
+            return STR_NONE;
+        }
+        fault = STR("error decoding managed fields");
+    }
+    return arena_printf(
+        &c->arena,
+        ".metadata.managedFields was in an invalid state after admission; this could be "
+        "caused by an outdated mutating admission controller; please fix your requests: "
+        "%.*s",
+        STR_ARG(fault));
+}
+
 /* ---- what a write changes ---- */
 
 struct managed_view {
@@ -301,18 +365,29 @@ struct managed_view {
     struct fields_diff diff;
 };
 
+static const void *tell(const struct api_call *c, const struct schema_kind *as, const void *msg,
+                        struct arena *a)
+{
+    if (as == c->kind || c->kind->custom)
+        return msg;
+    return schema_from_storage(as, schema_to_storage(c->kind, msg, a), a);
+}
+
 const struct fields_diff *managed_change_for(struct managed_change *m,
                                              const struct api_managed_fields_entry *e)
 {
-    const struct schema_desc *desc = managed_desc(m->c, e);
-    if (!desc)
+    struct arena *a = &m->c->arena;
+    const struct schema_kind *as = told_as(m->c, e);
+    if (!as)
         return NULL;
+    const struct schema_desc *desc = as->desc;
     for (const struct managed_view *v = m->views; v; v = v->next)
         if (v->desc == desc)
             return &v->diff;
     struct managed_view *v = ARENA_NEW(&m->c->arena, struct managed_view);
     *v = (struct managed_view){.next = m->views, .desc = desc};
-    (void)fields_diff(desc, m->old, m->new, managed_skip(m->c), &m->c->arena, &v->diff);
+    (void)fields_diff(desc, tell(m->c, as, m->old, a), tell(m->c, as, m->new, a),
+                      managed_skip(m->c), a, &v->diff);
     m->views = v;
     return &v->diff;
 }

@@ -14,6 +14,11 @@
 /* Between defaults and admission: msg (of c->kind) gets the entries it is to be stored with, from
  * those the client sent or old's and from what differs between old and msg. old NULL: a create. */
 void managed_update(struct api_call *c, void *msg, const void *old);
+/* A webhook has made `given` of the entries of m. They count when they can be read; else those of m
+ * stay, and what is returned is told the client as a warning (absent: nothing). Fields that
+ * mutating admission sets are nobody's, as in Kubernetes: owners are worked out before it. */
+struct str managed_mutated(struct api_call *c, struct api_object_meta *m,
+                           const struct api_object_meta *given);
 /* Entries that can be worked with; what cannot be read is left out. */
 struct managed_list managed_read(struct api_call *c, const struct api_object_meta *m);
 /* Into the order and form they are stored in, at most ten of other operations than Apply. */

@@ -91,6 +91,24 @@ metric() { kubectl get --raw /metrics | grep "^apiserver_admission_webhook_$1" |
     [ "$(metric admission_duration_seconds_count 'name="m.acme.io",type="admit",operation="CREATE",rejected="false"')" -ge 1 ]
 }
 
+@test "what a webhook sets is nobody's, unless it says whose" {
+    owners() { kubectl get configmap c --show-managed-fields -o json | jq -rc '[.metadata.managedFields[] | "\(.manager) \(.operation) \(.fieldsV1 | tojson)"] | join("|")'; }
+    hook mutating m /label
+    config_map c
+    equals 'kubectl-create Update {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:t":{}}}}' owners
+    kubectl delete configmap c
+    hook mutating m /own
+    config_map c
+    equals 'hook Update {"f:data":{"f:owned":{}}}|kubectl-create Update {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:t":{}}}}' owners
+    run kubectl apply --server-side --field-manager=me -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"owned":"y"}}'
+    [[ $output == *'conflict with "hook" using v1: .data.owned'* ]]
+    hook mutating m /own-badly
+    run --separate-stderr config_map d
+    [ "$status" -eq 0 ]
+    [[ $stderr == *'.metadata.managedFields was in an invalid state after admission'*'invalid fieldsType "FieldsV9" in managed fields entry 0'* ]]
+    kubectl get configmap d --show-managed-fields -o json | jq -e '.metadata.managedFields[0].fieldsType == "FieldsV1"'
+}
+
 @test "a webhook refuses, with its own words and code" {
     hook validating v /deny
     run config_map c

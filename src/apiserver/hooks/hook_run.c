@@ -10,6 +10,7 @@
  * Kubernetes: apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go. */
 #include "apiserver/custom/call_view.h"
 #include "apiserver/hooks/hooks_int.h"
+#include "apiserver/managed.h"
 #include "schema/custom.h"
 
 void hooks_begin(struct api_call *c)
@@ -41,6 +42,9 @@ static void tell_warnings(struct hook_state *h)
     for (struct hook_ask *k = h->asks; k; k = k->next)
         for (uint32_t i = 0; k->understood && i < k->answer.n_warnings; i++)
             api_call_warn(h->call, "%.*s", STR_ARG(k->answer.warnings[i]));
+    for (struct hook_ask *k = h->asks; k; k = k->next)
+        if (k->complaint.n)
+            api_call_warn(h->call, "%.*s", STR_ARG(k->complaint));
 }
 
 void hooks_warn(struct api_call *c)
@@ -261,6 +265,8 @@ static int take_changed(struct hook_state *h, struct hook_ask *k)
         int r = strategy_mutated(c, now, h->msg, h->old);
         if (r < 0)
             return r;
+        if (str_search(k->answer.patch_text, STR("managedFields")) >= 0) /* else it was not shown */
+            k->complaint = managed_mutated(c, now, back);
     }
     if (!schema_equal(h->desc, h->msg, now)) {
         h->changed = true;

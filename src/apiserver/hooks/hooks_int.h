@@ -74,7 +74,8 @@ struct hook_ask {
     bool understood; /* it has a good form */
     bool hopeless;   /* and asks for something that cannot be done */
     struct review_answer answer;
-    void *patched; /* of the question's desc; NULL: as it was */
+    void *patched;        /* of the question's desc; NULL: as it was */
+    struct str complaint; /* a warning about what it has made of managedFields; absent: none */
     /* of the call */
     int r;
     struct str what;

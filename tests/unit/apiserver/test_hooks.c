@@ -172,6 +172,19 @@ static void handle(struct http_request *req, void *arg)
         answer_patch(req, uid,
                      "[{\"op\":\"add\",\"path\":\"/metadata/uid\",\"value\":\"mine\"},{\"op\":"
                      "\"add\",\"path\":\"/status\",\"value\":{\"phase\":\"Running\"}}]");
+    else if (str_is(req->path, "/own"))
+        answer_patch(
+            req, uid,
+            "[{\"op\":\"add\",\"path\":\"/metadata/managedFields/-\",\"value\":{\"manager\":"
+            "\"hook\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"fieldsType\":"
+            "\"FieldsV1\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\"f:hooked\":{}}}}}},"
+            "{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":{\"hooked\":\"1\"}}]");
+    else if (str_is(req->path, "/own-badly"))
+        answer_patch(req, uid,
+                     "[{\"op\":\"replace\",\"path\":\"/metadata/managedFields/0/operation\","
+                     "\"value\":\"Guess\"}]");
+    else if (str_is(req->path, "/disown"))
+        answer_patch(req, uid, "[{\"op\":\"remove\",\"path\":\"/metadata/managedFields\"}]");
     else if (str_is(req->path, "/no-containers"))
         answer_patch(req, uid, "[{\"op\":\"replace\",\"path\":\"/spec/containers\",\"value\":[]}]");
     else if (str_is(req->path, "/nowhere"))
@@ -420,6 +433,39 @@ static void test_what_webhooks_may_not_change(void **state)
     assert_str(OBJECT_MSG(f->fx.object, api_pod)->status.phase, "Pending");
     assert_str(label(f, "x"), "y");
     assert_int_equal(f->n_asked, 2);
+}
+
+static void create_anew(struct fixture *f, const char *path)
+{
+    assert_int_equal(fx_delete(&f->fx, KIND_OF(MUTATING_WEBHOOK_CONFIGURATION), NULL, "m"), 0);
+    assert_int_equal(fx_delete(&f->fx, KIND_OF(POD), "default", "web"), 0);
+    mutating(f, "m", path, PODS_ALL);
+    assert_int_equal(create_pod(f), 0);
+}
+
+/* Fields webhooks set are nobody's; they may say whose, when it makes sense. */
+static void test_owners(void **state)
+{
+    struct fixture *f = *state;
+    const struct api_object_meta *m;
+    mutating(f, "m", "/annotate", PODS_ALL);
+    assert_int_equal(create_pod(f), 0);
+    m = object_meta(f->fx.object);
+    assert_int_equal(m->n_annotations, 1);
+    assert_int_equal(m->n_managed_fields, 1);
+    assert_int_equal(str_search(object_json(f->fx.object), STR("f:annotations")), -1);
+    create_anew(f, "/own");
+    m = object_meta(f->fx.object);
+    assert_int_equal(m->n_managed_fields, 2);
+    assert_str(m->managed_fields[0].manager, "hook");
+    assert_true(str_search(object_json(f->fx.object),
+                           STR("{\"f:metadata\":{\"f:labels\":{\"f:hooked\":{}}}}")) >= 0);
+    create_anew(f, "/own-badly");
+    m = object_meta(f->fx.object);
+    assert_int_equal(m->n_managed_fields, 1);
+    assert_str(m->managed_fields[0].operation, "Update");
+    create_anew(f, "/disown");
+    assert_int_equal(object_meta(f->fx.object)->n_managed_fields, 0);
 }
 
 static void test_rename(void **state)
@@ -1025,6 +1071,7 @@ int main(void)
         T(test_mutate),
         T(test_bad_patches),
         T(test_what_webhooks_may_not_change),
+        T(test_owners),
         T(test_rename),
         T(test_reinvocation),
         T(test_no_reinvocation),

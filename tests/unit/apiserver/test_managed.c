@@ -105,6 +105,51 @@ static void create_and_update(void **state)
                           "other Update {\"f:data\":{\"f:y\":{}}}\n");
 }
 
+#define TARGET                                                                                     \
+    "{\"f:spec\":{\"f:minReplicas\":{},\"f:scaleTargetRef\":{\"f:apiVersion\":{},\"f:kind\":{},"   \
+    "\"f:name\":{}}}}\n"
+
+/* Who owns a field by the name it has in one version loses it to who changes it by another. */
+static void kinds_in_two_versions(void **state)
+{
+    struct fx *f = *state;
+    const struct schema_kind *v1 =
+        schema_kind_by_plural(STR("autoscaling"), STR("v1"), STR("horizontalpodautoscalers"));
+    const struct schema_kind *v2 =
+        schema_kind_by_plural(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers"));
+    assert_ok(fx_create(f, v2, "default",
+                        "{metadata: {name: h}, spec: {maxReplicas: 5, scaleTargetRef: {kind: "
+                        "Deployment, name: d, apiVersion: apps/v1}, metrics: [{type: Resource, "
+                        "resource: {name: cpu, target: {type: Utilization, averageUtilization: "
+                        "60}}}]}}"));
+    assert_true(str_search(owners(f), STR("f:metrics")) >= 0);
+    assert_ok(patch_as(f, v1, "h", NULL, "old",
+                       "{\"spec\":{\"maxReplicas\":6,\"targetCPUUtilizationPercentage\":70}}"));
+    assert_str(
+        owners(f),
+        "old Update {\"f:spec\":{\"f:maxReplicas\":{},\"f:targetCPUUtilizationPercentage\":{}}}\n"
+        "tester Update " TARGET);
+    assert_ok(patch_as(f, v2, "h", NULL, "new", "{\"spec\":{\"maxReplicas\":7}}"));
+    assert_str(owners(f), "new Update {\"f:spec\":{\"f:maxReplicas\":{}}}\n"
+                          "old Update {\"f:spec\":{\"f:targetCPUUtilizationPercentage\":{}}}\n"
+                          "tester Update " TARGET);
+    /* an applier is told what it would take */
+    assert_true(0 > apply_as(f, v1, "h", NULL, "applier", false,
+                             "{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, "
+                             "metadata: {name: h}, spec: {maxReplicas: 8, scaleTargetRef: {kind: "
+                             "Deployment, name: d, apiVersion: apps/v1}}}"));
+    assert_str(f->text, "Apply failed with 1 conflict: conflict with \"new\" using autoscaling/v2: "
+                        ".spec.maxReplicas");
+    /* Events pair their fields by other names */
+    assert_ok(fx_create(f, schema_kinds[KIND_EVENT], "default",
+                        "{metadata: {name: e}, involvedObject: {kind: Pod, name: p, namespace: "
+                        "default}, reason: r, message: m, type: Normal}"));
+    assert_ok(patch_as(f, schema_kinds[KIND_EVENTS_EVENT], "e", NULL, "other", "{\"note\":\"n\"}"));
+    assert_str(owners(f), "other Update {\"f:note\":{}}\n"
+                          "tester Update "
+                          "{\"f:involvedObject\":{},\"f:reason\":{},\"f:type\":{}}\n");
+}
+
 static void status_has_owners_of_its_own(void **state)
 {
     struct fx *f = *state;
@@ -385,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(create_and_update),
+        TEST(kinds_in_two_versions),
         TEST(status_has_owners_of_its_own),
         TEST(clients_may_set_them),
         TEST(ten_updaters),
