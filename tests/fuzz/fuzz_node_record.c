@@ -27,10 +27,18 @@ static struct str last_line(const struct buf *b)
     return str_sub(s, (size_t)(end + 1), s.n);
 }
 
+/* A pod of one container: a record without resources takes those of its spec. */
+static struct object *pod_object(void)
+{
+    struct api_container c = {.name = STR("c"), .image = STR("i")};
+    struct api_pod p = {.spec = {.containers = &c, .n_containers = 1}};
+    return object_new(schema_kinds[KIND_POD], &p, 1);
+}
+
 static void one_container(char *dir, struct str text)
 {
-    struct pod pod = {0};
-    struct ctr c = {.pod = &pod, .dir = dir}, again = {.pod = &pod, .dir = dir};
+    struct pod pod = {.obj = pod_object()};
+    struct ctr c = {.pod = &pod, .kind = CTR_APP, .dir = dir}, again = c;
     ASSERT(fs_write(fs_path("%s/record.json", dir).s, text, 0600) == 0);
     int r = ctr_load(&c);
     ASSERT(r == 0 || r == -ENOENT);
@@ -47,6 +55,9 @@ static void one_container(char *dir, struct str text)
     }
     ctr_record_fini(&c.rec);
     ctr_record_fini(&again.rec);
+    arena_fini(&c.in_force_arena);
+    arena_fini(&again.in_force_arena);
+    object_unref(pod.obj);
     (void)unlink(fs_path("%s/record.json", dir).s);
 }
 
