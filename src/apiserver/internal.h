@@ -95,12 +95,6 @@ static inline const struct schema_kind *storage_kind(const struct schema_kind *k
 {
     return schema_stored(k);
 }
-/* Objects have no protobuf form: custom kinds have none anywhere; definitions hold schemas, which
- * are kept as JSON here. */
-static inline bool kind_is_json_only(const struct schema_kind *k)
-{
-    return k->custom || k == KIND(CUSTOM_RESOURCE_DEFINITION);
-}
 /* The newest accepted state, durable or not, in the caller's version. Borrowed for this turn. */
 struct object *call_peek(struct api_call *c);
 

@@ -40,6 +40,17 @@ void pb_put_uint(struct buf *b, uint32_t number, uint64_t v)
     out_end(b, n + put(o + n, v));
 }
 
+void pb_put_double(struct buf *b, uint32_t number, double d)
+{
+    uint64_t u;
+    uint8_t raw[8];
+    memcpy(&u, &d, 8);
+    for (int i = 0; i < 8; i++)
+        raw[i] = (uint8_t)(u >> (8 * i));
+    pb_put_tag(b, number, PB_FIXED64);
+    buf_add(b, raw, 8);
+}
+
 void pb_put_bytes(struct buf *b, uint32_t number, struct str s)
 {
     char *o = out_room(b, 20 + s.n);

@@ -16,6 +16,7 @@ enum pb_wire {
 void pb_put_varint(struct buf *b, uint64_t v);
 void pb_put_tag(struct buf *b, uint32_t number, enum pb_wire wire);
 void pb_put_uint(struct buf *b, uint32_t number, uint64_t v);
+void pb_put_double(struct buf *b, uint32_t number, double d);
 void pb_put_bytes(struct buf *b, uint32_t number, struct str s); /* also when empty */
 size_t pb_varint_size(uint64_t v);
 /* A message inside: `size_t m = pb_begin(b, 3); ...; pb_end(b, m);` */

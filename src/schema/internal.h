@@ -41,6 +41,25 @@ static inline bool schema_is_scalar_str(const struct schema_field *f)
 const void *convert_hpa1_to_storage(const void *msg, struct arena *a);
 const void *convert_hpa1_from_storage(const void *msg, struct arena *a);
 
+/* --- Raw fields that are described (f->msg), in protobuf (pb_shape.c) ---
+ * What stands for a JSON value that may be of two types; the numbers are JSONSchemaPropsOrBool's and
+ * JSONSchemaPropsOrArray's. */
+enum pb_union {
+    PB_ALONE,   /* the message itself */
+    PB_OR_BOOL, /* {allows, schema} */
+    PB_OR_LIST, /* {schema, schemas...} */
+};
+enum {
+    PB_OR_BOOL_ALLOWS = 1,
+    PB_OR_BOOL_SCHEMA = 2,
+    PB_OR_LIST_ONE = 1,
+    PB_OR_LIST_MANY = 2,
+};
+enum pb_union schema_pb_union(const struct schema_field *f);
+/* text: valid JSON. */
+void schema_pb_put_shape(const struct schema_field *f, uint32_t number, struct str text,
+                         struct buf *b);
+
 /* Whether schema_encode_json prints a field at all. */
 static inline bool schema_field_shown(const struct schema_field *f, const void *msg)
 {

@@ -9,10 +9,15 @@
 #define PB_DEPTH_MAX                                                                               \
     100 /* no type nests deeper; a guard for types that will be built at run time */
 
+#define SHAPE_BYTES_MAX                                                                            \
+    ((size_t)64 << 20) /* for the structs and texts of one described field: 50,000 schemas have 40 \
+                          MB */
+
 struct decoder {
     struct arena *a;
     struct error *err;
-    bool packed; /* sets of fields may be */
+    bool packed;   /* sets of fields may be, and described fields are text */
+    bool in_shape; /* a is the memory of the described field around */
 };
 
 static int decode_msg(struct decoder *d, const struct schema_desc *desc, struct str bytes,
@@ -126,6 +131,106 @@ static int decode_builtin(struct decoder *d, const struct schema_desc *desc,
     return -EINVAL;
 }
 
+/* ---- described raw fields: messages that become the text we keep ---- */
+
+static int shape_message(struct decoder *d, const struct schema_field *f, struct str bytes,
+                         unsigned depth, struct buf *text)
+{
+    void *msg = take(d, f->msg->size);
+    if (!msg)
+        return -EFBIG;
+    int r = decode_msg(d, f->msg, bytes, msg, depth + 1);
+    if (r >= 0)
+        schema_encode_json(f->msg, msg, 0, text);
+    return r;
+}
+
+/* An empty union is no value: nothing is added. */
+static int shape_union(struct decoder *d, const struct schema_desc *desc,
+                       const struct schema_field *f, struct str bytes, unsigned depth,
+                       struct buf *text)
+{
+    enum pb_union how = schema_pb_union(f);
+    struct pb_reader r = pb_reader(bytes);
+    struct str one = STR_NONE, s = STR_NONE;
+    uint64_t v, allows = 0;
+    uint32_t n, many = 0;
+    enum pb_wire w;
+    int rc;
+    if (how == PB_ALONE)
+        return shape_message(d, f, bytes, depth, text);
+    while ((rc = pb_next(&r, &n, &w, &v, &s)) > 0) {
+        bool number = how == PB_OR_BOOL && n == PB_OR_BOOL_ALLOWS;
+        if (n > 2)
+            continue;
+        if (w != (number ? PB_VARINT : PB_LEN))
+            return fail(d, desc, f, "wrong wire type");
+        if (number) {
+            allows = v;
+        } else if (how == PB_OR_LIST && n == PB_OR_LIST_MANY) {
+            buf_add_char(text, many++ ? ',' : '[');
+            rc = shape_message(d, f, s, depth, text);
+            if (rc < 0)
+                return rc;
+        } else {
+            one = s;
+        }
+    }
+    if (rc < 0)
+        return fail(d, desc, f, "cut short");
+    if (one.p) {
+        buf_clear(text);
+        return shape_message(d, f, one, depth, text);
+    }
+    if (many)
+        buf_add_char(text, ']');
+    else if (how == PB_OR_BOOL)
+        buf_add_str(text, allows ? STR("true") : STR("false"));
+    return 0;
+}
+
+/* As json_print has it, so that it is the same text each time it comes and goes. */
+static int shape_canonical(struct decoder *d, struct buf *text)
+{
+    struct buf out = {0};
+    struct json *v;
+    int r = json_parse(buf_str(text), d->a, NULL, &v, d->err);
+    if (r >= 0)
+        json_print(v, &out);
+    buf_fini(text);
+    *text = out;
+    return r;
+}
+
+static int decode_shape(struct decoder *d, const struct schema_desc *desc,
+                        const struct schema_field *f, struct str bytes, struct str *ret,
+                        unsigned depth)
+{
+    struct arena scratch;
+    struct decoder in = *d;
+    struct buf text = {0};
+    bool outermost = !d->in_shape;
+    if (outermost) {
+        arena_init(&scratch, SHAPE_BYTES_MAX);
+        in.a = &scratch;
+        in.in_shape = true;
+    }
+    int r = shape_union(&in, desc, f, bytes, depth, &text);
+    if (r >= 0 && text.n && outermost)
+        r = shape_canonical(&in, &text);
+    if (r >= 0 && text.n) {
+        char *p = take(d, text.n);
+        if (p)
+            *ret = (struct str){memcpy(p, text.data, text.n), text.n};
+        else
+            r = -EFBIG;
+    }
+    buf_fini(&text);
+    if (outermost)
+        arena_fini(&scratch);
+    return r;
+}
+
 static int decode_value(struct decoder *d, const struct schema_desc *desc,
                         const struct schema_field *f, const struct wire *w, void *p, unsigned depth)
 {
@@ -158,6 +263,10 @@ static int decode_value(struct decoder *d, const struct schema_desc *desc,
         return 0;
     case SCHEMA_MSG:
         return decode_msg(d, f->msg, w->bytes, p, depth + 1);
+    case SCHEMA_RAW:
+        if (f->msg && !d->packed)
+            return decode_shape(d, desc, f, w->bytes, p, depth);
+        return decode_builtin(d, desc, f, w->bytes, p);
     default:
         return decode_builtin(d, desc, f, w->bytes, p);
     }

@@ -47,17 +47,6 @@ static void put_int_or_str(uint32_t number, const struct int_or_str *v, struct b
     pb_end(b, m);
 }
 
-static void put_double(uint32_t number, double d, struct buf *b)
-{
-    uint64_t u;
-    uint8_t raw[8];
-    memcpy(&u, &d, 8);
-    for (int i = 0; i < 8; i++)
-        raw[i] = (uint8_t)(u >> (8 * i));
-    pb_put_tag(b, number, PB_FIXED64);
-    buf_add(b, raw, 8);
-}
-
 static void put_raw(struct str s, bool packed, struct buf *b)
 {
     struct buf text = {0};
@@ -95,7 +84,7 @@ static void encode_value(const struct schema_field *f, uint32_t number, const vo
         pb_put_uint(b, number, (uint64_t) * (const int64_t *)p);
         return;
     case SCHEMA_DOUBLE:
-        put_double(number, *(const double *)p, b);
+        pb_put_double(b, number, *(const double *)p);
         return;
     case SCHEMA_QUANTITY:
         put_quantity(number, p, b);
@@ -113,6 +102,10 @@ static void encode_value(const struct schema_field *f, uint32_t number, const vo
         put_int_or_str(number, p, b);
         return;
     case SCHEMA_RAW:
+        if (f->msg && !packed) { /* the store keeps the text */
+            schema_pb_put_shape(f, number, *(const struct str *)p, b);
+            return;
+        }
         m = pb_begin(b, number);
         put_raw(*(const struct str *)p, packed, b);
         pb_end(b, m);

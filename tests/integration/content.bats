@@ -165,3 +165,59 @@ YAML
     rm -f "$DAVIT_DIR".v2.*
     kubectl delete crd lamps.content.example.com
 }
+
+# What client-go of an operator does that speaks protobuf to all but its own kinds.
+@test "definitions of custom resources in protobuf: read, written back, made anew" {
+    local crds=/apis/apiextensions.k8s.io/v1/customresourcedefinitions pb=application/vnd.kubernetes.protobuf
+    kubectl apply -f - <<'YAML'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: bulbs.content.example.com}
+spec:
+  group: content.example.com
+  scope: Namespaced
+  names: {plural: bulbs, kind: Bulb}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              watts: {type: integer, maximum: 60, default: 5}
+              tags: {type: array, items: {type: string}, x-kubernetes-list-type: set}
+              more: {type: object, additionalProperties: {type: string}}
+YAML
+    kubectl wait --for=condition=established crd/bulbs.content.example.com
+    kubectl get crd bulbs.content.example.com -o json | jq -S .spec >"$BATS_TEST_TMPDIR/before"
+    equals "200 $pb" api $crds/bulbs.content.example.com -H "Accept: $pb" -o "$BATS_TEST_TMPDIR/crd.pb" -w '%{http_code} %{content_type}'
+    equals 200 api $crds/bulbs.content.example.com -X PUT --data-binary "@$BATS_TEST_TMPDIR/crd.pb" -H "Content-Type: $pb" -H "Accept: $pb" \
+        -o /dev/null -w '%{http_code}'
+    kubectl get crd bulbs.content.example.com -o json | jq -S .spec | diff "$BATS_TEST_TMPDIR/before" -
+    kubectl delete crd bulbs.content.example.com
+    # metadata of a new one: its name alone
+    (cd "$BATS_TEST_DIRNAME" && /usr/bin/python3 - "$BATS_TEST_TMPDIR/crd.pb" >"$BATS_TEST_TMPDIR/new.pb") <<'P'
+import sys
+from badwire import envelope, packed, parts
+raw = {n: inner for n, _, inner in parts(open(sys.argv[1], "rb").read()[4:])}[2]
+spec = {n: inner for n, _, inner in parts(raw)}[2]
+assert b'"type"' not in spec and b"x-kubernetes" not in spec, "no JSON in it"
+sys.stdout.buffer.write(envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", packed(1, packed(1, b"bulbs.content.example.com")) + packed(2, spec)))
+P
+    equals 201 api $crds --data-binary "@$BATS_TEST_TMPDIR/new.pb" -H "Content-Type: $pb" -o /dev/null -w '%{http_code}'
+    kubectl get crd bulbs.content.example.com -o json | jq -S .spec | diff "$BATS_TEST_TMPDIR/before" -
+    kubectl wait --for=condition=established crd/bulbs.content.example.com
+    wait_for 20 kubectl apply -f - <<'YAML'
+apiVersion: content.example.com/v1
+kind: Bulb
+metadata: {name: one}
+spec: {tags: [a, b]}
+YAML
+    equals 5 kubectl get bulbs one -o 'jsonpath={.spec.watts}'
+    contains 'bulbs.content.example.com' api "$crds" -H "Accept: $pb"
+    kubectl delete crd bulbs.content.example.com
+}

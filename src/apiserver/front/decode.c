@@ -327,7 +327,7 @@ int decode_body(struct exchange *x, struct str body)
             c, REASON_UNSUPPORTED_MEDIA_TYPE,
             "the body of the request was in an unknown format - accepted media types include: "
             "application/json, application/yaml, application/vnd.kubernetes.protobuf");
-    if (media == MEDIA_PB && d == x->route.kind->desc && kind_is_json_only(x->route.kind))
+    if (media == MEDIA_PB && d == x->route.kind->desc && x->route.kind->custom)
         return call_error(
             c, REASON_UNSUPPORTED_MEDIA_TYPE,
             "the body of the request was in an unknown format - accepted media types include: "

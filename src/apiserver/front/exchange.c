@@ -223,7 +223,7 @@ static int negotiate(struct exchange *x)
 {
     struct api_call *c = x->call;
     const struct schema_kind *k = x->route.kind;
-    bool json_only = k && kind_is_json_only(k), watch = x->route.verb == API_WATCH;
+    bool json_only = k && k->custom, watch = x->route.verb == API_WATCH;
     int r = accept_parse(http_request_header(x->req, STR("accept")), json_only, &x->accept);
     if (x->route.verb == API_CONNECT || x->route.verb == API_PROXY || x->route.verb == API_PATH) {
         if (r < 0)

@@ -5,6 +5,8 @@
 
 #include "random_msg.h"
 
+#include "codec/pb.h"
+
 #include <stdio.h>
 
 static uint64_t seed = 1;
@@ -188,6 +190,89 @@ static void envelopes_come_back(void **state)
     error_fini(&err);
 }
 
+/* Schemas of custom resources are JSON here and messages in protobuf. */
+static void schemas_are_messages(void **state)
+{
+    static const char *const schemas[] = {
+        "{}",
+        "{\"description\":\"d\",\"type\":\"object\",\"maximum\":1.5,\"exclusiveMaximum\":true,"
+        "\"minLength\":0,"
+        "\"enum\":[1,\"a\",null,{\"b\":[2]}],\"required\":[\"a\",\"b\"]}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}",
+        "{\"items\":[{\"type\":\"string\"},{}]}",
+        "{\"additionalProperties\":true}",
+        "{\"additionalProperties\":false}",
+        "{\"properties\":{\"a\":{\"additionalProperties\":{\"type\":\"integer\",\"default\":{\"x\":"
+        "null}}},"
+        "\"b\":{\"not\":{\"type\":\"string\"}}}}",
+        "{\"x-kubernetes-list-map-keys\":[\"k\"],\"x-kubernetes-list-type\":\"map\","
+        "\"x-kubernetes-validations\":[{\"rule\":\"self.a == 1\",\"message\":\"m\"}]}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
+        struct arena a = {0};
+        struct buf b = {0};
+        struct error err = {0};
+        struct api_custom_resource_validation v = {.open_apiv3_schema = str_z(schemas[i])}, back;
+        schema_encode_pb(&api_custom_resource_validation_desc, &v, &b);
+        assert_null(memmem(b.data, b.n, "\"type\"", 6)); /* no JSON but what is raw */
+        assert_ok(
+            schema_decode_pb(&api_custom_resource_validation_desc, buf_str(&b), &a, &back, &err));
+        assert_str(back.open_apiv3_schema, schemas[i]);
+        for (size_t n = 0; n < b.n; n++) { /* cut short anywhere: an error or less, no harm */
+            struct error e = {0};
+            (void)!schema_decode_pb(&api_custom_resource_validation_desc,
+                                    str_sub(buf_str(&b), 0, n), &a, &back, &e);
+            error_fini(&e);
+        }
+        buf_clear(&b);
+        schema_encode_pb_stored(&api_custom_resource_validation_desc, &v, &b);
+        assert_non_null(memmem(b.data, b.n, schemas[i], strlen(schemas[i]))); /* the text */
+        buf_fini(&b);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+}
+
+/* items { schema { type: "string" } } by hand: the numbers are those of Kubernetes. */
+static void schemas_have_their_numbers(void **state)
+{
+    static const char wire[] = "\x0a\x12\x2a\x05"
+                               "array\xc2\x01\x08\x0a\x06\x2a\x04"
+                               "kind";
+    struct arena a = {0};
+    struct buf b = {0};
+    struct error err = {0};
+    struct api_custom_resource_validation v;
+    struct str bytes = {wire, sizeof(wire) - 1};
+    assert_ok(schema_decode_pb(&api_custom_resource_validation_desc, bytes, &a, &v, &err));
+    assert_str(v.open_apiv3_schema, "{\"type\":\"array\",\"items\":{\"type\":\"kind\"}}");
+    schema_encode_pb(&api_custom_resource_validation_desc, &v, &b);
+    assert_int_equal(b.n, bytes.n);
+    assert_memory_equal(b.data, bytes.p, b.n);
+    /* a hundred lists in each other are too many, not a crash */
+    buf_clear(&b);
+    buf_add(&b, "\x2a\x01x", 3);
+    for (int i = 0; i < 500; i++) {
+        struct buf out = {0};
+        size_t m = pb_begin(&out, 24), o = pb_begin(&out, 1);
+        buf_add(&out, b.data, b.n);
+        pb_end(&out, o);
+        pb_end(&out, m);
+        buf_fini(&b);
+        b = out;
+    }
+    struct buf out = {0};
+    size_t m = pb_begin(&out, 1);
+    buf_add(&out, b.data, b.n);
+    pb_end(&out, m);
+    assert_true(
+        schema_decode_pb(&api_custom_resource_validation_desc, buf_str(&out), &a, &v, &err) < 0);
+    buf_fini(&out);
+    buf_fini(&b);
+    error_fini(&err);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +281,8 @@ int main(void)
         cmocka_unit_test(damaged_protobuf_is_survived),
         cmocka_unit_test(wrong_wire_types_of_values_are_refused),
         cmocka_unit_test(envelopes_come_back),
+        cmocka_unit_test(schemas_are_messages),
+        cmocka_unit_test(schemas_have_their_numbers),
     };
     const char *s = getenv("DAVIT_SEED");
     if (s)
