@@ -248,8 +248,8 @@ static void secrets_of_a_type(void **state)
         "{\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"\",\"tls.key\":\"\"}}",
         "{\"type\":\"kubernetes.io/dockercfg\",\"data\":{\".dockercfg\":\"IHt9\"}}",     /* " {}" */
         "{\"type\":\"kubernetes.io/dockercfg\",\"data\":{\".dockercfg\":\"bnVsbA==\"}}", /* null */
-        "{\"type\":\"kubernetes.io/service-account-token\",\"metadata\":{\"annotations\":{"
-        "\"kubernetes.io/service-account.name\":\"a\"}}}",
+        ("{\"type\":\"kubernetes.io/service-account-token\",\"metadata\":{\"annotations\":{"
+         "\"kubernetes.io/service-account.name\":\"a\"}}}"),
         "{\"type\":\"bootstrap.kubernetes.io/token\"}",
         "{\"type\":\"example.com/any\"}"};
     const struct schema_kind *k = schema_kinds[KIND_SECRET];

@@ -195,18 +195,19 @@ static void schemas_are_messages(void **state)
 {
     static const char *const schemas[] = {
         "{}",
-        "{\"description\":\"d\",\"type\":\"object\",\"maximum\":1.5,\"exclusiveMaximum\":true,"
-        "\"minLength\":0,"
-        "\"enum\":[1,\"a\",null,{\"b\":[2]}],\"required\":[\"a\",\"b\"]}",
+        ("{\"description\":\"d\",\"type\":\"object\",\"maximum\":1.5,\"exclusiveMaximum\":true,"
+         "\"minLength\":0,"
+         "\"enum\":[1,\"a\",null,{\"b\":[2]}],\"required\":[\"a\",\"b\"]}"),
         "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}",
         "{\"items\":[{\"type\":\"string\"},{}]}",
         "{\"additionalProperties\":true}",
         "{\"additionalProperties\":false}",
-        "{\"properties\":{\"a\":{\"additionalProperties\":{\"type\":\"integer\",\"default\":{\"x\":"
-        "null}}},"
-        "\"b\":{\"not\":{\"type\":\"string\"}}}}",
-        "{\"x-kubernetes-list-map-keys\":[\"k\"],\"x-kubernetes-list-type\":\"map\","
-        "\"x-kubernetes-validations\":[{\"rule\":\"self.a == 1\",\"message\":\"m\"}]}",
+        ("{\"properties\":{\"a\":{\"additionalProperties\":{\"type\":\"integer\",\"default\":{"
+         "\"x\":"
+         "null}}},"
+         "\"b\":{\"not\":{\"type\":\"string\"}}}}"),
+        ("{\"x-kubernetes-list-map-keys\":[\"k\"],\"x-kubernetes-list-type\":\"map\","
+         "\"x-kubernetes-validations\":[{\"rule\":\"self.a == 1\",\"message\":\"m\"}]}"),
     };
     for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
         struct arena a = {0};
