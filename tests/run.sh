@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests, or some: tests/run.sh [unit] [integration]. Prints one line a suite and ends with "N passed, N failed".
+# All tests, or some: tests/run.sh [unit] [integration]. Prints one line a suite and ends with "N passed, N failed";
+# before that, what failed once more, for those who see the end only.
 #   unit         layers; every cmocka test and fuzz corpus, the simulator's scenarios, under ASan and UBSan; gcc and clang builds
 #   integration  the built program, driven by kubectl, curl and the official JavaScript client (root)
 # BUILD, JOBS, BATS_JOBS (files at a time), DAVIT_KILLS, BATS_FILTER may be set.
@@ -19,11 +20,16 @@ count() { # passed failed what
     printf '%-46s %4d passed, %d failed\n' "$3" "$1" "$2"
 }
 
+# What a reader needs first of a failure, now and again at the end. $1: a heading; stdin: the lines.
+blame() {
+    { echo "--- $1"; head -n 40; } | tee -a "$logs/failures"
+}
+
 build_in() { # directory, then options of meson setup
     local dir=$1
     shift
     [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$logs/setup" 2>&1 || { tail -n 20 "$logs/setup"; return 1; }
-    ninja -C "$dir" -j "$jobs" >"$logs/ninja" 2>&1 || { grep -E 'error|FAILED|warning' "$logs/ninja" | head -n 30; return 1; }
+    ninja -C "$dir" -j "$jobs" >"$logs/ninja" 2>&1 || { grep -E 'error|FAILED|warning' "$logs/ninja" | blame "$dir"; return 1; }
 }
 
 meson_tests() { # directory what [arguments]
@@ -33,7 +39,12 @@ meson_tests() { # directory what [arguments]
     local ok bad
     ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$logs/meson")
     bad=$(($(sed -n 's/^Fail: *\([0-9]*\).*/\1/p' "$logs/meson") + $(sed -n 's/^Timeout: *\([0-9]*\).*/\1/p' "$logs/meson")))
-    [ "${bad:-0}" -eq 0 ] && [ -n "$ok" ] || tail -n 60 "$logs/meson"
+    if [ "${bad:-0}" -ne 0 ] || [ -z "$ok" ]; then
+        cp "$dir/meson-logs/testlog.txt" "$logs/" # whole: a report of leaks is longer than what meson shows
+        { grep -E '^ *[0-9]+/[0-9]+ .*(FAIL|TIMEOUT)' "$logs/meson" || tail -n 20 "$logs/meson"
+          grep -E -A 3 '^\[ *(ERROR|FAILED) *\]|ERROR: [A-Za-z]*Sanitizer|runtime error|assertion' "$logs/testlog.txt"
+        } | blame "$what"
+    fi
     [ -n "$ok" ] || bad=1
     count "${ok:-0}" "${bad:-0}" "$what"
 }
@@ -70,7 +81,7 @@ bats_file() {
 bats_result() {
     local name=$1 ok bad
     read -r ok bad <"$logs/$name.result"
-    [ "$bad" -eq 0 ] || { grep -v '^ok ' "$logs/$name.tap" | head -n 60; tail -n 10 "$logs/$name.err"; }
+    [ "$bad" -eq 0 ] || { grep -v '^ok ' "$logs/$name.tap"; tail -n 10 "$logs/$name.err"; } | blame "$name"
     count "$ok" "$bad" "$name"
 }
 
@@ -111,6 +122,10 @@ for part in $parts; do
     esac
 done
 [ "$failed" -gt 0 ] || rm -rf "$logs"
-[ "$failed" -eq 0 ] || echo "logs: $logs"
+if [ "$failed" -gt 0 ]; then
+    echo "what failed:"
+    cat "$logs/failures" 2>/dev/null
+    echo "logs: $logs"
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -30,6 +30,7 @@ struct fx {
     struct store_seal *seal;
     size_t map_bytes;
     uint64_t journal_bytes;
+    struct store_backend *b; /* of s */
     struct store *s;
 };
 
@@ -52,9 +53,9 @@ static inline int fx_try_open(struct fx *f, struct error *err)
                                  .map_bytes = f->map_bytes,
                                  .journal_bytes =
                                      f->backend == FX_LMDB_TINY ? 1 : f->journal_bytes};
-    struct store_backend *b = f->backend >= FX_LMDB ? store_lmdb_new(&lo) : store_mem_new(f->disk);
 
-    return store_open(f->rt, b, &f->opts, &f->s, err);
+    f->b = f->backend >= FX_LMDB ? store_lmdb_new(&lo) : store_mem_new(f->disk);
+    return store_open(f->rt, f->b, &f->opts, &f->s, err);
 }
 
 static inline void fx_open(struct fx *f)

@@ -2,6 +2,7 @@
 #include "store_test.h"
 #include "base/hash.h"
 #include "schema/custom.h"
+#include "store/lmdb_int.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -252,6 +253,18 @@ static void copy_file(const char *from_dir, const char *to_dir, const char *name
     free(bytes);
 }
 
+static bool no_checkpoint(void *arg)
+{
+    return !CONTAINER_OF(arg, struct store_lmdb, base)->ckpt_running;
+}
+
+/* Until the store's files keep still: a copy of the database from the middle of a checkpoint is
+ * torn, and one from before it lacks what the journals were emptied of. */
+static void wait_for_checkpoint(struct fx *f)
+{
+    assert_true(rt_run_until(f->rt, no_checkpoint, f->b, 20 * NSEC_PER_SEC));
+}
+
 /* The journal as a crash leaves it: copied from under an open store. */
 static void test_journal_damage(void **state)
 {
@@ -274,10 +287,11 @@ static void test_journal_damage(void **state)
             fx_del_now(&f, "a", name);
         else
             fx_put_now(&f, "a", name, "v", i < 17 || i == 39 ? STORE_ABSENT : STORE_ANY);
+        wait_for_checkpoint(&f);
     }
-    fx_settle(&f); /* the checkpoint is done */
     but_last = dump(&f, &a);
     fx_put_now(&f, "a", "last", "v", STORE_ABSENT);
+    wait_for_checkpoint(&f);
     all = dump(&f, &a);
     fx_init(&g, FX_LMDB);
     for (unsigned i = 0; i < 3; i++)
