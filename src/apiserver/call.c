@@ -13,6 +13,7 @@
 #include "apiserver/call_trace.h"
 #include "apiserver/custom/crds.h"
 #include "apiserver/hooks/hooks.h"
+#include "apiserver/policy/policy.h"
 #include "apiserver/admit/quota.h"
 #include "apiserver/subresource.h"
 #include "apiserver/usage.h"
@@ -454,6 +455,9 @@ static int check_verb(struct api_call *c)
 static int run(struct api_call *c)
 {
     int r = crds_check_call(c);
+    if (c->kind && c->verb != API_GET && c->verb != API_LIST && c->verb != API_WATCH &&
+        policies_convert(c->server->policies))
+        call_keep(c);
     if (r >= 0)
         r = call_convert_before(c);
     return r == 0 ? run_resource(c) : r;
@@ -476,6 +480,7 @@ int call_run(struct api_call *c)
 {
     int r = run(c);
     while (r > 0 && call_views_wanted(c)) { /* for policies; what webhooks wait for is under way */
+        call_copy_user(c, &c->user); /* an in-process client may be freed meanwhile */
         if (call_views_ask(c, on_views) > 0)
             return 1;
         restore(c);
