@@ -85,7 +85,7 @@ WEB=/apis/apps/v1/namespaces/default/deployments/web
     is '.code == 422 and .details.causes[0].message == "Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"' \
         "$CM/one?propagationPolicy=Orphan&orphanDependents=true" -X DELETE
     is '.message | startswith("invalid continue token: ")' "$CM?continue=x"
-    is '.code == 413 and .message == "Request entity too large: limit is 3145728"' "$CM" -X POST -H 'Content-Type: application/json' -H 'Content-Length: 3145729' -d x
+    is '.code == 413 and .message == "Request entity too large: limit is 3145728"' "$CM" --http1.1 -X POST -H 'Content-Type: application/json' -H 'Content-Length: 3145729' -d x
 }
 
 @test "a revision from the future: clients know it by its cause" {
