@@ -81,7 +81,7 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     cluster_signal TERM y agent
     config=$(host_disk y)/agent.kubeconfig
     sed -i "s|https://[^ ]*|$(url s)|" "$config"
-    AGENT_S=3 run agent y
+    AGENT_S=8 run agent y
     [ "$status" = 124 ] && [[ "$output" == *"certificate of the server"* ]]
     # it knows the server, but the server does not know it
     ca=$(sed -n 's/.*certificate-authority-data: //p' "$(host_disk n1)/agent.kubeconfig")

@@ -33,12 +33,12 @@ kill_one() { # server | agent: kills it when it runs just now
     echo "seed $RANDOM" >&3
     kubectl create deploy steady --image=davit.local/busybox:1 --replicas=3 -- sleep "9$DAVIT_PORT"
     kubectl rollout status deploy/steady --timeout=60s
+    wait_for 10 equals 3 containers_of "$DAVIT_PORT"
     pids=$(pgrep -f "^sleep 9$DAVIT_PORT\$" | sort)
-    [ "$(wc -w <<<"$pids")" = 3 ]
     writer "$BATS_TEST_TMPDIR/acked" a 3>&- &
     writer "$BATS_TEST_TMPDIR/acked" b 3>&- &
     kills=0
-    for ((i = 0; kills < ${DAVIT_KILLS:-50} && i < 400; i++)); do
+    for ((i = 0; kills < ${DAVIT_KILLS:-50} && i < 2000; i++)); do
         sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
         part=server
         [ $((RANDOM % 2)) = 0 ] || part=agent
