@@ -96,7 +96,9 @@ kill_one() { # server | agent: kills it when it runs just now
     "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$dir.out"
-    [ -s "$dir/pki/ca.crt" ] && [ -s "$dir/pki/secrets.key" ] && [ ! -e "$dir/pki.new" ]
+    [ -s "$dir/pki/ca.crt" ]
+    [ -s "$dir/pki/secrets.key" ]
+    [ ! -e "$dir/pki.new" ]
     KUBECONFIG=$dir/admin.kubeconfig kubectl get --raw /readyz
     kill "$pid"
     wait "$pid"
@@ -116,6 +118,7 @@ kill_one() { # server | agent: kills it when it runs just now
     run "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0
     [ "$status" = 1 ]
     [[ "$output" == *ca.key* ]]
-    [ -f "$dir/pki/ca.key" ] && [ ! -s "$dir/pki/ca.key" ]
+    [ -f "$dir/pki/ca.key" ]
+    [ ! -s "$dir/pki/ca.key" ]
     rm -rf "$dir" "$dir".*
 }

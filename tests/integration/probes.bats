@@ -190,7 +190,8 @@ Y
     wait_for 30 contains 'Container never failed startup probe, will be restarted' events starts
     wait_for 30 at_least 1 restarts starts never
     equals "false false 0" kubectl get pod starts -o jsonpath='{.status.containerStatuses[0].started} {.status.containerStatuses[0].ready} {.status.containerStatuses[0].restartCount}'
-    [ ! -e "$SHARE/start/lives" ] && [ ! -e "$SHARE/start/readies" ]
+    [ ! -e "$SHARE/start/lives" ]
+    [ ! -e "$SHARE/start/readies" ]
     touch "$SHARE/start/go"
     wait_for 20 equals true ready starts c
     wait_for 20 test -s "$SHARE/start/lives"
