@@ -298,9 +298,9 @@ while True:
     wait_for 30 equals still fetch mover "$(pod_ip still)"
     equals "$uid" kube get pod mover -o jsonpath='{.metadata.uid}'
     equals here kube exec mover -- echo here
-    ! host_run n1 ip route | grep -q "via $old "
-    ! host_run n1 bridge fdb | grep -q " dst $old "
-    host_run n1 bridge fdb | grep -q " dst $new "
+    wait_for 10 eval "! host_run n1 ip route | grep -q 'via $old '"
+    wait_for 10 eval "! host_run n1 bridge fdb | grep -q ' dst $old '"
+    wait_for 10 eval "host_run n1 bridge fdb | grep -q ' dst $new '"
     kube delete pods --all
     gone moving
 }

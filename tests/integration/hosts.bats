@@ -298,7 +298,7 @@ while True: print(time.gmtime().tm_year); select.select([], [], [], 0.2)'
         mount --bind /proc/self/ns/net "$1/node/handle"
         mount -t overlay -o "lowerdir=$1/l,upperdir=$1/u,workdir=$1/w" overlay "$1/o"
         hosts_init; host_add n1
-        ! host_run n1 grep -F -e "$1/node/handle" -e "$1/o " /proc/self/mountinfo
+        ! host_run n1 grep -F -e "$1/node/handle" -e "$1/o " /proc/self/mountinfo || exit 1
         grep -qF "$1/node/handle" /proc/self/mountinfo' "$ROOT" "$dir" 3>&-
 }
 

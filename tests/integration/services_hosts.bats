@@ -72,7 +72,7 @@ hosts_of() { for _ in $(seq "$1"); do "${@:2}"; done | awk '{ print $1 }' | sort
     # to the pod of the same host with the client's own address, else with that of the host asked
     seen=$(for _ in $(seq 30); do out "$(host_ip n1):$np"; done)
     grep -q "^n1 .*$OUT" <<<"$seen"
-    ! grep -q "^n[23] .*$OUT" <<<"$seen"
+    run ! grep -q "^n[23] .*$OUT" <<<"$seen"
 }
 
 @test "externalTrafficPolicy Local: the client's address arrives; hosts without a pod are silent to those outside, not inside" {
