@@ -533,8 +533,8 @@ static void answer_blob(struct exchange *x, struct blob *b, const char *etag, co
  * JSON, which is printed and walked for that. */
 static void swagger_answer(struct discovery *d, struct exchange *x)
 {
-    struct rt *rt = x->io->rt;
-    if (!kept_ask(&d->swagger, rt_now(rt))) {
+    struct io *io = x->io; /* what is answered is not ours any more */
+    if (!kept_ask(&d->swagger, rt_now(io->rt))) {
         struct buf b = {0}, wire = {0};
         (void)openapi_print(d, STR("/openapi/v2"), &b);
         int r = openapi_v2_pb_print(buf_str(&b), &wire);
@@ -548,7 +548,7 @@ static void swagger_answer(struct discovery *d, struct exchange *x)
     }
     answer_blob(x, d->swagger.blob, d->swagger.etag, OPENAPI_V2_PB);
     kept_answered(&d->swagger);
-    rt_timer_start(&x->io->swagger_timer, KEPT_IDLE);
+    rt_timer_start(&io->swagger_timer, KEPT_IDLE);
 }
 
 void discovery_idle(struct discovery *d, nsec_t now)
