@@ -40,7 +40,7 @@ static int check_policy(struct api_call *c)
 {
     struct str p = c->del.propagation;
     if (p.n && c->del.has_orphan)
-        return call_error(c, REASON_BAD_REQUEST,
+        return call_error(c, REASON_INVALID,
                           "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid "
                           "value: \"%.*s\": "
                           "orphanDependents and deletionPropagation cannot be both set",
@@ -155,8 +155,11 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     }
     if (grace == 0 && n_finalizers == 0 && !ns_held)
         return remove_now(c, old, done, arg);
-    if (marked && !changed && o->has_deletion_grace_period_seconds &&
-        o->deletion_grace_period_seconds == grace) {
+    bool graceless =
+        old->kind == KIND(NAMESPACE); /* never tells how long: it takes what it takes */
+    bool same_grace = graceless || (o->has_deletion_grace_period_seconds &&
+                                    o->deletion_grace_period_seconds == grace);
+    if (marked && !changed && same_grace) {
         if (!done)
             c->reply.object = object_ref(old);
         return 0;
@@ -166,10 +169,9 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     m->finalizers = finalizers;
     m->n_finalizers = n_finalizers;
     usec_t now = rt_wall(c->server->rt);
-    if (!marked || !o->has_deletion_grace_period_seconds ||
-        o->deletion_grace_period_seconds != grace) {
+    if (!marked || !same_grace) {
         m->deletion_timestamp = timestamp_seconds(now + usec_of_s(grace));
-        m->has_deletion_grace_period_seconds = true;
+        m->has_deletion_grace_period_seconds = !graceless;
         m->deletion_grace_period_seconds = grace;
         if (m->generation > 0)
             m->generation++;
