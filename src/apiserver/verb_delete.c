@@ -157,8 +157,11 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     }
     if (grace == 0 && n_finalizers == 0 && !ns_held)
         return remove_now(c, old, done, arg);
-    if (marked && !changed && o->has_deletion_grace_period_seconds &&
-        o->deletion_grace_period_seconds == grace) {
+    bool graceless =
+        old->kind == KIND(NAMESPACE); /* never tells how long: it takes what it takes */
+    bool same_grace = graceless || (o->has_deletion_grace_period_seconds &&
+                                    o->deletion_grace_period_seconds == grace);
+    if (marked && !changed && same_grace) {
         if (!done)
             c->reply.object = object_ref(old);
         return 0;
@@ -168,10 +171,9 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
     m->finalizers = finalizers;
     m->n_finalizers = n_finalizers;
     usec_t now = rt_wall(c->server->rt);
-    if (!marked || !o->has_deletion_grace_period_seconds ||
-        o->deletion_grace_period_seconds != grace) {
+    if (!marked || !same_grace) {
         m->deletion_timestamp = timestamp_seconds(now + usec_of_s(grace));
-        m->has_deletion_grace_period_seconds = true;
+        m->has_deletion_grace_period_seconds = !graceless;
         m->deletion_grace_period_seconds = grace;
         if (m->generation > 0)
             m->generation++;
