@@ -102,38 +102,68 @@ static void group_validate(const crd_t *crd, struct error *err)
 
 typedef struct api_custom_resource_definition_version version_t;
 
-static void columns_validate(const version_t *v, unsigned at, struct error *err)
+/* What all versions have alike Kubernetes names as one of the whole. */
+static bool same_columns(const crd_t *crd)
 {
-    static const char *const types[] = {"boolean", "date", "integer", "number", "string", NULL};
-    struct arena a = {0};
-    const char *why;
+    const version_t *a = crd->spec.versions;
+    for (uint32_t i = 1; i < crd->spec.n_versions; i++) {
+        const version_t *b = &crd->spec.versions[i];
+        if (a->n_additional_printer_columns != b->n_additional_printer_columns)
+            return false;
+        for (uint32_t k = 0; k < a->n_additional_printer_columns; k++)
+            if (!schema_equal(&api_custom_resource_column_definition_desc,
+                              &a->additional_printer_columns[k], &b->additional_printer_columns[k]))
+                return false;
+    }
+    return true;
+}
+
+static void dot_path_check(struct error *err, struct str path, struct str text)
+{
+    if (!text.n)
+        check_required(err, path, "");
+    else if (text.p[0] != '.')
+        check_invalid(err, path, text, "must be a simple json path starting with .");
+}
+
+/* A path that cannot be followed is taken, as in Kubernetes: the table then has the usual columns
+ * (schema/custom.c). */
+static void columns_validate(const version_t *v, const char *at, struct error *err)
+{
+#define TYPES   "boolean,date,integer,number,string"
+#define FORMATS "byte,date,date-time,double,float,int32,int64,password"
+    static const char *const types[] = {"boolean", "date", "integer", "number", "string"};
+    static const char *const formats[] = {"byte",  "date",  "date-time", "double",
+                                          "float", "int32", "int64",     "password"};
     if (v->n_additional_printer_columns > CUSTOM_COLUMNS_MAX) {
-        PATH(p, "spec.versions[%u].additionalPrinterColumns", at);
+        PATH(p, "%s.additionalPrinterColumns", at);
         (void)error_cause(err, CAUSE_TOO_MANY, p, "Too many: %u: must have at most %d items",
                           v->n_additional_printer_columns, CUSTOM_COLUMNS_MAX);
         return;
     }
     for (uint32_t i = 0; i < v->n_additional_printer_columns; i++) {
         const struct api_custom_resource_column_definition *c = &v->additional_printer_columns[i];
-        PATH(p, "spec.versions[%u].additionalPrinterColumns[%u]", at, i);
-        PATH(name, "%s.name", p.p);
-        PATH(type, "%s.type", p.p);
-        PATH(path, "%s.jsonPath", p.p);
-        bool known = false;
+        PATH(name, "%s.additionalPrinterColumns[%u].name", at, i);
+        PATH(type, "%s.additionalPrinterColumns[%u].type", at, i);
+        PATH(format, "%s.additionalPrinterColumns[%u].format", at, i);
+        PATH(path, "%s.additionalPrinterColumns[%u].JSONPath", at, i);
+        bool known = false, known_format = !c->format.n;
         if (!c->name.n)
             check_required(err, name, "");
-        for (const char *const *t = types; *t; t++)
-            known |= str_eqz(c->type, *t);
+        for (size_t k = 0; k < ARRAY_LEN(types); k++)
+            known |= str_eqz(c->type, types[k]);
+        for (size_t k = 0; k < ARRAY_LEN(formats); k++)
+            known_format |= str_eqz(c->format, formats[k]);
         if (!c->type.n)
-            check_required(err, type, "");
+            check_required(err, type, "must be one of " TYPES);
         else if (!known)
-            check_not_supported(err, type, c->type, types);
-        if (!c->json_path.n)
-            check_required(err, path, "");
-        else if (!jsonpath_compile(c->json_path, &a, &why))
-            check_invalid(err, path, c->json_path, why);
+            check_invalid(err, type, c->type, "must be one of " TYPES);
+        if (!known_format)
+            check_invalid(err, format, c->format, "must be one of " FORMATS);
+        dot_path_check(err, path, c->json_path);
     }
-    arena_fini(&a);
+#undef TYPES
+#undef FORMATS
 }
 
 static void scale_path(struct error *err, struct str path, struct str text, bool spec, bool status)
@@ -141,9 +171,9 @@ static void scale_path(struct error *err, struct str path, struct str text, bool
     struct arena a = {0};
     const char *why;
     const struct jsonpath *p = text.n ? jsonpath_compile(text, &a, &why) : NULL;
-    if (!text.n)
-        check_required(err, path, "");
-    else if (!p || !jsonpath_is_plain(p) || text.p[0] != '.')
+    if (!text.n || text.p[0] != '.')
+        dot_path_check(err, path, text);
+    else if (!p || !jsonpath_is_plain(p))
         check_invalid(err, path, text,
                       "should be a json path under .spec or .status without "
                       "array notation");
@@ -208,8 +238,7 @@ static void selectable_validate(const version_t *v, const struct structural *sch
     arena_fini(&a);
 }
 
-/* Kubernetes names the schema so when all versions have the same one. */
-static bool one_schema(const crd_t *crd)
+bool crd_has_one_schema(const crd_t *crd)
 {
     struct str first = STR_NONE;
     for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
@@ -260,7 +289,7 @@ static void versions_validate(const crd_t *crd, struct error *err)
     struct set seen = {0};
     unsigned storage = 0;
     size_t pattern_bytes = 0;
-    bool same = one_schema(crd), twice = false;
+    bool same = crd_has_one_schema(crd), columns = same_columns(crd), twice = false;
     for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
         const version_t *v = &crd->spec.versions[i];
         PATH(name, "spec.versions[%u].name", i);
@@ -272,9 +301,10 @@ static void versions_validate(const crd_t *crd, struct error *err)
             check_invalid(err, warning, v->deprecation_warning,
                           "can only be set for deprecated versions");
         else if (v->deprecation_warning.n > 256)
-            (void)error_cause(err, CAUSE_TOO_LONG, warning,
-                              "Too long: may not be more than 256 bytes");
-        columns_validate(v, i, err);
+            check_invalid(err, warning, v->deprecation_warning, "must be <= 256 characters long");
+        PATH(own, "spec.versions[%u]", i);
+        if (i == 0 || !columns)
+            columns_validate(v, columns ? "spec" : own.p, err);
         subresources_validate(v, i, err);
         schema_validate_version(crd, i, same, &pattern_bytes, err);
     }
@@ -387,23 +417,59 @@ static void stored_validate(const crd_t *crd, struct error *err)
                 err, CAUSE_INVALID, p,
                 "Invalid value: \"%.*s\": missing from spec.versions; %.*s was "
                 "previously a storage version, and must remain in spec.versions until "
-                "a storage migration ensures no data remains persisted in it and "
-                "removes it from status.storedVersions",
-                STR_ARG(v), STR_ARG(v));
+                "a storage migration ensures no data remains persisted in %.*s and "
+                "removes %.*s from status.storedVersions",
+                STR_ARG(v), STR_ARG(v), STR_ARG(v), STR_ARG(v));
     }
     if (!has)
         check_invalid(err, STR("status.storedVersions"), storage, "must have the storage version");
 }
 
+/* A text for people: in print, and not empty. */
+static void warnings_validate(const crd_t *crd, const crd_t *old, struct error *err)
+{
+    for (uint32_t i = 0; i < crd->spec.n_versions; i++) {
+        struct str s = crd->spec.versions[i].deprecation_warning;
+        PATH(at, "spec.versions[%u].deprecationWarning", i);
+        bool was = false;
+        for (uint32_t k = 0; old && k < old->spec.n_versions; k++)
+            was |= str_eq(s, old->spec.versions[k].deprecation_warning);
+        if (!s.p || was)
+            continue;
+        if (!s.n)
+            check_invalid(err, at, s, "must not be an empty string");
+        for (size_t k = 0; k < s.n; k++) {
+            if ((uint8_t)s.p[k] >= ' ' && s.p[k] != 0x7f)
+                continue;
+            char why[128];
+            snprintf(why, sizeof(why),
+                     "must only contain printable UTF-8 characters; non-printable character found "
+                     "at index %zu",
+                     k);
+            check_invalid(err, at, s, why);
+            break;
+        }
+    }
+}
+
+/* Not asked of what is stored already (crd_schema.c). */
+static void validate_written(const crd_t *crd, const crd_t *old, struct error *err)
+{
+    crd_approval_validate(crd, old, err);
+    warnings_validate(crd, old, err);
+    if (!err->n_causes)
+        crd_schema_validate(crd, old, err);
+}
+
 static void validate_create(const void *msg, struct error *err)
 {
-    crd_approval_validate(msg, NULL, err);
+    validate_written(msg, NULL, err);
 }
 
 static void validate_update(const void *msg, const void *old, struct error *err)
 {
     const crd_t *crd = msg, *o = old;
-    crd_approval_validate(crd, o, err);
+    validate_written(crd, o, err);
     check_immutable_str(err, STR("spec.group"), crd->spec.group, o->spec.group);
     check_immutable_str(err, STR("spec.names.plural"), crd->spec.names.plural,
                         o->spec.names.plural);

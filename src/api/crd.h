@@ -20,6 +20,14 @@ static inline bool crd_is_established(const struct api_custom_resource_definitio
     return crd_condition_is(crd, "Established");
 }
 
+/* Whether all versions have the same schema: then it is named as one of the whole, as in
+ * Kubernetes. */
+bool crd_has_one_schema(const struct api_custom_resource_definition *crd);
+/* What of its schemas Kubernetes refuses though they can be served; the schemas are valid
+ * otherwise. old: NULL for a new one; versions that are as they were are let be. */
+void crd_schema_validate(const struct api_custom_resource_definition *crd,
+                         const struct api_custom_resource_definition *old, struct error *err);
+
 /* What a definition in a group of the community says of its approval; old: NULL for a new one. */
 void crd_approval_validate(const struct api_custom_resource_definition *crd,
                            const struct api_custom_resource_definition *old, struct error *err);

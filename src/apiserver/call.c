@@ -13,6 +13,7 @@
 #include "apiserver/call_trace.h"
 #include "apiserver/custom/crds.h"
 #include "apiserver/hooks/hooks.h"
+#include "apiserver/policy/policy.h"
 #include "apiserver/admit/quota.h"
 #include "apiserver/subresource.h"
 #include "apiserver/usage.h"
@@ -510,6 +511,9 @@ static int run(struct api_call *c)
     int r = check_name(c);
     if (r >= 0)
         r = crds_check_call(c);
+    if (r >= 0 && c->kind && c->verb != API_GET && c->verb != API_LIST && c->verb != API_WATCH &&
+        policies_convert(c->server->policies))
+        call_keep(c);
     if (r >= 0)
         r = call_convert_before(c);
     return r == 0 ? run_resource(c) : r;
@@ -532,6 +536,7 @@ int call_run(struct api_call *c)
 {
     int r = run(c);
     while (r > 0 && call_views_wanted(c)) { /* for policies; what webhooks wait for is under way */
+        call_copy_user(c, &c->user); /* an in-process client may be freed meanwhile */
         if (call_views_ask(c, on_views) > 0)
             return 1;
         restore(c);

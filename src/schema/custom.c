@@ -201,38 +201,45 @@ static int path_compile(struct custom *c, struct str text, const struct jsonpath
     return error_set(err, REASON_INVALID, "the path %.*s cannot be used: %s", STR_ARG(text), why);
 }
 
-/* The name, then what was asked for, or else the age. */
-static int columns_make(struct custom *c, const struct api_custom_resource_definition_version *v,
-                        struct error *err)
+static void columns_default(struct custom *c)
+{
+    struct schema_column *out = ARENA_NEW_N(&c->arena, struct schema_column, 2);
+    const char *why;
+    c->column_paths = ARENA_NEW_N(&c->arena, const struct jsonpath *, 2);
+    out[0] = schema_default_columns[0];
+    out[1] = (struct schema_column){
+        .name = "Age", .type = "date", .format = "", .description = "When the object was made."};
+    c->column_paths[1] = jsonpath_compile(STR(".metadata.creationTimestamp"), &c->arena, &why);
+    c->kind.columns = out;
+    c->kind.n_columns = 2;
+}
+
+/* The name, then what was asked for; or else the age, also when one of the paths cannot be
+ * followed. */
+static void columns_make(struct custom *c, const struct api_custom_resource_definition_version *v)
 {
     uint32_t n = MIN(v->n_additional_printer_columns, (uint32_t)CUSTOM_COLUMNS_MAX);
-    struct schema_column *out = ARENA_NEW_N(&c->arena, struct schema_column, n + 2);
-    c->column_paths = ARENA_NEW_N(&c->arena, const struct jsonpath *, n + 2);
+    struct schema_column *out = ARENA_NEW_N(&c->arena, struct schema_column, n + 1);
+    const char *why;
+    columns_default(c);
+    if (n == 0)
+        return;
+    const struct jsonpath **paths = ARENA_NEW_N(&c->arena, const struct jsonpath *, n + 1);
     out[0] = schema_default_columns[0];
-    c->kind.columns = out;
-    c->kind.n_columns = 1;
     for (uint32_t i = 0; i < n; i++) {
         const struct api_custom_resource_column_definition *d = &v->additional_printer_columns[i];
-        unsigned at = c->kind.n_columns++;
-        out[at] = (struct schema_column){.name = cstr(c, d->name),
-                                         .type = cstr(c, d->type),
-                                         .format = cstr(c, d->format),
-                                         .description = cstr(c, d->description),
-                                         .priority = d->priority};
-        int r = path_compile(c, d->json_path, &c->column_paths[at], err);
-        if (r < 0)
-            return r;
+        out[i + 1] = (struct schema_column){.name = cstr(c, d->name),
+                                            .type = cstr(c, d->type),
+                                            .format = cstr(c, d->format),
+                                            .description = cstr(c, d->description),
+                                            .priority = d->priority};
+        paths[i + 1] = jsonpath_compile(arena_str(&c->arena, d->json_path), &c->arena, &why);
+        if (!paths[i + 1])
+            return;
     }
-    if (n == 0) {
-        const char *why;
-        out[1] = (struct schema_column){.name = "Age",
-                                        .type = "date",
-                                        .format = "",
-                                        .description = "When the object was made."};
-        c->column_paths[1] = jsonpath_compile(STR(".metadata.creationTimestamp"), &c->arena, &why);
-        c->kind.n_columns = 2;
-    }
-    return 0;
+    c->column_paths = paths;
+    c->kind.columns = out;
+    c->kind.n_columns = n + 1;
 }
 
 static int selectable_make(struct custom *c, const struct api_custom_resource_definition_version *v,
@@ -322,9 +329,8 @@ int custom_new(const struct api_custom_resource_definition *crd, uint32_t versio
     c->storage = storage;
     c->terminating = crd->metadata.deletion_timestamp.set;
     warning_make(c, v);
-    int r = columns_make(c, v, err);
-    if (r == 0)
-        r = selectable_make(c, v, err);
+    columns_make(c, v);
+    int r = selectable_make(c, v, err);
     if (r == 0)
         r = subresources_make(c, v->subresources, err);
     if (r == 0)

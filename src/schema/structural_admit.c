@@ -1,5 +1,6 @@
-/* What a schema does to an object before it is checked: fields nobody declared go, absent fields
- * with a default come. Both walk object and schema side by side and change the tree in place. A
+/* What a schema does to an object before it is checked: fields nobody declared go, and so do nulls
+ * where null is no value (K8S: PruneNonNullableNullsWithoutDefaults), absent fields with a default
+ * come. All walk object and schema side by side and change the tree in place. A
  * field that stays costs one look-up by name. */
 #include "schema/structural_int.h"
 #include "base/set.h"
@@ -7,6 +8,7 @@
 struct walk {
     struct arena *a;
     struct schema_decode *opts;
+    bool nulls_stay; /* in a default */
 };
 
 static void warn(struct walk *w, const char *what, struct str name, const struct schema_frame *up)
@@ -76,21 +78,56 @@ static void prune(struct walk *w, const struct structural_node *n, struct json *
  * anybody declared, and keeps none. */
 static const struct structural_node undeclared;
 
-/* False: the member goes. */
-static bool prune_member(struct walk *w, const struct structural_node *n, struct json *m, bool root,
-                         const struct schema_frame *at)
+/* Of the metadata of an object inside: what no metadata has, and a time that is none. */
+static bool keeps_meta(struct walk *w, const struct json *m, const struct schema_frame *at)
+{
+    if (str_is(m->key, "creationTimestamp") && m->type == JSON_NULL)
+        return false;
+    if (schema_field_find(&api_object_meta_desc, m->key.p, m->key.n))
+        return true;
+    warn(w, "unknown", m->key, at);
+    return false;
+}
+
+static void prune_meta(struct walk *w, struct json *v, const struct schema_frame *at)
+{
+    struct json *last = NULL;
+    if (v->type != JSON_OBJ)
+        return;
+    for (struct json **link = &v->first; *link;) {
+        if (keeps_meta(w, *link, at)) {
+            last = *link;
+            link = &(*link)->next;
+        } else {
+            *link = (*link)->next;
+            v->n--;
+        }
+    }
+    v->last = last;
+}
+
+enum fate { FATE_STAYS, FATE_UNKNOWN, FATE_NO_VALUE };
+
+static enum fate prune_member(struct walk *w, const struct structural_node *n, struct json *m,
+                              bool root, const struct schema_frame *at)
 {
     struct schema_frame below = {.up = at, .name = m->key};
-    if ((root || n->embedded) && is_meta(m->key))
-        return true;
+    if (root && is_meta(m->key))
+        return FATE_STAYS;
     const struct structural_node *p = structural_prop(n, m->key);
     if (!p)
         p = n->additional_any ? &undeclared : n->additional;
-    if (p) {
-        prune(w, p, m, false, &below);
-        return true;
+    if (m->type == JSON_NULL && p && p != &undeclared && !p->nullable && !p->default_ &&
+        !w->nulls_stay)
+        return FATE_NO_VALUE;
+    if (n->embedded && is_meta(m->key)) {
+        if (str_is(m->key, "metadata"))
+            prune_meta(w, m, &below);
+        return FATE_STAYS;
     }
-    return n->preserve;
+    if (p)
+        prune(w, p, m, false, &below);
+    return p || n->preserve ? FATE_STAYS : FATE_UNKNOWN;
 }
 
 static void prune(struct walk *w, const struct structural_node *n, struct json *v, bool root,
@@ -108,12 +145,14 @@ static void prune(struct walk *w, const struct structural_node *n, struct json *
     drop_duplicates(w, v, at);
     struct json *last = NULL;
     for (struct json **link = &v->first; *link;) {
-        if (prune_member(w, n, *link, root, at)) {
+        enum fate fate = prune_member(w, n, *link, root, at);
+        if (fate == FATE_STAYS) {
             last = *link;
             link = &(*link)->next;
             continue;
         }
-        warn(w, "unknown", (*link)->key, at);
+        if (fate == FATE_UNKNOWN)
+            warn(w, "unknown", (*link)->key, at);
         *link = (*link)->next;
         v->n--;
     }
@@ -123,7 +162,7 @@ static void prune(struct walk *w, const struct structural_node *n, struct json *
 void structural_prune_node(const struct structural_node *n, struct json *v, struct arena *a,
                            struct schema_decode *opts)
 {
-    struct walk w = {.a = a, .opts = opts};
+    struct walk w = {.a = a, .opts = opts, .nulls_stay = true};
     prune(&w, n, v, false, NULL);
 }
 

@@ -218,13 +218,14 @@ static void refuse_in_rules(struct compiler *c, const struct structural_node *n,
     static const char *const flags[] = {"nullable", "x-kubernetes-preserve-unknown-fields",
                                         "x-kubernetes-embedded-resource",
                                         "x-kubernetes-int-or-string", NULL};
-    static const char *const lists[] = {"x-kubernetes-list-map-keys", "x-kubernetes-list-type",
-                                        "x-kubernetes-map-type", NULL};
+    static const char *const lists[] = {"x-kubernetes-list-type", "x-kubernetes-map-type", NULL};
     for (const char *const *w = texts; *w; w++)
         if (json_get(v, str_z(*w)))
             forbidden(c, at, *w, "must be empty to be structural");
     if (n->type && !type_allowed)
         forbidden(c, at, "type", "must be empty to be structural");
+    if (json_getz(v, "x-kubernetes-list-map-keys"))
+        forbidden(c, at, "x-kubernetes-list-map-keys", "must be empty to be structural");
     if (json_getz(v, "default"))
         forbidden(c, at, "default", "must be undefined to be structural");
     for (const char *const *w = flags; *w; w++)
@@ -232,7 +233,7 @@ static void refuse_in_rules(struct compiler *c, const struct structural_node *n,
             forbidden(c, at, *w, "must be false to be structural");
     for (const char *const *w = lists; *w; w++)
         if (json_get(v, str_z(*w)))
-            forbidden(c, at, *w, "must be empty to be structural");
+            forbidden(c, at, *w, "must be undefined to be structural");
 }
 
 static void count_rules(struct compiler *c, const struct json *v, const struct at *at)
@@ -462,18 +463,14 @@ static void members(struct compiler *c, struct structural_node *n, const struct 
     }
     if (!more)
         return;
-    if (json_is(more, JSON_BOOL) && !more->b) {
-        forbidden(c, at, "additionalProperties", "additionalProperties cannot be set to false");
-        return;
-    }
     if (n->n_props)
         forbidden(c, at, "additionalProperties",
                   "additionalProperties and properties are mutual exclusive");
     if (json_is(more, JSON_OBJ)) {
         struct at below = {.up = at, .name = "additionalProperties", .index = -1};
         n->additional = place(c, more, LEVEL_FIELD, depth + 1, &below);
-    } else {
-        n->additional_any = true;
+    } else { /* false says what is so anyway: others go */
+        n->additional_any = json_is(more, JSON_BOOL) && more->b;
     }
 }
 
@@ -491,6 +488,16 @@ static void elements(struct compiler *c, struct structural_node *n, const struct
     }
 }
 
+/* What its type must be for a word beside it. */
+static void must_be(struct compiler *c, const struct structural_node *n, const struct at *at,
+                    const char *what)
+{
+    if (n->type)
+        cause(c, at, "type", CAUSE_INVALID, "Invalid value: \"%s\": %s", type_texts[n->type], what);
+    else
+        cause(c, at, "type", CAUSE_REQUIRED, "Required value: %s", what);
+}
+
 static void list_type(struct compiler *c, struct structural_node *n, const struct json *v,
                       const struct at *at)
 {
@@ -503,19 +510,17 @@ static void list_type(struct compiler *c, struct structural_node *n, const struc
               "Unsupported value: \"%.*s\": supported values: \"atomic\", \"granular\"",
               STR_ARG(m));
     if (m.p && n->type != STRUCTURAL_OBJECT)
-        cause(c, at, "type", CAUSE_REQUIRED,
-              "Required value: must be object if x-kubernetes-map-type is specified");
+        must_be(c, n, at, "must be object if x-kubernetes-map-type is specified");
     if (str_is(t, "set"))
         n->list_type = SCHEMA_LIST_SET;
     else if (str_is(t, "map"))
         n->list_type = SCHEMA_LIST_MAP;
     else if (t.p && !str_is(t, "atomic"))
         cause(c, at, "x-kubernetes-list-type", CAUSE_NOT_SUPPORTED,
-              "Unsupported value: \"%.*s\": supported values: \"atomic\", \"map\", \"set\"",
+              "Unsupported value: \"%.*s\": supported values: \"atomic\", \"set\", \"map\"",
               STR_ARG(t));
     if (t.p && n->type != STRUCTURAL_ARRAY)
-        cause(c, at, "type", CAUSE_REQUIRED,
-              "Required value: must be array if x-kubernetes-list-type is specified");
+        must_be(c, n, at, "must be array if x-kubernetes-list-type is specified");
     if (n->list_type == SCHEMA_LIST_MAP && !n->n_list_keys)
         cause(c, at, "x-kubernetes-list-map-keys", CAUSE_REQUIRED,
               "Required value: must not be empty if x-kubernetes-list-type is map");
@@ -525,7 +530,8 @@ static void list_type(struct compiler *c, struct structural_node *n, const struc
 }
 
 /* After the elements are known. */
-static void list_keys(struct compiler *c, struct structural_node *n, const struct at *at)
+static void list_keys(struct compiler *c, struct structural_node *n, const struct json *v,
+                      const struct at *at)
 {
     const struct structural_node *e = n->items;
     if (!e)
@@ -538,30 +544,36 @@ static void list_keys(struct compiler *c, struct structural_node *n, const struc
               "x-kubernetes-list-type=set");
     if (n->list_type != SCHEMA_LIST_MAP)
         return;
-    if (e->type != STRUCTURAL_OBJECT)
+    if (e->type != STRUCTURAL_OBJECT) {
         cause(c, at, "items.type", CAUSE_INVALID,
-              "Invalid value: \"%s\": must be object when x-kubernetes-list-type is map",
+              "Invalid value: \"%s\": must be object if parent array's x-kubernetes-list-type is "
+              "map",
               type_texts[e->type]);
+        return;
+    }
+    struct buf all = {0};
+    json_print(json_getz(v, "x-kubernetes-list-map-keys"), &all);
+    struct at items = {.up = at, .name = "items", .index = -1};
     for (uint32_t i = 0; i < n->n_list_keys; i++) {
         const struct structural_node *k = structural_prop(e, n->list_keys[i]);
-        struct at key = {.up = at, .name = "x-kubernetes-list-map-keys", .index = (int32_t)i};
+        struct at key = {.up = &items, .name = "properties", .key = n->list_keys[i], .index = -1};
         bool known = false;
         for (uint32_t r = 0; r < e->n_required; r++)
             known |= str_eq(e->required[r], n->list_keys[i]);
         if (!k)
-            cause(c, &key, NULL, CAUSE_INVALID,
-                  "Invalid value: \"%.*s\": entries must all be names of item properties",
-                  STR_ARG(n->list_keys[i]));
+            cause(c, at, "x-kubernetes-list-map-keys", CAUSE_INVALID,
+                  "Invalid value: %.*s: entries must all be names of item properties",
+                  (int)MIN(all.n, (size_t)200), all.data);
         else if (k->type == STRUCTURAL_OBJECT || k->type == STRUCTURAL_ARRAY)
-            cause(c, &key, NULL, CAUSE_INVALID,
-                  "Invalid value: \"%.*s\": must be a scalar type if parent array's "
-                  "x-kubernetes-list-type is map",
-                  STR_ARG(n->list_keys[i]));
+            cause(c, &key, "type", CAUSE_INVALID,
+                  "Invalid value: \"object\": must be a scalar type if parent array's "
+                  "x-kubernetes-list-type is map");
         else if (!known && !k->default_)
-            cause(c, &key, NULL, CAUSE_REQUIRED,
+            cause(c, &key, "default", CAUSE_REQUIRED,
                   "Required value: this property is in x-kubernetes-list-map-keys, so it must "
                   "have a default or be a required property");
     }
+    buf_fini(&all);
 }
 
 static void check_place(struct compiler *c, const struct structural_node *n, const struct json *v,
@@ -585,11 +597,6 @@ static void check_place(struct compiler *c, const struct structural_node *n, con
                   n->preserve ? "x-kubernetes-preserve-unknown-fields"
                               : "x-kubernetes-embedded-resource",
                   "must be false if x-kubernetes-int-or-string is true");
-    if (n->preserve && n->type && n->type != STRUCTURAL_OBJECT)
-        cause(c, at, "type", CAUSE_INVALID,
-              "Invalid value: \"%s\": must be object if x-kubernetes-preserve-unknown-fields is "
-              "true",
-              type_texts[n->type]);
     if (n->embedded && n->type != STRUCTURAL_OBJECT)
         cause(c, at, "type", CAUSE_INVALID,
               "Invalid value: \"%s\": must be object if x-kubernetes-embedded-resource is true",
@@ -680,7 +687,7 @@ static struct structural_node *place(struct compiler *c, const struct json *v, e
     list_type(c, n, v, at);
     members(c, n, v, depth, at);
     elements(c, n, v, depth, at);
-    list_keys(c, n, at);
+    list_keys(c, n, v, at);
     check_place(c, n, v, level, at);
     uint32_t outer = c->n_rule_nodes;
     c->n_rule_nodes = 0;

@@ -46,10 +46,55 @@ static bool date_time(struct str s)
     return s.n >= 20 && timestamp_parse(s, &t) >= 0;
 }
 
+/* A unit of time as people write it, in any case: by its sign, or how its name begins. */
+static bool is_unit(struct str s)
+{
+    static const char *const signs[] = {"ns", "us", "\xc2\xb5s", "ms", "s", "m",
+                                        "h",  "hr", "d",         "w",  "wk"};
+    static const char *const names[] = {"nano", "micro", "milli", "sec",
+                                        "min",  "hour",  "day",   "week"};
+    for (size_t i = 0; i < ARRAY_LEN(signs); i++)
+        if (str_ieq(s, str_z(signs[i])))
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_ieq(str_sub(s, 0, strlen(names[i])), str_z(names[i])))
+            return true;
+    return false;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r' && c != '\v');
+}
+
+/* As Go has it ("1h30m"), or numbers with units ("2 days 4 hours"), one of which is known.
+ * K8S: kube-openapi, pkg/validation/strfmt/duration.go */
 static bool duration(struct str s)
 {
     struct duration d;
-    return duration_parse(s, &d) >= 0;
+    bool known = false;
+    size_t i = 0, at;
+    if (duration_parse(s, &d) >= 0)
+        return true;
+    while (i < s.n && is_blank(s.p[i]))
+        i++;
+    while (i < s.n) {
+        for (at = i; i < s.n && is_digit(s.p[i]);)
+            i++;
+        if (i == at || i - at > 18)
+            return false;
+        while (i < s.n && is_blank(s.p[i]))
+            i++;
+        for (at = i;
+             i < s.n && (is_letter(s.p[i]) || (uint8_t)s.p[i] == 0xc2 || (uint8_t)s.p[i] == 0xb5);)
+            i++;
+        if (i == at)
+            return false;
+        known |= is_unit(str_sub(s, at, i));
+        while (i < s.n && is_blank(s.p[i]))
+            i++;
+    }
+    return known;
 }
 
 static bool byte(struct str s)
@@ -118,28 +163,75 @@ static bool mac(struct str s)
            shaped(s, "xxxx.xxxx.xxxx") || shaped(s, "xx:xx:xx:xx:xx:xx:xx:xx");
 }
 
+/* A letter, digit or sign of a name: how many bytes; 0: none. Beyond ASCII all are taken. */
+static size_t sign(struct str s, size_t i)
+{
+    if (i >= s.n)
+        return 0;
+    if (is_letter(s.p[i]) || is_digit(s.p[i]) || strchr("$+<=>^`|~", s.p[i]))
+        return s.p[i] ? 1 : 0;
+    if ((uint8_t)s.p[i] < 0x80)
+        return 0;
+    size_t n = 1;
+    while (i + n < s.n && ((uint8_t)s.p[i + n] & 0xc0) == 0x80)
+        n++;
+    return n;
+}
+
+/* One label of several; the last one has at least two signs and no two dashes in a row. */
+static bool label_ok(struct str s, bool last)
+{
+    size_t i = sign(s, 0), n = 1, step;
+    bool dash = false;
+    if (!i || s.n > 63)
+        return false;
+    for (; i < s.n; i += step) {
+        step = s.p[i] == '-' ? 1 : sign(s, i);
+        if (!step || (last && dash && s.p[i] == '-'))
+            return false;
+        dash = s.p[i] == '-';
+        n += !dash;
+    }
+    return !dash && (!last || n > 1);
+}
+
+/* K8S: kube-openapi, pkg/validation/strfmt/default.go, with the oddities of its pattern: a name
+ * without dots has one dash at most, in its second place. */
 static bool hostname(struct str s)
 {
     struct str rest = s, label;
     if (!s.n || s.n > 255)
         return false;
-    while (str_cut(&rest, '.', &label) || label.n) {
-        if (!label.n || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
+    if (str_find(s, '.') < 0) {
+        size_t i = sign(s, 0);
+        if (!i || s.n > 63)
             return false;
-        for (size_t i = 0; i < label.n; i++)
-            if (!is_letter(label.p[i]) && !is_digit(label.p[i]) && label.p[i] != '-' &&
-                (uint8_t)label.p[i] < 0x80)
+        if (i < s.n && s.p[i] == '-')
+            i++;
+        for (size_t step; i < s.n; i += step)
+            if (!(step = sign(s, i)))
                 return false;
+        return true;
     }
-    return true;
+    while (str_cut(&rest, '.', &label))
+        if (!label_ok(label, false))
+            return false;
+    return label_ok(label, true);
 }
 
+/* An address, alone or in angles behind a name. */
 static bool email(struct str s)
 {
+    ssize_t open = str_rfind(s, '<');
+    if (open >= 0 && s.p[s.n - 1] == '>')
+        s = str_sub(s, (size_t)open + 1, s.n - 1);
     ssize_t at = str_rfind(s, '@');
-    if (at <= 0 || str_find(str_sub(s, 0, (size_t)at), ' ') >= 0)
+    if (at <= 0 || (size_t)at + 1 == s.n)
         return false;
-    return hostname(str_sub(s, (size_t)at + 1, s.n));
+    for (size_t i = 0; i < s.n; i++)
+        if ((uint8_t)s.p[i] <= ' ' || strchr("<>(),;:\\\"[]", s.p[i]))
+            return false;
+    return s.p[s.n - 1] != '.' && s.p[at + 1] != '.' && s.p[0] != '.';
 }
 
 /* As Go's ParseRequestURI: a path from the root, or a scheme. */

@@ -373,9 +373,40 @@ static void object_check(struct check *c, const struct structural_node *n, const
     }
 }
 
+static void embedded_kind(struct check *c, struct str kind, const struct schema_frame *at)
+{
+    char low[64];
+    size_t n = MIN(kind.n, sizeof(low));
+    for (size_t i = 0; i < n; i++)
+        low[i] = kind.p[i] >= 'A' && kind.p[i] <= 'Z' ? (char)(kind.p[i] | 32) : kind.p[i];
+    const char *why = schema_format_check(SCHEMA_FORMAT_DNS1035_LABEL, (struct str){low, n});
+    if (why)
+        cause(c, CAUSE_INVALID, at,
+              "Invalid value: \"%.*s\": may have mixed case, but should otherwise match: %s",
+              (int)MIN(kind.n, (size_t)100), kind.p, why);
+}
+
+static void embedded_meta(struct check *c, const struct json *m, const struct schema_frame *at)
+{
+    struct arena a = {0};
+    struct error err = {0};
+    if (schema_decode_json(&api_object_meta_desc, m, &a, NULL,
+                           schema_new(&api_object_meta_desc, &a), &err) < 0) {
+        struct buf b = {0};
+        json_print(m, &b);
+        cause(c, CAUSE_INVALID, at, "Invalid value: %.*s: %.*s", (int)MIN(b.n, (size_t)200), b.data,
+              STR_ARG(err.message));
+        buf_fini(&b);
+    }
+    error_fini(&err);
+    arena_fini(&a);
+}
+
+/* K8S: schema/objectmeta/validation.go */
 static void embedded_check(struct check *c, const struct json *v, const struct schema_frame *at)
 {
     static const char *const names[] = {"apiVersion", "kind"};
+    struct str group, version;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         struct schema_frame below = {.up = at, .name = str_z(names[i])};
         const struct json *m = json_get(v, str_z(names[i]));
@@ -383,7 +414,16 @@ static void embedded_check(struct check *c, const struct json *v, const struct s
             cause(c, CAUSE_REQUIRED, &below, "Required value: must not be empty");
         else if (m->type != JSON_STR)
             wrong_type(c, &below, m, "string");
+        else if (i == 1)
+            embedded_kind(c, m->s, &below);
+        else if (!schema_split_api_version(m->s, &group, &version))
+            cause(c, CAUSE_INVALID, &below,
+                  "Invalid value: \"%.*s\": unexpected GroupVersion string: %.*s",
+                  (int)MIN(m->s.n, (size_t)100), m->s.p, (int)MIN(m->s.n, (size_t)100), m->s.p);
     }
+    const struct json *meta = json_getz(v, "metadata");
+    if (meta)
+        embedded_meta(c, meta, &(struct schema_frame){.up = at, .name = STR("metadata")});
 }
 
 /* ---- allOf, anyOf, oneOf, not ---- */

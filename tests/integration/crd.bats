@@ -101,6 +101,15 @@ object() { # KIND NAME [SPEC]
     equals 4 kubectl get gear one -o jsonpath='{.spec.replicas}'
 }
 
+@test "columns whose path nobody can follow do not keep a kind from being served" {
+    definition odds Odd Namespaced | sed 's/jsonPath: .spec.replicas}/jsonPath: ".spec["}/' | kubectl apply -f -
+    object Odd one | kubectl create -f -
+    equals "NAME AGE one" sh -c 'kubectl get odds | sed "s/ *[0-9]*s$//" | xargs'
+    run ! kubectl apply -f - <<<"$(definition odds Odd Namespaced | sed 's/type: integer, jsonPath/type: thing, jsonPath/')"
+    [[ $output == *'spec.additionalPrinterColumns[1].type: Invalid value: "thing": must be one of boolean,date,integer,number,string'* ]]
+    kubectl delete crd odds.acme.io
+}
+
 @test "the schema is kept: unknown fields, rules, status and generation" {
     run ! kubectl create -f - <<<"$(object Gear bad 'wrong: 1')"
     [[ $output == *'strict decoding error: unknown field "spec.wrong"'* ]]
@@ -109,6 +118,12 @@ object() { # KIND NAME [SPEC]
     [[ $output == *'spec.color: Unsupported value: "pink": supported values: "red", "blue"'* ]]
     [[ $output == *'spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10'* ]]
     [[ $output == *"spec.name: Invalid value: \"A\": spec.name in body should match '^[a-z]+\$'"* ]]
+    # null where null is no value is none: a default comes, or nothing
+    kubectl create -f - <<<"$(object Gear empty 'color: null, name: null')"
+    equals '{"color":"red","replicas":1}' kubectl get gear empty -o jsonpath='{.spec}'
+    kubectl patch gear empty --type json -p '[{"op":"add","path":"/spec/name","value":null},{"op":"replace","path":"/spec/replicas","value":null}]'
+    equals '{"color":"red","replicas":1}' kubectl get gear empty -o jsonpath='{.spec}'
+    kubectl delete gear empty
     equals 1 kubectl get gear two -o jsonpath='{.metadata.generation}'
     kubectl patch gear two --type merge -p '{"spec":{"replicas":5},"status":{"replicas":9}}'
     equals "2 5 2" kubectl get gear two -o jsonpath='{.metadata.generation} {.spec.replicas} {.status.replicas}'

@@ -261,6 +261,8 @@ static void approvals(void **state)
     assert_null(crd_condition(OBJECT_MSG(f->object, api_custom_resource_definition), str_z(type)));
 }
 
+#define S "spec.validation.openAPIV3Schema"
+
 static void definitions_refused(void **state)
 {
     static const struct {
@@ -278,7 +280,35 @@ static void definitions_refused(void **state)
          "spec.versions[0].selectableFields[0].jsonPath"},
         {"served: true,",
          "served: true, additionalPrinterColumns: [{name: A, type: thing, jsonPath: .a}],",
-         "spec.versions[0].additionalPrinterColumns[0].type"},
+         "spec.additionalPrinterColumns[0].type"},
+        {"served: true,",
+         "served: true, additionalPrinterColumns: [{name: A, type: date, format: x, jsonPath: a}],",
+         "spec.additionalPrinterColumns[0].format,spec.additionalPrinterColumns[0].JSONPath"},
+        {"served: true,", "served: true, deprecated: true, deprecationWarning: '',",
+         "spec.versions[0].deprecationWarning"},
+        {"served: true,", "served: true, deprecated: true, deprecationWarning: \"a\\nb\",",
+         "spec.versions[0].deprecationWarning"},
+        /* schemas that could be served */
+        {"{type: object, properties: {spec", "{type: object, minProperties: 1, properties: {spec",
+         S},
+        {"{type: object, properties: {spec", "{type: object, nullable: true, properties: {spec",
+         S "," S ".nullable"},
+        {"maximum: 9", "x-kubernetes-preserve-unknown-fields: false",
+         S ".properties[spec].properties[n].x-kubernetes-preserve-unknown-fields"},
+        {"properties: {spec", "properties: {apiVersion: {type: integer}, spec",
+         S ".properties[apiVersion].type"},
+        {"properties: {spec", "properties: {metadata: {type: object, description: d}, spec",
+         S ".properties[metadata]"},
+        {"properties: {n:",
+         "properties: {l: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: "
+         "[k, k], items: {type: object, nullable: true, required: [k], properties: {k: {type: "
+         "string, nullable: true}}}}, n:",
+         S ".properties[spec].properties[l].items.nullable," S
+           ".properties[spec].properties[l].items.properties[k].nullable," S
+           ".properties[spec].properties[l].x-kubernetes-list-map-keys," S
+           ".properties[spec].properties[l].items.properties[k].nullable"},
+        {"maximum: 9", "anyOf: [{properties: {metadata: {}}}]",
+         S ".properties[spec].properties[n].properties[metadata]"},
         {"scope: Namespaced,",
          "scope: Namespaced, conversion: {strategy: Webhook, webhook: {conversionReviewVersions: "
          "[v1]}},",
@@ -321,6 +351,27 @@ static void definitions_refused(void **state)
     }
 }
 
+/* What an older version of us took stays changeable, save for what is wrong with it. */
+static void definitions_of_old(void **state)
+{
+    struct fx *f = *state;
+    struct str good = str_z(definition(f, "gears", "Gear"));
+    assert_ok(fx_create(f, CRD, NULL, good.p));
+    struct api_custom_resource_definition *old = schema_clone(CRD->desc, f->object->msg, &f->arena);
+    struct api_custom_resource_definition *now = schema_clone(CRD->desc, f->object->msg, &f->arena);
+    struct str schema = STR("{\"type\":\"object\",\"nullable\":true}");
+    struct error err = {0};
+    old->spec.versions[0].schema->open_apiv3_schema = schema;
+    crd_schema_validate(old, NULL, &err);
+    assert_int_equal(err.n_causes, 2); /* here, and where the status is apart */
+    crd_schema_validate(now, old, &err);
+    assert_int_equal(err.n_causes, 2);
+    now->spec.versions[0].schema->open_apiv3_schema = schema;
+    crd_schema_validate(now, old, &err);
+    assert_int_equal(err.n_causes, 2);
+    error_fini(&err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +382,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(approvals, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(numbers_of_a_scale, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(definitions_refused, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(definitions_of_old, fx_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,8 +34,6 @@ static void refused(void **state)
          "s.properties[a].items.type: Required value: must not be empty for specified array items"},
         {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\"}}}",
          "s.properties[a].items: Required value: must be specified"},
-        {"{\"type\":\"object\",\"additionalProperties\":false}",
-         "s.additionalProperties: Forbidden: additionalProperties cannot be set to false"},
         {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}},"
          "\"additionalProperties\":true}",
          "s.additionalProperties: Forbidden: additionalProperties and properties are mutual "
@@ -59,7 +57,7 @@ static void refused(void **state)
         {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"items\":{\"type\":"
          "\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}},\"x-kubernetes-list-type\":"
          "\"map\",\"x-kubernetes-list-map-keys\":[\"k\"]}}}",
-         "s.properties[a].x-kubernetes-list-map-keys[0]: Required value: this property is in "
+         "s.properties[a].items.properties[k].default: Required value: this property is in "
          "x-kubernetes-list-map-keys, so it must have a default or be a required property"},
         {"{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"object\",\"properties\":{"
          "\"labels\":{\"type\":\"object\"}}}}}",
@@ -208,6 +206,12 @@ static void checked(void **state)
         {"\"lab\":{\"a\":\"\",\"b\":\"\",\"c\":\"\"}",
          "spec.lab: Too many: 3: must have at most 2 items"},
         {"\"emb\":{\"kind\":\"X\"}", "spec.emb.apiVersion: Required value: must not be empty"},
+        {"\"emb\":{\"kind\":\"X\",\"apiVersion\":\"a/b/c\"}",
+         "spec.emb.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"},
+        {"\"emb\":{\"kind\":\"X\",\"apiVersion\":\"v1\",\"metadata\":{\"labels\":{\"a\":1}}}",
+         "spec.emb.metadata: Invalid value: {\"labels\":{\"a\":1}}: json: cannot unmarshal number "
+         "1 "
+         "into Go struct field ObjectMeta.labels.a of type string"},
         {"\"one\":{}", "spec.one: Invalid value: \"\": \"spec.one\" must validate one and only one "
                        "schema (oneOf). Found none valid"},
         {"\"one\":{\"a\":1,\"b\":1}",
@@ -370,6 +374,20 @@ static void pruned_and_defaulted(void **state)
          "{\"spec\":{\"i\":1,\"sub\":{\"x\":\"z\"}}}", 2, "unknown field \"foo\""},
         {"{\"spec\":{\"i\":null,\"f\":null,\"sub\":{}}}",
          "{\"spec\":{\"f\":null,\"i\":7,\"sub\":{\"x\":\"y\"}}}", 0, NULL},
+        /* a null where null is no value goes, unless nobody says what is there */
+        {"{\"spec\":{\"i\":1,\"name\":null,\"sub\":{\"x\":null},\"lab\":{\"a\":null,\"b\":\"c\"},"
+         "\"map\":null,\"set\":[null],\"any\":{\"a\":null},\"free\":{\"a\":null},\"p\":null}}",
+         "{\"spec\":{\"any\":{\"a\":null},\"free\":{\"a\":null},\"i\":1,\"lab\":{\"b\":\"c\"},"
+         "\"set\":[null],\"sub\":{\"x\":\"y\"}}}",
+         0, NULL},
+        {"{\"metadata\":{\"x\":null},\"spec\":null}", "{\"metadata\":{\"x\":null}}", 0, NULL},
+        {"{\"spec\":{\"i\":1,\"sub\":{},\"emb\":{\"kind\":\"K\",\"metadata\":{\"name\":\"a\",\"x\":"
+         "1,"
+         "\"creationTimestamp\":null},\"q\":1}}}",
+         "{\"spec\":{\"emb\":{\"kind\":\"K\",\"metadata\":{\"name\":\"a\"},\"q\":1},\"i\":1,"
+         "\"sub\":{"
+         "\"x\":\"y\"}}}",
+         1, "unknown field \"spec.emb.metadata.x\""},
         {"{\"spec\":{\"i\":1,\"i\":2,\"sub\":{}}}", "{\"spec\":{\"i\":2,\"sub\":{\"x\":\"y\"}}}", 1,
          "duplicate field \"spec.i\""},
         {"{\"spec\":{\"i\":1,\"sub\":{},\"any\":{\"q\":[1,{\"r\":2}]},\"lab\":{\"z\":\"1\"}}}",
@@ -402,6 +420,45 @@ static void pruned_and_defaulted(void **state)
         arena_fini(&a);
     }
     structural_free(s);
+}
+
+/* ---- formats ---- */
+
+static void formats(void **state)
+{
+    static const struct {
+        const char *format, *good[8], *bad[8];
+    } rows[] = {
+        {"duration",
+         {"1h30m", "-1h", "1 day", "2 weeks 3 DAYS", "1d", " 5 minutes ", "3\302\265s"},
+         {"", "5", "1 moon", "P1D", "day", "1.5 days"}},
+        {"hostname",
+         {"a", "host", "a.bc", "www.example.com", "a-b.c-d", "b\303\274cher.de"},
+         {"", "a.b", "a_b", "-a", "a-.bc", "a.bc.", "one-two-three", "a..bc"}},
+        {"email", {"a@b.c", "Jo <jo@b.c>"}, {"", "a", "@b", "a@", "a b@c", "jo@b.c>"}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct structural *s = NULL;
+        struct json *v;
+        assert_ok(structural_compile(
+            arena_printf(&a,
+                         "{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"string\","
+                         "\"format\":\"%s\"}}}",
+                         rows[i].format),
+            STR("s"), &s, NULL));
+        for (int bad = 0; bad < 2; bad++) {
+            const char *const *texts = bad ? rows[i].bad : rows[i].good;
+            for (int k = 0; k < 8 && texts[k]; k++) {
+                assert_ok(
+                    json_parse(arena_printf(&a, "{\"x\":\"%s\"}", texts[k]), &a, NULL, &v, NULL));
+                if ((structural_validate(s, v, STRUCTURAL_WHOLE, NULL) < 0) != bad)
+                    fail_msg("%s: %s", rows[i].format, texts[k]);
+            }
+        }
+        structural_free(s);
+        arena_fini(&a);
+    }
 }
 
 /* ---- patterns ---- */
@@ -462,6 +519,7 @@ int main(void)
         cmocka_unit_test(checked),
         cmocka_unit_test(ratcheted),
         cmocka_unit_test(pruned_and_defaulted),
+        cmocka_unit_test(formats),
         cmocka_unit_test(patterns_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
