@@ -7,6 +7,7 @@
 #include "api/pod.h"
 #include "api/warnings.h"
 #include "apiserver/subresource.h"
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/policy/policy.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
@@ -287,6 +288,8 @@ static void prepare_update(struct api_call *c, void *msg, const struct object *o
     }
     if (call_is_resize(c))
         pod_resize_take(msg, o, &c->arena);
+    else if (c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
+        pod_ephemeral_take(msg, o);
     part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
     if (owners)
@@ -424,6 +427,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             rules_check(msg, o, err);
         if (!err->n_causes)
             policy_check(c->kind, msg, o, err);
+        if (!err->n_causes)
+            hooks_check(c->kind, msg, o, err);
     }
     if (!err->n_causes && !status_only && !c->user.trusted)
         tell_warnings(c, msg, o);
