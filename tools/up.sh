@@ -21,13 +21,17 @@ fail() { printf '\n%s\n' "$*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail "make up runs containers and needs root: sudo make up"
 
 step "starting davit"
-if [ -s "$data/run/up.pid" ] && "$davit" up --detach --data-dir "$data" 2>&1 | grep -q 'runs already'; then
-    done_ "davit runs already on $data"
-elif [ -s "$data/admin.kubeconfig" ] && KUBECONFIG=$data/admin.kubeconfig kubectl get --raw /readyz >/dev/null 2>&1; then
-    done_ "davit runs already on $data"
-else
-    "$davit" up --detach --data-dir "$data" --listen "$listen" >/dev/null || { tail -n 5 "$data/davit.log" >&2; fail "davit did not start; see $data/davit.log"; }
+if told=$("$davit" up --detach --data-dir "$data" --listen "$listen" 2>&1 >/dev/null); then
     done_ "davit is up on $data"
+else
+    case $told in
+    *'runs already'*) done_ "davit runs already on $data" ;;
+    *)
+        printf '%s\n' "$told" >&2
+        [ ! -s "$data/davit.log" ] || tail -n 5 "$data/davit.log" >&2
+        fail "davit did not start"
+        ;;
+    esac
 fi
 export KUBECONFIG="$data/admin.kubeconfig"
 

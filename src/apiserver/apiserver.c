@@ -254,8 +254,10 @@ int apiserver_listen(struct apiserver *s, const char *addr, struct error *err)
     usage_start(s->usage, front_node_tls(s->front));
     struct rt_addr at;
     struct str host = s->opts.advertise_address ? str_z(s->opts.advertise_address) : STR_NONE;
-    if (!host.n && rt_addr_parse(str_z(addr), &at, NULL) >= 0 && !at.any && !at.is_unix &&
-        is_reachable(str_z(at.host)))
+    bool listens_at = rt_addr_parse(str_z(addr), &at, NULL) >= 0 && !at.any && !at.is_unix;
+    if (host.n || listens_at)
+        front_set_address(s->front, host.n ? host : str_z(at.host));
+    if (!host.n && listens_at && is_reachable(str_z(at.host)))
         host = str_z(at.host);
     if (host.n)
         s->advertise = (struct str){str_dup(host), host.n};

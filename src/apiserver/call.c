@@ -13,6 +13,7 @@
 #include "apiserver/call_trace.h"
 #include "apiserver/custom/crds.h"
 #include "apiserver/hooks/hooks.h"
+#include "apiserver/policy/policy.h"
 #include "apiserver/admit/quota.h"
 #include "apiserver/subresource.h"
 #include "apiserver/usage.h"
@@ -181,6 +182,14 @@ int call_invalid(struct api_call *c, struct str name)
     return error_invalid(&c->reply.err, str_z(kind_qualified(k, kind, sizeof(kind))), name);
 }
 
+int call_options_invalid(struct api_call *c, const char *kind)
+{
+    c->reply.details_kind = str_z(kind);
+    c->reply.details_group = STR("meta.k8s.io");
+    c->reply.details_name = STR("");
+    return error_invalid(&c->reply.err, arena_printf(&c->arena, "%s.meta.k8s.io", kind), STR(""));
+}
+
 int call_error(struct api_call *c, enum error_reason reason, const char *fmt, ...)
 {
     va_list ap;
@@ -190,12 +199,58 @@ int call_error(struct api_call *c, enum error_reason reason, const char *fmt, ..
     return r;
 }
 
+static struct api_status_details *status_causes(const struct error *e, struct arena *a)
+{
+    struct api_status_details *d = ARENA_NEW(a, struct api_status_details);
+    d->retry_after_seconds = e->retry_after_s;
+    if (!e->n_causes)
+        return d;
+    d->causes = ARENA_NEW_N(a, struct api_status_cause, e->n_causes);
+    for (const struct error_cause *x = e->causes; x && d->n_causes < e->n_causes; x = x->next)
+        d->causes[d->n_causes++] = (struct api_status_cause){
+            .reason = x->reason, .message = x->message, .field = x->field};
+    return d;
+}
+
+struct api_status *api_error_status(const struct error *e, struct arena *a)
+{
+    struct api_status *st = ARENA_NEW(a, struct api_status);
+    st->status = STR("Failure");
+    st->message = e->message;
+    st->reason = str_z(error_reason_text(e->reason));
+    st->code = error_reason_http_code(e->reason);
+    if (e->n_causes || e->retry_after_s)
+        st->details = status_causes(e, a);
+    return st;
+}
+
+/* What an error is about is told by those that are about an object or a kind. */
+static bool names_object(enum error_reason r)
+{
+    return r == REASON_NOT_FOUND || r == REASON_ALREADY_EXISTS || r == REASON_CONFLICT ||
+           r == REASON_FORBIDDEN || r == REASON_INVALID;
+}
+
+static void status_names(const struct api_call *c, struct api_status_details *d)
+{
+    const struct api_reply *rep = &c->reply;
+    d->name = rep->details_name.p ? rep->details_name : c->name;
+    if (c->kind) {
+        d->group = rep->details_kind.p && rep->details_group.p ? rep->details_group
+                                                               : str_z(c->kind->group);
+        d->kind = rep->details_kind.p ? rep->details_kind : str_z(c->kind->plural);
+    } else if (rep->details_kind.p) { /* of a kind that is not ours */
+        d->group = rep->details_group;
+        d->kind = rep->details_kind;
+    }
+}
+
 struct api_status *api_call_status(const struct api_call *c, struct arena *a)
 {
     const struct api_reply *rep = &c->reply;
     struct api_status *st = ARENA_NEW(a, struct api_status);
-    struct api_status_details *d = ARENA_NEW(a, struct api_status_details);
     const struct error *e = &rep->err;
+    struct api_status_details *d = status_causes(e, a);
     if (rep->r < 0 && rep->status) {
         *st = *rep->status;
         return st;
@@ -211,26 +266,12 @@ struct api_status *api_call_status(const struct api_call *c, struct arena *a)
         st->code = error_reason_http_code(e->reason);
         st->metadata.continue_ = rep->continue_; /* a list that expired: how to go on */
     }
-    d->name = rep->details_name.p ? rep->details_name : c->name;
-    if (c->kind) {
-        d->group = rep->details_kind.p && rep->details_group.p ? rep->details_group
-                                                               : str_z(c->kind->group);
-        d->kind = rep->details_kind.p ? rep->details_kind : str_z(c->kind->plural);
-    } else if (rep->details_kind.p) { /* of a kind that is not ours */
-        d->group = rep->details_group;
-        d->kind = rep->details_kind;
-    }
+    if (rep->r >= 0 || names_object(e->reason))
+        status_names(c, d);
     d->uid = rep->details_uid;
-    d->retry_after_seconds = e->retry_after_s;
-    if (e->n_causes) {
-        d->causes = ARENA_NEW_N(a, struct api_status_cause, e->n_causes);
-        for (const struct error_cause *x = e->causes; x && d->n_causes < e->n_causes; x = x->next)
-            d->causes[d->n_causes++] = (struct api_status_cause){
-                .reason = x->reason, .message = x->message, .field = x->field};
-    }
-    /* Not found always has details, if empty ones: kubectl looks into them unasked. */
+    /* Some always have details, if empty ones: kubectl looks into those of not found unasked. */
     if (d->name.n || d->kind.n || d->n_causes || d->retry_after_seconds ||
-        (rep->r < 0 && e->reason == REASON_NOT_FOUND))
+        (rep->r < 0 && (names_object(e->reason) || e->reason == REASON_METHOD_NOT_ALLOWED)))
         st->details = d;
     return st;
 }
@@ -315,10 +356,10 @@ int call_put_as(struct api_call *c, const struct schema_kind *k, const void *sto
     c->reply.code = expected == STORE_ABSENT ? 201 : 200;
     call_trace(c, "admitted, goes to the store%s", c->opts.dry_run ? " (not: a dry run)" : "");
     if (c->opts.dry_run) {
-        struct object *old = store_peek(c->server->store, k, m->namespace, m->name);
+        struct object *old = store_peek(c->server->store, storage_kind(k), m->namespace, m->name);
         if (old && expected == STORE_ABSENT)
             return call_already_exists(c, m->name);
-        c->reply.object = object_new(k, stored, 0);
+        c->reply.object = object_new(k, stored, old ? old->rev : 0);
         return 0;
     }
     struct error err = {0};
@@ -453,9 +494,28 @@ static int check_verb(struct api_call *c)
     return 0;
 }
 
+/* No object can have a name like that. */
+static int check_name(struct api_call *c)
+{
+    const char *why = str_is(c->name, ".")          ? "may not be '.'"
+                      : str_is(c->name, "..")       ? "may not be '..'"
+                      : str_find(c->name, '/') >= 0 ? "may not contain '/'"
+                      : str_find(c->name, '%') >= 0 ? "may not contain '%'"
+                                                    : NULL;
+    if (!why || !c->kind || c->verb == API_CREATE)
+        return 0;
+    return call_error(c, REASON_BAD_REQUEST, "Name parameter invalid: \"%.*s\": %s",
+                      STR_ARG(c->name), why);
+}
+
 static int run(struct api_call *c)
 {
-    int r = crds_check_call(c);
+    int r = check_name(c);
+    if (r >= 0)
+        r = crds_check_call(c);
+    if (r >= 0 && c->kind && c->verb != API_GET && c->verb != API_LIST && c->verb != API_WATCH &&
+        policies_convert(c->server->policies))
+        call_keep(c);
     if (r >= 0)
         r = call_convert_before(c);
     return r == 0 ? run_resource(c) : r;
@@ -478,6 +538,7 @@ int call_run(struct api_call *c)
 {
     int r = run(c);
     while (r > 0 && call_views_wanted(c)) { /* for policies; what webhooks wait for is under way */
+        call_copy_user(c, &c->user); /* an in-process client may be freed meanwhile */
         if (call_views_ask(c, on_views) > 0)
             return 1;
         restore(c);

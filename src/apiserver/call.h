@@ -167,3 +167,5 @@ void api_call_annotate(struct api_call *c, const char *key, const char *fmt, ...
 
 /* The Status an error or a successful delete is answered with, made in a. */
 struct api_status *api_call_status(const struct api_call *c, struct arena *a);
+/* The same of an error that ends a watch. */
+struct api_status *api_error_status(const struct error *e, struct arena *a);

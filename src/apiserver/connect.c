@@ -129,7 +129,7 @@ int verb_connect(struct api_call *c)
     if (!o)
         return call_not_found(c, KIND(POD), c->name);
     int r = log ? 0 : admit_special(c); /* reading the log is a get */
-    if (r >= 0 && !log)
+    if (r == 0 && !log)
         r = hooks_connect(c);
     if (r)
         return r;

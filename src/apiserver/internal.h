@@ -129,6 +129,12 @@ int call_forbidden(struct api_call *c, struct str name, const char *fmt, ...) PR
 int call_invalid(struct api_call *c,
                  struct str name) MUST_CHECK; /* from the causes collected; 0: none */
 int call_error(struct api_call *c, enum error_reason reason, const char *fmt, ...) PRINTF(3, 4);
+/* The collected causes are about the options of the request (kind: "ListOptions"); as
+ * error_invalid.
+ */
+int call_options_invalid(struct api_call *c, const char *kind) MUST_CHECK;
+/* A revision is asked for that has not been written yet; clients know it by the cause. */
+int error_from_future(struct error *err, rev_t want, rev_t now);
 /* "pods", "deployments.apps" */
 const char *kind_resource(const struct schema_kind *k, char *out, size_t n);
 /* "Pod", "Deployment.apps" */

@@ -26,6 +26,7 @@
 #define API_BOOKMARK_PERIOD_S                                                                      \
     60 /* as kube-apiserver: so that resumed watches start near the end                            \
         */
+#define API_HEALTH_EXCLUDES_MAX  32     /* ?exclude= of a health check: there are fewer checks */
 #define API_LIST_CHUNK_MAX       100000 /* a larger `limit` is cut to this */
 #define API_NAME_TRIES           8      /* generateName: tries for a free name, as kube-apiserver */
 #define API_GENERATE_NAME_MAX    58     /* 63 less the five random characters */

@@ -61,6 +61,16 @@ int list_options_check(struct api_call *c, bool watch)
         check_watch(c);
     else
         check_list(c);
-    c->reply.r = error_invalid(&c->reply.err, STR("ListOptions.meta.k8s.io"), STR_NONE);
+    c->reply.r = c->reply.err.causes ? call_options_invalid(c, "ListOptions") : 0;
     return c->reply.r;
+}
+
+int error_from_future(struct error *err, rev_t want, rev_t now)
+{
+    int r =
+        error_set(err, REASON_TIMEOUT, "Timeout: Too large resource version: %llu, current: %llu",
+                  (unsigned long long)want, (unsigned long long)now);
+    (void)error_cause(err, "ResourceVersionTooLarge", STR_NONE, "Too large resource version");
+    err->retry_after_s = 1;
+    return r;
 }

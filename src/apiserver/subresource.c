@@ -265,5 +265,5 @@ int subresource_run(struct api_call *c)
     /* These are updates like others. */
     bool update = table[i].run == sub_ephemeral || table[i].run == sub_resize;
     int r = update ? 0 : admit_special(c);
-    return r < 0 ? r : table[i].run(c);
+    return r ? r : table[i].run(c);
 }

@@ -6,7 +6,7 @@ int verb_create(struct api_call *c)
 {
     if (c->kind == KIND(BINDING)) {
         int refused = admit_special(c);
-        return refused < 0 ? refused : sub_binding(c);
+        return refused ? refused : sub_binding(c);
     }
     if (!c->body || c->body_desc != c->kind->desc)
         return call_error(c, REASON_BAD_REQUEST, "a %s is expected in the request's body",

@@ -39,19 +39,21 @@ int delete_check_preconditions(struct api_call *c, const struct object *old)
 static int check_policy(struct api_call *c)
 {
     struct str p = c->del.propagation;
+    struct error *err = &c->reply.err;
+    struct str field = STR("propagationPolicy");
     if (p.n && c->del.has_orphan)
-        return call_error(c, REASON_BAD_REQUEST,
-                          "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid "
-                          "value: \"%.*s\": "
-                          "orphanDependents and deletionPropagation cannot be both set",
-                          STR_ARG(p));
+        (void)error_cause(
+            err, CAUSE_INVALID, field,
+            "Invalid value: \"%.*s\": orphanDependents and deletionPropagation cannot "
+            "be both set",
+            STR_ARG(p));
     if (p.n && !str_is(p, "Background") && !str_is(p, "Foreground") && !str_is(p, "Orphan"))
-        return call_error(c, REASON_INVALID,
-                          "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: "
-                          "Unsupported value: \"%.*s\": "
-                          "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
-                          STR_ARG(p));
-    return 0;
+        (void)error_cause(
+            err, CAUSE_NOT_SUPPORTED, field,
+            "Unsupported value: \"%.*s\": supported values: \"Foreground\", \"Background\", "
+            "\"Orphan\", \"nil\"",
+            STR_ARG(p));
+    return err->causes ? call_options_invalid(c, "DeleteOptions") : 0;
 }
 
 /* Finalizers after the policy; *ret_n of them, in the call's arena. True when they differ from m's.

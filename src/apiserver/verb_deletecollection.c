@@ -1,7 +1,9 @@
 /* deletecollection: every object a list would give, deleted by the rules of a single delete. All
  * writes are queued in one turn; the answer is the list of what was deleted, when the last of them
- * is durable. Where webhooks are asked about deletes, each is a call of its own, some at a time. */
+ * is durable. Where webhooks are asked about deletes, or policies want something converted by one,
+ * each (from the first it is needed for) is a call of its own, some at a time. */
 #include "apiserver/custom/call_convert.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/hooks/hooks.h"
 
 static void on_one(void *arg, int r, struct object *obj, const struct error *err)
@@ -45,7 +47,7 @@ static void on_child(struct api_call *child)
     for (unsigned i = 0; i < rep->n_warnings; i++)
         api_call_warn(c, "%.*s", STR_ARG(rep->warnings[i]));
     api_call_free(child);
-    if (!k->starting && !start_more(k))
+    if (!k->starting && !start_more(k) && --c->writes_left == 0)
         call_finish(c);
 }
 
@@ -83,11 +85,25 @@ static bool start_more(struct collection *k)
     return k->running;
 }
 
-static int by_calls(struct api_call *c)
+/* Those from `next` on. What was written before is one of what it waits for. */
+static void by_calls(struct api_call *c, size_t next)
 {
     struct collection *k = ARENA_NEW(&c->arena, struct collection);
     k->call = c;
-    return start_more(k) ? 1 : c->reply.r;
+    k->next = next;
+    c->writes_left += start_more(k);
+}
+
+/* 1: it cannot be said here and now. */
+static int admit_one(struct api_call *c, struct object *now)
+{
+    unsigned n_warnings = c->reply.n_warnings;
+    int r = admit_delete(c, call_in_hand(c, now));
+    if (r > 0) { /* a call of its own asks again */
+        c->reply.n_warnings = n_warnings;
+        call_views_free(c);
+    }
+    return r;
 }
 
 int verb_deletecollection(struct api_call *c)
@@ -101,13 +117,17 @@ int verb_deletecollection(struct api_call *c)
     if (r != 0)
         return r;
     if (c->hooks)
-        return by_calls(c);
-    for (size_t i = 0; i < c->reply.n_items; i++) {
+        by_calls(c, 0);
+    for (size_t i = 0; i < c->reply.n_items && !c->hooks; i++) {
         struct object *o = c->reply.items[i];
         struct object *now = store_peek(c->server->store, o->kind, object_ns(o), object_name(o));
         if (!now)
             continue;
-        r = admit_delete(c, call_in_hand(c, now));
+        r = admit_one(c, now);
+        if (r > 0) {
+            by_calls(c, i);
+            break;
+        }
         if (r >= 0)
             r = delete_one(c, now, on_one, c);
         if (r == -ENOENT || r == -ESTALE) {
@@ -121,6 +141,6 @@ int verb_deletecollection(struct api_call *c)
     if (r < 0)
         c->reply.r = r;
     if (c->writes_left)
-        return 1; /* on_one answers, also with an error from above */
+        return 1; /* on_one or on_child answers, also with an error from above */
     return c->reply.r;
 }

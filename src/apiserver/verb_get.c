@@ -16,9 +16,7 @@ int verb_get(struct api_call *c)
                               "Invalid value: \"%.*s\": invalid resource version",
                               STR_ARG(c->opts.resource_version));
         if (want > store_rev(c->server->store))
-            return call_error(c, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu",
-                              (unsigned long long)want,
-                              (unsigned long long)store_rev(c->server->store));
+            return error_from_future(&c->reply.err, want, store_rev(c->server->store));
     }
     c->reply.object = object_ref(o);
     c->reply.rev = o->rev;

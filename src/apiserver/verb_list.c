@@ -34,14 +34,14 @@ static int plan_revision(struct api_call *c, struct list_plan *p)
             return call_error(c, REASON_BAD_REQUEST,
                               "specifying resource version is not allowed when using continue");
         if (continue_parse(&c->arena, o->continue_, &p->at, &p->after_ns, &p->after_name) < 0)
-            return call_error(c, REASON_BAD_REQUEST,
-                              "continue key is not valid: it was not made by this server");
+            return call_error(
+                c, REASON_BAD_REQUEST,
+                "invalid continue token: continue key is not valid: it was not made by "
+                "this server");
         return 0;
     }
     if (want > store_rev(c->server->store))
-        return call_error(c, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu",
-                          (unsigned long long)want,
-                          (unsigned long long)store_rev(c->server->store));
+        return error_from_future(&c->reply.err, want, store_rev(c->server->store));
     if (str_is(match, "Exact")) {
         p->at = want;
     } else if (want && o->limit > 0 && !match.n) {

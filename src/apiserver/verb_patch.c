@@ -43,6 +43,68 @@ static int apply(struct api_call *c, const struct schema_desc *desc, struct json
                       "application/apply-patch+yaml, application/strategic-merge-patch+json");
 }
 
+/* A value as Go prints it. Members come in the order they have in v. */
+static void print_as_go(const struct json *v, struct buf *b)
+{
+    const char *sep = "";
+    switch ((enum json_type)v->type) {
+    case JSON_NULL:
+        buf_add_lit(b, "<nil>");
+        return;
+    case JSON_STR:
+        buf_add_str(b, v->s);
+        return;
+    case JSON_BOOL:
+    case JSON_INT:
+    case JSON_REAL:
+        json_print(v, b);
+        return;
+    case JSON_ARR:
+        buf_add_char(b, '[');
+        break;
+    case JSON_OBJ:
+        buf_add_lit(b, "map[");
+        break;
+    }
+    json_for_each(child, v)
+    {
+        buf_printf(b, "%s", sep);
+        sep = " ";
+        if (v->type == JSON_OBJ)
+            buf_printf(b, "%.*s:", STR_ARG(child->key));
+        print_as_go(child, b);
+    }
+    buf_add_char(b, ']');
+}
+
+/* What a patch made does not fit the type. A Kubernetes server calls that invalid, and shows the
+ * patch (a strategic one, as Go prints maps) or what came of it. */
+static int unfit(struct api_call *c, const struct json *doc)
+{
+    struct error *err = &c->reply.err;
+    struct buf b = {0}, quoted = {0};
+    struct json *sorted;
+    struct str why = arena_str(&c->arena, err->message);
+    if (c->patch_type == CLIENT_PATCH_STRATEGIC) {
+        if (json_parse(c->patch, &c->arena, NULL, &sorted, NULL) >= 0)
+            json_print_sorted(sorted, &b);
+        if (json_parse(buf_str(&b), &c->arena, NULL, &sorted, NULL) >= 0) {
+            buf_clear(&b);
+            print_as_go(sorted, &b);
+        }
+    } else {
+        json_print(doc, &b);
+    }
+    json_print_str(buf_str(&b), &quoted);
+    error_clear(err);
+    (void)error_cause(err, CAUSE_INVALID, STR("patch"), "Invalid value: %.*s: %.*s",
+                      STR_ARG(buf_str(&quoted)), STR_ARG(why));
+    buf_fini(&b);
+    buf_fini(&quoted);
+    c->reply.details_kind = c->reply.details_group = c->reply.details_name = STR("");
+    return error_invalid(err, STR(""), STR(""));
+}
+
 /* Decodes with the caller's wish about unknown fields. */
 static int decode(struct api_call *c, const struct schema_desc *desc, struct json *doc)
 {
@@ -96,10 +158,11 @@ int verb_patch(struct api_call *c)
     }
     struct json *doc = schema_to_json(desc, msg, SCHEMA_ENCODE_TYPE_META, &c->arena);
     int r = apply(c, desc, &doc);
-    if (r >= 0)
-        r = decode(c, desc, doc);
     if (r < 0)
         return r;
+    r = decode(c, desc, doc);
+    if (r < 0)
+        return c->reply.err.reason == REASON_BAD_REQUEST ? unfit(c, doc) : r;
     if (desc == c->kind->desc) {
         struct api_object_meta *m = c->body;
         struct str name = m->name;

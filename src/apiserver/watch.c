@@ -472,8 +472,7 @@ int api_watch_start(struct apiserver *s, const struct api_watch_opts *o, api_wat
         (void)error_set(&w->err, REASON_EXPIRED, "too old resource version: %llu (%llu)",
                         (unsigned long long)from, (unsigned long long)st.compacted);
     } else if (r < 0) {
-        (void)error_set(&w->err, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu",
-                        (unsigned long long)from, (unsigned long long)store_rev(s->store));
+        (void)error_from_future(&w->err, from, store_rev(s->store));
     } else {
         w->running = true;
         choose_hub(w);

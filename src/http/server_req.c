@@ -192,6 +192,14 @@ static void tell_body(struct http_req *r)
     r->on_body(&r->pub, r->body_arg);
 }
 
+static void body_too_large(struct http_req *r)
+{
+    char text[80];
+    snprintf(text, sizeof(text), "Request entity too large: limit is %llu",
+             (unsigned long long)r->body_limit);
+    r->proto->refuse(r, 413, text);
+}
+
 void req_body_data(struct http_req *r, const void *p, size_t n)
 {
     r->body_progress = rt_now(r->server->rt);
@@ -205,7 +213,7 @@ void req_body_data(struct http_req *r, const void *p, size_t n)
         return;
     }
     if (r->body_mode == BODY_BUFFER && r->body.n + n > r->body_limit) {
-        r->proto->refuse(r, 413, "the request body is too large");
+        body_too_large(r);
         return;
     }
     if (r->body_mode == BODY_BUFFER && !r->body.n && r->pub.content_length > 0)
@@ -242,7 +250,7 @@ void http_request_body(struct http_request *req, uint64_t limit_bytes,
     r->body_progress = rt_now(r->server->rt);
     if (r->body.n > r->body_limit ||
         (req->content_length > 0 && (uint64_t)req->content_length > r->body_limit))
-        r->proto->refuse(r, 413, "the request body is too large");
+        body_too_large(r);
     else if (r->body_ended)
         tell_body(r);
     else

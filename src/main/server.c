@@ -488,8 +488,7 @@ int main_server(int argc, char **argv)
     if (r != 0)
         return r > 0 ? EXIT_OK : cli_fail("server", &err, EXIT_USAGE);
     o.cluster.node_ip = o.node_ip;
-    memory_tune((unsigned)o.io_threads +
-                        2); /* the core and one for all that write to disk */
+    memory_tune((unsigned)o.io_threads + 2); /* the core and one for all that write to disk */
     log_init("server", log_level_parse(o.log_level));
     r = server_run(&o, &err);
     if (r < 0 && err.message.p)

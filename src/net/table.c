@@ -131,10 +131,11 @@ static void print_vxlan_rules(struct buf *b, const struct net_rules_env *e)
 static void print_nat_rules(struct buf *b, const struct net_rules_env *e)
 {
     rule(b, e, "guard", "iifname \"%s\" ip daddr 127.0.0.0/8 drop", e->bridge);
-    /* Pods of another instance on this machine have their own services under the same addresses. */
+    /* Pods of another instance on this machine have their own services under the same addresses,
+     * and their own addresses in the same range. */
     rule(b, e, "prerouting", "iifname \"%s\" goto services_in", e->bridge);
-    rule(b, e, "prerouting", "ip saddr %s goto services_in", e->cluster_cidr);
     rule(b, e, "prerouting", "iifname \"davit-*\" return");
+    rule(b, e, "prerouting", "ip saddr %s goto services_in", e->cluster_cidr);
     rule(b, e, "prerouting", "goto services");
     rule(b, e, "output", "goto services_in");
     for (int in = 0; in < 2; in++) {

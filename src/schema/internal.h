@@ -42,8 +42,8 @@ const void *convert_hpa1_to_storage(const void *msg, struct arena *a);
 const void *convert_hpa1_from_storage(const void *msg, struct arena *a);
 
 /* --- Raw fields that are described (f->msg), in protobuf (pb_shape.c) ---
- * What stands for a JSON value that may be of two types; the numbers are JSONSchemaPropsOrBool's and
- * JSONSchemaPropsOrArray's. */
+ * What stands for a JSON value that may be of two types; the numbers are JSONSchemaPropsOrBool's
+ * and JSONSchemaPropsOrArray's. */
 enum pb_union {
     PB_ALONE,   /* the message itself */
     PB_OR_BOOL, /* {allows, schema} */

@@ -338,6 +338,19 @@ static uint64_t version_hash(const struct openapi_more *more, const struct schem
     return h;
 }
 
+uint64_t openapi_v3_hash(const struct openapi_more *more, struct str group, struct str version,
+                         bool *ret_lasting)
+{
+    for (size_t i = 0; i < kinds_n(more); i++) {
+        const struct schema_kind *k = kinds_at(more, i);
+        if (!str_eqz(group, k->group) || !str_eqz(version, k->version))
+            continue;
+        *ret_lasting = !k->custom;
+        return version_hash(more, k);
+    }
+    return 0;
+}
+
 void openapi_v3_index_print(const struct openapi_more *more, struct buf *b)
 {
     bool first = true;

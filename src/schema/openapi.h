@@ -17,6 +17,10 @@ struct openapi_more {
 /* Index of /openapi/v3: one entry a served group version, with a hash that changes with the
  * document. */
 void openapi_v3_index_print(const struct openapi_more *more, struct buf *b);
+/* That hash of one group version; 0: not served. *ret_lasting: other documents of that version, in
+ * other clusters too, have other hashes. */
+uint64_t openapi_v3_hash(const struct openapi_more *more, struct str group, struct str version,
+                         bool *ret_lasting);
 /* Document of one group version ("" is the core group). False: not served; nothing written. */
 bool openapi_v3_print(const struct openapi_more *more, struct str group, struct str version,
                       struct buf *b);

@@ -272,6 +272,67 @@ Y
     kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding,mutatingadmissionpolicy,mutatingadmissionpolicybinding gears-v2
 }
 
+limits() { # REF of the binding
+    cat <<Y
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: gears-params}
+spec:
+  paramKind: {apiVersion: acme.io/v2, kind: Gear}
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, DELETE, CONNECT], resources: [configmaps, pods/exec]}]}
+  matchConditions: [{name: not-ours, expression: "request.name != 'kube-root-ca.crt'"}]
+  validations: [{expression: "params.spec.port < 100", messageExpression: "params.apiVersion + ' ' + params.spec.host + ' is at ' + string(params.spec.port)"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: gears-params}
+spec: {policyName: gears-params, validationActions: [Deny], paramRef: {$1, parameterNotFoundAction: Deny}}
+Y
+}
+
+@test "policies see parameters in the version they name" {
+    kubectl create namespace params
+    in_params() { kubectl -n params "$@"; }
+    gear v1 limit '{hostPort: "h:99"}' params | kubectl create -f -
+    in_params run web --image=i
+    limits 'name: limit' | kubectl create -f -
+    for i in 1 2 3; do in_params create configmap "m$i"; done
+    in_params patch gears.v1.acme.io limit --type merge -p '{"spec":{"hostPort":"h:100"}}'
+    contains 'acme.io/v2 h is at 100' in_params create configmap m4
+    contains 'acme.io/v2 h is at 100' in_params exec web -- true
+    contains 'acme.io/v2 h is at 100' in_params delete configmap --all
+    [ "$(in_params get configmap -o name | grep -c m)" -ge 3 ]
+    # the label is there in the version that is named only
+    limits 'selector: {matchLabels: {seen: v2}}' | kubectl replace -f -
+    selected() { ! in_params create configmap m4 --dry-run=server -o name && grep -q 'h is at 100' <(in_params create configmap m4 2>&1); }
+    wait_for 10 selected
+    mode refuse
+    in_params patch gears.v1.acme.io limit --type merge -p '{"spec":{"hostPort":"h:9"}}'
+    contains 'no such gear' in_params create configmap m4
+    rm "$HOOK/mode"
+    in_params create configmap m4
+    contains 'does not have a host assigned' in_params exec web -- true
+    in_params delete configmap m1 m2 m3 m4
+    kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding gears-params
+    kubectl delete namespace params --wait=false
+}
+
+@test "a deletecollection is judged in the version a policy names" {
+    policy Validating ', validationActions: [Deny]' v1 <<'Y' | kubectl create -f -
+  validations: [{expression: "request.operation != 'DELETE' || oldObject.spec.port != 7", message: seven stays}]
+Y
+    kubectl create namespace many
+    for i in 5 6 7 8; do gear v1 "g$i" "{hostPort: \"h:$i\"}" many | kubectl create -f -; done
+    [ "$(api -XDELETE /apis/acme.io/v1/namespaces/many/gears | jq -r .message)" = \
+        "gears.acme.io \"g7\" is forbidden: ValidatingAdmissionPolicy 'gears-v2' with binding 'gears-v2' denied request: seven stays" ]
+    kubectl -n many get gears.v1.acme.io g7
+    kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding gears-v2
+    free() { [ "$(api -XDELETE /apis/acme.io/v1/namespaces/many/gears | jq -r .kind)" = GearList ]; }
+    wait_for 10 free
+    [ -z "$(kubectl -n many get gears.v1.acme.io -o name)" ]
+    kubectl delete namespace many --wait=false
+}
+
 @test "watches see every change in order in their version, and share the calls" {
     mode slow
     for i in 1 2 3 4 5 6 7 8; do watch "w$i" v2 "&resourceVersion=0"; done

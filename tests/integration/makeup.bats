@@ -61,3 +61,25 @@ mk() { make --no-print-directory -C "$ROOT" "$1" BUILD="$(dirname "$DAVIT")" DAT
     run ! grep -q " $DIR/data" /proc/self/mounts
     [ -s "$DIR/data/store/data.mdb" ]
 }
+
+@test "make up after make down: at the address it is told, with what was declared" {
+    run mk up
+    [ "$status" -eq 0 ]
+    [[ $output == *"davit is up on $DIR/data"*"hello from web-"* ]]
+    equals "https://127.0.0.1:$PORT" kubectl config view -o jsonpath='{.clusters[0].cluster.server}'
+    contains "hello" kubectl get deployments
+    mk down
+}
+
+@test "make up where somebody else listens: says so" {
+    python3 -c "
+import socket, time
+s = socket.socket(); s.bind(('127.0.0.1', $PORT)); s.listen()
+time.sleep(60)" 3>&- &
+    local other=$!
+    wait_for 10 python3 -c "import socket; socket.create_connection(('127.0.0.1', $PORT)).close()"
+    run mk up
+    kill $other
+    [ "$status" -ne 0 ]
+    [[ $output == *"cannot listen on 127.0.0.1:$PORT: Address already in use"* ]]
+}

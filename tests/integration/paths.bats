@@ -46,7 +46,8 @@ told() { jq -es "any(.[]; $1)" "$DAVIT_DIR.audit"; }
     equals 403 code - /apis/acme.io/v1
     equals 200 code - /version
     equals 401 code nonsense /gears
-    contains 'could not find the requested resource' api "$ALL" /apis/acme.io/v1/gears
+    equals '404 page not found' api "$ALL" /apis/acme.io/v1/gears
+    contains 'could not find the requested resource' api "$ALL" /api/v1/gears
     wait_for 10 told '.verb == "delete" and .objectRef.resource == "gears" and .objectRef.apiGroup == "acme.io" and .responseStatus.code == 403'
     wait_for 10 told '.requestURI == "/apis/acme.io/v1/gears" and .verb == "list" and .responseStatus.code == 404 and .annotations["authorization.k8s.io/decision"] == "allow"'
 }

@@ -55,8 +55,12 @@ load_image() {
     return $r
 }
 
-# The process is over, whoever its parent is: one that nobody has waited for yet has no files any more.
-has_ended() { [ -z "$(ls "/proc/$1/fd" 2>/dev/null)" ]; }
+# The process is over, whoever its parent is: of one that nobody has waited for yet, the first thread is left, as a zombie. While
+# another thread is on its way out, the process still holds its files and their locks.
+has_ended() {
+    local threads=("/proc/$1/task/"*)
+    [ ! -e "/proc/$1" ] || { [ ${#threads[@]} -eq 1 ] && grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; }
+}
 
 # ---- a server alone, without a node: DAVIT_DIR, DAVIT_PORT; its pid is in $DAVIT_DIR.pid ----
 

@@ -62,7 +62,7 @@ struct converts {
     convert_call_fn call;
     void *ctx;
     struct converter **v; /* by number of the stored kind less _KIND_MAX */
-    size_t n;
+    size_t n, n_live;
     struct list wants, flying, lru;
     struct convert_stats stats;
     bool stopped;
@@ -485,6 +485,11 @@ static void ask(struct converter *cv, struct convert_want *w, struct entry **ent
 
 /* ---- for others ---- */
 
+bool converts_any(const struct converts *cs)
+{
+    return cs && cs->n_live;
+}
+
 bool converts_kind(const struct converts *cs, const struct schema_kind *k)
 {
     return cs && converter_of(cs, k);
@@ -571,6 +576,7 @@ void converts_set(struct converts *cs, const struct schema_kind *stored,
     }
     old = cs->v[i];
     cs->v[i] = asks_webhook(crd) ? converter_new(cs, stored, crd, rev, served, n) : NULL;
+    cs->n_live += (cs->v[i] != NULL) - (size_t)(old != NULL);
     if (!old)
         return;
     old->replaced = true;

@@ -48,6 +48,8 @@ void converts_set(struct converts *cs, const struct schema_kind *stored,
                   const struct api_custom_resource_definition *crd, rev_t rev,
                   struct custom *const *served, size_t n);
 
+/* There is a definition with a webhook. */
+bool converts_any(const struct converts *cs);
 /* Objects of this kind (any sort of custom kind) may need conversion. */
 bool converts_kind(const struct converts *cs, const struct schema_kind *k);
 /* This one does, to become one of the variant `to`. */

@@ -11,32 +11,19 @@
 
 #define MANAGER_BYTES_MAX 128 /* as a Kubernetes server */
 
-static bool is_true(struct str v)
+static bool is_change(enum api_verb v)
 {
-    return v.n == 0 || str_is(v, "true") || str_is(v, "1") || str_is(v, "True") || str_is(v, "t");
+    return v == API_CREATE || v == API_UPDATE || v == API_PATCH;
 }
 
-static int bad(struct exchange *x, struct str k, struct str v)
+/* In the words of the library that reads numbers there. */
+static int number(struct exchange *x, struct str v, int64_t *ret)
 {
-    return call_error(x->call, REASON_BAD_REQUEST, "%.*s: Invalid value: \"%.*s\"", STR_ARG(k),
-                      (int)MIN(v.n, (size_t)200), v.p ? v.p : "");
-}
-
-static int number(struct exchange *x, struct str k, struct str v, int64_t *ret)
-{
-    return str_to_i64(v, ret) < 0 ? bad(x, k, v) : 0;
-}
-
-static int field_validation(struct exchange *x, struct str k, struct str v)
-{
-    if (str_is(v, "Ignore"))
-        x->unknown = SCHEMA_UNKNOWN_IGNORE;
-    else if (str_is(v, "Warn") || !v.n)
-        x->unknown = SCHEMA_UNKNOWN_WARN;
-    else if (str_is(v, "Strict"))
-        x->unknown = SCHEMA_UNKNOWN_STRICT;
-    else
-        return bad(x, k, v);
+    int r = str_to_i64(v, ret);
+    if (r < 0)
+        return call_error(x->call, REASON_BAD_REQUEST, "strconv.ParseInt: parsing \"%.*s\": %s",
+                          (int)MIN(v.n, (size_t)200), v.p ? v.p : "",
+                          r == -ERANGE ? "value out of range" : "invalid syntax");
     return 0;
 }
 
@@ -48,31 +35,44 @@ static const char *options_kind(enum api_verb v)
                              : "DeleteOptions";
 }
 
-static int dry_run(struct exchange *x, struct str v)
-{
-    if (!str_is(v, "All"))
-        return call_error(x->call, REASON_INVALID,
-                          "%s.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"%.*s\"]: "
-                          "supported values: \"All\"",
-                          options_kind(x->route.verb), STR_ARG(v));
-    x->call->opts.dry_run = true;
-    return 0;
-}
-
 static int PRINTF(4, 5)
-    option_invalid(struct api_call *c, const char *cause, const char *field, const char *fmt, ...)
+    option_invalid(struct exchange *x, const char *cause, const char *field, const char *fmt, ...)
 {
     char text[400];
-    const char *kind = options_kind(c->verb);
+    const char *kind = options_kind(x->route.verb);
+    struct api_call *c = x->call;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     (void)error_cause(&c->reply.err, cause, str_z(field), "%s", text);
-    c->reply.details_kind = str_z(kind);
-    c->reply.details_group = STR("meta.k8s.io");
-    c->reply.details_name = STR("");
-    return error_invalid(&c->reply.err, arena_printf(&c->arena, "%s.meta.k8s.io", kind), STR(""));
+    return call_options_invalid(c, kind);
+}
+
+static int field_validation(struct exchange *x, struct str v)
+{
+    if (str_is(v, "Ignore"))
+        x->unknown = SCHEMA_UNKNOWN_IGNORE;
+    else if (str_is(v, "Warn") || !v.n)
+        x->unknown = SCHEMA_UNKNOWN_WARN;
+    else if (str_is(v, "Strict"))
+        x->unknown = SCHEMA_UNKNOWN_STRICT;
+    else
+        return option_invalid(x, CAUSE_NOT_SUPPORTED, "fieldValidation",
+                              "Unsupported value: \"%.*s\": supported values: \"\", "
+                              "\"Ignore\", \"Strict\", \"Warn\"",
+                              (int)MIN(v.n, (size_t)200), v.p);
+    return 0;
+}
+
+static int dry_run(struct exchange *x, struct str v)
+{
+    x->call->opts.dry_run = true;
+    if (str_is(v, "All"))
+        return 0;
+    return option_invalid(x, CAUSE_NOT_SUPPORTED, "dryRun",
+                          "Unsupported value: [\"%.*s\"]: supported values: \"All\"",
+                          (int)MIN(v.n, (size_t)200), v.p ? v.p : "");
 }
 
 /* The part of the user agent that says which program it is. */
@@ -97,82 +97,161 @@ static int check_manager(struct exchange *x)
 {
     struct api_call *c = x->call;
     struct str name = c->opts.field_manager;
-    enum api_verb v = x->route.verb;
-    if (v != API_CREATE && v != API_UPDATE && v != API_PATCH)
+    if (!is_change(x->route.verb))
         return 0;
     if (!name.n) {
         read_user_agent(x);
         return 0;
     }
-    c->verb = v;
     if (name.n > MANAGER_BYTES_MAX)
-        return option_invalid(c, CAUSE_TOO_LONG, "fieldManager",
+        return option_invalid(x, CAUSE_TOO_LONG, "fieldManager",
                               "Too long: may not be more than %d bytes", MANAGER_BYTES_MAX);
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
             return option_invalid(
-                c, CAUSE_INVALID, "fieldManager",
+                x, CAUSE_INVALID, "fieldManager",
                 "Invalid value: \"%.*s\": invalid character U+%04X (at position %zu)",
                 STR_ARG(name), (unsigned)(unsigned char)name.p[i], i);
     return 0;
 }
 
-static int option(struct exchange *x, struct str k, struct str v)
+static bool is_delete(enum api_verb v)
+{
+    return v == API_DELETE || v == API_DELETE_COLLECTION;
+}
+
+enum option {
+    OPTION_NONE, /* not known: ignored, as Kubernetes does */
+    OPTION_LABEL_SELECTOR,
+    OPTION_FIELD_SELECTOR,
+    OPTION_CONTINUE,
+    OPTION_RESOURCE_VERSION,
+    OPTION_RESOURCE_VERSION_MATCH,
+    OPTION_LIMIT,
+    OPTION_TIMEOUT,
+    OPTION_BOOKMARKS,
+    OPTION_INITIAL_EVENTS,
+    OPTION_FIELD_MANAGER,
+    OPTION_FORCE,
+    OPTION_FIELD_VALIDATION,
+    OPTION_DRY_RUN,
+    OPTION_PRETTY,
+    OPTION_INCLUDE_OBJECT,
+    OPTION_GRACE,
+    OPTION_PROPAGATION,
+    OPTION_ORPHAN,
+    _OPTION_MAX,
+};
+
+static const char *const option_names[_OPTION_MAX] = {
+    [OPTION_LABEL_SELECTOR] = "labelSelector",
+    [OPTION_FIELD_SELECTOR] = "fieldSelector",
+    [OPTION_CONTINUE] = "continue",
+    [OPTION_RESOURCE_VERSION] = "resourceVersion",
+    [OPTION_RESOURCE_VERSION_MATCH] = "resourceVersionMatch",
+    [OPTION_LIMIT] = "limit",
+    [OPTION_TIMEOUT] = "timeoutSeconds",
+    [OPTION_BOOKMARKS] = "allowWatchBookmarks",
+    [OPTION_INITIAL_EVENTS] = "sendInitialEvents",
+    [OPTION_FIELD_MANAGER] = "fieldManager",
+    [OPTION_FORCE] = "force",
+    [OPTION_FIELD_VALIDATION] = "fieldValidation",
+    [OPTION_DRY_RUN] = "dryRun",
+    [OPTION_PRETTY] = "pretty",
+    [OPTION_INCLUDE_OBJECT] = "includeObject",
+    [OPTION_GRACE] = "gracePeriodSeconds",
+    [OPTION_PROPAGATION] = "propagationPolicy",
+    [OPTION_ORPHAN] = "orphanDependents",
+};
+
+static enum option option_find(struct str k)
+{
+    for (unsigned i = OPTION_NONE + 1; i < _OPTION_MAX; i++)
+        if (str_eqz(k, option_names[i]))
+            return (enum option)i;
+    return OPTION_NONE;
+}
+
+static int option(struct exchange *x, enum option which, struct str v)
 {
     struct api_options *o = &x->call->opts;
     struct api_call *c = x->call;
-    if (str_is(k, "labelSelector"))
+    enum api_verb verb = x->route.verb;
+    switch (which) {
+    case OPTION_LABEL_SELECTOR:
         o->label_selector = v;
-    else if (str_is(k, "fieldSelector"))
+        break;
+    case OPTION_FIELD_SELECTOR:
         o->field_selector = v;
-    else if (str_is(k, "continue"))
+        break;
+    case OPTION_CONTINUE:
         o->continue_ = v;
-    else if (str_is(k, "resourceVersion"))
+        break;
+    case OPTION_RESOURCE_VERSION:
         o->resource_version = v;
-    else if (str_is(k, "resourceVersionMatch"))
+        break;
+    case OPTION_RESOURCE_VERSION_MATCH:
         o->resource_version_match = v;
-    else if (str_is(k, "limit"))
-        return v.n ? number(x, k, v, &o->limit) : 0;
-    else if (str_is(k, "timeoutSeconds"))
-        return v.n ? number(x, k, v, &o->timeout_s) : 0;
-    else if (str_is(k, "allowWatchBookmarks"))
-        o->watch_bookmarks = is_true(v);
-    else if (str_is(k, "sendInitialEvents")) {
+        break;
+    case OPTION_LIMIT:
+        return number(x, v, &o->limit);
+    case OPTION_TIMEOUT:
+        return number(x, v, &o->timeout_s);
+    case OPTION_BOOKMARKS:
+        o->watch_bookmarks = route_query_bool(v);
+        break;
+    case OPTION_INITIAL_EVENTS:
         o->has_send_initial_events = true;
-        o->send_initial_events = is_true(v);
-    } else if (str_is(k, "fieldManager"))
+        o->send_initial_events = route_query_bool(v);
+        break;
+    case OPTION_FIELD_MANAGER:
         o->field_manager = v;
-    else if (str_is(k, "force")) {
-        o->force = is_true(v);
+        break;
+    case OPTION_FORCE:
+        o->force = route_query_bool(v);
         o->has_force = true;
-    } else if (str_is(k, "fieldValidation"))
-        return field_validation(x, k, v);
-    else if (str_is(k, "dryRun"))
-        return dry_run(x, v);
-    else if (str_is(k, "pretty"))
-        x->pretty = v.n ? is_true(v) : x->accept.pretty;
-    else if (str_is(k, "includeObject"))
+        break;
+    case OPTION_FIELD_VALIDATION:
+        return is_change(verb) ? field_validation(x, v) : 0;
+    case OPTION_DRY_RUN:
+        return is_change(verb) || is_delete(verb) ? dry_run(x, v) : 0;
+    case OPTION_PRETTY:
+        x->pretty = v.n ? route_query_bool(v) : x->accept.pretty;
+        break;
+    case OPTION_INCLUDE_OBJECT:
         x->accept_object = str_is(v, "None") ? 'N' : str_is(v, "Object") ? 'O' : 'M';
-    else if (str_is(k, "gracePeriodSeconds")) {
+        break;
+    case OPTION_GRACE:
         c->del.has_grace = true;
-        return number(x, k, v, &c->del.grace_s);
-    } else if (str_is(k, "propagationPolicy"))
+        return number(x, v, &c->del.grace_s);
+    case OPTION_PROPAGATION:
         c->del.propagation = v;
-    else if (str_is(k, "orphanDependents")) {
+        break;
+    case OPTION_ORPHAN:
         c->del.has_orphan = true;
-        c->del.orphan = is_true(v);
+        c->del.orphan = route_query_bool(v);
+        break;
+    case OPTION_NONE:
+    case _OPTION_MAX:
+        break;
     }
-    return 0; /* unknown options are ignored, as Kubernetes does */
+    return 0;
 }
 
 int decode_options(struct exchange *x)
 {
     struct str q = x->req->query, k, v;
+    unsigned seen = 0; /* of what is there twice the first counts */
+    static_assert(_OPTION_MAX <= 32, "a bit for each option");
     x->unknown = SCHEMA_UNKNOWN_WARN;
     x->accept_object = 'M';
     x->pretty = x->accept.pretty;
     while (http_query_next(&q, &x->call->arena, &k, &v)) {
-        int r = option(x, k, v);
+        enum option which = option_find(k);
+        if (which != OPTION_DRY_RUN && seen & 1u << which)
+            continue;
+        seen |= 1u << which;
+        int r = option(x, which, v);
         if (r < 0)
             return r;
     }
@@ -208,7 +287,7 @@ static int patch_type(struct exchange *x, struct str content_type)
             "application/json-patch+json, application/merge-patch+json, "
             "application/strategic-merge-patch+json, application/apply-patch+yaml");
     if (x->call->opts.has_force)
-        return option_invalid(x->call, CAUSE_FORBIDDEN, "force",
+        return option_invalid(x, CAUSE_FORBIDDEN, "force",
                               "Forbidden: may not be specified for non-apply patch");
     return 0;
 }

@@ -12,11 +12,16 @@
 
 #include "base/set.h"
 
+#include "codec/base64.h"
+
 #include "schema/openapi.h"
 
 #include <pthread.h>
+#include <time.h>
 
-#define OPENAPI_V2_PB "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+#define ACCEPTED_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+#define OPENAPI_KEEP_S (365 * 24 * 3600)
+#define OPENAPI_V2_PB  "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 struct document {
     char *path; /* "/apis/apps/v1" */
@@ -26,6 +31,7 @@ struct document {
 };
 
 struct discovery {
+    char *address;                   /* "10.0.0.1:6443", once that is known; owned */
     struct kinds *customs;           /* borrowed */
     struct remotes *remotes;         /* borrowed */
     pthread_mutex_t lock;            /* of all below: I/O threads ask, and the first makes anew */
@@ -162,6 +168,20 @@ static void add_verbs(struct buf *b, uint8_t verbs)
 
 /* ---- legacy ---- */
 
+/* Tells whether the version changed in which objects are stored. Of nothing that is not stored. */
+static void add_storage_hash(struct buf *b, const struct schema_kind *k)
+{
+    const struct schema_kind *stored = storage_kind(k);
+    uint8_t sum[SHA256_BYTES];
+    if (!(k->verbs & SCHEMA_VERB_WATCH))
+        return;
+    CLEANUP(freep) char *text = xasprintf("%s/%s/%s", stored->group, stored->version, stored->kind);
+    sha256_of(str_z(text), sum);
+    buf_add_lit(b, ",\"storageVersionHash\":\"");
+    base64_print((struct str){(const char *)sum, 8}, b);
+    buf_add_char(b, '"');
+}
+
 static void resource_list(struct discovery *d, const struct gv *gv)
 {
     struct buf b = {0};
@@ -191,12 +211,13 @@ static void resource_list(struct discovery *d, const struct gv *gv)
             buf_add_lit(&b, ",\"categories\":");
             add_str_list(&b, k->categories);
         }
+        add_storage_hash(&b, k);
         buf_add_char(&b, '}');
         for (unsigned s = 0; s < k->n_subresources; s++) {
             const struct schema_subresource *sub = &k->subresources[s];
             buf_printf(&b, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s",
                        k->plural, sub->name, k->namespaced ? "true" : "false");
-            if (sub->desc != k->desc)
+            if (strcmp(sub->desc->api_version, k->api_version) != 0)
                 buf_printf(&b, ",\"group\":\"%s\",\"version\":\"%s\"", sub->desc->group,
                            sub->desc->version);
             buf_printf(&b, ",\"kind\":\"%s\",\"verbs\":", sub->desc->name);
@@ -241,8 +262,14 @@ static void legacy(struct discovery *d, const struct gv *gvs, size_t n)
     struct buf b = {0};
     const char *sep = "";
     char path[600];
-    buf_add_lit(&b, "{\"kind\":\"APIVersions\",\"apiVersion\":\"v1\",\"versions\":[\"v1\"],"
-                    "\"serverAddressByClientCIDRs\":[]}");
+    buf_add_lit(&b, "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],"
+                    "\"serverAddressByClientCIDRs\":[");
+    if (d->address) {
+        buf_add_lit(&b, "{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":");
+        json_print_str(str_z(d->address), &b);
+        buf_add_char(&b, '}');
+    }
+    buf_add_lit(&b, "]}");
     add_document(d, "/api", AS_ITSELF, &b);
     buf_add_lit(&b, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
     for (size_t i = 0; i < n; i++) {
@@ -335,8 +362,8 @@ static void aggregated(struct discovery *d, const struct gv *gvs, size_t n, bool
         buf_printf(&b, "%s{\"metadata\":{", sep);
         sep = ",";
         if (!core)
-            buf_printf(&b, "\"name\":\"%s\",", gvs[i].group);
-        buf_add_lit(&b, "\"creationTimestamp\":null},\"versions\":[");
+            buf_printf(&b, "\"name\":\"%s\"", gvs[i].group);
+        buf_add_lit(&b, "},\"versions\":[");
         const char *vsep = "";
         for (size_t k = 0; k < n; k++) {
             if (strcmp(gvs[k].group, gvs[i].group) != 0)
@@ -397,12 +424,28 @@ static void add_remote_swagger(const struct discovery *d, struct buf *b)
     buf_fini(&definitions);
 }
 
+/* "/openapi/v3/apis/apps/v1", "/openapi/v3/api/v1" */
+static bool openapi_v3_version(struct str path, struct str *ret_group, struct str *ret_version)
+{
+    struct str v3 = STR("/openapi/v3/"), rest, api;
+    *ret_group = STR("");
+    if (!str_starts(path, v3))
+        return false;
+    rest = str_sub(path, v3.n, path.n);
+    if (!str_cut(&rest, '/', &api))
+        return false;
+    if (str_is(api, "apis") && !str_cut(&rest, '/', ret_group))
+        return false;
+    *ret_version = rest;
+    return str_is(api, "api") || str_is(api, "apis");
+}
+
 /* OpenAPI is asked for rarely and is large: made for each who asks, not kept. True: it is served.
  */
 static bool openapi_print(const struct discovery *d, struct str path, struct buf *b)
 {
     const struct openapi_more more = {d->more, d->n_more};
-    struct str v3 = STR("/openapi/v3/"), rest, group = STR_NONE, api;
+    struct str group, version;
     if (str_is(path, "/openapi/v2")) {
         openapi_v2_print(&more, b);
         add_remote_swagger(d, b);
@@ -413,15 +456,42 @@ static bool openapi_print(const struct discovery *d, struct str path, struct buf
         add_remote_documents(d, b);
         return true;
     }
-    if (!str_starts(path, v3))
+    return openapi_v3_version(path, &group, &version) && openapi_v3_print(&more, group, version, b);
+}
+
+/* Who asks by a hash (the index gives it) may keep the answer for good; one by an old hash is sent
+ * to the present one. True: answered. */
+static bool openapi_by_hash(const struct discovery *d, struct exchange *x, struct str path,
+                            struct http_header *h, size_t *n)
+{
+    const struct openapi_more more = {d->more, d->n_more};
+    struct arena *a = &x->call->arena;
+    struct str q = x->req->query, k, v, group, version;
+    bool lasting = false;
+    if (!openapi_v3_version(path, &group, &version))
         return false;
-    rest = str_sub(path, v3.n, path.n);
-    if (!str_cut(&rest, '/', &api))
-        return false;
-    if (str_is(api, "apis") && !str_cut(&rest, '/', &group))
-        return false;
-    return (str_is(api, "api") || str_is(api, "apis")) &&
-           openapi_v3_print(&more, group.p ? group : STR(""), rest, b);
+    while (http_query_next(&q, a, &k, &v)) {
+        if (!str_is(k, "hash") || !v.n)
+            continue;
+        uint64_t hash = openapi_v3_hash(&more, group, version, &lasting);
+        struct str now = arena_printf(a, "%016llX", (unsigned long long)hash);
+        if (!str_eq(v, now)) {
+            struct http_header to = {
+                STR("location"), arena_printf(a, "%.*s?hash=%.*s", STR_ARG(path), STR_ARG(now))};
+            exchange_answer(x, 301, NULL, HTTP_BYTES_NONE, &to, 1);
+            return true;
+        }
+        if (lasting) {
+            char date[40];
+            time_t end = (time_t)(rt_wall(x->io->rt) / 1000000) + OPENAPI_KEEP_S;
+            struct tm tm;
+            strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&end, &tm));
+            h[(*n)++] = (struct http_header){STR("cache-control"), STR("public, immutable")};
+            h[(*n)++] = (struct http_header){STR("expires"), arena_strz(a, date)};
+        }
+        break;
+    }
+    return false;
 }
 
 static bool wants_json(struct str accept)
@@ -446,7 +516,8 @@ static bool openapi_answer(const struct discovery *d, struct exchange *x, struct
 {
     struct buf b = {0}, wire = {0};
     char hex[SHA256_HEX + 1], etag[SHA256_HEX + 3];
-    struct http_header h[2] = {{STR("etag"), STR_NONE}, {STR("vary"), STR("Accept")}};
+    struct http_header h[4] = {{STR("etag"), STR_NONE}, {STR("vary"), STR("Accept")}};
+    size_t n_h = 2;
     struct str accept = http_request_header(x->req, STR("accept"));
     bool json = wants_json(accept), pb = !json && wants_v2_pb(path, accept);
     if (!openapi_print(d, path, &b)) {
@@ -468,17 +539,21 @@ static bool openapi_answer(const struct discovery *d, struct exchange *x, struct
                         "only the following media types are accepted: application/json");
         return true;
     }
+    if (openapi_by_hash(d, x, path, h, &n_h)) {
+        buf_fini(&b);
+        return true;
+    }
     sha256_hex_of(buf_str(&b), hex);
     snprintf(etag, sizeof(etag), "\"%s\"", hex);
     h[0].value = str_z(etag);
     if (etag_matches(x, etag)) {
         buf_fini(&b);
-        exchange_answer(x, 304, NULL, HTTP_BYTES_NONE, h, 2);
+        exchange_answer(x, 304, NULL, HTTP_BYTES_NONE, h, n_h);
         return true;
     }
     size_t n;
     char *p = buf_take(&b, &n);
-    exchange_answer(x, 200, pb ? OPENAPI_V2_PB : "application/json", http_bytes_take(p, n), h, 2);
+    exchange_answer(x, 200, pb ? OPENAPI_V2_PB : "application/json", http_bytes_take(p, n), h, n_h);
     return true;
 }
 
@@ -521,6 +596,16 @@ struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes)
     return d;
 }
 
+void discovery_set_address(struct discovery *d, struct str host, uint16_t port)
+{
+    bool v6 = str_find(host, ':') >= 0;
+    (void)pthread_mutex_lock(&d->lock);
+    free(d->address);
+    d->address = xasprintf(v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(host), port);
+    make(d);
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
 struct discovery *discovery_free(struct discovery *d)
 {
     if (!d)
@@ -528,6 +613,7 @@ struct discovery *discovery_free(struct discovery *d)
     forget(d);
     (void)pthread_mutex_destroy(&d->lock);
     free(d->v);
+    free(d->address);
     free(d);
     return NULL;
 }
@@ -569,12 +655,33 @@ static bool answer(struct discovery *d, struct exchange *x)
                 best = &d->v[i];
     if (!best)
         return false;
+    if (x->unacceptable) {
+        exchange_refuse(x, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s",
+                        ACCEPTED_TYPES);
+        return true;
+    }
     struct http_header h[2] = {{STR("etag"), str_z(best->etag)}, {STR("vary"), STR("Accept")}};
     if (etag_matches(x, best->etag)) {
         exchange_answer(x, 304, NULL, HTTP_BYTES_NONE, h, 2);
         return true;
     }
     struct accept as = {.media = MEDIA_JSON, .as = best->as};
+    if (x->accept.media == MEDIA_YAML) {
+        struct buf yaml = {0};
+        buf_add_str(&yaml, blob_str(best->blob));
+        if (encode_as_yaml(&yaml)) {
+            size_t n;
+            char *text = buf_take(&yaml, &n);
+            exchange_answer(
+                x, 200,
+                best->as == AS_DISCOVERY_V2
+                    ? "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+                    : "application/yaml",
+                http_bytes_take(text, n), &h[1], 1);
+            return true;
+        }
+        buf_fini(&yaml);
+    }
     struct blob *b = blob_ref(best->blob);
     exchange_answer(x, 200, encode_content_type(&as, false),
                     (struct http_bytes){b->data, b->n, release, b}, h, 2);

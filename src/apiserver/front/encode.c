@@ -2,11 +2,13 @@
  * kept with the object and shared by all who send it; lists glue those texts together. The other
  * forms (YAML, protobuf, tables, metadata alone) are made for the one who asks. */
 #include "apiserver/front/front_int.h"
+#include "apiserver/aggregate/aggregate.h"
 
 #include "codec/pb.h"
 #include "codec/yaml.h"
 #include "schema/custom.h"
 #include "schema/table.h"
+#include "schema/table_int.h"
 
 const char *encode_content_type(const struct accept *a, bool stream)
 {
@@ -25,6 +27,9 @@ const char *encode_content_type(const struct accept *a, bool stream)
 }
 
 /* ---- JSON pieces ---- */
+
+/* How the JSON of an object that is not of a custom kind begins. */
+#define TYPE_META "{\"kind\":\"%s\",\"apiVersion\":\"%s\","
 
 /* The object's own JSON is what the client asked for. */
 static bool json_is_shared(const struct exchange *x, const struct object *o)
@@ -127,6 +132,28 @@ static void table_print(struct exchange *x, struct object **items, size_t n, boo
     buf_add_lit(b, "]}");
 }
 
+/* An item of a list does not repeat what the list says of its kind; those of custom kinds do. */
+static void item_print(struct exchange *x, struct object *o, struct buf *b)
+{
+    const struct schema_kind *k = x->call->kind;
+    if (k->custom) {
+        object_print(x, o, b);
+        return;
+    }
+    struct arena a = {0};
+    if (json_is_shared(x, o)) {
+        struct blob *j = object_json_ref(o);
+        struct str said = blob_str(j), head = arena_printf(&a, TYPE_META, k->kind, k->api_version);
+        ASSERT(str_starts(said, head));
+        buf_add_char(b, '{');
+        buf_add_str(b, str_sub(said, head.n, said.n));
+        blob_unref(j);
+    } else {
+        schema_encode_json(k->desc, message_of(x, o, &a), 0, b);
+    }
+    arena_fini(&a);
+}
+
 static void list_print(struct exchange *x, struct buf *b)
 {
     const struct api_call *c = x->call;
@@ -145,7 +172,7 @@ static void list_print(struct exchange *x, struct buf *b)
         if (partial)
             partial_print(x, c->reply.items[i], b);
         else
-            object_print(x, c->reply.items[i], b);
+            item_print(x, c->reply.items[i], b);
     }
     buf_add_lit(b, "]}");
 }
@@ -196,7 +223,7 @@ static void object_pb(struct exchange *x, const struct object *o, struct buf *b)
 
 /* ---- whole answers ---- */
 
-static bool to_yaml(struct buf *b)
+bool encode_as_yaml(struct buf *b)
 {
     struct arena a = {0};
     struct json *v;
@@ -265,7 +292,7 @@ static void finish(struct exchange *x, int code, struct buf *b, const char *type
 static void json_finish(struct exchange *x, int code, struct buf *b)
 {
     const char *type = "application/json";
-    if (x->accept.media == MEDIA_YAML && to_yaml(b))
+    if (x->accept.media == MEDIA_YAML && encode_as_yaml(b))
         type = "application/yaml";
     else if (x->pretty)
         make_pretty(b);
@@ -287,6 +314,43 @@ static void status_reply(struct exchange *x)
     }
     schema_encode_json(&api_status_desc, st, SCHEMA_ENCODE_TYPE_META, &b);
     json_finish(x, code, &b);
+}
+
+/* The columns Kubernetes has for a Scale. */
+static void scale_table_print(struct exchange *x, const struct api_scale *s, struct buf *b)
+{
+    struct buf age = {0};
+    table_age_print(s->metadata.creation_timestamp, rt_wall(x->io->rt), &age);
+    buf_printf(b, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":",
+               meta_version(x));
+    json_print_str(s->metadata.resource_version, b);
+    buf_add_lit(b, "},\"columnDefinitions\":[");
+    static const char *const columns[][3] = {{"Name", "string", "name"},
+                                             {"Desired", "integer", ""},
+                                             {"Available", "integer", ""},
+                                             {"Age", "string", ""}};
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+        buf_printf(b,
+                   "%s{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",\"description\":\"\","
+                   "\"priority\":0}",
+                   i ? "," : "", columns[i][0], columns[i][1], columns[i][2]);
+    buf_add_lit(b, "],\"rows\":[{\"cells\":[");
+    json_print_str(s->metadata.name, b);
+    buf_printf(b, ",%d,%d,", s->spec.replicas, s->status.replicas);
+    json_print_str(buf_str(&age), b);
+    buf_add_char(b, ']');
+    if (x->accept_object == 'O') {
+        buf_add_lit(b, ",\"object\":");
+        schema_encode_json(&api_scale_desc, s, SCHEMA_ENCODE_TYPE_META, b);
+    } else if (x->accept_object == 'M') {
+        buf_printf(b, ",\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",",
+                   meta_version(x));
+        buf_add_lit(b, "\"metadata\":");
+        schema_encode_json(&api_object_meta_desc, &s->metadata, 0, b);
+        buf_add_char(b, '}');
+    }
+    buf_add_lit(b, "}]}");
+    buf_fini(&age);
 }
 
 static void release_blob(void *arg)
@@ -325,8 +389,14 @@ void encode_reply(struct exchange *x)
 {
     struct api_call *c = x->call;
     struct buf b = {0};
-    if (c->reply.r < 0 || c->reply.success_status) {
+    if (c->proxy && c->proxy->refusal == REASON_NOT_FOUND && c->reply.r < 0 &&
+        c->reply.err.reason == REASON_NOT_FOUND && path_is_nowhere(x->req->path)) {
+        path_not_found(x);
+    } else if (c->reply.r < 0 || c->reply.success_status) {
         status_reply(x);
+    } else if (c->reply.message && x->accept.as == AS_TABLE && c->reply.desc == &api_scale_desc) {
+        scale_table_print(x, c->reply.message, &b);
+        json_finish(x, c->reply.code, &b);
     } else if (c->reply.message) {
         if (x->accept.media == MEDIA_PB) {
             schema_encode_pb_envelope(c->reply.desc, c->reply.message, &b);
@@ -353,16 +423,6 @@ void encode_reply(struct exchange *x)
 
 static const char *const event_types[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"};
 
-static struct api_status *event_status(const struct client_event *e, struct arena *a)
-{
-    struct api_status *st = ARENA_NEW(a, struct api_status);
-    st->status = STR("Failure");
-    st->message = e->err->message;
-    st->reason = str_z(error_reason_text(e->err->reason));
-    st->code = error_reason_http_code(e->err->reason);
-    return st;
-}
-
 static void bookmark_print(struct exchange *x, const struct client_event *e, struct buf *b)
 {
     const struct schema_kind *k = x->route.kind;
@@ -378,7 +438,7 @@ static void bookmark_print(struct exchange *x, const struct client_event *e, str
     }
     if (e->object)
         buf_add_lit(b, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
-    buf_add_lit(b, ",\"creationTimestamp\":null}}");
+    buf_add_lit(b, "}}");
 }
 
 static void event_json(struct exchange *x, const struct client_event *e, bool first, struct buf *b)
@@ -387,7 +447,8 @@ static void event_json(struct exchange *x, const struct client_event *e, bool fi
     buf_printf(b, "{\"type\":\"%s\",\"object\":", event_types[e->type]);
     if (e->type == CLIENT_EVENT_ERROR) {
         struct arena a = {0};
-        schema_encode_json(&api_status_desc, event_status(e, &a), SCHEMA_ENCODE_TYPE_META, b);
+        schema_encode_json(&api_status_desc, api_error_status(e->err, &a), SCHEMA_ENCODE_TYPE_META,
+                           b);
         arena_fini(&a);
     } else if (e->type == CLIENT_EVENT_BOOKMARK) {
         bookmark_print(x, e, b);
@@ -408,7 +469,7 @@ static void event_pb(struct exchange *x, const struct client_event *e, struct bu
     struct arena a = {0};
     struct buf obj = {0};
     if (e->type == CLIENT_EVENT_ERROR) {
-        schema_encode_pb_envelope(&api_status_desc, event_status(e, &a), &obj);
+        schema_encode_pb_envelope(&api_status_desc, api_error_status(e->err, &a), &obj);
     } else if (e->type == CLIENT_EVENT_BOOKMARK) {
         struct api_object_meta *m = schema_new(x->route.kind->desc, &a);
         struct kv_str kv = {STR("k8s.io/initial-events-end"), STR("true")};

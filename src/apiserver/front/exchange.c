@@ -49,9 +49,13 @@ void exchange_answer(struct exchange *x, int code, const char *content_type, str
     ASSERT(!x->in_core && n_extra + 7 < ARRAY_LEN(h));
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_z(content_type)};
-    h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
-    for (size_t i = 0; i < n_extra; i++)
+    bool caching = false;
+    for (size_t i = 0; i < n_extra; i++) {
+        caching |= str_is(extra[i].name, "cache-control");
         h[n++] = extra[i];
+    }
+    if (!caching)
+        h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
     if (x->call->id.n)
         h[n++] = (struct http_header){STR("audit-id"), x->call->id};
     n += flow_headers(x, h + n);
@@ -226,6 +230,7 @@ static int negotiate(struct exchange *x)
     bool json_only = k && k->custom, watch = x->route.verb == API_WATCH;
     int r = accept_parse(http_request_header(x->req, STR("accept")), json_only, &x->accept);
     if (x->route.verb == API_CONNECT || x->route.verb == API_PROXY || x->route.verb == API_PATH) {
+        x->unacceptable = r < 0;
         if (r < 0)
             x->accept = (struct accept){.media = MEDIA_JSON};
         return 0;

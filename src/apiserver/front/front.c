@@ -249,6 +249,11 @@ uint16_t front_port(const struct front *f)
     return f->port;
 }
 
+void front_set_address(struct front *f, struct str host)
+{
+    discovery_set_address(f->discovery, host, f->port);
+}
+
 static void on_keys(void *arg)
 {
     struct io *io = arg;

@@ -9,6 +9,8 @@ struct front;
 int front_new(struct apiserver *s, const char *addr, struct front **ret,
               struct error *err) MUST_CHECK;
 uint16_t front_port(const struct front *f);
+/* Where clients reach the server. */
+void front_set_address(struct front *f, struct str host);
 void front_reload_certificates(struct front *f);
 /* As whom nodes are asked; borrowed. */
 struct rt_tls_client *front_node_tls(const struct front *f);

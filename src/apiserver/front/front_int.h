@@ -113,6 +113,7 @@ struct exchange {
     struct accept accept;
     enum schema_unknown unknown;
     bool pretty, gone, counted;
+    bool unacceptable;      /* of a path: JSON will do, or it is refused */
     char accept_object;     /* includeObject of tables: None, Metadata, Object */
     uint8_t unknown_rounds; /* how often it waited */
     bool unknown_key;       /* it waits among io->unknown for the key of its token */
@@ -192,6 +193,8 @@ int decode_body(struct exchange *x, struct str body) MUST_CHECK;
 void encode_reply(struct exchange *x);
 /* One watch event appended in the stream's framing. first: the first event of the stream. */
 void encode_event(struct exchange *x, const struct client_event *e, bool first, struct buf *b);
+/* A JSON document as YAML; false: it stays as it is. */
+bool encode_as_yaml(struct buf *b);
 const char *encode_content_type(const struct accept *a, bool stream);
 
 /* ---- front_watch.c ---- */
@@ -207,11 +210,17 @@ void proxy_cancel(struct exchange *x); /* the client is gone */
 
 /* ---- paths.c, discovery.c ---- */
 bool path_known(struct exchange *x);
+/* No part of the server has the first of it (the group, behind /apis): there the answer to who may
+ * ask is a plain page, elsewhere a Status. */
+bool path_is_nowhere(struct str path);
+void path_not_found(struct exchange *x);
 void path_answer(struct exchange *x); /* after API_PATH was allowed */
 void path_core(struct api_call *c);   /* core thread: what /metrics and /readyz need from there */
 /* Shared by all I/O threads; kept in step with the custom kinds that are served. */
 struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes);
 struct discovery *discovery_free(struct discovery *d);
+/* What /api tells clients. Any thread. */
+void discovery_set_address(struct discovery *d, struct str host, uint16_t port);
 /* False: no such document. */
 bool discovery_answer(struct discovery *d, struct exchange *x);
 

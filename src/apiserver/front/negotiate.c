@@ -77,7 +77,7 @@ static bool parse_range(struct str text, struct accept *ret, int *ret_rank)
     else if (!str_ieq(type, STR("application/json")))
         r.ok = false;
     if (r.as == AS_DISCOVERY_V2)
-        r.ok &= r.v2 && r.discovery_group && ret->media == MEDIA_JSON;
+        r.ok &= r.v2 && r.discovery_group;
     else if (r.as != AS_ITSELF)
         r.ok &=
             r.meta_group && (ret->media == MEDIA_PB ? r.v1 && r.as != AS_TABLE : r.v1 || r.v1beta1);

@@ -18,6 +18,23 @@ static bool is_health(struct str p)
            starts(p, "/healthz/") || starts(p, "/livez/") || starts(p, "/readyz/");
 }
 
+bool path_is_nowhere(struct str path)
+{
+    struct str rest = path, part = STR_NONE;
+    while (rest.n && rest.p[0] == '/')
+        rest = str_sub(rest, 1, rest.n);
+    (void)str_cut(&rest, '/', &part);
+    if (str_is(part, "api") || str_is(part, "version"))
+        return false;
+    if (!str_is(part, "apis"))
+        return true;
+    (void)str_cut(&rest, '/', &part);
+    for (unsigned i = 0; i < _KIND_MAX; i++)
+        if (part.n && str_eqz(part, schema_kinds[i]->group))
+            return false;
+    return true;
+}
+
 bool path_known(struct exchange *x)
 {
     struct str p = x->req->path;
@@ -49,12 +66,14 @@ void path_core(struct api_call *c)
     } else if (is_health(c->path)) {
         bool all = true;
         check(&b, "ping", true, &all);
-        check(&b, "store", store_rev(s->store) > 0 || s->opts.no_bootstrap, &all);
+        bool stored = store_rev(s->store) > 0 || s->opts.no_bootstrap;
+        check(&b, "etcd", stored, &all); /* the store, by the name monitors know */
         if (starts(c->path, "/readyz")) {
-            check(&b, "bootstrap", s->ready, &all);
+            check(&b, "etcd-readiness", stored, &all);
+            check(&b, "informer-sync", s->ready, &all);
+            check(&b, "poststarthook/rbac/bootstrap-roles", s->ready, &all);
             check(&b, "shutdown", !s->stopping, &all);
         }
-        c->reply.code = all ? 200 : 500;
     } else {
         return;
     }
@@ -67,34 +86,115 @@ void path_core(struct api_call *c)
 
 /* ---- I/O thread ---- */
 
+static void answer_text(struct exchange *x, int code, struct buf *b)
+{
+    struct http_header h = {STR("x-content-type-options"), STR("nosniff")};
+    size_t n;
+    char *p = buf_take(b, &n);
+    exchange_answer(x, code, "text/plain; charset=utf-8", http_bytes_take(p, n), &h, 1);
+}
+
+void path_not_found(struct exchange *x)
+{
+    struct buf b = {0};
+    if (!path_is_nowhere(x->req->path)) {
+        exchange_refuse(x, REASON_NOT_FOUND, "the server could not find the requested resource");
+        return;
+    }
+    buf_add_lit(&b, "404 page not found\n");
+    answer_text(x, 404, &b);
+}
+
+/* What the query asks of all checks together. */
+struct health {
+    bool verbose, ok;
+    struct str excluded[API_HEALTH_EXCLUDES_MAX];
+    bool found[API_HEALTH_EXCLUDES_MAX];
+    size_t n;
+};
+
+static void health_query(struct exchange *x, struct health *h)
+{
+    struct str q = x->req->query, k, v;
+    while (http_query_next(&q, &x->call->arena, &k, &v)) {
+        h->verbose |= str_is(k, "verbose");
+        if (str_is(k, "exclude") && v.n && h->n < ARRAY_LEN(h->excluded))
+            h->excluded[h->n++] = v;
+    }
+}
+
+static bool is_excluded(struct health *h, struct str name)
+{
+    bool yes = false;
+    for (size_t i = 0; i < h->n; i++)
+        if (str_eq(h->excluded[i], name))
+            yes = h->found[i] = true;
+    return yes;
+}
+
+/* checks: "[+]NAME ok" or "[-]NAME failed: ..." a line. */
+static void health_lines(struct health *h, struct str checks, struct buf *b)
+{
+    struct str line;
+    const char *sep = "";
+    h->ok = true;
+    while (str_cut(&checks, '\n', &line)) {
+        struct str said = str_sub(line, 3, line.n), name;
+        (void)str_cut(&said, ' ', &name);
+        if (is_excluded(h, name)) {
+            buf_printf(b, "[+]%.*s excluded: ok\n", STR_ARG(name));
+            continue;
+        }
+        buf_printf(b, "%.*s\n", STR_ARG(line));
+        h->ok &= str_starts(line, STR("[+]"));
+    }
+    for (size_t i = 0; i < h->n; i++) {
+        if (h->found[i])
+            continue;
+        buf_printf(b, "%s\"%.*s\"",
+                   *sep ? sep : "warn: some health checks cannot be excluded: no matches for ",
+                   STR_ARG(h->excluded[i]));
+        sep = ",";
+    }
+    if (*sep)
+        buf_add_char(b, '\n');
+}
+
+/* One check by its name. */
+static void answer_check(struct exchange *x, struct str checks, struct str which)
+{
+    CLEANUP(freep) char *good = xasprintf("[+]%.*s ok\n", STR_ARG(which));
+    CLEANUP(freep) char *bad = xasprintf("[-]%.*s failed", STR_ARG(which));
+    struct buf b = {0};
+    bool ok = str_search(checks, str_z(good)) >= 0;
+    if (!ok && str_search(checks, str_z(bad)) < 0) {
+        path_not_found(x);
+        return;
+    }
+    buf_printf(&b, ok ? "ok" : "internal server error: %.*s failed\n", STR_ARG(which));
+    answer_text(x, ok ? 200 : 500, &b);
+}
+
 static void answer_health(struct exchange *x)
 {
     const struct api_reply *rep = &x->call->reply;
-    struct str checks = {rep->message, (size_t)rep->remaining}, path = x->req->path, one = path,
-               which = STR_NONE;
+    struct str checks = {rep->message, (size_t)rep->remaining}, path = x->req->path, one;
     struct str rest = str_sub(path, 1, path.n);
+    struct health h = {0};
     struct buf b = {0};
-    bool ok = rep->code == 200;
-    bool verbose = x->req->query.p && str_search(x->req->query, STR("verbose")) >= 0;
-    str_cut(&rest, '/', &one);
-    which = rest;
-    if (which.n) { /* one check by its name */
-        CLEANUP(freep) char *good = xasprintf("[+]%.*s ok", STR_ARG(which));
-        CLEANUP(freep) char *bad = xasprintf("[-]%.*s ", STR_ARG(which));
-        ok = str_search(checks, str_z(good)) >= 0;
-        if (!ok && str_search(checks, str_z(bad)) < 0) {
-            exchange_refuse(x, REASON_NOT_FOUND,
-                            "the server could not find the requested resource");
-            return;
-        }
-        buf_printf(&b, ok ? "ok" : "%.*s failed\n", STR_ARG(which));
-    } else if (verbose || !ok) {
-        buf_printf(&b, "%.*s%.*s check %s\n", STR_ARG(checks), STR_ARG(one),
-                   ok ? "passed" : "failed");
-    } else {
+    (void)str_cut(&rest, '/', &one);
+    if (rest.n) {
+        answer_check(x, checks, rest);
+        return;
+    }
+    health_query(x, &h);
+    health_lines(&h, checks, &b);
+    buf_printf(&b, "%.*s check %s\n", STR_ARG(one), h.ok ? "passed" : "failed");
+    if (h.ok && !h.verbose) {
+        buf_clear(&b);
         buf_add_lit(&b, "ok");
     }
-    exchange_answer_buf(x, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
+    answer_text(x, h.ok ? 200 : 500, &b);
 }
 
 static void answer_metrics(struct exchange *x)
@@ -192,5 +292,5 @@ void path_answer(struct exchange *x)
     else if (str_is(p, "/.well-known/openid-configuration"))
         answer_issuer(x);
     else if (!discovery_answer(x->io->front->discovery, x))
-        exchange_refuse(x, REASON_NOT_FOUND, "the server could not find the requested resource");
+        path_not_found(x);
 }

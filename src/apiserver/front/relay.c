@@ -259,7 +259,7 @@ int relay_resolve(struct api_call *c)
     struct str resource = c->proxy->resource;
     struct place p;
     int r = admit_special(c);
-    if (r >= 0)
+    if (r == 0)
         r = hooks_connect(c);
     if (r) /* refused, or webhooks are asked */
         return r;

@@ -30,14 +30,18 @@ static int split(struct str path, struct arena *a, struct segments *ret)
     return 0;
 }
 
+bool route_query_bool(struct str v)
+{
+    return !str_is(v, "0") && !str_ieq(v, STR("false"));
+}
+
 static bool wants_watch(struct str query, struct arena *a)
 {
     struct str k, v;
-    bool yes = false;
     while (http_query_next(&query, a, &k, &v))
         if (str_is(k, "watch"))
-            yes = str_is(v, "true") || str_is(v, "1") || str_is(v, "True") || v.n == 0;
-    return yes;
+            return route_query_bool(v);
+    return false;
 }
 
 static bool is_connect(struct str sub)
@@ -57,12 +61,8 @@ static enum route_result by_method(enum http_method m, struct str query, struct 
                                                                        : ROUTE_BAD_METHOD;
     }
     switch (m) {
-    case HTTP_METHOD_GET:
-    case HTTP_METHOD_HEAD:
-        if (wants_watch(query, a) && !r->subresource.n)
-            r->verb = API_WATCH;
-        else
-            r->verb = r->name.n ? API_GET : API_LIST;
+    case HTTP_METHOD_GET: /* one object is read, whatever the query says of watching */
+        r->verb = r->name.n ? API_GET : wants_watch(query, a) ? API_WATCH : API_LIST;
         return ROUTE_OK;
     case HTTP_METHOD_POST:
         r->verb = API_CREATE;
@@ -80,6 +80,7 @@ static enum route_result by_method(enum http_method m, struct str query, struct 
         r->verb = r->name.n ? API_DELETE : API_DELETE_COLLECTION;
         r->optional_body = true;
         return r->subresource.n ? ROUTE_BAD_METHOD : ROUTE_OK;
+    case HTTP_METHOD_HEAD: /* no resource has it, only paths like /healthz do */
     case HTTP_METHOD_OTHER:
     case HTTP_METHOD_OPTIONS:
     case HTTP_METHOD_CONNECT:
@@ -141,6 +142,13 @@ static enum route_result resource(struct kinds *customs, enum http_method m, str
     return res;
 }
 
+/* Paths that Kubernetes routes by method as well, as it does those of resources. */
+static bool has_no_head(const struct segments *s)
+{
+    return s->n && (str_is(s->v[0], "api") || str_is(s->v[0], "version") ||
+                    (str_is(s->v[0], "apis") && s->n > 1));
+}
+
 enum route_result route_find(struct kinds *customs, enum http_method method, struct str path,
                              struct str query, struct arena *a, struct route *ret)
 {
@@ -155,7 +163,7 @@ enum route_result route_find(struct kinds *customs, enum http_method method, str
         return resource(customs, method, query, a, STR(""), s.v[1], s.v + 2, s.n - 2, ret);
     if (s.n >= 4 && str_is(s.v[0], "apis"))
         return resource(customs, method, query, a, s.v[1], s.v[2], s.v + 3, s.n - 3, ret);
-    if (method != HTTP_METHOD_GET && method != HTTP_METHOD_HEAD)
-        return ROUTE_BAD_METHOD;
-    return ROUTE_OK;
+    if (method == HTTP_METHOD_HEAD)
+        return has_no_head(&s) ? ROUTE_BAD_METHOD : ROUTE_OK;
+    return method == HTTP_METHOD_GET ? ROUTE_OK : ROUTE_BAD_METHOD;
 }

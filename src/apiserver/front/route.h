@@ -21,6 +21,10 @@ enum route_result {
     ROUTE_BAD_PATH, /* escapes that do not decode */
 };
 
+/* What the value of a boolean in a query says, by the rule of Kubernetes: all but 0 and false mean
+ * yes, nothing too. */
+bool route_query_bool(struct str value);
+
 /* Names are decoded into a. query tells watch from list. customs may be NULL. A custom kind comes
  * with a reference, whatever the result: custom_unref(ret->kind) does no harm to other kinds. */
 enum route_result route_find(struct kinds *customs, enum http_method method, struct str path,

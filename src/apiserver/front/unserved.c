@@ -36,6 +36,7 @@ void unserved_route(struct exchange *x)
 
 int unserved_answer(struct api_call *c)
 {
+    c->reply.details_name = STR(""); /* nobody has looked what the path means */
     return call_error(c, c->proxy->refusal,
                       c->proxy->refusal == REASON_NOT_FOUND
                           ? "the server could not find the requested resource"

@@ -109,8 +109,8 @@ struct hook_state { /* in its call's arena */
     unsigned round, pending;
     bool changed, stopped;
     struct hook_ask *answered; /* mutating: what it has changed is not taken yet */
-    bool any;                /* mutating: somebody was asked */
-    struct admit_again pass; /* what the plugins before them know for a second pass */
+    bool any;                  /* mutating: somebody was asked */
+    struct admit_again pass;   /* what the plugins before them know for a second pass */
     bool *asked, *again; /* mutating: those that would like to be asked once more, and will be */
 };
 

@@ -4,6 +4,7 @@
  * binding or a custom kind changes: the rules of most policies depend on nothing else. */
 #include "apiserver/policy/policy_int.h"
 
+#include "apiserver/custom/convert.h"
 #include "apiserver/custom/kinds.h"
 
 #define KEY_BYTES_MAX 400
@@ -30,6 +31,7 @@ struct policy_set {
 struct policies {
     struct apiserver *server;
     struct policy_set sets[2]; /* validating, mutating */
+    size_t n_params;           /* policies that take parameters */
 };
 
 static void forget(struct policy_set *s)
@@ -50,10 +52,12 @@ static const struct schema_kind *kind_of(bool mutating, bool binding)
 
 static void set_policy(struct policy_set *s, struct str name, const struct object *o)
 {
-    struct admit_policy *p = o ? admit_policy_new(o) : NULL;
-    admit_policy_free(map_remove(&s->policies, name));
+    struct admit_policy *p = o ? admit_policy_new(o) : NULL, *old = map_remove(&s->policies, name);
+    s->all->n_params -= old && old->has_params;
+    admit_policy_free(old);
     if (p)
         (void)map_set(&s->policies, p->name, p);
+    s->all->n_params += p && p->has_params;
     s->stale = true;
 }
 
@@ -247,4 +251,9 @@ bool policies_any(const struct policies *p, bool mutating)
 {
     const struct policy_set *s = p ? &p->sets[mutating] : NULL;
     return s && s->policies.n && s->bindings.n;
+}
+
+bool policies_convert(const struct policies *p)
+{
+    return p && p->n_params && converts_any(p->server->converts);
 }

@@ -26,6 +26,8 @@ int policies_validate(struct admit_request *r) MUST_CHECK;
 
 /* Whether there may be any, without looking at a request. */
 bool policies_any(const struct policies *p, bool mutating);
+/* They may want objects of the store converted (call_stored), so calls are to be kept. */
+bool policies_convert(const struct policies *p);
 
 /* A policy as it is about to be written: expressions that do not compile become causes. One that is
  * as it was in old (NULL: there is none) is not looked at. */

@@ -109,8 +109,8 @@ bool policy_run(struct policy_run *run, const struct admit_expression *e,
 /* The kind of its parameters; NULL: not served. */
 const struct schema_kind *policy_param_kind(struct apiserver *s, const struct admit_policy *p);
 /* The parameters of a binding for a request: *ret_n of them, one NULL when the policy takes none.
- * In the call's arena, borrowed for this turn. -EINVAL: *ret_why; -ENOENT: its kind is not served.
- */
+ * In the call's arena, borrowed for this turn. -EINVAL: *ret_why; -ENOENT: its kind is not served;
+ * -EINPROGRESS: they must be converted first, which is noted (call_views_wanted). */
 int policy_params(struct admit_request *r, const struct admit_policy *p,
                   const struct policy_binding *b, struct object ***ret, size_t *ret_n,
                   struct str *ret_why) MUST_CHECK;

@@ -4,6 +4,7 @@
  * none can lead to itself. */
 #include "apiserver/policy/policy_int.h"
 
+#include "apiserver/custom/call_view.h"
 #include "apiserver/custom/kinds.h"
 #include "schema/custom.h"
 
@@ -92,21 +93,56 @@ static int none(struct object ***ret, size_t *ret_n, struct arena *a)
     return 0;
 }
 
-/* All objects the selector means, in order of their names. */
-static void select_params(struct admit_request *r, const struct schema_kind *k, struct str ns,
-                          const struct label_selector *sel, struct object ***ret, size_t *ret_n)
+/* *o, not NULL, as one of k. 1: it is; otherwise as policy_params. */
+static int param_as(struct admit_request *r, const struct schema_kind *k, struct object **o,
+                    struct str *ret_why)
+{
+    struct error err = {0};
+    int rc = call_stored(r->call, k, *o, o, &err);
+    if (rc < 0 && rc != -EINPROGRESS) {
+        *ret_why = arena_printf(&r->call->arena, "failed to convert object version: %.*s",
+                                STR_ARG(err.message));
+        rc = -EINVAL;
+    }
+    error_fini(&err);
+    return rc;
+}
+
+/* All objects the selector means, in order of their names. A webhook may give them other labels, so
+ * all of the namespace are converted. */
+static int select_params(struct admit_request *r, const struct schema_kind *k, struct str ns,
+                         const struct label_selector *sel, struct object ***ret, size_t *ret_n,
+                         struct str *ret_why)
 {
     struct store *store = r->call->server->store;
     struct store_iter it;
-    if (store_iter_init(&it, store, k, ns, 0, STR_NONE, STR_NONE) < 0)
-        return;
+    int rc = 0;
+    if (store_iter_init(&it, store, storage_kind(k), ns, 0, STR_NONE, STR_NONE) < 0)
+        return 0;
     *ret = ARENA_NEW_N(&r->call->arena, struct object *, store_iter_left(&it) + 1);
-    for (struct object *o; (o = store_iter_next(&it));) {
+    for (struct object *o; rc != -EINVAL && (o = store_iter_next(&it));) {
+        int one = param_as(r, k, &o, ret_why);
+        if (one < 0) {
+            rc = one;
+            continue;
+        }
         const struct api_object_meta *m = object_meta(o);
         if (label_selector_match(sel, m->labels, m->n_labels))
             (*ret)[(*ret_n)++] = o;
     }
     store_iter_fini(&it);
+    return rc;
+}
+
+static int name_param(struct admit_request *r, const struct schema_kind *k, struct str ns,
+                      struct str name, struct object ***ret, size_t *ret_n, struct str *ret_why)
+{
+    struct object *o = store_peek(r->call->server->store, storage_kind(k), ns, name);
+    int rc = o ? param_as(r, k, &o, ret_why) : 0;
+    (void)none(ret, ret_n, &r->call->arena);
+    (*ret)[0] = o;
+    *ret_n = o != NULL;
+    return MIN(rc, 0);
 }
 
 int policy_params(struct admit_request *r, const struct admit_policy *p,
@@ -135,16 +171,12 @@ int policy_params(struct admit_request *r, const struct admit_policy *p,
         *ret_why = STR("paramRef.namespace must not be provided for a cluster-scoped `paramKind`");
     if (ret_why->p)
         return -EINVAL;
-    if (b->ref_name.n) {
-        struct object *o = store_peek(r->call->server->store, storage_kind(k), ns, b->ref_name);
-        (void)none(ret, ret_n, a);
-        (*ret)[0] = o;
-        *ret_n = o != NULL;
-    } else {
-        select_params(r, storage_kind(k), ns, &b->ref_selector, ret, ret_n);
-    }
-    if (*ret_n || !b->must_find)
-        return 0;
+    int rc = b->ref_name.n ? name_param(r, k, ns, b->ref_name, ret, ret_n, ret_why)
+                           : select_params(r, k, ns, &b->ref_selector, ret, ret_n, ret_why);
+    if (rc < 0)
+        *ret_n = 0;
+    if (rc < 0 || *ret_n || !b->must_find)
+        return rc;
     *ret_why = STR("no params found for policy binding with `Deny` parameterNotFoundAction");
     return -EINVAL;
 }
@@ -164,7 +196,7 @@ static void visit_bindings(struct admit_request *r, const struct admit_policy *p
         if (fits < 0 && fits != -EINPROGRESS)
             v->misfit(v->arg, p, b, arena_str(&r->call->arena, err.message));
         int found = fits > 0 ? policy_params(r, p, b, &params, &n, &why) : 0;
-        if (found < 0)
+        if (found < 0 && found != -EINPROGRESS)
             v->misfit(v->arg, p, found == -ENOENT ? NULL : b, why);
         error_fini(&err);
         for (size_t k = 0; k < n; k++)

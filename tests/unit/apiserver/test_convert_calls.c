@@ -2,7 +2,7 @@
  * lies in a list until the test lets it answer, so what happens meanwhile is the test's to say. */
 #include "api_test.h"
 
-#include "apiserver/custom/convert.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/internal.h"
 #include "apiserver/custom/kinds.h"
 #include "schema/custom.h"
@@ -611,6 +611,202 @@ static void cache_is_bounded(void **state)
     kinds_put(k);
 }
 
+/* ---- policies ---- */
+
+static void limit_policy(struct fx *f, const char *ref)
+{
+    assert_ok(fx_create(
+        f, KIND_OF(VALIDATING_ADMISSION_POLICY), NULL,
+        "{metadata: {name: p}, spec: {paramKind: {apiVersion: acme.io/v2, kind: Gear}, "
+        "matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], resources: "
+        "[configmaps, pods/eviction], operations: ['*']}]}, validations: [{expression: "
+        "'params.spec.size < 10', messageExpression: \"'size is ' + "
+        "string(params.spec.size)\"}]}}"));
+    const char *yaml = arena_printf(&f->arena,
+                                    "{metadata: {name: b}, spec: {policyName: p, "
+                                    "validationActions: [Deny], paramRef: {%s, "
+                                    "parameterNotFoundAction: Deny}}}",
+                                    ref)
+                           .p;
+    assert_ok(fx_create(f, KIND_OF(VALIDATING_ADMISSION_POLICY_BINDING), NULL, yaml));
+}
+
+static struct client_request map_req(struct fx *f, const char *name)
+{
+    const char *yaml = arena_printf(&f->arena, "{metadata: {name: %s}}", name).p;
+    return (struct client_request){.verb = CLIENT_CREATE,
+                                   .kind = KIND_OF(CONFIG_MAP),
+                                   .ns = STR("default"),
+                                   .body = fx_msg(f, KIND_OF(CONFIG_MAP)->desc, yaml)};
+}
+
+static int map_create(struct fx *f, const char *name)
+{
+    struct client_request q = map_req(f, name);
+    return fx_call(f, &q);
+}
+
+static void ends(struct str text, const char *what)
+{
+    if (!str_ends(text, str_z(what)))
+        fail_msg("\"%.*s\" does not end in \"%s\"", STR_ARG(text), what);
+}
+
+/* A policy sees its parameter in the version it names, as it is when it judges. */
+static void parameters(void **state)
+{
+    struct fx *f = *state;
+    struct kinds2 k = kinds_get(f);
+    struct later l, l2;
+    assert_ok(fx_create(f, k.v1, "default", "{metadata: {name: a}, spec: {teeth: 5}}"));
+    limit_policy(f, "name: a");
+    assert_ok(map_create(f, "one"));
+    assert_ok(map_create(f, "two"));
+    assert_int_equal(hook.n_calls, 1); /* for both */
+    hook.auto_answer = false;
+    size_put(f, k.v1, "a", 20);
+    later_start(&l, f, map_req(f, "three"));
+    later_start(&l2, f, map_req(f, "four"));
+    wait_asked(f, 1);
+    size_put(f, k.v1, "a", 30);
+    answer(0);
+    wait_asked(f, 1); /* it is another one now */
+    answer(0);
+    assert_int_equal(later_wait(&l), -EBADMSG);
+    ends(l.text, "denied request: size is 30");
+    assert_int_equal(later_wait(&l2), -EBADMSG);
+    ends(l2.text, "denied request: size is 30");
+    size_put(f, k.v1, "a", 9);
+    later_start(&l, f, map_req(f, "three"));
+    wait_asked(f, 1);
+    no_answer(0);
+    assert_int_equal(later_wait(&l), -EBADMSG);
+    ends(l.text, "failed to configure binding: failed to convert object version: conversion "
+                 "webhook for acme.io/v1, Kind=Gear failed: Post \"https://x/\": timeout");
+    later_start(&l, f, map_req(f, "three"));
+    wait_asked(f, 1);
+    assert_ok(fx_delete(f, k.v1, "default", "a")); /* meanwhile */
+    answer(0);
+    assert_int_equal(later_wait(&l), -EBADMSG);
+    ends(l.text, "no params found for policy binding with `Deny` parameterNotFoundAction");
+    kinds_put(k);
+}
+
+/* All of them by one call, each once; and no more than a request may hold. */
+static void parameters_by_selector(void **state)
+{
+    struct fx *f = *state;
+    struct kinds2 k = kinds_get(f);
+    limit_policy(f, "selector: {matchLabels: {is: limit}}");
+    for (int i = 0; i < CALL_STORED_MAX; i++) {
+        const char *yaml = arena_printf(&f->arena,
+                                        "{metadata: {name: g%04d, labels: {is: %s}}, spec: "
+                                        "{teeth: %d}}",
+                                        i, i % 10 ? "other" : "limit", i % 10)
+                               .p;
+        assert_ok(fx_create(f, k.v1, "default", yaml));
+    }
+    assert_ok(map_create(f, "one"));
+    assert_int_equal(hook.n_calls, 1);
+    assert_int_equal(hook.n_objects, CALL_STORED_MAX);
+    size_put(f, k.v1, "g0500", 11);
+    assert_int_equal(map_create(f, "two"), -EBADMSG);
+    ends(f->text, "denied request: size is 11");
+    assert_int_equal(hook.n_objects, CALL_STORED_MAX + 1);
+    assert_ok(fx_create(f, k.v1, "default", "{metadata: {name: g}}"));
+    assert_int_equal(map_create(f, "two"), -EBADMSG);
+    ends(f->text, "too many or too large objects must be converted for one request");
+    kinds_put(k);
+}
+
+/* Mutating policies are asked with them too, and bodies of subresources wait as well. */
+static void parameters_of_others(void **state)
+{
+    struct fx *f = *state;
+    struct kinds2 k = kinds_get(f);
+    assert_ok(fx_create(f, k.v1, "default", "{metadata: {name: a}, spec: {teeth: 5}}"));
+    assert_ok(fx_create(
+        f, KIND_OF(MUTATING_ADMISSION_POLICY), NULL,
+        "{metadata: {name: p}, spec: {paramKind: {apiVersion: acme.io/v2, kind: Gear}, "
+        "reinvocationPolicy: Never, matchConstraints: {resourceRules: [{apiGroups: [''], "
+        "apiVersions: [v1], resources: [configmaps], operations: [CREATE]}]}, mutations: "
+        "[{patchType: ApplyConfiguration, applyConfiguration: {expression: \"Object{data: "
+        "{'size': string(params.spec.size)}}\"}}]}}"));
+    assert_ok(fx_create(f, KIND_OF(MUTATING_ADMISSION_POLICY_BINDING), NULL,
+                        "{metadata: {name: b}, spec: {policyName: p, paramRef: {name: a, "
+                        "parameterNotFoundAction: Deny}}}"));
+    assert_ok(map_create(f, "one"));
+    const struct api_config_map *m = OBJECT_MSG(f->object, api_config_map);
+    assert_int_equal(m->n_data, 1);
+    assert_str(m->data[0].value, "5");
+    assert_int_equal(hook.n_calls, 1);
+    limit_policy(f, "name: a");
+    size_put(f, k.v1, "a", 12);
+    assert_ok(fx_create(f, KIND_OF(POD), "default",
+                        "{metadata: {name: web}, spec: {serviceAccountName: default, containers: "
+                        "[{name: c, image: i}]}}"));
+    struct client_request q = {.verb = CLIENT_CREATE,
+                               .kind = KIND_OF(POD),
+                               .ns = STR("default"),
+                               .name = STR("web"),
+                               .subresource = STR("eviction"),
+                               .body = fx_msg(f, &api_eviction_desc, "{metadata: {name: web}}"),
+                               .body_desc = &api_eviction_desc};
+    assert_int_equal(fx_call(f, &q), -EBADMSG);
+    ends(f->text, "denied request: size is 12");
+    assert_ok(fx_get(f, KIND_OF(POD), "default", "web"));
+    size_put(f, k.v1, "a", 3);
+    assert_ok(fx_call(f, &q));
+    assert_int_equal(fx_get(f, KIND_OF(POD), "default", "web"), -ENOENT);
+    kinds_put(k);
+}
+
+/* deletecollection: what cannot be said in its one turn is asked by deletes of their own. */
+static void collections(void **state)
+{
+    struct fx *f = *state;
+    struct kinds2 k = kinds_get(f);
+    struct client_request q = {
+        .verb = CLIENT_DELETE_COLLECTION, .kind = k.v1, .ns = STR("default")};
+    assert_ok(fx_create(
+        f, KIND_OF(VALIDATING_ADMISSION_POLICY), NULL,
+        "{metadata: {name: v2}, spec: {matchConstraints: {resourceRules: [{apiGroups: [acme.io], "
+        "apiVersions: [v2], resources: [gears], operations: [DELETE]}]}, validations: "
+        "[{expression: 'oldObject.spec.size < 10', message: it is large}]}}"));
+    assert_ok(fx_create(f, KIND_OF(VALIDATING_ADMISSION_POLICY_BINDING), NULL,
+                        "{metadata: {name: v2}, spec: {policyName: v2, validationActions: "
+                        "[Deny]}}"));
+    for (int i = 0; i < 20; i++)
+        assert_ok(fx_create(f, k.v1, "default",
+                            arena_printf(&f->arena, "{metadata: {name: a%02d}, spec: {teeth: %d}}",
+                                         i, i == 19 ? 10 : 1)
+                                .p));
+    assert_int_equal(fx_call(f, &q), -EBADMSG);
+    ends(f->text, "denied request: it is large");
+    for (int i = 0; i < 20; i++) {
+        const char *name = arena_printf(&f->arena, "a%02d", i).p;
+        assert_string_equal(stored_version(f, k.v1, name), i == 19 ? "v1" : "none");
+    }
+    size_put(f, k.v1, "a19", 3);
+    assert_ok(fx_call(f, &q));
+    assert_str(f->names, "a19");
+    assert_string_equal(stored_version(f, k.v1, "a19"), "none");
+    /* by a parameter, of a kind that needs nobody itself */
+    assert_ok(fx_create(f, k.v1, "default", "{metadata: {name: a}, spec: {teeth: 5}}"));
+    for (int i = 0; i < 20; i++)
+        assert_ok(map_create(f, arena_printf(&f->arena, "m%02d", i).p));
+    limit_policy(f, "name: a");
+    size_t calls = hook.n_calls;
+    q.kind = KIND_OF(CONFIG_MAP);
+    q.field_selector = STR("metadata.name!=kube-root-ca.crt");
+    assert_ok(fx_call(f, &q));
+    assert_int_equal(f->n_items, 20);
+    assert_int_equal(hook.n_calls, calls + 1);
+    assert_ok(fx_call(f, &q));
+    assert_int_equal(f->n_items, 0);
+    kinds_put(k);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -622,6 +818,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(freed_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(watches_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(cache_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(parameters, setup, teardown),
+        cmocka_unit_test_setup_teardown(parameters_by_selector, setup, teardown),
+        cmocka_unit_test_setup_teardown(parameters_of_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(collections, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

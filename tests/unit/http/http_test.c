@@ -244,8 +244,9 @@ void run_ms(struct fixture *f, int64_t ms)
 {
     if (rt_is_sim(f->rt))
         rt_sim_run_for(f->rt, ms * NSEC_PER_MSEC);
-    else
-        (void)rt_run_until(f->rt, never, NULL, MIN(ms, 50) * NSEC_PER_MSEC);
+    else /* some turns, also of a process that waited for a processor meanwhile */
+        for (int i = 0; i < 4; i++)
+            (void)rt_run_until(f->rt, never, NULL, MIN(ms, 50) * NSEC_PER_MSEC / 4);
 }
 
 struct str say(struct fixture *f, struct peer *p, const char *text)

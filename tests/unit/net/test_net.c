@@ -594,15 +594,32 @@ static void test_health_check(void **state)
     assert_int_equal(refused(NULL, "127.0.0.1", 30972), -ECONNREFUSED);
 }
 
-/* A socket that asked a NodePort before the Service had an endpoint, and one that asked before
- * there was a Service: neither stays with nobody. */
+/* Frames to that address go to nobody, and nobody says so. Without a route the kernel would:
+ * whether a connection that is being made fails of it depends on who gets the processor first. */
+static void silence(const char *ip)
+{
+    static const uint8_t mac[6] = {0x0a, 0, 0, 0, 0, 0x77};
+    struct nl *nl = NULL;
+    struct nl_link l;
+    struct nl_route r = {.dst.bits = 32, .link_scope = true};
+    neighbour(lab_netns("quiet"), "quiet", "198.51.100.129/30", "198.51.100.130/30");
+    assert_int_equal(ip_parse(str_z(ip), &r.dst.addr), 0);
+    assert_int_equal(nl_open(-1, &nl), 0);
+    assert_int_equal(nl_link_get(nl, "quiet", &l), 0);
+    r.index = l.index;
+    assert_int_equal(nl_route_add(nl, &r), 0);
+    assert_int_equal(nl_neigh_set(nl, l.index, &r.dst.addr, mac, false), 0);
+    nl_close(nl);
+}
+
 /* A connection whose endpoint died before it answered is taken up by another one. */
 static void test_unanswered_follow(void **state)
 {
     NEED_LAB();
     const struct svc_spec s = {"dying", "10.96.0.54", "TCP", 80, 0, 8080, 0, NULL};
-    const char *dead[] = {"10.77.2.77"}; /* another node's: no answer of any kind */
+    const char *dead[] = {"10.77.2.77"}; /* another node's */
     char text[128];
+    silence(dead[0]);
     put_service(&fake, &s);
     put_endpoints(&fake, &s, dead, 1);
     settle();
@@ -622,6 +639,8 @@ static void test_unanswered_follow(void **state)
     put(&fake, schema_kinds[KIND_SERVICE], STR("dying"), NULL);
 }
 
+/* A socket that asked a NodePort before the Service had an endpoint, and one that asked before
+ * there was a Service: neither stays with nobody. */
 static void test_udp_first_endpoint(void **state)
 {
     NEED_LAB();
@@ -789,6 +808,48 @@ static void count_ours(void *arg, const struct nl_link *l)
         ++*(unsigned *)arg;
 }
 
+/* Another instance on this machine, that starts later, with the same ranges of Services and of the
+ * cluster, and a Service of its own at the same address: the pods of each get what is theirs. */
+static void test_another_instance(void **state)
+{
+    NEED_LAB();
+    struct svc_spec s = {"twin", "10.96.0.88", "TCP", 80, 0, 8080, 0, NULL};
+    struct fake their_fake = {.base = {&fake_ops, rt}, .rev = 1};
+    struct net *ours = net;
+    char their_dir[] = "/tmp/davit-test-net-XXXXXX", their_ip[64], text[128];
+    const char *theirs = lab_netns("theirs"), *ips[] = {their_ip};
+    assert_non_null(mkdtemp(their_dir));
+    put_service(&fake, &s);
+    put_web(&s, 1);
+    struct net_opts o = {.rt = rt,
+                         .client = &their_fake.base,
+                         .data_dir = their_dir,
+                         .node_name = "m1",
+                         .pod_cidr = "10.77.9.0/24",
+                         .cluster_cidr = "10.77.0.0/16"};
+    if (net_new(&o, &net, &why) < 0 || net_start(net, &why) < 0)
+        fail_msg("%.*s", STR_ARG(why.message));
+    settle();
+    if (attach("uid-theirs", theirs, NULL, 0, their_ip) < 0)
+        fail_msg("%.*s", STR_ARG(why.message));
+    pid_t pid = lab_server(theirs, "pod7", NULL, 8080);
+    put_service(&their_fake, &s);
+    put_endpoints(&their_fake, &s, ips, 1);
+    settle();
+    assert_int_equal(lab_ask(pod_ns[1], s.ip, 80, text), 0);
+    assert_memory_equal(text, "pod0", 4);
+    assert_int_equal(lab_ask(theirs, s.ip, 80, text), 0);
+    assert_memory_equal(text, "pod7", 4);
+    lab_kill(pid);
+    stop();
+    assert_int_equal(net_purge(their_dir, &why), 0);
+    fake_fini(&their_fake);
+    (void)sys_remove_tree(-1, their_dir);
+    net = ours;
+    put(&fake, schema_kinds[KIND_SERVICE], STR("twin"), NULL);
+    settle();
+}
+
 static void test_purge(void **state)
 {
     NEED_LAB();
@@ -849,6 +910,7 @@ int main(void)
         cmocka_unit_test(test_table_deleted_by_somebody),
         cmocka_unit_test(test_thousand_services),
         cmocka_unit_test(test_pool_runs_out_and_recovers),
+        cmocka_unit_test(test_another_instance),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_stop_while_flows_are_deleted),
     };

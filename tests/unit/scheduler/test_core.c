@@ -148,8 +148,7 @@ static void test_resized(void **state)
     picks(f, pod(f, "b", 1000, GI), "n1");
     more.value = quantity_from_milli(1000);
     p->spec.containers[0].resources.requests[0].value = quantity_from_milli(8000);
-    struct api_pod_condition never = {.type = STR("PodResizePending"),
-                                      .reason = STR("Infeasible")};
+    struct api_pod_condition never = {.type = STR("PodResizePending"), .reason = STR("Infeasible")};
     p->status.conditions = &never;
     p->status.n_conditions = 1;
     sched_pod_free(s);

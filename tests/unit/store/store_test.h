@@ -96,7 +96,8 @@ static inline bool fx_never(void *arg)
 /* Lets the loop do what it has to do. */
 static inline void fx_settle(struct fx *f)
 {
-    (void)!rt_run_until(f->rt, fx_never, NULL, 30 * NSEC_PER_MSEC);
+    for (int i = 0; i < 30; i++) /* as many turns, however late this process gets a processor */
+        (void)!rt_run_until(f->rt, fx_never, NULL, NSEC_PER_MSEC);
 }
 
 static inline void fx_set(void *arg)

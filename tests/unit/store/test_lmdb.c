@@ -590,14 +590,16 @@ static void full_disk_child(const char *dir)
     }
     store_stats(f.s, &st);
     assert_int_equal(st.objects, n);
-    assert_int_equal(mount("davit-test", dir, "tmpfs", MS_REMOUNT, "size=3m"), 0);
-    fx_put_now(&f, "a", name, value, STORE_ABSENT); /* room again */
+    /* room again, also for a checkpoint that may run beside */
+    assert_int_equal(mount("davit-test", dir, "tmpfs", MS_REMOUNT, "size=16m"), 0);
+    fx_put_now(&f, "a", name, value, STORE_ABSENT);
     n++;
     /* another program eats the rest; even deletes may fail then, but never half */
-    hog = xcalloc(1, 4 << 20);
+    hog = xcalloc(1, 16 << 20);
     fd = open(path_in(dir, "hog"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    (void)!write(fd, hog, 4 << 20);
+    while (write(fd, hog, 16 << 20) > 0)
+        ;
     (void)close(fd);
     free(hog);
     w = (struct fx_write){0};

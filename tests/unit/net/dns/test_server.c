@@ -159,6 +159,8 @@ static bool readable(void *arg)
     return poll(&p, 1, 0) > 0;
 }
 
+#define PATIENCE (30 * NSEC_PER_SEC)
+
 static bool never(void *arg)
 {
     return false;
@@ -166,7 +168,8 @@ static bool never(void *arg)
 
 static void turn(nsec_t span)
 {
-    (void)rt_run_until(rt, never, NULL, span);
+    for (int i = 0; i < 10; i++) /* turns, and not time alone: processors are scarce at times */
+        (void)rt_run_until(rt, never, NULL, span / 10);
 }
 
 /* An answer's text, or "silence". Free it. */
@@ -188,7 +191,7 @@ static char *ask(const char *name, unsigned type)
     size_t n = make_query(p, 77, name, type, 1232);
 
     assert_int_equal(send(fd, p, n, 0), n);
-    char *text = answer(fd, 10 * NSEC_PER_SEC);
+    char *text = answer(fd, PATIENCE);
     close(fd);
     return text;
 }
@@ -222,7 +225,7 @@ static int ask_early(int type, const char *name)
 
 static void expect_late(int fd, const char *want)
 {
-    char *got = answer(fd, 10 * NSEC_PER_SEC);
+    char *got = answer(fd, PATIENCE);
 
     assert_string_equal(got, want);
     free(got);
@@ -332,7 +335,7 @@ static void test_one_question_for_many(void **state)
         assert_int_equal(send(fd[i], p, n, 0), n);
     }
     for (size_t i = 0; i < ARRAY_LEN(fd); i++) {
-        char *text = answer(fd[i], 5 * NSEC_PER_SEC);
+        char *text = answer(fd[i], PATIENCE);
         assert_string_equal(text, ONE("many"));
         free(text);
         close(fd[i]);
@@ -410,15 +413,11 @@ static void test_questions_are_bounded(void **state)
         assert_true(send(fd, p, make_query(p, (uint16_t)i, name, DNS_A, 0), 0) > 0);
         turn(NSEC_PER_MSEC / 10);
     }
-    while (rt_run_until(rt, readable, &fd, 100 * NSEC_PER_MSEC)) {
-        char *text = answer(fd, 0);
+    for (; refused < 20; refused++) {
+        char *text = answer(fd, PATIENCE);
         assert_string_equal(text, "SERVFAIL\n");
-        refused++;
         free(text);
-        if (refused == 20)
-            break;
     }
-    assert_int_equal(refused, 20);
     silent = false;
     close(fd);
     turn(5 * NSEC_PER_SEC); /* the others end */
@@ -474,7 +473,7 @@ static void test_messages_that_are_none(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int fd = client(SOCK_DGRAM);
         assert_int_equal(send(fd, rows[i].bytes, rows[i].n, 0), rows[i].n);
-        char *text = answer(fd, rows[i].want[0] == 's' ? 50 * NSEC_PER_MSEC : NSEC_PER_SEC);
+        char *text = answer(fd, rows[i].want[0] == 's' ? 50 * NSEC_PER_MSEC : PATIENCE);
         assert_string_equal(text, rows[i].want);
         free(text);
         close(fd);
@@ -503,7 +502,7 @@ static size_t frame(uint8_t *p, uint16_t id, const char *name)
 static bool read_all(int fd, uint8_t *p, size_t n)
 {
     while (n) {
-        if (!rt_run_until(rt, readable, &fd, 6 * NSEC_PER_SEC))
+        if (!rt_run_until(rt, readable, &fd, PATIENCE))
             fail_msg("no answer by TCP");
         ssize_t r = recv(fd, p, n, 0);
         if (r <= 0)
@@ -557,6 +556,11 @@ static void test_tcp(void **state)
     turn(20 * NSEC_PER_MSEC);
 }
 
+static bool no_conns(void *arg)
+{
+    return dns->n_conns == 0;
+}
+
 static void test_connections_are_bounded(void **state)
 {
     int fd[DNS_TCP_CONNS_MAX + 5];
@@ -574,8 +578,7 @@ static void test_connections_are_bounded(void **state)
     assert_true(read_all(fd[ARRAY_LEN(fd) - 1], out, 2));
     for (size_t i = 0; i < ARRAY_LEN(fd); i++)
         close(fd[i]);
-    turn(20 * NSEC_PER_MSEC);
-    assert_int_equal(dns->n_conns, 0);
+    assert_true(rt_run_until(rt, no_conns, NULL, PATIENCE));
 }
 
 static void write_resolv(const char *text)
