@@ -171,6 +171,7 @@ int strategy_create(struct api_call *c, void *msg)
     if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memset(schema_at(f, msg), 0, field_bytes(f));
+        custom_default_status(c->kind, msg, &c->arena);
         part_stored(c, msg, NULL, false);
     }
     api_default(c->kind, msg, &c->arena);
