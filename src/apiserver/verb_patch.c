@@ -12,7 +12,8 @@ static int custom_patch_type(struct api_call *c)
 {
     return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
                       "the body of the request was in an unknown format - accepted media types "
-                      "include: application/json-patch+json, application/merge-patch+json");
+                      "include: application/json-patch+json, application/merge-patch+json, "
+                      "application/apply-patch+yaml");
 }
 
 static int apply(struct api_call *c, const struct schema_desc *desc, struct json **doc)

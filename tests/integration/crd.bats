@@ -96,6 +96,8 @@ object() { # KIND NAME [SPEC]
     contains '"kind":"PartialObjectMetadataList"' api -H "Accept: $as" /apis/acme.io/v1/namespaces/default/gears
     equals 406 api -o /dev/null -w '%{http_code}' -H 'Accept: application/vnd.kubernetes.protobuf' /apis/acme.io/v1/gears
     equals 415 api -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/vnd.kubernetes.protobuf' -d x /apis/acme.io/v1/namespaces/default/gears
+    contains "Gear in version \\\"v1\\\" cannot be handled as a Gear: Object 'Kind' is missing in '{" \
+        api -X POST -H 'Content-Type: application/json' -d '{"apiVersion":"acme.io/v1","metadata":{"name":"x"}}' /apis/acme.io/v1/namespaces/default/gears
     equals 415 api -o /dev/null -w '%{http_code}' -X PATCH -H 'Content-Type: application/strategic-merge-patch+json' -d '{}' /apis/acme.io/v1/namespaces/default/gears/one
     kubectl patch gear one --type json -p '[{"op":"replace","path":"/spec/replicas","value":4}]'
     equals 4 kubectl get gear one -o jsonpath='{.spec.replicas}'
@@ -108,6 +110,17 @@ object() { # KIND NAME [SPEC]
     run ! kubectl apply -f - <<<"$(definition odds Odd Namespaced | sed 's/type: integer, jsonPath/type: thing, jsonPath/')"
     [[ $output == *'spec.additionalPrinterColumns[1].type: Invalid value: "thing": must be one of boolean,date,integer,number,string'* ]]
     kubectl delete crd odds.acme.io
+}
+
+@test "a status the schema has a default for is there from the beginning" {
+    definition begins Begin Namespaced | sed 's/^          status: .*/          status: {type: object, default: {phase: New}, properties: {phase: {type: string}, count: {type: integer, default: 3}}}/' | kubectl apply -f -
+    printf 'apiVersion: acme.io/v1\nkind: Begin\nmetadata: {name: a}\nstatus: {phase: Old}\n' | kubectl create -f -
+    equals '{"count":3,"phase":"New"}' kubectl get begin a -o jsonpath='{.status}'
+    printf 'apiVersion: acme.io/v1\nkind: Begin\nmetadata: {name: b}\nspec: {color: blue}\n' | kubectl apply --server-side -f -
+    equals 'blue {"count":3,"phase":"New"}' kubectl get begin b -o jsonpath='{.spec.color} {.status}'
+    kubectl patch begin b --subresource status --type merge -p '{"status":{"phase":"Ready"}}'
+    equals '{"count":3,"phase":"Ready"}' kubectl get begin b -o jsonpath='{.status}'
+    kubectl delete crd begins.acme.io
 }
 
 @test "the schema is kept: unknown fields, rules, status and generation" {

@@ -337,6 +337,17 @@ static int from_tree(struct exchange *x, const struct schema_desc *d, struct jso
                           "the body of the request must be an object of kind %s", d->name);
     schema_type_meta(v, &api_version, &kind);
     int r = check_type(x, d, api_version, kind);
+    if (r >= 0 && !kind.n && x->route.kind->custom && d == x->route.kind->desc) {
+        /* what such an object is it says itself, others are known by their path */
+        struct buf b = {0};
+        json_print(v, &b);
+        r = call_error(c, REASON_BAD_REQUEST,
+                       "%s in version \"%s\" cannot be handled as a %s: Object 'Kind' is missing in "
+                       "'%.*s'",
+                       d->name, x->route.kind->version, d->name, (int)MIN(b.n, (size_t)1024),
+                       b.data);
+        buf_fini(&b);
+    }
     if (r >= 0) {
         if (d == x->route.kind->desc)
             r = custom_take(x->route.kind, v, &c->arena, &opts, &c->reply.err);
