@@ -42,12 +42,12 @@ Y
 }
 
 @test "a killed container is back at once, then with back-off" {
-    kubectl run dies --image=davit.local/busybox:1 -- sh -c 'sleep 3600'
+    kubectl run dies --image=davit.local/busybox:1 -- sh -c "sleep 5$DAVIT_PORT"
     kubectl wait --for=condition=Ready pod/dies --timeout=30s
     for n in 1 2; do
         kubectl exec dies -- kill -9 1 || true
         kubectl exec dies -- sh -c 'kill -9 -1' || true
-        pid=$(pgrep -f "^sleep 3600$" | while read -r p; do grep -qs "dies" "/proc/$p/root/etc/hostname" && echo "$p"; done | head -n 1)
+        pid=$(pgrep -f "^sleep 5$DAVIT_PORT\$" || true)
         [ -z "$pid" ] || kill -9 "$pid"
         wait_for 40 equals "$n" kubectl get pod dies -o jsonpath='{.status.containerStatuses[0].restartCount}'
         wait_for 40 equals true kubectl get pod dies -o jsonpath='{.status.containerStatuses[0].ready}'

@@ -11,13 +11,27 @@ setup_file() {
 }
 
 teardown_file() { hosts_fini; }
+teardown() { # what a test that failed left of its faults is not the next one's
+    local n
+    [ -n "${BED_DIR:-}" ] || return 0
+    for n in n1 n2 n3; do
+        link_heal $n
+        link_loss $n 0
+        link_delay $n 0
+    done
+}
 
 reaches() { host_run "$1" ping -c 1 -W 1 -q "$2" >/dev/null; }
 rtt_min() { host_run "$1" ping -c 4 -i 0.2 -W 3 -q "$2" | sed -n 's|^rtt [^=]*= \([0-9]*\)[./].*|\1|p'; }
 answers() { host_run "$1" ping -c "$3" -i 0.005 -W 2 -q "$2" | sed -n 's/.* \([0-9]*\) received.*/\1/p'; }
 
-# Sends a word by UDP from the one to the other; succeeds when it arrives. The neighbours are learned before: a block of one
-# direction stops the answers of ARP too.
+# knows A B: where B is, for good: a block of one direction stops the answers of ARP too. Until forgets A B.
+knows() {
+    host_run "$1" ip neigh replace "$(host_ip "$2")" dev eth0 nud permanent lladdr "$(host_run "$2" cat /sys/class/net/eth0/address)"
+}
+forgets() { host_run "$1" ip neigh del "$(host_ip "$2")" dev eth0; }
+
+# Sends a word by UDP from the one to the other; succeeds when it arrives.
 datagram() {
     local got=$BED_DIR/got.$1.$2
     rm -f "$got"
@@ -127,6 +141,8 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
 @test "one direction blocked, to one host and to all" {
     reaches n1 n2
     reaches n1 out
+    knows n1 n2
+    knows n2 n1
     link_block_from n1 n2
     datagram n1 n2
     run ! datagram n2 n1
@@ -144,6 +160,8 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
     run ! datagram n1 out
     datagram n2 n1
     link_heal n1
+    forgets n1 n2
+    forgets n2 n1
     reaches n1 n2
 }
 

@@ -50,7 +50,7 @@ mk() { make --no-print-directory -C "$ROOT" "$1" BUILD="$(dirname "$DAVIT")" DAT
     # the bad image goes away by itself, as the line says
     kubectl patch deployment web -p '{"spec":{"progressDeadlineSeconds":2}}'
     wait_for 60 sh -c 'kubectl get events | grep -q DeploymentRollback'
-    kubectl rollout status deployment/web --timeout=60s
+    wait_for 60 kubectl rollout status deployment/web --timeout=5s # it may tell of the old failure once more
 }
 
 @test "make down: all stops, and what was declared is kept" {

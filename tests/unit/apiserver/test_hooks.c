@@ -233,7 +233,7 @@ static int setup_with(void **state, const char *off)
     x->rt = rt_uv_new();
     assert_int_equal(store_open(x->rt, store_mem_new(NULL), NULL, &x->store, NULL), 0);
     assert_int_equal(apiserver_new(x->rt, x->store, &o, &x->api, NULL), 0);
-    assert_true(rt_run_until(x->rt, fx_is_ready, x, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(x->rt, fx_is_ready, x, 60 * NSEC_PER_SEC));
     x->c = apiserver_client(x->api, STR("tester"), &(struct str){"testers", 7}, 1, false);
     f->other = apiserver_client(x->api, STR("other"), NULL, 0, false);
     hook_server_start(&f->server, x->rt, handle, f);
@@ -337,7 +337,7 @@ static bool has_held(void *arg)
 
 static void wait_held(struct fixture *f)
 {
-    assert_true(rt_run_until(f->fx.rt, has_held, f, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(f->fx.rt, has_held, f, 60 * NSEC_PER_SEC));
 }
 
 /* Starts a call and leaves it waiting. */
@@ -355,7 +355,7 @@ static bool other_is_done(void *arg)
 
 static int wait_other(struct fixture *f)
 {
-    assert_true(rt_run_until(f->fx.rt, other_is_done, f, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(f->fx.rt, other_is_done, f, 60 * NSEC_PER_SEC));
     return f->other_r;
 }
 
@@ -961,7 +961,7 @@ static void test_stop(void **state)
     fx_wait(x);
     assert_int_equal(x->code, 503);
     (void)stopped;
-    assert_true(rt_run_until(x->rt, fx_is_done, &at, 10 * NSEC_PER_SEC));
+    assert_true(rt_run_until(x->rt, fx_is_done, &at, 60 * NSEC_PER_SEC));
 }
 
 static void test_freed(void **state)

@@ -270,7 +270,7 @@ static void test_adoption(void **state)
     assert_int_equal(pid_of("u3"), pid);
     assert_int_equal(pod("p3")->status.container_statuses[0].restart_count, 1);
     agent_down(false);
-    kill(pid, SIGKILL); /* conmon may have written down how it ended by then, or not yet */
+    kill(pid, SIGKILL);        /* conmon may have written down how it ended by then, or not yet */
     fake_api_up(w.api, false); /* it goes on without the server */
     agent_up();
     (void)rt_run_until(w.rt, never, NULL, 100 * NSEC_PER_MSEC);
