@@ -1,5 +1,6 @@
 /* An object of a call in another version, for webhooks and policies that speak of that one
- * (matchPolicy: Equivalent), where its kind is converted by a webhook. Core thread.
+ * (matchPolicy: Equivalent), and for owners of its fields that are named in that one, where its
+ * kind is converted by a webhook. Core thread.
  *
  * Whoever needs such a view asks call_view. What is not in hand is noted, and he gives up for now:
  * webhooks wait (call_views_ask) and go on where they were; a policy makes the verb return 1, and
