@@ -33,6 +33,9 @@ void pod_ephemeral_validate(const struct api_pod_spec *s, const struct set *volu
                             struct error *err);
 /* An update by pods/ephemeralcontainers, where they alone differ. */
 void pod_validate_ephemeral(const void *msg, const void *old, struct error *err);
+/* msg, as a client or webhook made it: the pod as it was (old, which must live as long), with these
+ * ephemeral containers. */
+void pod_ephemeral_take(void *msg, const void *old);
 
 /* pod_resize.c: pods/resize. */
 /* Containers whose resources may change: all but init containers that end. */

@@ -186,13 +186,17 @@ static void kinds_in_two_versions(void **state)
     assert_str(f->text, "Apply failed with 1 conflict: conflict with \"new\" using autoscaling/v2: "
                         ".spec.maxReplicas");
     /* Events pair their fields by other names */
-    assert_ok(fx_create(f, schema_kinds[KIND_EVENT], "default",
-                        "{metadata: {name: e}, involvedObject: {kind: Pod, name: p, namespace: "
-                        "default}, reason: r, message: m, type: Normal}"));
-    assert_ok(patch_as(f, schema_kinds[KIND_EVENTS_EVENT], "e", NULL, "other", "{\"note\":\"n\"}"));
-    assert_str(owners(f), "other Update {\"f:note\":{}}\n"
-                          "tester Update "
-                          "{\"f:involvedObject\":{},\"f:reason\":{},\"f:type\":{}}\n");
+    assert_ok(fx_create(f, schema_kinds[KIND_EVENTS_EVENT], "default",
+                        "{metadata: {name: e}, eventTime: '2026-01-01T00:00:00.000000Z', "
+                        "reportingController: x.io/y, reportingInstance: i, action: did, "
+                        "regarding: {kind: Pod, name: p, namespace: default}, reason: r, note: m, "
+                        "type: Normal}"));
+    assert_ok(patch_as(f, schema_kinds[KIND_EVENT], "e", NULL, "other", "{\"message\":\"n\"}"));
+    assert_str(owners(f),
+               "other Update {\"f:message\":{}}\n"
+               "tester Update "
+               "{\"f:action\":{},\"f:eventTime\":{},\"f:reason\":{},\"f:regarding\":{},"
+               "\"f:reportingController\":{},\"f:reportingInstance\":{},\"f:type\":{}}\n");
 }
 
 static void status_has_owners_of_its_own(void **state)
