@@ -142,7 +142,8 @@ const char *kind_qualified(const struct schema_kind *k, char *out, size_t n);
 
 /* ---- strategy.c: the metadata rules every kind has ---- */
 int strategy_create(struct api_call *c, void *msg) MUST_CHECK;
-/* msg becomes what is written: what the client may not change is taken from old. */
+/* msg becomes what is written: what the client may not change is taken from old. 1: owners of its
+ * fields must be seen in another version first (call_view.h). */
 int strategy_update(struct api_call *c, void *msg, struct object *old) MUST_CHECK;
 /* A webhook or policy made msg of `before`, which one of the two above had prepared: what the
  * client may not change it may not either. old NULL: create. */

@@ -3,7 +3,7 @@
  * with is not even copied. */
 #include "apiserver/managed.h"
 
-#include "apiserver/custom/convert.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/custom/kinds.h"
 
 #define UPDATERS_MAX 10 /* as Kubernetes: further ones are put together */
@@ -91,13 +91,13 @@ const struct schema_desc *managed_desc(const struct api_call *c,
     return k ? k->desc : NULL;
 }
 
-/* The kind an entry speaks of when c's objects can be told as it here and now: as they are
- * (managed_desc), or, of a built-in kind that is served in two versions, converted. Else NULL. */
+/* The kind an entry speaks of, as which c's objects are told: as they are, or converted. NULL: it
+ * is not served. */
 static const struct schema_kind *told_as(const struct api_call *c,
                                          const struct api_managed_fields_entry *e)
 {
     if (c->kind->custom || is_ours(c, e))
-        return managed_desc(c, e) ? kind_of(c, e) : NULL;
+        return kind_of(c, e);
     for (size_t i = 0; i < _KIND_MAX; i++)
         if (storage_kind(schema_kinds[i]) == storage_kind(c->kind) &&
             str_eqz(e->api_version, schema_kinds[i]->api_version))
@@ -395,6 +395,28 @@ static const void *tell(const struct api_call *c, const struct schema_kind *as, 
     return schema_from_storage(as, schema_to_storage(c->kind, msg, a), a);
 }
 
+/* The same write in a version that a webhook converts to: 1; else as call_view. */
+static int tell_by_webhook(struct managed_change *m, const struct schema_kind *as, const void **old,
+                           const void **new)
+{
+    struct api_call *c = m->c;
+    struct object *was = store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    if (!was)
+        return -ENOENT;
+    int r = call_stored(c, as, was, &was, NULL), now = call_view(c, c->kind, as, m->new, new, NULL);
+    if (r <= 0 || now <= 0)
+        return r <= 0 ? r : now;
+    *old = custom_read(as, schema_from_storage(as, was->msg, &c->arena), was->rev, &c->arena);
+    return 1;
+}
+
+/* Metadata is the same in all versions. */
+static bool only_metadata(const struct managed_change *m)
+{
+    const struct custom_object *x = m->old, *y = m->new;
+    return str_eq(x->rest, y->rest) && str_eq(x->status, y->status);
+}
+
 const struct fields_diff *managed_change_for(struct managed_change *m,
                                              const struct api_managed_fields_entry *e)
 {
@@ -406,10 +428,18 @@ const struct fields_diff *managed_change_for(struct managed_change *m,
     for (const struct managed_view *v = m->views; v; v = v->next)
         if (v->desc == desc)
             return &v->diff;
+    const void *old = m->old, *new = m->new;
+    const struct schema_kind *k = m->c->kind;
+    if (as == k || !k->custom || !converts_kind(m->c->server->converts, k)) {
+        old = tell(m->c, as, old, a);
+        new = tell(m->c, as, new, a);
+    } else if (!only_metadata(m) &&
+               (!call_view_needed(m->c, k, as) || tell_by_webhook(m, as, &old, &new) <= 0)) {
+        return NULL;
+    }
     struct managed_view *v = ARENA_NEW(&m->c->arena, struct managed_view);
     *v = (struct managed_view){.next = m->views, .desc = desc};
-    (void)fields_diff(desc, tell(m->c, as, m->old, a), tell(m->c, as, m->new, a),
-                      managed_skip(m->c), a, &v->diff);
+    (void)fields_diff(desc, old, new, managed_skip(m->c), a, &v->diff);
     v->diff.changed = managed_written(m->c, v->diff.changed);
     v->diff.removed = managed_written(m->c, v->diff.removed);
     m->views = v;

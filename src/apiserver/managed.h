@@ -47,6 +47,7 @@ struct managed_change {
     const void *old, *new; /* of c's kind */
     struct managed_view *views;
 };
-/* As the entry's version sees it; NULL: the entry is left as it is. */
+/* As the entry's version sees it; NULL: the entry is left as it is, or both objects must be
+ * converted first (call_views_wanted: then the verb runs again). */
 const struct fields_diff *managed_change_for(struct managed_change *m,
                                              const struct api_managed_fields_entry *e);

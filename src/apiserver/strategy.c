@@ -9,6 +9,7 @@
 #include "apiserver/subresource.h"
 #include "apiserver/hooks/hooks.h"
 #include "apiserver/policy/policy.h"
+#include "apiserver/custom/call_view.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
 
@@ -307,7 +308,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     if (r < 0)
         return r;
     prepare_update(c, msg, old, true);
-    return 0;
+    return call_views_wanted(c); /* for owners that are named in another version */
 }
 
 /* ---- what webhooks and policies made of it ---- */

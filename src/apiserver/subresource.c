@@ -120,9 +120,9 @@ int scale_update(struct api_call *c)
     }
     c->answer_scale = true;
     r = strategy_update(c, msg, old);
-    if (r >= 0)
+    if (r == 0)
         r = strategy_validate(c, msg, old);
-    return r < 0 ? r : strategy_commit_update(c, msg, old);
+    return r ? r : strategy_commit_update(c, msg, old);
 }
 
 /* ---- binding: the scheduler's answer ---- */

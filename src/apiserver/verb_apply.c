@@ -4,6 +4,7 @@
  * out is then created or updated like any other body (Kubernetes: KEP 555).
  *
  * All of it happens in one turn against the pending state, so two appliers never race. */
+#include "apiserver/custom/call_view.h"
 #include "apiserver/managed.h"
 #include "apiserver/subresource.h"
 
@@ -364,13 +365,19 @@ static struct str own_by_annotation(struct apply *p)
     return set;
 }
 
-/* Takes from the others what is changed or gone; 409 when that needs force. */
+/* Takes from the others what is changed or gone; 409 when that needs force. 1: what they own must
+ * be converted first. */
 static int take_over(struct apply *p, struct managed_change *change)
 {
     struct api_call *c = p->c;
     const struct api_managed_fields_entry *own = managed_own(c, &p->managers, STR("Apply"));
     struct managed_list conflicts = {
         .v = ARENA_NEW_N(&c->arena, struct api_managed_fields_entry, p->managers.n + 1)};
+    for (uint32_t i = 0; i < p->managers.n; i++)
+        if (&p->managers.v[i] != own)
+            (void)managed_change_for(change, &p->managers.v[i]);
+    if (call_views_wanted(c))
+        return 1;
     for (uint32_t i = 0; i < p->managers.n && !c->opts.force; i++) {
         const struct api_managed_fields_entry *e = &p->managers.v[i];
         const struct fields_diff *d = e == own ? NULL : managed_change_for(change, e);
@@ -412,7 +419,7 @@ static int settle_owners(struct apply *p)
     if (!c->opts.force && changed)
         p->allowed = own_by_annotation(p);
     r = changed ? take_over(p, &change) : 0;
-    if (r < 0)
+    if (r)
         return r;
     own = managed_own(c, &p->managers, STR("Apply"));
     if (changed || !str_eq(own->fields_v1, set))
@@ -481,6 +488,8 @@ int verb_apply(struct api_call *c)
     r = merge(&p);
     if (r >= 0)
         r = settle_owners(&p);
+    if (r > 0)
+        return r;
     if (r >= 0)
         r = complete(&p);
     if (r < 0)

@@ -35,7 +35,7 @@ int verb_update(struct api_call *c)
         return verb_create(c);
     }
     int r = strategy_update(c, c->body, old);
-    if (r >= 0)
+    if (r == 0)
         r = admit_mutate(c, c->body, old);
     if (r == 0)
         r = strategy_validate(c, c->body, old);

@@ -4,7 +4,8 @@
  *                        call_seen, and what is missing is converted; then the verb runs again from
  *                        the body as it came, on what is there by then
  *   before a write       the admitted body becomes the storage version; then it is written, if
- *                        nothing has changed under it. If it has, the verb runs again
+ *                        nothing has changed under it. If it has, the verb runs again. What is in
+ *                        hand so already (call_view.h) is written at once
  *   before the answer    what was read or written, for the caller
  *
  * So a verb still does all its looking and deciding in one turn of the loop. Only what a webhook
@@ -359,6 +360,11 @@ bool call_convert_put(struct api_call *c, const void *msg, rev_t expected, int *
 {
     if (!call_converts(c) || c->kind->custom->variant == call_storage(c))
         return false;
+    const void *there = call_view_there(c, c->kind, call_storage(c), msg);
+    if (there) { /* somebody wanted to see it so: its owners, policies */
+        *ret = call_put_as(c, call_storage(c), there, expected);
+        return true;
+    }
     struct call_convert *v = get(c);
     struct object *o = object_new(c->kind->custom->variant, msg, 0);
     call_keep(c);

@@ -80,6 +80,16 @@ static const void *as_view(struct api_call *c, const struct view *v, const void 
     return o;
 }
 
+const void *call_view_there(struct api_call *c, const struct schema_kind *from,
+                            const struct schema_kind *to, const void *msg)
+{
+    const struct call_views *x = c->views;
+    for (size_t i = 0; x && i < x->n; i++)
+        if (x->v[i].state == VIEW_THERE && is_of(&x->v[i], from, to, msg))
+            return as_view(c, &x->v[i], msg);
+    return NULL;
+}
+
 static int refused(struct error *err, struct str why)
 {
     if (err)

@@ -1,5 +1,6 @@
 /* An object of a call in another version, for webhooks and policies that speak of that one
- * (matchPolicy: Equivalent), where its kind is converted by a webhook. Core thread.
+ * (matchPolicy: Equivalent), and for owners of its fields that are named in that one, where its
+ * kind is converted by a webhook. Core thread.
  *
  * Whoever needs such a view asks call_view. What is not in hand is noted, and he gives up for now:
  * webhooks wait (call_views_ask) and go on where they were; a policy makes the verb return 1, and
@@ -27,6 +28,9 @@ bool call_view_needed(const struct api_call *c, const struct schema_kind *from,
  * noted. Other negatives: it could not be converted, in err (may be NULL). */
 int call_view(struct api_call *c, const struct schema_kind *from, const struct schema_kind *to,
               const void *msg, const void **ret, struct error *err) MUST_CHECK;
+/* One that is in hand, or NULL; to may be a variant. Nothing is noted. */
+const void *call_view_there(struct api_call *c, const struct schema_kind *from,
+                            const struct schema_kind *to, const void *msg);
 /* The same for an object of the store, to be read as one of `to`; one that needs no conversion is
  * given back. *ret is borrowed, as long as the call. The call was kept (call_keep). */
 int call_stored(struct api_call *c, const struct schema_kind *to, struct object *o,

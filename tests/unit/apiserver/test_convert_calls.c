@@ -807,6 +807,81 @@ static void collections(void **state)
     kinds_put(k);
 }
 
+/* ---- owners of fields ---- */
+
+/* "MANAGER VERSION FIELDS;" of each entry of the last object. */
+static struct str owners(struct fx *f)
+{
+    struct json *v;
+    struct buf b = {0};
+    assert_ok(json_parse(object_json(f->object), &f->arena, NULL, &v, NULL));
+    struct json *list = json_getz(json_getz(v, "metadata"), "managedFields");
+    json_for_each(e, list)
+    {
+        struct json fields = *json_getz(e, "fieldsV1");
+        fields.key = STR_NONE;
+        buf_printf(&b, "%.*s %.*s ", STR_ARG(json_get_str(e, STR("manager"))),
+                   STR_ARG(json_get_str(e, STR("apiVersion"))));
+        json_print(&fields, &b);
+        buf_add_char(&b, ';');
+    }
+    struct str s = arena_str(&f->arena, b.n ? buf_str(&b) : STR(""));
+    buf_fini(&b);
+    return s;
+}
+
+static int write_as(struct fx *f, const struct schema_kind *k, const char *manager,
+                    enum client_patch type, const char *patch)
+{
+    struct client_request q = patch_req(k, "a", patch);
+    q.patch_type = type;
+    q.field_manager = str_z(manager);
+    return fx_call(f, &q);
+}
+
+#define OF_V1(spec) "{apiVersion: acme.io/v1, kind: Gear, metadata: {name: a}, spec: {" spec "}}"
+
+/* A write takes fields from those who own them by the names of another version. */
+static void owners_of_other_versions(void **state)
+{
+    struct fx *f = *state;
+    struct kinds2 k = kinds_get(f);
+    size_t calls;
+    assert_ok(fx_create(f, k.v1, "default", "{metadata: {name: a}, spec: {teeth: 5, any: x}}"));
+    assert_str(owners(f), "tester acme.io/v1 {\"f:spec\":{\".\":{},\"f:any\":{},\"f:teeth\":{}}};");
+    assert_ok(write_as(f, k.v2, "two", CLIENT_PATCH_MERGE, "{\"spec\":{\"size\":6}}"));
+    assert_str(owners(f), "tester acme.io/v1 {\"f:spec\":{\".\":{},\"f:any\":{}}};"
+                          "two acme.io/v2 {\"f:spec\":{\"f:size\":{}}};");
+    /* metadata needs nobody, nor does a write that changes nothing */
+    calls = hook.n_calls;
+    assert_ok(write_as(f, k.v1, "three", CLIENT_PATCH_MERGE,
+                       "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"));
+    assert_ok(write_as(f, k.v1, "three", CLIENT_PATCH_MERGE, "{\"spec\":{\"any\":\"x\"}}"));
+    assert_int_equal(hook.n_calls, calls);
+    /* who applies is told of them */
+    assert_int_equal(write_as(f, k.v1, "ap", CLIENT_PATCH_APPLY, OF_V1("teeth: 7")), -ESTALE);
+    assert_str(f->text, "Apply failed with 1 conflict: conflict with \"two\" using acme.io/v2: "
+                        ".spec.size");
+    struct client_request q = patch_req(k.v1, "a", OF_V1("teeth: 7"));
+    q.patch_type = CLIENT_PATCH_APPLY;
+    q.field_manager = STR("ap");
+    q.force = true;
+    assert_ok(fx_call(f, &q));
+    assert_str(owners(f),
+               "ap acme.io/v1 {\"f:spec\":{\"f:teeth\":{}}};"
+               "tester acme.io/v1 {\"f:spec\":{\".\":{},\"f:any\":{}}};"
+               "three acme.io/v1 {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}};");
+    rest_is(f, k.v2, "a", "{\"spec\":{\"any\":\"x\",\"size\":7}}");
+    /* a webhook that fails keeps nobody from writing what needs no conversion itself */
+    assert_ok(write_as(f, k.v2, "two", CLIENT_PATCH_MERGE, "{\"spec\":{\"size\":8}}"));
+    hook.bad = "a";
+    assert_ok(write_as(f, k.v1, "one", CLIENT_PATCH_MERGE, "{\"spec\":{\"teeth\":9}}"));
+    assert_true(str_search(owners(f), STR("two acme.io/v2 {\"f:spec\":{\"f:size\":{}}};")) >= 0);
+    hook.bad = NULL;
+    rest_is(f, k.v2, "a", "{\"spec\":{\"any\":\"x\",\"size\":9}}");
+    kinds_put(k);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -818,6 +893,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(freed_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(watches_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(cache_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(owners_of_other_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(parameters_by_selector, setup, teardown),
         cmocka_unit_test_setup_teardown(parameters_of_others, setup, teardown),
