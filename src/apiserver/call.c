@@ -538,7 +538,7 @@ int call_run(struct api_call *c)
 {
     int r = run(c);
     while (r > 0 && call_views_wanted(c)) { /* for policies; what webhooks wait for is under way */
-        call_copy_user(c, &c->user); /* an in-process client may be freed meanwhile */
+        call_copy_user(c, &c->user);        /* an in-process client may be freed meanwhile */
         if (call_views_ask(c, on_views) > 0)
             return 1;
         restore(c);

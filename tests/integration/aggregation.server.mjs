@@ -93,7 +93,8 @@ async function answer(req, res) {
         const more = () => {
             while (sent < Number(url.searchParams.get('mb')) * 2 ** 20) {
                 sent += block.length;
-                fs.writeFileSync(`${dir}/sent`, `${sent}`);
+                fs.writeFileSync(`${dir}/sent.new`, `${sent}`);
+                fs.renameSync(`${dir}/sent.new`, `${dir}/sent`); // whoever reads it finds a number
                 if (!res.write(block)) return res.once('drain', more);
             }
             res.end();

@@ -177,6 +177,9 @@ spec:
 Y
     kubectl wait --for=condition=Established crd/gears.acme.io
     kubectl create -f - <<<'{"apiVersion":"acme.io/v1","kind":"Gear","metadata":{"name":"g"}}'
+    # sha256 of acme.io/v1/Gear, that of the version in which they are stored
+    is '.resources[0].storageVersionHash == "'"$(printf acme.io/v1/Gear | openssl dgst -sha256 -binary | head -c 8 | base64)"'"' /apis/acme.io/v1
+    is '.reason == "NotFound" and .details == {name: "g", group: "acme.io", kind: "gears"}' /apis/acme.io/v1/namespaces/default/gears/g/none
     is '.items[0].kind == "Gear" and .items[0].apiVersion == "acme.io/v1"' /apis/acme.io/v1/gears
     is '.metadata.resourceVersion as $r | ($r | tonumber) > 0 and .teeth == 7' "/apis/acme.io/v1/namespaces/default/gears/g?dryRun=All" -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{"teeth":7}'
 }

@@ -20,6 +20,7 @@ struct api_proxy {
     struct str group, version, resource; /* resource empty: authorized as a path */
     bool is_long;                        /* a watch or a connection: no time limit, no seat */
     enum error_reason refusal; /* nobody serves it: what it is told when it may ask (unserved.c) */
+    bool of_custom;            /* refused: it is below an object of a custom kind */
 };
 
 /* I/O thread. True: the path is another server's; *ret says how it is to be understood, x->route

@@ -15,6 +15,7 @@
 
 #include "codec/base64.h"
 
+#include "schema/custom.h"
 #include "schema/openapi.h"
 
 #include <pthread.h>
@@ -173,7 +174,7 @@ static void add_verbs(struct buf *b, uint8_t verbs)
 /* Tells whether the version changed in which objects are stored. Of nothing that is not stored. */
 static void add_storage_hash(struct buf *b, const struct schema_kind *k)
 {
-    const struct schema_kind *stored = storage_kind(k);
+    const struct schema_kind *stored = custom_is_served(k) ? k->custom->storage : storage_kind(k);
     uint8_t sum[SHA256_BYTES];
     if (!(k->verbs & SCHEMA_VERB_WATCH))
         return;

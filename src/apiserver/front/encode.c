@@ -390,7 +390,8 @@ void encode_reply(struct exchange *x)
     struct api_call *c = x->call;
     struct buf b = {0};
     if (c->proxy && c->proxy->refusal == REASON_NOT_FOUND && c->reply.r < 0 &&
-        c->reply.err.reason == REASON_NOT_FOUND && path_is_nowhere(x->req->path)) {
+        c->reply.err.reason == REASON_NOT_FOUND && !c->proxy->of_custom &&
+        path_is_nowhere(x->req->path)) {
         path_not_found(x);
     } else if (c->reply.r < 0 || c->reply.success_status) {
         status_reply(x);

@@ -17,6 +17,7 @@ void unserved_route(struct exchange *x)
     struct api_call *c = x->call;
     struct request_info i = {0};
     enum error_reason why = refusal(x);
+    bool custom = x->route.kind && x->route.kind->custom && x->route.subresource.n;
     if (request_info_read(x->req->method_name, x->req->path, x->req->query, &c->arena, &i) < 0)
         i = (struct request_info){.verb = "get"}; /* as a path */
     custom_unref(x->route.kind);
@@ -30,15 +31,23 @@ void unserved_route(struct exchange *x)
     p->version = i.version;
     p->resource = i.resource;
     p->refusal = why;
+    p->of_custom = custom;
     c->path = x->req->path;
     x->found = ROUTE_OK;
 }
 
 int unserved_answer(struct api_call *c)
 {
+    const struct api_proxy *p = c->proxy;
+    if (p->refusal == REASON_NOT_FOUND && p->of_custom) { /* as who serves custom kinds says it */
+        c->reply.details_kind = p->resource;
+        c->reply.details_group = p->group;
+        return call_error(c, p->refusal, "%.*s.%.*s \"%.*s\" not found", STR_ARG(p->resource),
+                          STR_ARG(p->group), STR_ARG(c->name));
+    }
     c->reply.details_name = STR(""); /* nobody has looked what the path means */
-    return call_error(c, c->proxy->refusal,
-                      c->proxy->refusal == REASON_NOT_FOUND
+    return call_error(c, p->refusal,
+                      p->refusal == REASON_NOT_FOUND
                           ? "the server could not find the requested resource"
                           : "the server does not allow this method on the requested resource");
 }
