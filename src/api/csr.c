@@ -65,23 +65,43 @@ static void csr_validate(const void *msg, struct error *err)
                           "may not specify a duration less than 600 seconds (10 minutes)");
 }
 
+static void validate_condition_status(const struct api_certificate_signing_request_condition *v,
+                                      uint32_t i, struct error *err)
+{
+    static const char *const any[] = {"False", "True", "Unknown", NULL}, *const yes[] = {"True",
+                                                                                         NULL};
+    static const char *const lasting[] = {"Approved", "Denied", "Failed"};
+    const char *const *allowed = any;
+    bool ok = false;
+    PATH(type, "status.conditions[%u].type", i);
+    PATH(at, "status.conditions[%u].status", i);
+    if (!v->type.n)
+        check_required(err, type, "");
+    for (size_t k = 0; k < ARRAY_LEN(lasting); k++)
+        if (str_eqz(v->type, lasting[k]))
+            allowed = yes;
+    for (const char *const *p = allowed; *p; p++)
+        ok |= str_eqz(v->status, *p);
+    if (!v->status.n)
+        check_required(err, at, "");
+    else if (!ok)
+        check_not_supported(err, at, v->status, allowed);
+}
+
 static void validate_conditions(const struct api_certificate_signing_request *c,
                                 const struct api_certificate_signing_request *o, struct error *err)
 {
     static const char *const lasting[] = {"Approved", "Denied", "Failed"};
     struct str at = STR("status.conditions");
+    for (uint32_t i = 0; i < c->status.n_conditions; i++)
+        validate_condition_status(&c->status.conditions[i], i, err);
     if (csr_condition(c, "Approved") && csr_condition(c, "Denied"))
         check_invalid(err, at, STR("Denied"),
                       "Approved and Denied conditions are mutually exclusive");
-    for (size_t i = 0; i < ARRAY_LEN(lasting); i++) {
-        const struct api_certificate_signing_request_condition *is = csr_condition(c, lasting[i]);
-        if (is && !str_is(is->status, "True"))
-            check_invalid(err, at, is->status,
-                          "Approved, Denied and Failed conditions must be True");
-        if (!is && csr_condition(o, lasting[i]))
+    for (size_t i = 0; i < ARRAY_LEN(lasting); i++)
+        if (!csr_condition(c, lasting[i]) && csr_condition(o, lasting[i]))
             check_forbidden(
                 err, at, "updates may not remove a condition of type Approved, Denied or Failed");
-    }
 }
 
 static void csr_validate_status(const void *msg, const void *old, struct error *err)

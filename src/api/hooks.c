@@ -9,12 +9,14 @@
 #include "api/csr.h"
 #include "api/device.h"
 #include "api/disruption.h"
+#include "api/event.h"
 #include "api/flowcontrol.h"
 #include "api/ingress.h"
 #include "api/kv.h"
 #include "api/network_policy.h"
 #include "api/pod.h"
 #include "api/quota.h"
+#include "api/rbac.h"
 #include "api/service.h"
 #include "api/storage.h"
 #include "api/webhook.h"
@@ -114,20 +116,7 @@ static const struct api_hooks node_hooks = {.kind = KIND_NODE,
                                             .validate = node_validate,
                                             .validate_update = node_validate_update};
 
-/* ---- Lease, EndpointSlice, Event, PriorityClass ---- */
-
-static void lease_validate(const void *msg, struct error *err)
-{
-    const struct api_lease_spec *s = &((const struct api_lease *)msg)->spec;
-    if (s->has_lease_duration_seconds && s->lease_duration_seconds <= 0)
-        check_invalid_int(err, STR("spec.leaseDurationSeconds"), s->lease_duration_seconds,
-                          "must be greater than 0");
-    if (s->has_lease_transitions && s->lease_transitions < 0)
-        check_invalid_int(err, STR("spec.leaseTransitions"), s->lease_transitions,
-                          "must be greater than or equal to 0");
-}
-
-static const struct api_hooks lease_hooks = {.kind = KIND_LEASE, .validate = lease_validate};
+/* ---- EndpointSlice, PriorityClass ---- */
 
 static void endpoint_slice_validate(const void *msg, struct error *err)
 {
@@ -157,16 +146,6 @@ static const struct api_hooks endpoint_slice_hooks = {.kind = KIND_ENDPOINT_SLIC
                                                       .validate_update =
                                                           endpoint_slice_validate_update};
 
-static void event_validate(const void *msg, struct error *err)
-{
-    const struct api_event *e = msg;
-    struct str ns = e->involved_object.namespace;
-    if (ns.n ? !str_eq(ns, e->metadata.namespace) : !str_is(e->metadata.namespace, "default"))
-        check_invalid(err, STR("involvedObject.namespace"), ns, "does not match event.namespace");
-}
-
-static const struct api_hooks event_hooks = {.kind = KIND_EVENT, .validate = event_validate};
-
 static void priority_class_validate(const void *msg, struct error *err)
 {
     const struct api_priority_class *p = msg;
@@ -194,109 +173,6 @@ static const struct api_hooks priority_class_hooks = {.kind = KIND_PRIORITY_CLAS
                                                       .validate_update =
                                                           priority_class_validate_update};
 
-/* ---- RBAC ---- */
-
-static void validate_rules(const struct api_policy_rule *v, uint32_t n, bool namespaced,
-                           struct error *err)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        const struct api_policy_rule *r = &v[i];
-        PATH(groups, "rules[%u].apiGroups", i);
-        PATH(resources, "rules[%u].resources", i);
-        PATH(urls, "rules[%u].nonResourceURLs", i);
-        if (r->n_non_resource_urls) {
-            if (namespaced)
-                check_invalid(err, urls, r->non_resource_urls[0],
-                              "namespaced rules cannot apply to non-resource URLs");
-            if (r->n_api_groups || r->n_resources || r->n_resource_names)
-                check_invalid(err, urls, r->non_resource_urls[0],
-                              "rules cannot apply to both regular resources and non-resource URLs");
-            continue;
-        }
-        if (!r->n_api_groups)
-            check_required(err, groups, "resource rules must supply at least one api group");
-        if (!r->n_resources)
-            check_required(err, resources, "resource rules must supply at least one resource");
-    }
-}
-
-static void role_validate(const void *msg, struct error *err)
-{
-    const struct api_role *r = msg;
-    validate_rules(r->rules, r->n_rules, true, err);
-}
-
-static void cluster_role_validate(const void *msg, struct error *err)
-{
-    const struct api_cluster_role *r = msg;
-    validate_rules(r->rules, r->n_rules, false, err);
-}
-
-#define RBAC_GROUP "rbac.authorization.k8s.io"
-
-static void fill_subjects(struct api_subject *v, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (!v[i].api_group.n && !str_is(v[i].kind, "ServiceAccount"))
-            v[i].api_group = STR(RBAC_GROUP);
-}
-
-static void role_binding_fill(void *msg, struct arena *a)
-{
-    struct api_role_binding *b = msg;
-    (void)a;
-    fill_subjects(b->subjects, b->n_subjects);
-}
-
-static void cluster_role_binding_fill(void *msg, struct arena *a)
-{
-    struct api_cluster_role_binding *b = msg;
-    (void)a;
-    fill_subjects(b->subjects, b->n_subjects);
-}
-
-static void validate_binding(const struct api_subject *v, uint32_t n,
-                             const struct api_role_ref *ref, bool namespaced, struct error *err)
-{
-    static const char *const subject_kinds[] = {"ServiceAccount", "User", "Group", NULL};
-    static const char *const ref_kinds[] = {"Role", "ClusterRole", NULL};
-    if (!str_is(ref->kind, "ClusterRole") && !(namespaced && str_is(ref->kind, "Role")))
-        check_not_supported(err, STR("roleRef.kind"), ref->kind,
-                            namespaced ? ref_kinds : ref_kinds + 1);
-    for (uint32_t i = 0; i < n; i++) {
-        PATH(kind, "subjects[%u].kind", i);
-        PATH(ns, "subjects[%u].namespace", i);
-        if (str_is(v[i].kind, "ServiceAccount")) {
-            if (!namespaced && !v[i].namespace.n)
-                check_required(err, ns, "");
-        } else if (!str_is(v[i].kind, "User") && !str_is(v[i].kind, "Group")) {
-            check_not_supported(err, kind, v[i].kind, subject_kinds);
-        }
-    }
-}
-
-static void role_binding_validate(const void *msg, struct error *err)
-{
-    const struct api_role_binding *b = msg;
-    validate_binding(b->subjects, b->n_subjects, &b->role_ref, true, err);
-}
-
-static void cluster_role_binding_validate(const void *msg, struct error *err)
-{
-    const struct api_cluster_role_binding *b = msg;
-    validate_binding(b->subjects, b->n_subjects, &b->role_ref, false, err);
-}
-
-static const struct api_hooks role_hooks = {.kind = KIND_ROLE, .validate = role_validate};
-static const struct api_hooks cluster_role_hooks = {.kind = KIND_CLUSTER_ROLE,
-                                                    .validate = cluster_role_validate};
-static const struct api_hooks role_binding_hooks = {
-    .kind = KIND_ROLE_BINDING, .fill = role_binding_fill, .validate = role_binding_validate};
-static const struct api_hooks cluster_role_binding_hooks = {.kind = KIND_CLUSTER_ROLE_BINDING,
-                                                            .fill = cluster_role_binding_fill,
-                                                            .validate =
-                                                                cluster_role_binding_validate};
-
 /* ---- the table ---- */
 
 static const struct api_hooks *const table[_KIND_MAX] = {
@@ -314,9 +190,9 @@ static const struct api_hooks *const table[_KIND_MAX] = {
     [KIND_SECRET] = &secret_hooks,
     [KIND_NAMESPACE] = &namespace_hooks,
     [KIND_NODE] = &node_hooks,
-    [KIND_LEASE] = &lease_hooks,
     [KIND_ENDPOINT_SLICE] = &endpoint_slice_hooks,
     [KIND_EVENT] = &event_hooks,
+    [KIND_EVENTS_EVENT] = &newer_event_hooks,
     [KIND_POD_DISRUPTION_BUDGET] = &pod_disruption_budget_hooks,
     [KIND_PRIORITY_CLASS] = &priority_class_hooks,
     [KIND_CERTIFICATE_SIGNING_REQUEST] = &csr_hooks,

@@ -30,7 +30,7 @@ void api_validate_annotations(const struct kv_str *v, uint32_t n, struct str pat
 
 static void validate_owners(const struct api_object_meta *m, struct error *err)
 {
-    uint32_t controllers = 0;
+    const struct api_owner_reference *controller = NULL;
     for (uint32_t i = 0; i < m->n_owner_references; i++) {
         const struct api_owner_reference *o = &m->owner_references[i];
         PATH(p, "metadata.ownerReferences[%u]", i);
@@ -50,11 +50,16 @@ static void validate_owners(const struct api_object_meta *m, struct error *err)
             check_invalid(err, uid, o->uid, "must not be empty");
         if (str_is(o->kind, "Event"))
             check_invalid(err, p, o->kind, "events are disallowed from being owners");
-        if (o->has_controller && o->controller && ++controllers == 2)
-            (void)error_cause(
-                err, CAUSE_INVALID, STR("metadata.ownerReferences"),
-                "Invalid value: \"%.*s\": Only one reference can have Controller set to true",
-                STR_ARG(o->name));
+        if (!o->has_controller || !o->controller)
+            continue;
+        if (controller)
+            (void)error_cause(err, CAUSE_INVALID, STR("metadata.ownerReferences"),
+                              "Invalid value: \"%.*s\": Only one reference can have Controller set "
+                              "to true. Found \"true\" in references for %.*s/%.*s and %.*s/%.*s",
+                              STR_ARG(o->name), STR_ARG(controller->kind),
+                              STR_ARG(controller->name), STR_ARG(o->kind), STR_ARG(o->name));
+        else
+            controller = o;
     }
 }
 

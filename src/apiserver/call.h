@@ -47,7 +47,8 @@ struct api_user {
     bool trusted; /* in-process: not authorized */
     /* A service account token: what must still exist for it to be good (authn.c). */
     struct api_token_bound {
-        struct str ns, sa_name, sa_uid, pod_name, pod_uid, node_name, secret_name, secret_uid;
+        struct str ns, sa_name, sa_uid, pod_name, pod_uid, secret_name, secret_uid;
+        struct str node_name, node_uid; /* with a pod: where that was, not to be checked */
         struct str text; /* present: the token itself, which must be the one in secret_name */
     } * token;
     /* A bootstrap token: to be looked up before the user is who he says (token_bootstrap.c). */
@@ -150,6 +151,7 @@ struct api_call {
     struct call_views *views;           /* owned; NULL: nobody asked for any (call_view.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
     bool authorized;                    /* a part of a call that was */
+    bool name_selected;                 /* the name is what a field selector demands */
     struct list link;                   /* server->calls */
     nsec_t started;
 };

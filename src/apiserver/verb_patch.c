@@ -164,14 +164,5 @@ int verb_patch(struct api_call *c)
     r = decode(c, desc, doc);
     if (r < 0)
         return c->reply.err.reason == REASON_BAD_REQUEST ? unfit(c, doc) : r;
-    if (desc == c->kind->desc) {
-        struct api_object_meta *m = c->body;
-        struct str name = m->name;
-        if (!str_eq(name, c->name)) {
-            (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.name"),
-                              "Invalid value: \"%.*s\": field is immutable", STR_ARG(name));
-            return call_invalid(c, c->name);
-        }
-    }
     return subresource_is_special(c) ? subresource_run(c) : verb_update(c);
 }

@@ -1,6 +1,7 @@
 /* Namespaces that are being deleted: everything in them goes first, kind by kind; when a live look
  * finds nothing left, the finalizer "kubernetes" is taken away and the server lets the namespace
- * go. What still holds on (finalizers, grace periods) is said in the conditions. */
+ * go. What still holds on (finalizers, grace periods) is said in the conditions. The namespaces of
+ * the system are made anew when they are gone. */
 #include "base/buf.h"
 #include "controllers/registry.h"
 #include "schema/custom.h"
@@ -120,6 +121,8 @@ static void conclude(struct reconcile *rc, struct work *w)
         reconcile_again(rc, LOOK_AGAIN);
         return;
     }
+    if (w->ns->spec.n_finalizers > 1) /* others hold it still: nothing of its content does */
+        write_status(rc, w);
     struct api_namespace copy = *w->ns;
     copy.metadata.resource_version = STR_NONE;
     copy.spec.finalizers = ARENA_NEW_N(rc->arena, struct str, w->ns->spec.n_finalizers + 1);
@@ -190,9 +193,26 @@ static void find_kinds(struct reconcile *rc, struct work *w)
     }
 }
 
+static bool made(struct reconcile *rc, void *arg, const struct client_reply *reply)
+{
+    return reply->r == 0 || reply->r == -EEXIST;
+}
+
+/* One that every cluster has: nodes have their leases there, parts look for settings. */
+static void make_again(struct reconcile *rc)
+{
+    static const char *const all[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
+    struct api_namespace ns = {.metadata.name = rc->name};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (str_eqz(rc->name, all[i]))
+            controller_create(rc, KIND_NAMESPACE, &ns, made, NULL);
+}
+
 static void reconcile(struct reconcile *rc)
 {
     struct object *o = reconcile_get(rc, KIND_NAMESPACE, STR_NONE, rc->name);
+    if (!o)
+        make_again(rc);
     if (!o || !object_meta(o)->deletion_timestamp.set)
         return;
     struct work *w = ARENA_NEW(rc->arena, struct work);

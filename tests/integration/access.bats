@@ -89,6 +89,54 @@ metadata: {$2}
 spec: {user: bob, resourceAttributes: {verb: delete, resource: pods, namespace: default}}"; }
     equals true access SubjectAccessReview ''
     equals true access LocalSubjectAccessReview 'namespace: default'
+    contains 'must be empty' access SubjectAccessReview 'name: x'
+    contains 'must be empty except for namespace' access LocalSubjectAccessReview 'namespace: default, labels: {a: b}'
+    asked() { kubectl create -f - <<<"kind: $1
+apiVersion: authorization.k8s.io/v1
+metadata: {${3:-}}
+spec: {$2}"; }
+    contains 'spec.resourceAttributes.namespace: Invalid value: "": must match metadata.namespace' \
+        asked LocalSubjectAccessReview 'user: bob, resourceAttributes: {verb: get, resource: pods}' 'namespace: default'
+    contains 'spec.user: Invalid value: "": at least one of user or group must be specified' asked SubjectAccessReview 'resourceAttributes: {verb: get}'
+    contains 'spec.resourceAttributes: Invalid value: "null": exactly one of' asked SubjectAccessReview 'user: bob'
+    contains 'requirements: Required value: when spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required' \
+        asked SubjectAccessReview 'user: bob, resourceAttributes: {verb: list, labelSelector: {}}'
+    contains 'fieldSelector.requirements[0].values: Required value: must be specified when `operator` is' \
+        asked SelfSubjectAccessReview 'resourceAttributes: {verb: list, fieldSelector: {requirements: [{key: a, operator: In}]}}'
+}
+
+claims() { cut -d. -f2 | tr _- /+ | sed 's/$/==/' | base64 -d 2>/dev/null; }
+
+@test "tokens tell what they are bound to, and what they are" {
+    local token node
+    node=$(kubectl get node node1 -o jsonpath='{.metadata.uid}')
+    who() { api /apis/authentication.k8s.io/v1/selfsubjectreviews -H "Authorization: Bearer $1" -H 'Content-Type: application/json' -d '{}'; }
+    token=$(kubectl create token default --bound-object-kind=Node --bound-object-name=node1)
+    equals "[\"node1\",\"$node\"]" sh -c "$(declare -f claims); echo $token | claims | jq -c '[.[\"kubernetes.io\"].node | .name, .uid]'"
+    contains "\"authentication.kubernetes.io/node-uid\":[\"$node\"]" who "$token"
+    contains "\"authentication.kubernetes.io/credential-id\":[\"JTI=$(echo "$token" | claims | jq -r .jti)\"]" who "$token"
+    token=$(kubectl create token default --bound-object-kind=Pod --bound-object-name=box)
+    contains '"authentication.kubernetes.io/pod-name":["box"]' who "$token"
+    contains '"authentication.kubernetes.io/node-name":["node1"]' who "$token"
+    equals '["system:serviceaccounts","system:serviceaccounts:default","system:authenticated"]' \
+        kubectl create -o jsonpath='{.status.user.groups}' -f - <<<"kind: TokenReview
+apiVersion: authentication.k8s.io/v1
+spec: {token: $token}"
+    # a node that has gone takes its tokens along
+    kubectl create -f - <<<'{"apiVersion":"v1","kind":"Node","metadata":{"name":"gone"}}'
+    token=$(kubectl create token default --bound-object-kind=Node --bound-object-name=gone)
+    contains '"username":"system:serviceaccount:default:default"' who "$token"
+    kubectl delete node gone
+    contains '"code":401' who "$token"
+    contains 'serviceaccounts "nobody" not found' kubectl create token nobody
+    contains 'cannot bind token to object of type /v1, Kind=ConfigMap' kubectl create --raw /api/v1/namespaces/default/serviceaccounts/default/token \
+        -f - <<<'{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{"boundObjectRef":{"kind":"ConfigMap","apiVersion":"v1","name":"x"}}}'
+    contains 'may not specify a duration less than 10 minutes' kubectl create token default --duration 1m
+    contains 'Warning: requested expiration of 172800 seconds shortened to 86400 seconds' kubectl create token default --duration 48h
+    contains 'Operation cannot be fulfilled on Pod "box": the UID in the bound object reference (7)' \
+        kubectl create token default --bound-object-kind=Pod --bound-object-name=box --bound-object-uid=7
+    # of a certificate: its digest
+    contains "X509SHA256=$(sed -n 's/ *client-certificate-data: //p' "$KUBECONFIG" | base64 -d | openssl x509 -outform DER | sha256sum | cut -d' ' -f1)" kubectl auth whoami
 }
 
 @test "without credentials: version and health, nothing else; bad credentials are not nobody's" {

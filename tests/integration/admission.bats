@@ -135,3 +135,22 @@ EOF
     kubectl delete clusterrole part
     wait_for 5 sh -c '! kubectl auth can-i get leases.coordination.k8s.io --as=ann'
 }
+
+@test "namespaces of the system come back, and who holds one up for others is told that its content is gone" {
+    contains 'this namespace may not be deleted' kubectl delete namespace kube-system
+    kubectl delete namespace kube-node-lease
+    wait_for 15 kubectl get namespace kube-node-lease
+    wait_for 30 kubectl -n kube-node-lease get lease node1
+    kubectl create namespace held
+    kubectl get namespace held -o json | jq '.spec.finalizers += ["example.com/wait"]' | kubectl replace --raw /api/v1/namespaces/held/finalize -f - >/dev/null
+    kubectl -n held create configmap stays
+    kubectl -n held patch configmap stays --type merge -p '{"metadata":{"finalizers":["example.com/stay"]}}'
+    kubectl delete namespace held --wait=false
+    remains() { kubectl get namespace held -o jsonpath='{.status.conditions[?(@.type=="NamespaceContentRemaining")].status}{.spec.finalizers}'; }
+    wait_for 15 equals 'True["kubernetes","example.com/wait"]' remains
+    equals '' kubectl get namespace held -o jsonpath='{.metadata.deletionGracePeriodSeconds}'
+    kubectl -n held patch configmap stays --type merge -p '{"metadata":{"finalizers":null}}'
+    wait_for 15 equals 'False["example.com/wait"]' remains
+    kubectl get namespace held -o json | jq '.spec.finalizers = []' | kubectl replace --raw /api/v1/namespaces/held/finalize -f - >/dev/null
+    wait_for 15 sh -c '! kubectl get namespace held'
+}

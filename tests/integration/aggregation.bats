@@ -149,7 +149,7 @@ Y
     ask "$BASE/namespaces/default/flunders/spoof" -H 'X-Remote-User: root' -H 'x-remote-group: system:masters' -H 'X-Remote-Extra-Scopes: all' \
         -H 'X-Remote-Uid: 7' >/dev/null
     kubectl get --as mary --as-group staff --as-user-extra acme.com/project=p1 --raw "$BASE" >/dev/null || true
-    grep spoof "$EXT/seen" | jq -e '.user == ["kubernetes-admin"] and .groups == ["system:masters", "system:authenticated"] and .extra == {}'
+    grep spoof "$EXT/seen" | jq -e '.user == ["kubernetes-admin"] and .groups == ["system:masters", "system:authenticated"] and (.extra | keys) == ["x-remote-extra-authentication.kubernetes.io%2fcredential-id"]'
     jq -es 'all(.trusted and .cn == "front-proxy-client" and .sni == "api.wardle.svc" and .authorization == null and .impersonate == [])' "$EXT/seen"
     # without our certificate the server believes nothing
     equals 401 curl -sS --cacert "$EXT/ca.pem" --resolve "api.wardle.svc:$EXT_PORT:$ADDRESS" -H 'X-Remote-User: root' -o /dev/null -w '%{http_code}' \

@@ -189,13 +189,16 @@ Y
     kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":9}}'
     strict '{color: {type: string, enum: [red], x-kubernetes-validations: [{rule: "self != \"pink\"", message: never pink}]}, replicas: {type: integer, maximum: 9}, tag: {type: string}, ports: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, required: [k], properties: {k: {type: integer, multipleOf: 2}, p: {type: string, maxLength: 1}}}}}' '{a: {type: integer, maximum: 5}, b: {type: integer, maximum: 5}}'
     run kubectl patch pawl p --type merge -p '{"spec":{"tag":"t"}}'
-    [ "$status" = 0 ] && [[ $output == *'Warning: spec.color: Invalid value: "pink": never pink'* ]]
+    [ "$status" = 0 ]
+    [[ $output == *'Warning: spec.color: Invalid value: "pink": never pink'* ]]
     run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":3,"p":"yy"},{"k":1,"p":"x"},{"k":4,"p":"x"}]}}'
     [ "$status" = 0 ]
     run kubectl patch pawl p --type merge -p '{"spec":{"replicas":51}}'
-    [ "$status" = 1 ] && [[ $output == *'spec.replicas: Invalid value: 51'* && $output != *'Unsupported value'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'spec.replicas: Invalid value: 51'* && $output != *'Unsupported value'* ]]
     run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":5,"p":"x"}]}}'
-    [ "$status" = 1 ] && [[ $output == *'spec.ports[0].k'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'spec.ports[0].k'* ]]
     kubectl get pawl p -o json | jq '.spec.tag = "put"' | kubectl replace -f -
     kubectl apply --server-side --field-manager other -f - <<'Y'
 apiVersion: acme.io/v1
@@ -211,9 +214,11 @@ Y
     # of the status, only the status counts
     kubectl patch pawl p --subresource status --type merge -p '{"status":{"b":1}}'
     run kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":8}}'
-    [ "$status" = 1 ] && [[ $output == *'status.a'* && $output != *spec.replicas* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'status.a'* && $output != *spec.replicas* ]]
     run kubectl create -f - <<<'{"apiVersion": "acme.io/v1", "kind": "Pawl", "metadata": {"name": "q"}, "spec": {"color": "pink"}}'
-    [ "$status" = 1 ] && [[ $output == *'supported values: "red"'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'supported values: "red"'* ]]
     kubectl delete crd pawls.acme.io
 }
 

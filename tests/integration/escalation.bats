@@ -95,6 +95,11 @@ Y
     local held='attempting to grant RBAC permissions not currently held'
     contains "$held" kubectl --as eve create role a --verb get --resource secrets --resource-name top
     contains "$held" kubectl --as eve create role a --verb get --resource secrets
+    contains "eve\" (groups=[\"system:authenticated\"]) is $held:
+{APIGroups:[\"\"], Resources:[\"configmaps\"], Verbs:[\"get\" \"list\"]}
+{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}" kubectl --as eve create role a --verb get,list --resource secrets,configmaps
+    contains '{APIGroups:["apps"], Resources:["deployments"], ResourceNames:["web"], Verbs:["patch"]}' \
+        kubectl --as eve create role a --verb patch --resource deployments.apps --resource-name web
     contains "$held" kubectl --as eve create role a --verb get --resource pods
     contains "$held" kubectl --as eve create role a --verb get --resource 'pods/*'
     contains "$held" kubectl --as eve create role a --verb '*' --resource pods/log

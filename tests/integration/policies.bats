@@ -82,7 +82,7 @@ noted() { # NAME of an object, text: the audit log's line of it has the text
     noted noticed 'validation.policy.admission.k8s.io/validation_failure'
     noted noticed 'empty is odd'
     noted noticed '"told/who":"by '
-    ! grep -q 'told/none' "$DAVIT_DIR.audit.log"
+    run ! grep -q 'told/none' "$DAVIT_DIR.audit.log"
 }
 
 @test "variables are made of each other, messages of expressions" {

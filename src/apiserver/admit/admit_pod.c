@@ -203,6 +203,29 @@ int admit_priority(struct api_call *c, void *msg, const struct object *old)
     return 0;
 }
 
+int admit_priority_class(struct api_call *c, const void *msg, const struct object *old)
+{
+    const struct api_priority_class *p = msg;
+    if (c->kind != KIND(PRIORITY_CLASS) || !p->global_default)
+        return 0;
+    struct object *o = global_default(c->server);
+    if (!o || (old && str_eq(object_name(o), p->metadata.name)))
+        return 0;
+    return call_forbidden(
+        c, p->metadata.name,
+        "PriorityClass %.*s is already marked as default. Only one default can exist",
+        STR_ARG(object_name(o)));
+}
+
+int priority_class_remove(struct api_call *c, const struct object *old)
+{
+    struct str name = object_name(old);
+    if (c->verb != API_DELETE || old->kind != KIND(PRIORITY_CLASS) ||
+        (!str_is(name, "system-node-critical") && !str_is(name, "system-cluster-critical")))
+        return 0;
+    return call_forbidden(c, name, "this is a system priority class and cannot be deleted");
+}
+
 /* ---- DefaultTolerationSeconds ---- */
 
 static bool tolerates(const struct api_pod_spec *s, struct str key)

@@ -6,6 +6,7 @@
  * bindings there are. Aggregated ClusterRoles (admin, edit, view) are written anew when a role they
  * gather changes. */
 #include "apiserver/internal.h"
+#include "apiserver/auth/rbac_missing.h"
 #include "base/set.h"
 #include "schema/select.h"
 
@@ -472,42 +473,94 @@ static void rule_covers(void *arg, const struct api_policy_rule *p)
     c->yes = rule_allows(p, &at);
 }
 
-/* steps go on from rule to rule of one role. */
+static bool user_has(struct api_call *c, struct str ns, struct covers k, uint64_t *steps)
+{
+    k.steps = *steps;
+    rbac_rules(c->server->rbac, &c->user, ns, rule_covers, &k);
+    *steps = k.steps;
+    return k.yes;
+}
+
+/* steps go on from rule to rule of one role. missing: told of all that is not covered; NULL: the
+ * first such thing is the answer. */
 static bool user_covers(struct api_call *c, struct str ns, const struct api_policy_rule *want,
-                        uint64_t *steps)
+                        uint64_t *steps, struct rbac_missing *missing)
 {
     static const struct str any = {"", 0};
     uint32_t n_names = want->n_resource_names ? want->n_resource_names : 1;
+    uint64_t n = (uint64_t)want->n_resources * n_names * want->n_verbs;
+    bool all = true;
     struct covers whole = {.want = want, .steps = *steps};
     rbac_rules(c->server->rbac, &c->user, ns, rule_covers_whole, &whole);
     *steps = whole.steps;
     if (whole.yes)
         return true;
-    for (uint32_t v = 0; v < want->n_verbs; v++) {
-        for (uint32_t u = 0; u < want->n_non_resource_urls; u++) {
-            struct covers k = {
-                .verb = want->verbs[v], .path = want->non_resource_urls[u], .steps = *steps};
-            rbac_rules(c->server->rbac, &c->user, ns, rule_covers, &k);
-            *steps = k.steps;
-            if (!k.yes)
+    for (uint32_t u = 0; u < want->n_non_resource_urls; u++)
+        for (uint32_t v = 0; v < want->n_verbs; v++) {
+            struct covers k = {.verb = want->verbs[v], .path = want->non_resource_urls[u]};
+            if (user_has(c, ns, k, steps))
+                continue;
+            all = false;
+            if (!missing || !rbac_missing_path(missing, k.path, k.verb))
                 return false;
         }
-        for (uint32_t g = 0; g < want->n_api_groups; g++)
-            for (uint32_t r = 0; r < want->n_resources; r++)
-                for (uint32_t i = 0; i < n_names; i++) {
-                    struct covers k = {.verb = want->verbs[v],
-                                       .group = want->api_groups[g],
-                                       .resource = want->resources[r],
-                                       .name =
-                                           want->n_resource_names ? want->resource_names[i] : any,
-                                       .steps = *steps};
-                    rbac_rules(c->server->rbac, &c->user, ns, rule_covers, &k);
-                    *steps = k.steps;
-                    if (!k.yes)
-                        return false;
-                }
+    for (uint32_t g = 0; g < want->n_api_groups; g++)
+        for (uint64_t i = 0; i < n; i++) { /* resource by resource, name by name, verb by verb */
+            uint64_t name = i / want->n_verbs % n_names;
+            struct covers k = {.verb = want->verbs[i % want->n_verbs],
+                               .group = want->api_groups[g],
+                               .resource = want->resources[i / want->n_verbs / n_names],
+                               .name = want->n_resource_names ? want->resource_names[name] : any};
+            if (user_has(c, ns, k, steps))
+                continue;
+            all = false;
+            if (!missing || !rbac_missing_resource(missing, k.group, k.resource, k.name, k.verb))
+                return false;
+        }
+    return all;
+}
+
+/* "a" "b" */
+static struct str quoted(struct arena *a, const struct str *v, uint32_t n)
+{
+    struct buf b = {0};
+    for (uint32_t i = 0; i < n; i++)
+        buf_printf(&b, "%s\"%.*s\"", i ? " " : "", STR_ARG(v[i]));
+    struct str out = arena_str(a, buf_str(&b));
+    buf_fini(&b);
+    return out;
+}
+
+/* The role's rules against what the caller has. */
+static int check_rules(struct api_call *c, const struct api_object_meta *m, struct rules rules)
+{
+    struct rbac_missing *missing = NULL;
+    uint64_t steps = 0;
+    for (uint32_t i = 0; i < rules.n; i++) {
+        if (!missing && user_covers(c, m->namespace, &rules.v[i], &steps, NULL))
+            continue;
+        if (steps <= COVER_STEPS_MAX && !missing) {
+            missing = ARENA_NEW(&c->arena, struct rbac_missing);
+            rbac_missing_init(missing, &c->arena);
+        }
+        if (missing)
+            (void)user_covers(c, m->namespace, &rules.v[i], &steps, missing);
+        if (steps > COVER_STEPS_MAX || (missing && missing->left == 0))
+            break;
     }
-    return true;
+    struct str lines = missing ? rbac_missing_take(missing) : STR_NONE;
+    if (steps > COVER_STEPS_MAX)
+        return call_forbidden(c, m->name,
+                              "the rules are too many to be compared with those of user "
+                              "\"%.*s\"; grant them in smaller roles",
+                              STR_ARG(c->user.name));
+    if (!missing)
+        return 0;
+    struct str groups = quoted(&c->arena, c->user.groups, c->user.n_groups);
+    return call_forbidden(c, m->name,
+                          "user \"%.*s\" (groups=[%.*s]) is attempting to grant RBAC permissions "
+                          "not currently held:\n%.*s",
+                          STR_ARG(c->user.name), STR_ARG(groups), STR_ARG(lines));
 }
 
 static bool may(struct api_call *c, const char *verb, const char *resource, struct str name)
@@ -541,8 +594,8 @@ static bool may_do_everything(struct api_call *c)
          .n_resources = 1},
         {.verbs = all, .n_verbs = 1, .non_resource_urls = all, .n_non_resource_urls = 1}};
     uint64_t steps = 0;
-    return user_covers(c, STR_NONE, &rules[0], &steps) &&
-           user_covers(c, STR_NONE, &rules[1], &steps);
+    return user_covers(c, STR_NONE, &rules[0], &steps, NULL) &&
+           user_covers(c, STR_NONE, &rules[1], &steps, NULL);
 }
 
 int rbac_check_escalation(struct api_call *c, const void *msg, const struct object *old)
@@ -581,25 +634,7 @@ int rbac_check_escalation(struct api_call *c, const void *msg, const struct obje
         !may_do_everything(c))
         return call_forbidden(c, m->name,
                               "must have cluster-admin privileges to use the aggregationRule");
-    uint64_t steps = 0;
-    for (uint32_t i = 0; i < rules.n; i++)
-        if (!user_covers(c, m->namespace, &rules.v[i], &steps)) {
-            struct buf b = {0};
-            if (steps > COVER_STEPS_MAX)
-                return call_forbidden(c, m->name,
-                                      "the rules are too many to be compared with those of user "
-                                      "\"%.*s\"; grant them in smaller roles",
-                                      STR_ARG(c->user.name));
-            schema_encode_json(&api_policy_rule_desc, &rules.v[i], 0, &b);
-            int r = call_forbidden(
-                c, m->name,
-                "user \"%.*s\" (groups=%u) is attempting to grant RBAC permissions not currently "
-                "held:\n%.*s",
-                STR_ARG(c->user.name), c->user.n_groups, (int)MIN(b.n, (size_t)512), b.data);
-            buf_fini(&b);
-            return r;
-        }
-    return 0;
+    return check_rules(c, m, rules);
 }
 
 /* ---- life ---- */

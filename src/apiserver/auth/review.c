@@ -1,6 +1,7 @@
 /* Kinds that are questions: answered in the reply to their create, never stored. */
 #include "apiserver/internal.h"
 #include "apiserver/auth/issuers.h"
+#include "apiserver/auth/review_check.h"
 #include "apiserver/auth/token.h"
 
 struct kv_extra_value *user_extra(const struct api_user *u, struct arena *a, uint32_t *ret_n)
@@ -74,7 +75,6 @@ int review_token(struct api_call *c)
             r->status.error = STR("invalid bearer token");
         } else {
             r->status.authenticated = true;
-            u.n_groups--;
             user_info(&u, &c->arena, &r->status.user);
             r->status.audiences = ARENA_NEW(&c->arena, struct str);
             r->status.audiences[r->status.n_audiences++] = own;
@@ -86,7 +86,6 @@ int review_token(struct api_call *c)
         issuers_authenticate(c->server->issuers, r->spec.token, rt_wall(c->server->rt) / 1000000,
                              OIDC_WAIT_NOT, &c->arena, &u, &expires_s) == 0) {
         r->status.authenticated = true;
-        u.n_groups--;
         user_info(&u, &c->arena, &r->status.user);
         r->status.audiences = ARENA_NEW(&c->arena, struct str);
         r->status.audiences[r->status.n_audiences++] = own;
@@ -105,7 +104,6 @@ int review_token(struct api_call *c)
     } else {
         token_user(&claims, &c->arena, &u);
         r->status.authenticated = true;
-        u.n_groups--; /* system:authenticated is not part of a review */
         user_info(&u, &c->arena, &r->status.user);
         r->status.audiences = ARENA_NEW_N(&c->arena, struct str, n);
         for (size_t i = 0; i < n; i++)
@@ -114,6 +112,16 @@ int review_token(struct api_call *c)
     }
     error_fini(&err);
     return answer(c, r);
+}
+
+/* One demand of one value is what a raw selector can say as well; more limit nothing further. */
+static struct str selector_text(const struct api_field_selector_attributes *f, struct arena *a)
+{
+    for (uint32_t i = 0; i < f->n_requirements; i++)
+        if (str_is(f->requirements[i].operator, "In") && f->requirements[i].n_values == 1)
+            return arena_printf(a, "%.*s=%.*s", STR_ARG(f->requirements[i].key),
+                                STR_ARG(f->requirements[i].values[0]));
+    return f->raw_selector;
 }
 
 static void decide(struct api_call *c, const struct api_user *u,
@@ -131,7 +139,7 @@ static void decide(struct api_call *c, const struct api_user *u,
         at.ns = ra->namespace;
         at.name = ra->name;
         if (ra->field_selector)
-            at.field_selector = ra->field_selector->raw_selector;
+            at.field_selector = selector_text(ra->field_selector, &c->arena);
     } else {
         at.verb = na->verb;
         at.path = na->path.p ? na->path : STR("");
@@ -140,66 +148,50 @@ static void decide(struct api_call *c, const struct api_user *u,
     st->allowed = authz_allowed(c->server, &at, &c->arena, &st->reason);
 }
 
-static int bad_spec(struct api_call *c, bool have_resource, bool have_path)
-{
-    if (have_resource && have_path)
-        (void)error_cause(
-            &c->reply.err, CAUSE_INVALID, STR("spec.nonResourceAttributes"),
-            "Invalid value: \"\": cannot be specified in combination with resourceAttributes");
-    else if (!have_resource && !have_path)
-        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("spec.resourceAttributes"),
-                          "Invalid value: \"null\": exactly one of nonResourceAttributes or "
-                          "resourceAttributes must be specified");
-    return call_invalid(c, STR(""));
-}
-
 static int review_self_access(struct api_call *c)
 {
     struct api_self_subject_access_review *r = c->body;
-    int e = bad_spec(c, r->spec.resource_attributes, r->spec.non_resource_attributes);
+    review_check_self(r, &c->reply.err);
+    int e = call_invalid(c, STR(""));
     if (e < 0)
         return e;
     decide(c, &c->user, r->spec.resource_attributes, r->spec.non_resource_attributes, &r->status);
     return answer(c, r);
 }
 
-static int access_of(struct api_call *c, struct api_subject_access_review_spec *spec,
-                     struct api_subject_access_review_status *st)
+static void access_of(struct api_call *c, struct api_subject_access_review_spec *spec,
+                      struct api_subject_access_review_status *st)
 {
-    int e = bad_spec(c, spec->resource_attributes, spec->non_resource_attributes);
-    if (e >= 0 && !spec->user.n && !spec->n_groups) {
-        (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("spec.user"),
-                          "Invalid value: \"\": at least one of user or group must be specified");
-        e = call_invalid(c, STR(""));
-    }
-    if (e < 0)
-        return e;
     struct api_user u = {
         .name = spec->user, .uid = spec->uid, .groups = spec->groups, .n_groups = spec->n_groups};
     decide(c, &u, spec->resource_attributes, spec->non_resource_attributes, st);
-    return 0;
 }
 
 static int review_access(struct api_call *c)
 {
     struct api_subject_access_review *r = c->body;
-    int e = access_of(c, &r->spec, &r->status);
-    return e < 0 ? e : answer(c, r);
+    review_check_access(r, &c->reply.err);
+    int e = call_invalid(c, STR(""));
+    if (e < 0)
+        return e;
+    access_of(c, &r->spec, &r->status);
+    return answer(c, r);
 }
 
 static int review_local_access(struct api_call *c)
 {
     struct api_local_subject_access_review *r = c->body;
-    if (r->spec.resource_attributes && r->spec.resource_attributes->namespace.n &&
-        !str_eq(r->spec.resource_attributes->namespace, c->ns))
+    if (r->metadata.namespace.n && !str_eq(r->metadata.namespace, c->ns))
         return call_error(c, REASON_BAD_REQUEST,
-                          "spec.resourceAttributes.namespace must match namespace: \"%.*s\"",
-                          STR_ARG(c->ns));
-    if (r->spec.resource_attributes)
-        r->spec.resource_attributes->namespace = c->ns;
+                          "the namespace of the provided object does not match the namespace sent "
+                          "on the request");
     r->metadata.namespace = c->ns;
-    int e = access_of(c, &r->spec, &r->status);
-    return e < 0 ? e : answer(c, r);
+    review_check_local(r, &c->reply.err);
+    int e = call_invalid(c, STR(""));
+    if (e < 0)
+        return e;
+    access_of(c, &r->spec, &r->status);
+    return answer(c, r);
 }
 
 struct rules_list {

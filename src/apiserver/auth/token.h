@@ -11,12 +11,16 @@
 #define TOKEN_SECONDS_MIN 600
 #define TOKEN_SECONDS_MAX 86400 /* as kube-apiserver's default for pods that ask for more */
 
+/* Names the credential somebody came with: "JTI=...", "X509SHA256=..." */
+#define CREDENTIAL_ID "authentication.kubernetes.io/credential-id"
+
 #define TOKEN_SECRET_ISSUER "kubernetes/serviceaccount" /* of tokens kept in Secrets */
 
 struct json;
 
 struct token_claims {
     struct str user; /* "system:serviceaccount:NS:NAME" */
+    struct str id;   /* "jti"; absent: it has none */
     struct api_token_bound bound;
     struct str audiences[16];
     size_t n_audiences;

@@ -375,7 +375,7 @@ static int from_pb(struct exchange *x, const struct schema_desc *d, struct str b
     return r;
 }
 
-static void delete_options(struct exchange *x)
+static int delete_options(struct exchange *x)
 {
     const struct api_delete_options *d = x->call->body;
     struct api_call *c = x->call;
@@ -393,9 +393,14 @@ static void delete_options(struct exchange *x)
         c->del.uid = d->preconditions->uid;
         c->del.rv = d->preconditions->resource_version;
     }
-    c->opts.dry_run |= d->n_dry_run > 0;
+    for (uint32_t i = 0; i < d->n_dry_run; i++) {
+        int r = dry_run(x, d->dry_run[i]);
+        if (r < 0)
+            return r;
+    }
     c->body = NULL;
     c->body_desc = NULL;
+    return 0;
 }
 
 int decode_body(struct exchange *x, struct str body)
@@ -439,6 +444,6 @@ int decode_body(struct exchange *x, struct str body)
             r = from_tree(x, d, v);
     }
     if (r >= 0 && d == &api_delete_options_desc)
-        delete_options(x);
+        r = delete_options(x);
     return r;
 }

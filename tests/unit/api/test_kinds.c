@@ -130,6 +130,11 @@ struct breach {
     const char *text, *field, *message;
 };
 
+#define TIMED                                                                                      \
+    "{\"metadata\":{\"namespace\":\"a\"},\"eventTime\":\"2026-01-01T00:00:00.000000Z\","           \
+    "\"reason\":"                                                                                  \
+    "\"r\",\"reportingController\":\"x.io/y\",\"reportingInstance\":\"i\","
+
 static void breaches(void **state)
 {
     static const struct breach rows[] = {
@@ -217,6 +222,31 @@ static void breaches(void **state)
          "data[.dockerconfigjson]",
          "Invalid value: \"<secret contents redacted>\": json: cannot unmarshal into Go value of "
          "type map[string]interface {}"},
+        {KIND_ROLE, "{\"rules\":[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/a\",\"/b\"]}]}",
+         "rules[0].nonResourceURLs",
+         "Invalid value: [\"/a\",\"/b\"]: namespaced rules cannot apply to non-resource URLs"},
+        {KIND_CLUSTER_ROLE, "{\"aggregationRule\":{}}", "aggregationRule.clusterRoleSelectors",
+         "Required value: at least one clusterRoleSelector required if aggregationRule is "
+         "non-nil"},
+        {KIND_ROLE_BINDING, "{\"roleRef\":{\"apiGroup\":\"x\",\"kind\":\"Role\",\"name\":\"r\"}}",
+         "roleRef.apiGroup",
+         "Unsupported value: \"x\": supported values: \"rbac.authorization.k8s.io\""},
+        {KIND_ROLE_BINDING,
+         "{\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":"
+         "\"r\"},\"subjects\":[{\"kind\":\"Group\",\"name\":\"g\",\"apiGroup\":\"x\"}]}",
+         "subjects[0].apiGroup",
+         "Unsupported value: \"x\": supported values: \"rbac.authorization.k8s.io\""},
+        {KIND_CLUSTER_ROLE_BINDING,
+         "{\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
+         "\"name\":\"r\"},\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"s\"}]}",
+         "subjects[0].namespace", "Required value"},
+        {KIND_EVENT,
+         "{\"metadata\":{\"namespace\":\"a\"},\"involvedObject\":{\"namespace\":\"b\"}}",
+         "involvedObject.namespace", "Invalid value: \"b\": does not match event.namespace"},
+        {KIND_EVENTS_EVENT, TIMED "\"regarding\":{\"namespace\":\"a\"},\"action\":\"\"}", "action",
+         "Required value"},
+        {KIND_EVENTS_EVENT, TIMED "\"action\":\"did\"}", "involvedObject.namespace",
+         "Invalid value: \"\": does not match event.namespace"},
         {KIND_IP_ADDRESS, "{\"metadata\":{\"name\":\"2001:0db8::1\"}}", "metadata.name",
          "Invalid value: \"2001:0db8::1\": must be a valid IP address in canonical form"},
     };
@@ -268,6 +298,61 @@ static void secrets_of_a_type(void **state)
     arena_clear(&arena);
 }
 
+/* The causes' fields, joined. */
+static void fields_are(struct error *err, const char *want)
+{
+    struct buf b = {0};
+    for (const struct error_cause *c = err->causes; c; c = c->next)
+        buf_printf(&b, "%s%.*s", b.n ? "," : "", STR_ARG(c->field));
+    assert_str(buf_str(&b), want);
+    buf_fini(&b);
+    error_fini(err);
+    *err = (struct error){0};
+}
+
+/* What is written by events.k8s.io is of the newer form, and changes in its series alone. */
+static void newer_events(void **state)
+{
+    const struct schema_kind *k = schema_kinds[KIND_EVENTS_EVENT];
+    const struct api_hooks *h = api_hooks_find(k);
+    static const char good[] = TIMED "\"action\":\"did\",\"type\":\"Normal\",\"regarding\":{"
+                                     "\"namespace\":\"a\"}";
+    struct error err = {0};
+    char text[600];
+    snprintf(text, sizeof(text), "%s}", good);
+    const void *old = decoded(k, text);
+    h->validate(old, &err);
+    h->validate_create(old, &err);
+    fields_are(&err, "");
+    h->validate_create(decoded(k, "{\"deprecatedCount\":1,\"deprecatedSource\":{\"host\":\"h\"},"
+                                  "\"series\":{\"count\":1}}"),
+                       &err);
+    fields_are(&err, "series.count,series.lastObservedTime,eventTime,type,count,source");
+    snprintf(text, sizeof(text),
+             "%s,\"series\":{\"count\":3,\"lastObservedTime\":\"2026-01-01T00:00:00.000000Z\"}}",
+             good);
+    h->validate_update(decoded(k, text), old, &err);
+    fields_are(&err, "");
+    h->validate_update(decoded(k, "{\"reason\":\"other\",\"note\":\"n\"}"), old, &err);
+    fields_are(&err, "involvedObject,reason,message,type,eventTime,action,reportingController,"
+                     "reportingInstance");
+    arena_clear(&arena);
+}
+
+/* Tools that make a binding anew look for these words. */
+static void bindings_keep_their_role(void **state)
+{
+    const struct schema_kind *k = schema_kinds[KIND_ROLE_BINDING];
+    struct error err = {0};
+    const void *old = decoded(k, "{\"roleRef\":{\"kind\":\"Role\",\"name\":\"a\"}}");
+    api_hooks_find(k)->validate_update(
+        decoded(k, "{\"roleRef\":{\"kind\":\"Role\",\"name\":\"b\"}}"), old, &err);
+    assert_non_null(err.causes);
+    assert_true(str_ends(err.causes->message, STR(": cannot change roleRef")));
+    fields_are(&err, "roleRef");
+    arena_clear(&arena);
+}
+
 static void empty_objects_are_survived(void **state)
 {
     for (int i = 0; i < _KIND_MAX; i++) {
@@ -277,6 +362,8 @@ static void empty_objects_are_survived(void **state)
         void *m = schema_new(k->desc, &arena), *old = schema_new(k->desc, &arena);
         if (h && h->validate)
             h->validate(m, &err);
+        if (h && h->validate_create)
+            h->validate_create(m, &err);
         if (h && h->validate_update)
             h->validate_update(m, old, &err);
         if (h && h->validate_status)
@@ -295,6 +382,8 @@ int main(void)
         cmocka_unit_test(defaults),
         cmocka_unit_test(breaches),
         cmocka_unit_test(secrets_of_a_type),
+        cmocka_unit_test(newer_events),
+        cmocka_unit_test(bindings_keep_their_role),
         cmocka_unit_test(empty_objects_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

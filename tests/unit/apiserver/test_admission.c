@@ -639,6 +639,68 @@ static void runtime_classes_shape_pods(void **state)
                      -EPERM);
 }
 
+static void one_class_is_the_default(void **state)
+{
+    struct fx *f = *state;
+    const struct schema_kind *k = KIND_OF(PRIORITY_CLASS);
+    assert_ok(fx_create(f, k, "", "{metadata: {name: a}, value: 1, globalDefault: true}"));
+    assert_int_equal(fx_create(f, k, "", "{metadata: {name: b}, value: 2, globalDefault: true}"),
+                     -EPERM);
+    assert_true(str_ends(f->text, STR("PriorityClass a is already marked as default. Only one "
+                                      "default can exist")));
+    assert_ok(fx_create(f, k, "", "{metadata: {name: b}, value: 2}"));
+    assert_int_equal(fx_patch(f, k, "", "b", NULL, CLIENT_PATCH_MERGE, "{\"globalDefault\":true}"),
+                     -EPERM);
+    assert_ok(fx_patch(f, k, "", "a", NULL, CLIENT_PATCH_MERGE, "{\"description\":\"the one\"}"));
+    assert_int_equal(ask(f, API_DELETE, k, "", "system-node-critical", "{}"), -EPERM);
+    assert_true(str_ends(f->text, STR("this is a system priority class and cannot be deleted")));
+    assert_ok(ask(f, API_DELETE, k, "", "a", "{}"));
+}
+
+static void accounts_bound_secrets(void **state)
+{
+    struct fx *f = *state;
+    static const struct {
+        const char *spec, *says;
+    } rows[] = {
+        {"volumes: [{name: v, secret: {secretName: bad}}], containers: [{name: c, image: i}]",
+         "volume with secret.secretName=\"bad\" is not allowed because service account shy does "
+         "not reference that secret"},
+        {"containers: [{name: c, image: i, env: [{name: E, valueFrom: {secretKeyRef: {name: bad, "
+         "key: k}}}]}]",
+         "container c with envVar E referencing secret.secretName=\"bad\" is not allowed because "
+         "service account shy does not reference that secret"},
+        {"initContainers: [{name: first, image: i, envFrom: [{secretRef: {name: bad}}]}], "
+         "containers: "
+         "[{name: c, image: i}]",
+         "init container first with envFrom referencing secret.secretName=\"bad\" is not allowed "
+         "because service account shy does not reference that secret"},
+        {"imagePullSecrets: [{name: pull}, {name: bad}], containers: [{name: c, image: i}]",
+         "imagePullSecrets[1].name=\"bad\" is not allowed because service account shy does not "
+         "reference that imagePullSecret"},
+        {"volumes: [{name: v, secret: {secretName: good}}], containers: [{name: c, image: i, "
+         "envFrom: [{secretRef: {name: good}}]}]",
+         NULL},
+    };
+    assert_ok(fx_create(f, KIND_OF(SERVICE_ACCOUNT), "default",
+                        "{metadata: {name: shy, annotations: "
+                        "{kubernetes.io/enforce-mountable-secrets: 'true'}}, secrets: [{name: "
+                        "good}], imagePullSecrets: [{name: pull}]}"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char yaml[400];
+        snprintf(yaml, sizeof(yaml),
+                 "{metadata: {generateName: p}, spec: {serviceAccountName: shy, %s}}",
+                 rows[i].spec);
+        int r = fx_create(f, KIND_OF(POD), "default", yaml);
+        assert_int_equal(r, rows[i].says ? -EPERM : 0);
+        if (rows[i].says)
+            assert_true(str_ends(f->text, str_z(rows[i].says)));
+    }
+    assert_ok(fx_create(f, KIND_OF(POD), "default", /* another account: nothing is asked of it */
+                        "{metadata: {name: p}, spec: {volumes: [{name: v, secret: {secretName: "
+                        "bad}}], containers: [{name: c, image: i}]}}"));
+}
+
 /* ---- owners ---- */
 
 static void switches_plugins(void **state)
@@ -721,6 +783,8 @@ int main(void)
         T(classes_are_filled_in),
         T(claims_grow_where_they_can),
         T(runtime_classes_shape_pods),
+        T(one_class_is_the_default),
+        T(accounts_bound_secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -442,7 +442,8 @@ static void secret_tokens(void **state)
     assert_true(authenticated(f, t));
     const struct api_token_review *r = f->message;
     assert_str(r->status.user.username, "system:serviceaccount:default:bob");
-    assert_int_equal(r->status.user.n_groups, 2);
+    assert_int_equal(r->status.user.n_groups, 3);
+    assert_str(r->status.user.groups[2], "system:authenticated");
     assert_int_equal(r->status.n_audiences, 1);
     assert_false(authenticated(f, other));
     struct api_token_review elsewhere = {.spec.token = t};

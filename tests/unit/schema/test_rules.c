@@ -156,10 +156,10 @@ static void breaches_become_causes(void **state)
     check_causes(&api_probe_desc, "{\"httpGet\":{},\"timeoutSeconds\":1}", NULL,
                  CAUSES({"httpGet.port", CAUSE_INVALID,
                          "Invalid value: 0: must be between 1 and 65535, inclusive"}));
-    check_causes(&api_token_request_desc, "{\"spec\":{\"audiences\":[],\"expirationSeconds\":5}}",
-                 NULL,
-                 CAUSES({"spec.expirationSeconds", CAUSE_INVALID,
-                         "Invalid value: 5: must be between 600 and 4294967296, inclusive"}));
+    check_causes(&api_limited_priority_level_configuration_desc,
+                 "{\"lendablePercent\":101,\"limitResponse\":{\"type\":\"Reject\"}}", NULL,
+                 CAUSES({"lendablePercent", CAUSE_INVALID,
+                         "Invalid value: 101: must be between 0 and 100, inclusive"}));
 }
 
 static void immutable_fields_stay(void **state)
