@@ -130,11 +130,8 @@ static void dot_path_check(struct error *err, struct str path, struct str text)
  * (schema/custom.c). */
 static void columns_validate(const version_t *v, const char *at, struct error *err)
 {
-#define TYPES   "boolean,date,integer,number,string"
-#define FORMATS "byte,date,date-time,double,float,int32,int64,password"
+#define TYPES "boolean,date,integer,number,string"
     static const char *const types[] = {"boolean", "date", "integer", "number", "string"};
-    static const char *const formats[] = {"byte",  "date",  "date-time", "double",
-                                          "float", "int32", "int64",     "password"};
     if (v->n_additional_printer_columns > CUSTOM_COLUMNS_MAX) {
         PATH(p, "%s.additionalPrinterColumns", at);
         (void)error_cause(err, CAUSE_TOO_MANY, p, "Too many: %u: must have at most %d items",
@@ -145,25 +142,20 @@ static void columns_validate(const version_t *v, const char *at, struct error *e
         const struct api_custom_resource_column_definition *c = &v->additional_printer_columns[i];
         PATH(name, "%s.additionalPrinterColumns[%u].name", at, i);
         PATH(type, "%s.additionalPrinterColumns[%u].type", at, i);
-        PATH(format, "%s.additionalPrinterColumns[%u].format", at, i);
         PATH(path, "%s.additionalPrinterColumns[%u].JSONPath", at, i);
-        bool known = false, known_format = !c->format.n;
+        bool known = false;
         if (!c->name.n)
             check_required(err, name, "");
         for (size_t k = 0; k < ARRAY_LEN(types); k++)
             known |= str_eqz(c->type, types[k]);
-        for (size_t k = 0; k < ARRAY_LEN(formats); k++)
-            known_format |= str_eqz(c->format, formats[k]);
         if (!c->type.n)
             check_required(err, type, "must be one of " TYPES);
         else if (!known)
             check_invalid(err, type, c->type, "must be one of " TYPES);
-        if (!known_format)
-            check_invalid(err, format, c->format, "must be one of " FORMATS);
-        dot_path_check(err, path, c->json_path);
+        if (!c->json_path.n)
+            check_required(err, path, "");
     }
 #undef TYPES
-#undef FORMATS
 }
 
 static void scale_path(struct error *err, struct str path, struct str text, bool spec, bool status)
@@ -425,6 +417,42 @@ static void stored_validate(const crd_t *crd, struct error *err)
         check_invalid(err, STR("status.storedVersions"), storage, "must have the storage version");
 }
 
+/* Formats and paths of columns that were not there before. */
+static void new_columns_validate(const crd_t *crd, const crd_t *old, struct error *err)
+{
+#define FORMATS "byte,date,date-time,double,float,int32,int64,password"
+    static const char *const formats[] = {"byte",  "date",  "date-time", "double",
+                                          "float", "int32", "int64",     "password"};
+    struct set known = {0}, paths = {0};
+    uint32_t n = same_columns(crd) ? MIN(1, crd->spec.n_versions) : crd->spec.n_versions;
+    for (size_t k = 0; k < ARRAY_LEN(formats); k++)
+        (void)set_add(&known, str_z(formats[k]));
+    for (uint32_t i = 0; old && i < old->spec.n_versions; i++)
+        for (uint32_t k = 0; k < old->spec.versions[i].n_additional_printer_columns; k++) {
+            (void)set_add(&known, old->spec.versions[i].additional_printer_columns[k].format);
+            (void)set_add(&paths, old->spec.versions[i].additional_printer_columns[k].json_path);
+        }
+    for (uint32_t i = 0; i < n; i++) {
+        const version_t *v = &crd->spec.versions[i];
+        for (uint32_t k = 0; k < v->n_additional_printer_columns; k++) {
+            const struct api_custom_resource_column_definition *c =
+                &v->additional_printer_columns[k];
+            PATH(own, "spec.versions[%u]", i);
+            PATH(format, "%s.additionalPrinterColumns[%u].format",
+                 n < crd->spec.n_versions || n == 1 ? "spec" : own.p, k);
+            PATH(path, "%s.additionalPrinterColumns[%u].JSONPath",
+                 n < crd->spec.n_versions || n == 1 ? "spec" : own.p, k);
+            if (c->format.n && !set_has(&known, c->format))
+                check_invalid(err, format, c->format, "must be one of " FORMATS);
+            if (c->json_path.n && !set_has(&paths, c->json_path))
+                dot_path_check(err, path, c->json_path);
+        }
+    }
+    set_fini(&known);
+    set_fini(&paths);
+#undef FORMATS
+}
+
 /* A text for people: in print, and not empty. */
 static void warnings_validate(const crd_t *crd, const crd_t *old, struct error *err)
 {
@@ -456,6 +484,7 @@ static void warnings_validate(const crd_t *crd, const crd_t *old, struct error *
 static void validate_written(const crd_t *crd, const crd_t *old, struct error *err)
 {
     crd_approval_validate(crd, old, err);
+    new_columns_validate(crd, old, err);
     warnings_validate(crd, old, err);
     if (!err->n_causes)
         crd_schema_validate(crd, old, err);

@@ -10,6 +10,7 @@
 #include "apiserver/hooks/hooks.h"
 #include "apiserver/policy/policy.h"
 #include "apiserver/custom/call_view.h"
+#include "apiserver/custom/convert.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
 
@@ -425,8 +426,10 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             pod_validate_resize(msg, o, err);
         else if (h && h->validate_update && o)
             h->validate_update(msg, o, err);
-        if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes)
+        if (c->kind == KIND(CUSTOM_RESOURCE_DEFINITION) && !err->n_causes) {
             rules_check(msg, o, err);
+            convert_check(msg, o, err);
+        }
         if (!err->n_causes)
             policy_check(c->kind, msg, o, err);
         if (!err->n_causes)

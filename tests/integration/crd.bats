@@ -292,6 +292,20 @@ Y
     kubectl delete crd gearbox.acme.io
 }
 
+@test "a definition that is served keeps an authority that can be read" {
+    hooked() { # CA BUNDLE
+        definition seals Seal Namespaced | sed "s|^  scope:|  conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: 'https://127.0.0.1:1/', caBundle: $1}}}\n  scope:|"
+    }
+    local good
+    good=$(base64 -w0 "$DAVIT_DIR/pki/ca.crt")
+    hooked aGVsbG8= | kubectl apply -f - # new: somebody will put the right one there
+    hooked d29ybGQ= | kubectl apply -f -
+    hooked "$good" | kubectl apply -f -
+    run ! kubectl apply -f - <<<"$(hooked aGVsbG8=)"
+    [[ $output == *'spec.conversion.webhookClientConfig.caBundle: Invalid value: "aGVsbG8=": unable to load root certificates: unable to parse bytes as PEM block'* ]]
+    kubectl delete crd seals.acme.io
+}
+
 @test "deletion takes the objects along and waits for those that are held" {
     definition nuts Nut Namespaced | kubectl apply -f -
     object Nut a | kubectl create -f -

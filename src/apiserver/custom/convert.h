@@ -70,3 +70,8 @@ struct convert_stats {
     size_t cached_bytes, cached, in_flight;
 };
 void converts_stats(const struct converts *cs, struct convert_stats *ret);
+
+/* A definition as it is about to be written (old: NULL for a new one): an authority that cannot be
+ * read becomes a cause. */
+void convert_check(const struct api_custom_resource_definition *crd,
+                   const struct api_custom_resource_definition *old, struct error *err);
