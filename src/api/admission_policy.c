@@ -3,6 +3,7 @@
 #include "api/webhook.h"
 
 #include "api/check.h"
+#include "base/set.h"
 #include "schema/schema.h"
 
 static void check_param_kind(const struct api_param_kind *k, struct error *err)
@@ -10,11 +11,31 @@ static void check_param_kind(const struct api_param_kind *k, struct error *err)
     struct str group, version;
     if (!k || !k->api_version.n)
         return; /* told by the table */
-    if (!schema_split_api_version(k->api_version, &group, &version))
-        check_invalid(err, STR("spec.paramKind.apiVersion"), k->api_version,
-                      "must be a version or a group and a version");
-    else if (group.n)
-        check_format(err, STR("spec.paramKind.apiVersion"), SCHEMA_FORMAT_DNS_SUBDOMAIN, group);
+    if (!schema_split_api_version(k->api_version, &group, &version)) {
+        char why[128];
+        snprintf(why, sizeof(why), "unexpected GroupVersion string: %.*s",
+                 (int)MIN(k->api_version.n, (size_t)80), k->api_version.p);
+        check_invalid(err, STR("spec.paramKind.apiVersion"), k->api_version, why);
+    } else {
+        if (group.n)
+            check_format(err, STR("spec.paramKind.apiVersion"), SCHEMA_FORMAT_DNS_SUBDOMAIN, group);
+        check_format(err, STR("spec.paramKind.apiVersion"), SCHEMA_FORMAT_DNS1035_LABEL, version);
+    }
+    if (k->kind.n)
+        check_format_lower(err, STR("spec.paramKind.kind"), SCHEMA_FORMAT_DNS1035_LABEL, k->kind);
+}
+
+static void check_names(const struct api_named_rule_with_operations *r, const char *path,
+                        struct error *err)
+{
+    struct set seen = {0};
+    for (uint32_t i = 0; i < r->n_resource_names; i++) {
+        PATH(at, "%s.resourceNames[%u]", path, i);
+        check_format(err, at, SCHEMA_FORMAT_PATH_SEGMENT, r->resource_names[i]);
+        if (!set_add(&seen, r->resource_names[i]))
+            check_duplicate(err, at, r->resource_names[i]);
+    }
+    set_fini(&seen);
 }
 
 static void check_match(const struct api_match_resources *m, const char *path, bool must,
@@ -31,10 +52,12 @@ static void check_match(const struct api_match_resources *m, const char *path, b
         check_required(err, list, "");
     for (uint32_t i = 0; i < m->n_resource_rules; i++) {
         PATH(at, "%s[%u]", list.p, i);
+        check_names(&m->resource_rules[i], at.p, err);
         admission_rule_validate(&m->resource_rules[i].rule_with_operations, at.p, err);
     }
     for (uint32_t i = 0; i < m->n_exclude_resource_rules; i++) {
         PATH(at, "%s.excludeResourceRules[%u]", path, i);
+        check_names(&m->exclude_resource_rules[i], at.p, err);
         admission_rule_validate(&m->exclude_resource_rules[i].rule_with_operations, at.p, err);
     }
 }
@@ -43,9 +66,11 @@ static void check_param_ref(const struct api_param_ref *r, struct error *err)
 {
     if (!r)
         return; /* the policy may have no parameters */
-    if (r->name.n && r->selector)
+    if (r->name.n && r->selector) {
         check_forbidden(err, STR("spec.paramRef.name"), "name and selector are mutually exclusive");
-    else if (!r->name.n && !r->selector)
+        check_forbidden(err, STR("spec.paramRef.selector"),
+                        "name and selector are mutually exclusive");
+    } else if (!r->name.n && !r->selector)
         check_required(err, STR("spec.paramRef"), "one of name or selector must be specified");
     if (r->name.n)
         check_format(err, STR("spec.paramRef.name"), SCHEMA_FORMAT_PATH_SEGMENT, r->name);
@@ -55,6 +80,85 @@ static void check_param_ref(const struct api_param_ref *r, struct error *err)
 }
 
 /* ---- the policies ---- */
+
+static bool is_blank(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!strchr(" \t\n\v\f\r", s.p[i]) || !s.p[i])
+            return false;
+    return true;
+}
+
+static bool has_newline(struct str s)
+{
+    return memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n);
+}
+
+/* Line breaks around a text are none of it. Kubernetes means to ask for a message where an
+ * expression has several lines, too, but does not. */
+static void check_texts(const struct api_validation *v, uint32_t i, struct error *err)
+{
+    struct str text = v->message;
+    PATH(message, "spec.validations[%u].message", i);
+    PATH(says, "spec.validations[%u].messageExpression", i);
+    while (text.n && is_blank(str_sub(text, 0, 1)))
+        text = str_sub(text, 1, text.n);
+    while (text.n && is_blank(str_sub(text, text.n - 1, text.n)))
+        text.n--;
+    if (v->message.n && !text.n)
+        check_invalid(err, message, v->message, "message must be non-empty if specified");
+    else if (text.n && has_newline(text))
+        check_invalid(err, message, v->message, "message must not contain line breaks");
+    if (v->message_expression.n && is_blank(v->message_expression))
+        check_invalid(err, says, v->message_expression, "must be non-empty if specified");
+}
+
+/* K8S: isCELIdentifier */
+static bool is_identifier(struct str s)
+{
+    static const char *const reserved[] = {
+        "true",     "false",   "null",      "in",       "as",  "break",  "const",
+        "continue", "else",    "for",       "function", "if",  "import", "let",
+        "loop",     "package", "namespace", "return",   "var", "void",   "while",
+    };
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        if (!letter && !(i && c >= '0' && c <= '9'))
+            return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+        if (str_eqz(s, reserved[i]))
+            return false;
+    return true;
+}
+
+static void check_variables(const struct api_variable *v, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        PATH(at, "spec.variables[%u].name", i);
+        if (v[i].name.n && !is_identifier(v[i].name))
+            check_invalid(err, at, v[i].name, "name is not a valid CEL identifier");
+    }
+}
+
+/* In the log they have the policy's name before them. */
+static void check_annotations(const struct api_validating_admission_policy *p, struct error *err)
+{
+    struct set seen = {0};
+    for (uint32_t i = 0; i < p->spec.n_audit_annotations; i++) {
+        struct str key = p->spec.audit_annotations[i].key;
+        struct buf whole = {0};
+        PATH(at, "spec.auditAnnotations[%u].key", i);
+        buf_printf(&whole, "%.*s/%.*s", STR_ARG(p->metadata.name), STR_ARG(key));
+        if (key.n && p->metadata.name.n)
+            check_format(err, at, SCHEMA_FORMAT_QUALIFIED_NAME, buf_str(&whole));
+        if (!set_add(&seen, key))
+            check_duplicate(err, at, key);
+        buf_fini(&whole);
+    }
+    set_fini(&seen);
+}
 
 static void validating_policy_validate(const void *msg, struct error *err)
 {
@@ -67,15 +171,10 @@ static void validating_policy_validate(const void *msg, struct error *err)
         check_required(err, STR("spec.validations"), empty);
         check_required(err, STR("spec.auditAnnotations"), empty);
     }
-    for (uint32_t i = 0; i < s->n_validations; i++) {
-        const struct api_validation *v = &s->validations[i];
-        PATH(message, "spec.validations[%u].message", i);
-        if (v->message.n && memchr(v->message.p, '\n', v->message.n))
-            check_invalid(err, message, v->message, "must not contain line breaks");
-        else if (!v->message.n && v->expression.n && memchr(v->expression.p, '\n', v->expression.n))
-            check_required(err, message,
-                           "message must be specified if expression contains line breaks");
-    }
+    for (uint32_t i = 0; i < s->n_validations; i++)
+        check_texts(&s->validations[i], i, err);
+    check_variables(s->variables, s->n_variables, err);
+    check_annotations(msg, err);
 }
 
 static void mutating_policy_validate(const void *msg, struct error *err)
@@ -86,6 +185,7 @@ static void mutating_policy_validate(const void *msg, struct error *err)
     check_match(s->match_constraints, "spec.matchConstraints", true, err);
     if (!s->n_mutations)
         check_required(err, STR("spec.mutations"), "mutations must contain at least one item");
+    check_variables(s->variables, s->n_variables, err);
     for (uint32_t i = 0; i < s->n_mutations; i++) {
         const struct api_mutation *m = &s->mutations[i];
         bool apply = str_is(m->patch_type, "ApplyConfiguration");

@@ -105,6 +105,31 @@ void pod_container_held(const struct api_pod *p, const struct api_container *c, 
     ret->n[2] = limits ? 0 : cs->n_allocated_resources;
 }
 
+void pod_whole_held(const struct api_pod *p, bool limits, struct held_amounts *ret)
+{
+    const struct api_resource_requirements *r = p->spec.resources, *s = p->status.resources;
+    *ret = (struct held_amounts){0};
+    if (!r)
+        return;
+    if (!s || !is_infeasible(&p->status)) {
+        ret->v[0] = limits ? r->limits : r->requests;
+        ret->n[0] = limits ? r->n_limits : r->n_requests;
+    }
+    if (!s)
+        return;
+    ret->v[1] = limits ? s->limits : s->requests;
+    ret->n[1] = limits ? s->n_limits : s->n_requests;
+    ret->v[2] = limits ? NULL : p->status.allocated_resources;
+    ret->n[2] = limits ? 0 : p->status.n_allocated_resources;
+}
+
+static void raise_held(struct amounts *to, const struct held_amounts *held)
+{
+    for (size_t k = 0; k < ARRAY_LEN(held->v); k++)
+        for (uint32_t i = 0; i < held->n[k]; i++)
+            amounts_raise(to, held->v[k][i].key, &held->v[k][i].value);
+}
+
 /* pod NULL: what the spec says is all. */
 static void add_container(struct amounts *a, const struct api_pod *pod,
                           const struct api_container *c, bool init, bool limits)
@@ -115,9 +140,7 @@ static void add_container(struct amounts *a, const struct api_pod *pod,
                                 {limits ? r->n_limits : r->n_requests}};
     if (pod)
         pod_container_held(pod, c, init, limits, &held);
-    for (size_t k = 0; k < ARRAY_LEN(held.v); k++)
-        for (uint32_t i = 0; i < held.n[k]; i++)
-            amounts_raise(&most, held.v[k][i].key, &held.v[k][i].value);
+    raise_held(&most, &held);
     amounts_add_all(a, most.v, most.n);
 }
 
@@ -143,11 +166,16 @@ static void sum(const struct api_pod *pod, const struct api_pod_spec *s, bool li
     }
     for (uint32_t i = 0; i < init.n; i++)
         amounts_raise(ret, init.v[i].key, &init.v[i].value);
-    const struct api_resource_requirements *whole = s->resources;
-    for (uint32_t i = 0; whole && i < (limits ? whole->n_limits : whole->n_requests); i++) {
-        const struct kv_quantity *q = limits ? &whole->limits[i] : &whole->requests[i];
-        amounts_set(ret, q->key, &q->value);
-    }
+    struct amounts whole = {.arena = arena};
+    struct held_amounts held = {0};
+    if (pod)
+        pod_whole_held(pod, limits, &held);
+    else if (s->resources)
+        held = (struct held_amounts){{limits ? s->resources->limits : s->resources->requests},
+                                     {limits ? s->resources->n_limits : s->resources->n_requests}};
+    raise_held(&whole, &held);
+    for (uint32_t i = 0; i < whole.n; i++)
+        amounts_set(ret, whole.v[i].key, &whole.v[i].value);
     for (uint32_t i = 0; i < s->n_overhead; i++)
         if (!limits || amounts_get(ret, s->overhead[i].key))
             amounts_add(ret, s->overhead[i].key, &s->overhead[i].value);

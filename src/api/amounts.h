@@ -34,5 +34,7 @@ struct held_amounts {
     const struct kv_quantity *v[3];
     uint32_t n[3];
 };
+/* The same of what the pod says as a whole; of one that says nothing three empty lists. */
+void pod_whole_held(const struct api_pod *p, bool limits, struct held_amounts *ret);
 void pod_container_held(const struct api_pod *p, const struct api_container *c, bool init,
                         bool limits, struct held_amounts *ret);

@@ -96,3 +96,21 @@ void pod_validate_ephemeral(const void *msg, const void *old, struct error *err)
             check_forbidden(err, STR("spec.ephemeralContainers"), why);
     }
 }
+
+void pod_ephemeral_take(void *msg, const void *old)
+{
+    struct api_pod *p = msg;
+    const struct api_pod *o = old;
+    struct api_pod_spec spec = o->spec;
+    spec.ephemeral_containers = p->spec.ephemeral_containers;
+    spec.n_ephemeral_containers = p->spec.n_ephemeral_containers;
+    p->spec = spec;
+    p->metadata.labels = o->metadata.labels;
+    p->metadata.n_labels = o->metadata.n_labels;
+    p->metadata.annotations = o->metadata.annotations;
+    p->metadata.n_annotations = o->metadata.n_annotations;
+    p->metadata.owner_references = o->metadata.owner_references;
+    p->metadata.n_owner_references = o->metadata.n_owner_references;
+    p->metadata.finalizers = o->metadata.finalizers;
+    p->metadata.n_finalizers = o->metadata.n_finalizers;
+}

@@ -3,6 +3,8 @@
  */
 #include "api/pod.h"
 
+#include "api/amounts.h"
+
 #include "base/mem.h"
 #include "schema/schema.h"
 
@@ -83,6 +85,50 @@ void pod_spec_fill(struct api_pod_spec *s, struct arena *a)
     s->service_account = s->service_account_name;
 }
 
+/* ---- resources of the pod as a whole ---- */
+
+bool pod_says_whole(const struct api_pod_spec *s)
+{
+    return s->resources && s->resources->n_requests + s->resources->n_limits > 0;
+}
+
+bool pod_whole_may_say(struct str resource)
+{
+    return str_is(resource, "cpu") || str_is(resource, "memory") ||
+           str_starts(resource, STR("hugepages-"));
+}
+
+void pod_containers_ask(const struct api_pod_spec *s, struct amounts *ret)
+{
+    struct api_pod_spec parts = *s;
+    parts.resources = NULL;
+    parts.n_overhead = 0;
+    pod_amounts(&parts, false, ret);
+}
+
+/* Where it has limits, what it does not request itself is what its containers ask for, or, where
+ * they ask for nothing, the limit. K8S: SetDefaults_Pod. */
+static void fill_whole(struct api_pod_spec *s, struct arena *a)
+{
+    struct api_resource_requirements *r = s->resources;
+    struct amounts requests = {.arena = a}, parts = {.arena = a};
+    if (!r || !r->n_limits)
+        return;
+    pod_containers_ask(s, &parts);
+    for (uint32_t i = 0; i < r->n_limits; i++)
+        if (pod_whole_may_say(r->limits[i].key))
+            amounts_set(&requests, r->limits[i].key, &r->limits[i].value);
+    for (uint32_t i = 0; i < parts.n; i++)
+        if (pod_whole_may_say(parts.v[i].key))
+            amounts_set(&requests, parts.v[i].key, &parts.v[i].value);
+    for (uint32_t i = 0; i < r->n_requests; i++)
+        amounts_set(&requests, r->requests[i].key, &r->requests[i].value);
+    if (requests.n > r->n_requests) {
+        r->requests = requests.v;
+        r->n_requests = requests.n;
+    }
+}
+
 /* ---- QoS ---- */
 
 static bool counts(struct str key)
@@ -95,9 +141,8 @@ static const struct quantity *limit_of(const struct api_resource_requirements *r
     return kv_quantity_get(r->limits, r->n_limits, key);
 }
 
-static void qos_container(const struct api_container *c, bool *any, bool *guaranteed)
+static void qos_of(const struct api_resource_requirements *r, bool *any, bool *guaranteed)
 {
-    const struct api_resource_requirements *r = &c->resources;
     for (uint32_t i = 0; i < r->n_requests; i++)
         *any |= counts(r->requests[i].key) && !quantity_is_zero(&r->requests[i].value);
     for (uint32_t i = 0; i < r->n_limits; i++)
@@ -114,10 +159,14 @@ static void qos_container(const struct api_container *c, bool *any, bool *guaran
 struct str pod_qos(const struct api_pod_spec *s)
 {
     bool any = false, guaranteed = s->n_containers > 0;
+    if (pod_says_whole(s)) { /* then that alone counts (KEP-2837) */
+        qos_of(s->resources, &any, &guaranteed);
+        return !any ? STR("BestEffort") : guaranteed ? STR("Guaranteed") : STR("Burstable");
+    }
     for (uint32_t i = 0; i < s->n_containers; i++)
-        qos_container(&s->containers[i], &any, &guaranteed);
+        qos_of(&s->containers[i].resources, &any, &guaranteed);
     for (uint32_t i = 0; i < s->n_init_containers; i++)
-        qos_container(&s->init_containers[i], &any, &guaranteed);
+        qos_of(&s->init_containers[i].resources, &any, &guaranteed);
     return !any ? STR("BestEffort") : guaranteed ? STR("Guaranteed") : STR("Burstable");
 }
 
@@ -127,6 +176,7 @@ static void pod_fill(void *msg, struct arena *a)
 {
     struct api_pod *p = msg;
     pod_spec_fill(&p->spec, a);
+    fill_whole(&p->spec, a);
 }
 
 static void pod_prepare_create(void *msg, struct arena *a)

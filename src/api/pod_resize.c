@@ -98,6 +98,7 @@ void pod_resize_take(void *msg, const void *old, struct arena *a)
     spec.containers = merge(p->spec.containers, o->spec.containers, spec.n_containers, a);
     spec.init_containers =
         merge(p->spec.init_containers, o->spec.init_containers, spec.n_init_containers, a);
+    spec.resources = p->spec.resources;
     if (!spec.containers)
         spec.containers = p->spec.containers;
     if (!spec.init_containers)
@@ -183,6 +184,27 @@ static bool same_rest(const struct kv_quantity *a, uint32_t n_a, const struct kv
     return left == 0;
 }
 
+/* What the pod says as a whole may be added and changed. */
+static void check_whole(const struct api_resource_requirements *r,
+                        const struct api_resource_requirements *o, struct error *err)
+{
+    static const struct api_resource_requirements none;
+    if (o && !r) {
+        check_forbidden(err, STR("spec.resources"), "pod-level resources cannot be removed");
+        return;
+    }
+    o = o ? o : &none;
+    if (removed(r->requests, r->n_requests, o->requests, o->n_requests))
+        check_forbidden(err, STR("spec.resources.requests"),
+                        "pod-level resource requests cannot be removed");
+    if (removed(r->limits, r->n_limits, o->limits, o->n_limits))
+        check_forbidden(err, STR("spec.resources.limits"),
+                        "pod-level resource limits cannot be removed");
+    if (!same_rest(r->requests, r->n_requests, o->requests, o->n_requests) ||
+        !same_rest(r->limits, r->n_limits, o->limits, o->n_limits) || r->n_claims != o->n_claims)
+        check_forbidden(err, STR("spec"), "only cpu and memory resources are mutable at pod-level");
+}
+
 static bool same_but_basic(const struct api_container *now, const struct api_container *old)
 {
     struct api_container c = *now;
@@ -214,6 +236,7 @@ static void check_rest(const struct api_pod *p, const struct api_pod *o, struct 
     struct api_pod_spec copy = p->spec;
     copy.containers = o->spec.containers;
     copy.init_containers = o->spec.init_containers;
+    copy.resources = o->spec.resources;
     if (!err->n_causes && !schema_equal(&api_pod_spec_desc, &copy, &o->spec))
         check_forbidden(err, spec, "only cpu and memory resources are mutable");
 }
@@ -224,9 +247,7 @@ void pod_validate_resize(const void *msg, const void *old, struct error *err)
     struct str qos = o->status.qos_class.n ? o->status.qos_class : pod_qos(&o->spec),
                will = pod_qos(&p->spec);
     const char *cannot = NULL;
-    if (o->spec.resources)
-        cannot = CANNOT("pods with pod-level resources");
-    else if (KV_GET(&o->metadata, annotations, STR(MIRROR)))
+    if (KV_GET(&o->metadata, annotations, STR(MIRROR)))
         cannot = CANNOT("static pods");
     else if (o->spec.os && str_is(o->spec.os->name, "windows"))
         cannot = CANNOT("windows pods");
@@ -239,6 +260,8 @@ void pod_validate_resize(const void *msg, const void *old, struct error *err)
                       "Pod QOS Class may not change as a result of resizing");
     if (!node_resizes(o))
         check_forbidden(err, STR("spec"), "Pod running on node without support for resize");
+    if (pod_says_whole(&o->spec) || pod_says_whole(&p->spec))
+        check_whole(p->spec.resources, o->spec.resources, err);
     bool ok = check_order(p->spec.containers, p->spec.n_containers, o->spec.containers,
                           o->spec.n_containers, "containers", "containers", err);
     ok &= check_order(p->spec.init_containers, p->spec.n_init_containers, o->spec.init_containers,
@@ -276,4 +299,11 @@ bool pod_same_resources(const struct api_resource_requirements *a,
                         const struct api_resource_requirements *b)
 {
     return pod_same_resource(a, b, "cpu") && pod_same_resource(a, b, "memory");
+}
+
+bool pod_same_whole(const struct api_resource_requirements *a,
+                    const struct api_resource_requirements *b)
+{
+    static const struct api_resource_requirements none;
+    return pod_same_resources(a ? a : &none, b ? b : &none);
 }

@@ -1,6 +1,7 @@
 /* Rules of pod specs that cross fields: names used once, mounts that name volumes, requests within
  * limits, handlers with exactly one action, and what an update of a running pod may touch. The
  * rules of single fields are in the tables. Kubernetes: pkg/apis/core/validation/validation.go. */
+#include "api/amounts.h"
 #include "api/check.h"
 #include "api/pod.h"
 
@@ -176,6 +177,16 @@ static void validate_env(const struct api_container *c, const char *path, struct
     }
 }
 
+static void check_amount(struct error *err, struct str path, const struct quantity *q,
+                         const char *must_be, const struct quantity *bound)
+{
+    char text[QUANTITY_TEXT_MAX], than[QUANTITY_TEXT_MAX], why[160];
+    size_t n = quantity_format(q, text);
+    quantity_format(bound, than);
+    snprintf(why, sizeof(why), "must be %s %s", must_be, than);
+    check_invalid(err, path, (struct str){text, n}, why);
+}
+
 static void validate_resources(const struct api_resource_requirements *r, const char *path,
                                struct error *err)
 {
@@ -209,6 +220,51 @@ static void validate_resources(const struct api_resource_requirements *r, const 
         (void)error_cause(err, CAUSE_INVALID, (struct str){all.p, all.n},
                           "Invalid value: \"%s\": %s", text, why);
     }
+}
+
+/* What the pod says as a whole must have room for its containers. The paths of their limits are
+ * those of a Kubernetes server. K8S: validatePodResources. */
+static void validate_whole(const struct api_pod_spec *s, const char *path, struct error *err)
+{
+    static const char *const names[] = {"cpu", "hugepages-", "memory", NULL};
+    const struct api_resource_requirements *r = s->resources;
+    struct arena a = {0};
+    struct amounts parts = {.arena = &a};
+    if (!r)
+        return;
+    PATH(whole, "%s.resources", path);
+    if (s->os && str_is(s->os->name, "windows")) {
+        check_forbidden(err, whole, "may not be set for a windows pod");
+        return;
+    }
+    validate_resources(r, path, err);
+    for (uint32_t i = 0; i < r->n_limits + r->n_requests; i++) {
+        bool limit = i < r->n_limits;
+        struct str key = limit ? r->limits[i].key : r->requests[i - r->n_limits].key;
+        PATH(at, "%s.%s[%.*s]", whole.p, limit ? "limits" : "requests", STR_ARG(key));
+        if (!pod_whole_may_say(key))
+            check_not_supported(err, at, key, names);
+    }
+    pod_containers_ask(s, &parts);
+    for (uint32_t i = 0; i < parts.n; i++) {
+        const struct kv_quantity *sum = &parts.v[i];
+        const struct quantity *q = kv_quantity_get(r->requests, r->n_requests, sum->key);
+        PATH(at, "%s.requests[%.*s]", whole.p, STR_ARG(sum->key));
+        if (q && quantity_cmp(&sum->value, q) > 0)
+            check_amount(err, at, q, "greater than or equal to aggregate container requests of",
+                         &sum->value);
+    }
+    for (uint32_t i = 0; i < s->n_containers; i++) {
+        const struct api_resource_requirements *c = &s->containers[i].resources;
+        for (uint32_t k = 0; k < c->n_limits; k++) {
+            const struct quantity *q = kv_quantity_get(r->limits, r->n_limits, c->limits[k].key);
+            PATH(at, "%s.containers[%u][%.*s].limits", whole.p, i, STR_ARG(c->limits[k].key));
+            if (q && quantity_cmp(&c->limits[k].value, q) > 0)
+                check_amount(err, at, &c->limits[k].value, "less than or equal to pod limits of",
+                             q);
+        }
+    }
+    arena_fini(&a);
 }
 
 static void validate_probe(const struct api_probe *p, const char *path, const char *name,
@@ -410,6 +466,7 @@ void pod_spec_validate(const struct api_pod_spec *s, const char *path, struct er
     validate_containers(s, path, &volumes, err);
     pod_ephemeral_validate(s, &volumes, err);
     pod_resize_policies_validate(s, path, err);
+    validate_whole(s, path, err);
     set_fini(&volumes);
     validate_host_ports(s, path, err);
     validate_tolerations(s, path, err);

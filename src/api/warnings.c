@@ -358,6 +358,23 @@ static void cron_job(struct warnings *w, const struct api_cron_job *c)
              STR_ARG(c->spec.schedule));
 }
 
+static void persistent_volume(struct warnings *w, const struct api_persistent_volume *p)
+{
+    if (str_is(p->spec.persistent_volume_reclaim_policy, "Recycle"))
+        warn(w, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. "
+                "Instead, the recommended approach is to use dynamic provisioning.");
+}
+
+static void ingress(struct warnings *w, const struct api_ingress *i)
+{
+    const struct api_object_meta *m = &i->metadata;
+
+    for (uint32_t k = 0; !i->spec.ingress_class_name.n && k < m->n_annotations; k++)
+        if (str_is(m->annotations[k].key, "kubernetes.io/ingress.class"))
+            warn(w, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use "
+                    "'spec.ingressClassName' instead");
+}
+
 static void storage_class_note(struct warnings *w, const struct api_object_meta *m)
 {
     for (uint32_t i = 0; i < m->n_annotations; i++) {
@@ -462,7 +479,14 @@ void api_warnings(const struct schema_kind *k, const void *msg, const void *old,
     case KIND_CRON_JOB:
         cron_job(w, msg);
         break;
+    case KIND_INGRESS:
+        if (!old)
+            ingress(w, msg);
+        break;
     case KIND_PERSISTENT_VOLUME:
+        storage_class_note(w, m);
+        persistent_volume(w, msg);
+        break;
     case KIND_PERSISTENT_VOLUME_CLAIM:
         storage_class_note(w, m);
         break;

@@ -75,6 +75,8 @@ void api_call_warn(struct api_call *c, const char *fmt, ...)
     int n = vasprintf(&text, fmt, ap);
     va_end(ap);
     ASSERT(n >= 0);
+    if (n == 0)
+        return;
     if (n > API_WARNING_BYTES_MAX)
         text[API_WARNING_BYTES_MAX] = '\0';
     for (unsigned i = 0; i < c->reply.n_warnings; i++)

@@ -151,6 +151,7 @@ struct api_call {
     struct call_views *views;           /* owned; NULL: nobody asked for any (call_view.h) */
     struct hook_state *hooks;           /* NULL: no webhook is about it (hooks.h) */
     bool authorized;                    /* a part of a call that was */
+    bool name_selected;                 /* the name is what a field selector demands */
     struct list link;                   /* server->calls */
     nsec_t started;
 };

@@ -162,6 +162,8 @@ void random_suffix(struct rt *rt, char *out, size_t n);
 /* Deletes one object of c->kind by the rules of c->del. done NULL: the call is answered with it. */
 int delete_one(struct api_call *c, struct object *old, store_done_fn done, void *arg) MUST_CHECK;
 /* uid and resourceVersion of c->del against old. */
+/* Which options go together. */
+int delete_check_options(struct api_call *c) MUST_CHECK;
 int delete_check_preconditions(struct api_call *c, const struct object *old) MUST_CHECK;
 bool has_finalizer(const struct api_object_meta *m, struct str f);
 

@@ -32,6 +32,28 @@ const char *managed_skip(const struct api_call *c)
     return kind_has_status(c->kind) && !c->subresource.n ? "status" : NULL;
 }
 
+struct str managed_written(struct api_call *c, struct str set)
+{
+    static const char *const ephemeral[] = {"spec", "ephemeralContainers", NULL},
+                             *const whole[] = {"spec", "resources", NULL},
+                             *const app[] = {"spec", "containers", "*", "resources", NULL},
+                             *const app_policy[] = {"spec", "containers", "*", "resizePolicy",
+                                                    NULL},
+                             *const init[] = {"spec", "initContainers", "*", "resources", NULL},
+                             *const init_policy[] = {"spec", "initContainers", "*", "resizePolicy",
+                                                     NULL};
+    static const char *const *const of_ephemeral[] = {ephemeral};
+    static const char *const *const of_resize[] = {whole, app, app_policy, init, init_policy};
+    struct arena *a = &c->arena;
+    if (c->kind != KIND(POD) || fields_empty(set))
+        return set;
+    if (str_is(c->subresource, "resize"))
+        return fields_keep(c->kind->desc, set, of_resize, ARRAY_LEN(of_resize), a);
+    if (str_is(c->subresource, "ephemeralcontainers"))
+        return fields_keep(c->kind->desc, set, of_ephemeral, ARRAY_LEN(of_ephemeral), a);
+    return set;
+}
+
 static bool is_update(const struct api_managed_fields_entry *e)
 {
     return str_is(e->operation, "Update");
@@ -388,6 +410,8 @@ const struct fields_diff *managed_change_for(struct managed_change *m,
     *v = (struct managed_view){.next = m->views, .desc = desc};
     (void)fields_diff(desc, tell(m->c, as, m->old, a), tell(m->c, as, m->new, a),
                       managed_skip(m->c), a, &v->diff);
+    v->diff.changed = managed_written(m->c, v->diff.changed);
+    v->diff.removed = managed_written(m->c, v->diff.removed);
     m->views = v;
     return &v->diff;
 }

@@ -30,6 +30,9 @@ struct api_managed_fields_entry *managed_own(struct api_call *c, struct managed_
 void managed_drop_empty(struct managed_list *l);
 /* Same owners, whatever their times. */
 bool managed_same(const struct api_object_meta *a, const struct api_object_meta *b);
+/* set without what c's subresource does not write, beside managed_skip: of a write to pods/resize
+ * that is all but resources. K8S: GetResetFieldsFilter of the strategies of pods. */
+struct str managed_written(struct api_call *c, struct str set);
 /* The top-level field this call does not write: "status", "spec", or NULL. */
 const char *managed_skip(const struct api_call *c);
 /* The type the entry's fields are named by, when it can be compared with what c writes: c's own

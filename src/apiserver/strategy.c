@@ -7,6 +7,7 @@
 #include "api/pod.h"
 #include "api/warnings.h"
 #include "apiserver/subresource.h"
+#include "apiserver/hooks/hooks.h"
 #include "apiserver/policy/policy.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
@@ -201,6 +202,7 @@ int strategy_create(struct api_call *c, void *msg)
     if (kind_has_status(c->kind) && !(h && h->status_at_create)) {
         const struct schema_field *f = top_field(c->kind, "status");
         memset(schema_at(f, msg), 0, field_bytes(f));
+        custom_default_status(c->kind, msg, &c->arena);
         part_stored(c, msg, NULL, false);
     }
     api_default(c->kind, msg, &c->arena);
@@ -318,6 +320,8 @@ static void prepare_update(struct api_call *c, void *msg, const struct object *o
     }
     if (call_is_resize(c))
         pod_resize_take(msg, o, &c->arena);
+    else if (c->kind == KIND(POD) && str_is(c->subresource, "ephemeralcontainers"))
+        pod_ephemeral_take(msg, o);
     part_stored(c, msg, old, status_only);
     api_default(c->kind, msg, &c->arena);
     if (owners)
@@ -456,6 +460,8 @@ int strategy_validate(struct api_call *c, const void *msg, const struct object *
             rules_check(msg, o, err);
         if (!err->n_causes)
             policy_check(c->kind, msg, o, err);
+        if (!err->n_causes)
+            hooks_check(c->kind, msg, o, err);
     }
     if (!err->n_causes && !status_only && !c->user.trusted)
         tell_warnings(c, msg, o);

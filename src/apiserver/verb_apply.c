@@ -178,7 +178,7 @@ static void read_managers(struct apply *p)
             .api_version = str_z(c->kind->api_version),
             .time = timestamp_seconds(rt_wall(c->server->rt)),
             .fields_type = STR("FieldsV1"),
-            .fields_v1 = all.changed,
+            .fields_v1 = managed_written(c, all.changed),
         };
     }
     const struct api_managed_fields_entry *own = managed_own(c, &p->managers, STR("Apply"));
@@ -403,7 +403,8 @@ static int settle_owners(struct apply *p)
     struct managed_change change = {.c = c, .old = p->live, .new = p->msg};
     const struct api_managed_fields_entry us = {.api_version = str_z(c->kind->api_version)};
     struct api_managed_fields_entry *own;
-    struct str set = fields_strip(c->kind->desc, p->wanted, managed_skip(c), &c->arena);
+    struct str set =
+        managed_written(c, fields_strip(c->kind->desc, p->wanted, managed_skip(c), &c->arena));
     const struct fields_diff *d = managed_change_for(&change, &us);
     bool changed = !fields_empty(d->changed) || !fields_empty(d->removed);
     int r;

@@ -23,11 +23,7 @@ int delete_check_preconditions(struct api_call *c, const struct object *old)
             STR_ARG(c->del.uid), STR_ARG(m->uid));
     if (!c->del.rv.n)
         return 0;
-    if (str_to_u64(c->del.rv, &rv) < 0)
-        return call_error(c, REASON_BAD_REQUEST,
-                          "preconditions.resourceVersion: Invalid value: \"%.*s\"",
-                          STR_ARG(c->del.rv));
-    if (rv != old->rev)
+    if (str_to_u64(c->del.rv, &rv) < 0 || rv != old->rev)
         return call_conflict(
             c, m->name,
             "Precondition failed: ResourceVersion in precondition: %.*s, ResourceVersion in object "
@@ -36,7 +32,7 @@ int delete_check_preconditions(struct api_call *c, const struct object *old)
     return 0;
 }
 
-static int check_policy(struct api_call *c)
+int delete_check_options(struct api_call *c)
 {
     struct str p = c->del.propagation;
     struct error *err = &c->reply.err;
@@ -190,11 +186,12 @@ int delete_one(struct api_call *c, struct object *old, store_done_fn done, void 
 int verb_delete(struct api_call *c)
 {
     struct object *old = store_peek(c->server->store, storage_kind(c->kind), c->ns, c->name);
+    int r = delete_check_options(c);
+    if (r < 0)
+        return r;
     if (!old)
         return call_not_found(c, c->kind, c->name);
-    int r = check_policy(c);
-    if (r >= 0)
-        r = delete_check_preconditions(c, old);
+    r = delete_check_preconditions(c, old);
     if (r >= 0)
         r = admit_delete(c, call_in_hand(c, old));
     if (r == 0)

@@ -108,7 +108,9 @@ static int admit_one(struct api_call *c, struct object *now)
 
 int verb_deletecollection(struct api_call *c)
 {
-    int r = verb_list(c);
+    int r = delete_check_options(c);
+    if (r >= 0)
+        r = verb_list(c);
     if (r != 0)
         return r;
     for (size_t i = 0; i < c->reply.n_items; i++) /* as they are answered: before any goes */

@@ -12,7 +12,8 @@ static int custom_patch_type(struct api_call *c)
 {
     return call_error(c, REASON_UNSUPPORTED_MEDIA_TYPE,
                       "the body of the request was in an unknown format - accepted media types "
-                      "include: application/json-patch+json, application/merge-patch+json");
+                      "include: application/json-patch+json, application/merge-patch+json, "
+                      "application/apply-patch+yaml");
 }
 
 static int apply(struct api_call *c, const struct schema_desc *desc, struct json **doc)
@@ -163,14 +164,5 @@ int verb_patch(struct api_call *c)
     r = decode(c, desc, doc);
     if (r < 0)
         return c->reply.err.reason == REASON_BAD_REQUEST ? unfit(c, doc) : r;
-    if (desc == c->kind->desc) {
-        struct api_object_meta *m = c->body;
-        struct str name = m->name;
-        if (!str_eq(name, c->name)) {
-            (void)error_cause(&c->reply.err, CAUSE_INVALID, STR("metadata.name"),
-                              "Invalid value: \"%.*s\": field is immutable", STR_ARG(name));
-            return call_invalid(c, c->name);
-        }
-    }
     return subresource_is_special(c) ? subresource_run(c) : verb_update(c);
 }

@@ -20,7 +20,10 @@ int verb_update(struct api_call *c)
                           "the name of the object (%.*s) does not match the name on the URL (%.*s)",
                           STR_ARG(m->name), STR_ARG(c->name));
     if (!m->name.n)
-        return call_error(c, REASON_BAD_REQUEST, "name must be provided");
+        return call_error(
+            c, REASON_BAD_REQUEST,
+            "the name of the object (%.*s based on URL) was undeterminable: name must be provided",
+            STR_ARG(c->name));
     if (c->kind->namespaced && m->namespace.n && !str_eq(m->namespace, c->ns))
         return call_error(c, REASON_BAD_REQUEST,
                           "the namespace of the provided object does not match the namespace sent "

@@ -469,7 +469,7 @@ static void begin_attempt(struct ctr *c)
     set_text(&c->stop_reason, NULL);
     set_text(&c->stop_message, NULL);
     ctr_make_id(c);
-    ctr_set_in_force(c, &ctr_spec(c)->resources);
+    ctr_set_in_force(c, NULL);
     ctr_save(c);
     struct fs_path logs = fs_path("%s/logs/%s", c->pod->dir, c->name);
     (void)!fs_mkdirs(logs.s, 0755);

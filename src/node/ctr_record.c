@@ -110,7 +110,7 @@ static void read_in_force(struct ctr *c, const struct json *v, struct arena *a)
         schema_decode_json(&api_resource_requirements_desc, v, a, NULL, &r, &err) >= 0)
         ctr_set_in_force(c, &r);
     else
-        ctr_set_in_force(c, &ctr_spec(c)->resources);
+        ctr_set_in_force(c, NULL);
     error_fini(&err);
 }
 

@@ -224,8 +224,11 @@ int env_resource(const struct env_ctx *c, const struct api_resource_field_select
     bool limits = str_is(kind, "limits");
     const struct quantity *q = limits ? kv_quantity_get(r->limits, r->n_limits, what)
                                       : kv_quantity_get(r->requests, r->n_requests, what);
+    const struct api_resource_requirements *whole = c->pod->spec.resources;
     bool cpu = str_is(what, "cpu");
     int64_t value;
+    if (!q && limits && whole) /* what it may take is what the pod may */
+        q = kv_quantity_get(whole->limits, whole->n_limits, what);
     if (cpu) {
         int64_t milli = q ? quantity_milli(q) : limits ? c->node_milli_cpu : 0;
         int64_t div = sel->divisor.set ? quantity_milli(&sel->divisor) : 1000;

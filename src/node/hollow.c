@@ -64,6 +64,8 @@ static bool pod_is_resized(const struct object *o)
     const struct api_pod *pod = OBJECT_MSG(o, api_pod);
     uint32_t n = MIN(pod->spec.n_containers, pod->status.n_container_statuses);
 
+    if (!pod_same_whole(pod->spec.resources, pod->status.resources))
+        return true;
     for (uint32_t i = 0; i < n; i++) {
         const struct api_resource_requirements *r = pod->status.container_statuses[i].resources;
         if (r && !pod_same_resources(r, &pod->spec.containers[i].resources))
@@ -206,6 +208,11 @@ static void pod_run(struct hollow_pod *p)
 
     st->phase = STR("Running");
     st->observed_generation = pod->metadata.generation;
+    st->resources = pod->spec.resources;
+    if (st->resources) {
+        st->allocated_resources = st->resources->requests;
+        st->n_allocated_resources = st->resources->n_requests;
+    }
     /* It may be saying something again: it is the same pod, and ready since then or since now. */
     struct timestamp start = st->start_time.set ? st->start_time : now;
     if (pod_says_ready(p->object))

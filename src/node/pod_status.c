@@ -4,6 +4,7 @@
  * of others stay). One request a pod is under way at a time, so bursts coalesce. */
 #include "node/agent.h"
 
+#include "api/pod.h"
 #include "base/mem.h"
 #include "codec/json.h"
 
@@ -122,6 +123,19 @@ static void fill_waiting(const struct ctr *c, bool init_pending, struct arena *a
         s->waiting->message = arena_strz(a, c->why_message);
 }
 
+/* Without the limits it has from its pod. */
+static void own_in_force(const struct api_resource_requirements *r,
+                         const struct api_resource_requirements *own, struct arena *a,
+                         struct api_resource_requirements *ret)
+{
+    *ret = *r;
+    ret->limits = ARENA_NEW_N(a, struct kv_quantity, r->n_limits);
+    ret->n_limits = 0;
+    for (uint32_t i = 0; i < r->n_limits; i++)
+        if (kv_quantity_get(own->limits, own->n_limits, r->limits[i].key))
+            ret->limits[ret->n_limits++] = r->limits[i];
+}
+
 static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a,
                      struct api_container_status *s)
 {
@@ -155,7 +169,9 @@ static void fill_ctr(const struct ctr *c, bool init_pending, struct arena *a,
         s->allocated_resources = spec->resources.requests;
         s->n_allocated_resources = spec->resources.n_requests;
         s->resources = ARENA_NEW(a, struct api_resource_requirements);
-        *s->resources = busy && c->in_force ? *c->in_force : spec->resources;
+        *s->resources = spec->resources;
+        if (busy && c->in_force)
+            own_in_force(c->in_force, &spec->resources, a, s->resources);
     }
     s->has_started = true;
     s->started = busy && c->started;
@@ -301,6 +317,18 @@ static void fill_conditions(struct pod *p, bool init_pending, struct arena *a,
     s->conditions[s->n_conditions - 1].message = STR(NODE_SHUTDOWN_MESSAGE);
 }
 
+/* Of a pod with resources of its own. While they come into force, it has those it was said to have
+ * last. */
+static void fill_whole(const struct pod *p, struct api_pod_status *s)
+{
+    const struct api_pod *m = pod_msg(p);
+    if (!pod_says_whole(&m->spec))
+        return;
+    s->allocated_resources = m->spec.resources->requests;
+    s->n_allocated_resources = m->spec.resources->n_requests;
+    s->resources = p->resizing && m->status.resources ? m->status.resources : m->spec.resources;
+}
+
 void pod_status_build(struct pod *p, struct arena *a, struct api_pod_status *s)
 {
     bool ignored = false;
@@ -317,6 +345,7 @@ void pod_status_build(struct pod *p, struct arena *a, struct api_pod_status *s)
         s->reason = arena_strz(a, p->end_reason);
         s->message = p->end_message ? arena_strz(a, p->end_message) : STR_NONE;
     }
+    fill_whole(p, s);
     if (p->start_time)
         s->start_time = timestamp_seconds(p->start_time);
     s->host_ips = ARENA_NEW_N(a, struct api_host_ip, 1);

@@ -27,18 +27,31 @@ static bool resizable(const struct ctr *c)
     return c->kind == CTR_APP || c->kind == CTR_SIDECAR;
 }
 
-static const struct api_resource_requirements *allocated(const struct ctr *c)
+/* With the limits it has from its pod. */
+static struct api_resource_requirements allocated(const struct ctr *c, struct arena *a)
 {
-    return &ctr_spec(c)->resources;
+    return resources_with_pod(pod_msg(c->pod), &ctr_spec(c)->resources, a);
 }
 
 /* ---- in force ---- */
 
 void ctr_set_in_force(struct ctr *c, const struct api_resource_requirements *r)
 {
-    arena_fini(&c->in_force_arena);
+    struct arena a = {0}, old = c->in_force_arena;
+    struct api_resource_requirements now = r ? *r : allocated(c, &a);
     c->in_force_arena = (struct arena){0};
-    c->in_force = schema_clone(&api_resource_requirements_desc, r, &c->in_force_arena);
+    c->in_force = schema_clone(&api_resource_requirements_desc, &now, &c->in_force_arena);
+    arena_fini(&old);
+    arena_fini(&a);
+}
+
+static bool is_in_force(const struct ctr *c)
+{
+    struct arena a = {0};
+    struct api_resource_requirements r = allocated(c, &a);
+    bool is = pod_same_resources(&r, c->in_force);
+    arena_fini(&a);
+    return is;
 }
 
 /* ---- allocated ---- */
@@ -54,6 +67,7 @@ static bool same_list(const struct api_container *a, const struct api_container 
 static bool same_spec(const struct api_pod_spec *a, const struct api_pod_spec *b)
 {
     return a->n_containers == b->n_containers && a->n_init_containers == b->n_init_containers &&
+           pod_same_whole(a->resources, b->resources) &&
            same_list(a->containers, b->containers, a->n_containers) &&
            same_list(a->init_containers, b->init_containers, a->n_init_containers);
 }
@@ -88,6 +102,7 @@ struct object *resize_seen(struct pod *p, struct object *obj)
         with_list(now->spec.containers, had->spec.containers, now->spec.n_containers, &a);
     copy.spec.init_containers = with_list(now->spec.init_containers, had->spec.init_containers,
                                           now->spec.n_init_containers, &a);
+    copy.spec.resources = had->spec.resources;
     p->wanted = object_ref(obj);
     p->resize_look |= news;
     if (news) { /* what failed was another wish */
@@ -135,6 +150,32 @@ static void common_limits(struct amounts *to, const struct api_resource_requirem
     }
 }
 
+/* A limit of the pod as a whole: no less than any of its containers is held to; one that is held to
+ * nothing yet keeps the pod from having one. */
+static void whole_limits(const struct pod *p, struct api_resource_requirements *whole,
+                         struct arena *a)
+{
+    struct amounts limits = {.arena = a};
+    for (uint32_t k = 0; k < whole->n_limits; k++) {
+        struct quantity most = whole->limits[k].value;
+        bool all = true;
+        for (unsigned i = 0; i < p->n_init + p->n_app; i++) {
+            const struct ctr *c = p->ctrs[i];
+            if (!holds(c))
+                continue;
+            const struct quantity *q =
+                kv_quantity_get(c->in_force->limits, c->in_force->n_limits, whole->limits[k].key);
+            all &= q != NULL;
+            if (q && quantity_cmp(q, &most) > 0)
+                most = *q;
+        }
+        if (all)
+            amounts_set(&limits, whole->limits[k].key, &most);
+    }
+    whole->limits = limits.v;
+    whole->n_limits = limits.n;
+}
+
 void resize_pod_limits(const struct pod *p, struct cgroup_limits *ret)
 {
     struct arena a = {0};
@@ -155,6 +196,8 @@ void resize_pod_limits(const struct pod *p, struct cgroup_limits *ret)
         s->resources.limits = limits.v;
         s->resources.n_limits = limits.n;
     }
+    if (m->spec.resources)
+        whole_limits(p, m->spec.resources, &a);
     pod_resources(m, &r);
     limits_of(&r, ret);
     arena_fini(&a);
@@ -208,6 +251,11 @@ static void tell(struct pod *p, const struct api_pod *m, const char *type, const
 {
     struct buf b = {0};
     buf_add_char(&b, '{');
+    if (m->spec.resources) {
+        buf_add_lit(&b, "\"resources\":");
+        schema_encode_json(&api_resource_requirements_desc, m->spec.resources, 0, &b);
+        buf_add_char(&b, ',');
+    }
     summary("initContainers", m->spec.init_containers, m->spec.n_init_containers, true, &b);
     summary("containers", m->spec.containers, m->spec.n_containers, false, &b);
     buf_printf(&b, "\"generation\":%lld", (long long)m->metadata.generation);
@@ -430,9 +478,15 @@ static void took_force(struct resize_job *j, const struct target *t)
     const struct api_pod *m = j->obj->msg;
     if (!c || !c->in_force || !ctr_is_busy(c))
         return; /* it has ended meanwhile */
-    ctr_set_in_force(c, c->kind == CTR_APP ? &m->spec.containers[c->index].resources
-                                           : &m->spec.init_containers[c->index].resources);
+    struct arena a = {0};
+    struct api_resource_requirements r =
+        resources_with_pod(m,
+                           c->kind == CTR_APP ? &m->spec.containers[c->index].resources
+                                              : &m->spec.init_containers[c->index].resources,
+                           &a);
+    ctr_set_in_force(c, &r);
     ctr_save(c);
+    arena_fini(&a);
 }
 
 static void job_done(void *arg)
@@ -485,8 +539,8 @@ static void add_target(struct resize_job *j, const struct ctr *c)
     struct container_resources now, had;
     struct api_container before = {.resources = *c->in_force};
     struct target *t = &j->v[j->n++];
-    container_resources(ctr_spec(c), &now);
-    container_resources(&before, &had);
+    container_resources(pod_msg(c->pod), ctr_spec(c), &now);
+    container_resources(NULL, &before, &had);
     *t = (struct target){
         .path = xasprintf("%s/%s", c->pod->cgroup, c->id),
         .id = xstrdup(c->id),
@@ -500,19 +554,22 @@ static void add_target(struct resize_job *j, const struct ctr *c)
 static bool must_restart(const struct ctr *c)
 {
     const struct api_container *s = ctr_spec(c);
+    struct arena a = {0};
+    bool must = false;
     struct str policy = s->restart_policy.n ? s->restart_policy : pod_restart_policy(c->pod);
     if (str_is(policy, "Never")) /* it would not come back */
         return false;
+    struct api_resource_requirements now = allocated(c, &a);
     for (uint32_t i = 0; i < s->n_resize_policy; i++) {
         const struct api_container_resize_policy *r = &s->resize_policy[i];
         if (!str_is(r->restart_policy, "RestartContainer"))
             continue;
         bool cpu = str_is(r->resource_name, "cpu"), memory = str_is(r->resource_name, "memory");
-        if ((cpu && !pod_same_resource(&s->resources, c->in_force, "cpu")) ||
-            (memory && !pod_same_resource(&s->resources, c->in_force, "memory")))
-            return true;
+        must |= (cpu && !pod_same_resource(&now, c->in_force, "cpu")) ||
+                (memory && !pod_same_resource(&now, c->in_force, "memory"));
     }
-    return false;
+    arena_fini(&a);
+    return must;
 }
 
 static void start_again(struct ctr *c)
@@ -541,7 +598,7 @@ static bool step_containers(struct pod *p)
     bool waits = false;
     for (unsigned i = 0; i < p->n_init + p->n_app; i++) {
         struct ctr *c = p->ctrs[i];
-        if (!holds(c) || pod_same_resources(allocated(c), c->in_force))
+        if (!holds(c) || is_in_force(c))
             continue;
         waits = true;
         if (ctr_state(c) != CTR_RUNNING)

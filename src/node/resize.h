@@ -15,5 +15,6 @@ bool resize_sync(struct pod *p);
 void resize_room(struct node *n);
 /* Limits of the pod's own cgroup: enough for what is allocated and for what is in force. */
 void resize_pod_limits(const struct pod *p, struct cgroup_limits *ret);
-/* c is about to run with these, or does. */
+/* c is about to run with these, or does; NULL: with what is allocated. Limits of the pod as a whole
+ * are among them, where the container has none of its own. */
 void ctr_set_in_force(struct ctr *c, const struct api_resource_requirements *r);

@@ -1,6 +1,9 @@
 /* Rules of Kubernetes' security contexts, QoS classes and of the CPU and memory arithmetic every
  * CRI runtime does. */
 #include "node/security.h"
+
+#include "api/amounts.h"
+#include "api/pod.h"
 #include "node/fsutil.h"
 
 #include <linux/capability.h>
@@ -311,9 +314,33 @@ static const struct quantity *get(const struct kv_quantity *v, uint32_t n, const
     return kv_quantity_get(v, n, str_z(key));
 }
 
-void container_resources(const struct api_container *c, struct container_resources *ret)
+struct api_resource_requirements resources_with_pod(const struct api_pod *pod,
+                                                    const struct api_resource_requirements *r,
+                                                    struct arena *a)
 {
-    const struct api_resource_requirements *r = &c->resources;
+    static const char *const names[] = {"cpu", "memory"};
+    const struct api_resource_requirements *whole = pod ? pod->spec.resources : NULL;
+    struct api_resource_requirements ret = *r;
+    struct amounts limits = {.arena = a};
+    if (!whole)
+        return ret;
+    amounts_add_all(&limits, r->limits, r->n_limits);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct quantity *q = get(whole->limits, whole->n_limits, names[i]);
+        if (q && !get(r->limits, r->n_limits, names[i]))
+            amounts_set(&limits, str_z(names[i]), q);
+    }
+    ret.limits = limits.v;
+    ret.n_limits = limits.n;
+    return ret;
+}
+
+void container_resources(const struct api_pod *pod, const struct api_container *c,
+                         struct container_resources *ret)
+{
+    struct arena a = {0};
+    const struct api_resource_requirements all = resources_with_pod(pod, &c->resources, &a),
+                                           *r = &all;
     const struct quantity *cl = get(r->limits, r->n_limits, "cpu"),
                           *ml = get(r->limits, r->n_limits, "memory");
     const struct quantity *cr = get(r->requests, r->n_requests, "cpu");
@@ -324,8 +351,12 @@ void container_resources(const struct api_container *c, struct container_resourc
         .has_cpu_limit = cl && !quantity_is_zero(cl),
         .has_memory_limit = ml && !quantity_is_zero(ml),
     };
-    ret->cpu_request_milli = cr ? quantity_milli(cr) : ret->cpu_limit_milli;
-    ret->memory_request_bytes = mr ? quantity_value(mr) : ret->memory_limit_bytes;
+    /* a limit stands for a request, if it is the container's own */
+    cr = cr ? cr : get(c->resources.limits, c->resources.n_limits, "cpu");
+    mr = mr ? mr : get(c->resources.limits, c->resources.n_limits, "memory");
+    ret->cpu_request_milli = cr ? quantity_milli(cr) : 0;
+    ret->memory_request_bytes = mr ? quantity_value(mr) : 0;
+    arena_fini(&a);
 }
 
 static void add(struct container_resources *to, const struct container_resources *r)
@@ -348,16 +379,34 @@ static void take_max(struct container_resources *to, const struct container_reso
     to->has_memory_limit &= r->has_memory_limit;
 }
 
+/* What the pod says as a whole. */
+static void replace(struct container_resources *to, const struct api_resource_requirements *r)
+{
+    const struct quantity *q;
+    if ((q = get(r->requests, r->n_requests, "cpu")))
+        to->cpu_request_milli = quantity_milli(q);
+    if ((q = get(r->requests, r->n_requests, "memory")))
+        to->memory_request_bytes = quantity_value(q);
+    if ((q = get(r->limits, r->n_limits, "cpu"))) {
+        to->cpu_limit_milli = quantity_milli(q);
+        to->has_cpu_limit = !quantity_is_zero(q);
+    }
+    if ((q = get(r->limits, r->n_limits, "memory"))) {
+        to->memory_limit_bytes = quantity_value(q);
+        to->has_memory_limit = !quantity_is_zero(q);
+    }
+}
+
 void pod_resources(const struct api_pod *pod, struct container_resources *ret)
 {
     const struct container_resources none = {.has_cpu_limit = true, .has_memory_limit = true};
     struct container_resources sum = none, sidecars = none, top = none, r;
     for (uint32_t i = 0; i < pod->spec.n_containers; i++) {
-        container_resources(&pod->spec.containers[i], &r);
+        container_resources(NULL, &pod->spec.containers[i], &r);
         add(&sum, &r);
     }
     for (uint32_t i = 0; i < pod->spec.n_init_containers; i++) {
-        container_resources(&pod->spec.init_containers[i], &r);
+        container_resources(NULL, &pod->spec.init_containers[i], &r);
         if (str_is(pod->spec.init_containers[i].restart_policy, "Always")) {
             add(&sidecars, &r);
             add(&sum, &r);
@@ -368,6 +417,8 @@ void pod_resources(const struct api_pod *pod, struct container_resources *ret)
         }
     }
     take_max(&sum, &top);
+    if (pod->spec.resources)
+        replace(&sum, pod->spec.resources);
     const struct quantity *q;
     if ((q = get(pod->spec.overhead, pod->spec.n_overhead, "cpu"))) {
         sum.cpu_request_milli += quantity_milli(q);
@@ -383,12 +434,14 @@ void pod_resources(const struct api_pod *pod, struct container_resources *ret)
 struct str pod_qos_class(const struct api_pod *pod)
 {
     bool any = false, all = true;
+    if (pod_says_whole(&pod->spec))
+        return pod_qos(&pod->spec);
     for (uint32_t k = 0; k < 2; k++) {
         const struct api_container *v = k ? pod->spec.init_containers : pod->spec.containers;
         uint32_t n = k ? pod->spec.n_init_containers : pod->spec.n_containers;
         for (uint32_t i = 0; i < n; i++) {
             struct container_resources r;
-            container_resources(&v[i], &r);
+            container_resources(NULL, &v[i], &r);
             if (r.cpu_request_milli || r.memory_request_bytes || r.has_cpu_limit ||
                 r.has_memory_limit)
                 any = true;
@@ -415,6 +468,27 @@ int oom_score_adj_allowed(int adj)
     return MAX(adj, (int)least);
 }
 
+/* What the pod requests beyond its containers is theirs in equal parts (KEP-2837). */
+static int64_t share_of_rest(const struct api_pod *pod)
+{
+    const struct api_resource_requirements *whole = pod->spec.resources;
+    const struct quantity *q = whole ? get(whole->requests, whole->n_requests, "memory") : NULL;
+    struct container_resources r;
+    int64_t rest = q ? quantity_value(q) : 0, n = pod->spec.n_containers;
+    for (uint32_t i = 0; i < pod->spec.n_containers; i++) {
+        container_resources(NULL, &pod->spec.containers[i], &r);
+        rest -= r.memory_request_bytes;
+    }
+    for (uint32_t i = 0; i < pod->spec.n_init_containers; i++) {
+        if (!str_is(pod->spec.init_containers[i].restart_policy, "Always"))
+            continue;
+        container_resources(NULL, &pod->spec.init_containers[i], &r);
+        rest -= r.memory_request_bytes;
+        n++;
+    }
+    return rest > 0 && n > 0 ? rest / n : 0;
+}
+
 int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
                   int64_t node_memory_bytes)
 {
@@ -424,10 +498,10 @@ int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
     if (str_is(qos, "BestEffort"))
         return 1000;
     struct container_resources r;
-    container_resources(c, &r);
-    int64_t score = 1000;
+    container_resources(NULL, c, &r);
+    int64_t score = 1000, bytes = r.memory_request_bytes + share_of_rest(pod);
     if (node_memory_bytes > 0)
-        score = 1000 - (int64_t)((double)r.memory_request_bytes * 1000 / (double)node_memory_bytes);
+        score = 1000 - (int64_t)((double)bytes * 1000 / (double)node_memory_bytes);
     return (int)CLAMP(score, 3, 999);
 }
 

@@ -32,7 +32,8 @@ int user_resolve(const char *rootfs, struct str image_user, const struct api_sec
                  const struct api_pod_security_context *psc, struct str container, struct user *ret,
                  struct error *err) MUST_CHECK;
 
-/* "Guaranteed", "Burstable", "BestEffort": by the requests and limits of all containers. */
+/* "Guaranteed", "Burstable", "BestEffort": by the requests and limits of the pod as a whole, or of
+ * all containers. */
 struct str pod_qos_class(const struct api_pod *pod);
 int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
                   int64_t node_memory_bytes);
@@ -40,15 +41,21 @@ int oom_score_adj(const struct api_pod *pod, const struct api_container *c,
  * score cannot be lowered below our own, and crun would refuse to start. */
 int oom_score_adj_allowed(int adj);
 
-/* Amounts of one container. 0: not set. */
+/* Amounts of one container; limits it does not have itself are those of its pod, where that has
+ * resources of its own (pod NULL: they are not looked at). 0: not set. */
 struct container_resources {
     int64_t cpu_request_milli, cpu_limit_milli, memory_request_bytes, memory_limit_bytes;
     bool has_cpu_limit, has_memory_limit;
 };
-void container_resources(const struct api_container *c, struct container_resources *ret);
+void container_resources(const struct api_pod *pod, const struct api_container *c,
+                         struct container_resources *ret);
+/* The same as a list: r itself, or with limits of the pod, in the arena. */
+struct api_resource_requirements resources_with_pod(const struct api_pod *pod,
+                                                    const struct api_resource_requirements *r,
+                                                    struct arena *a);
 /* Sum over the pod as the scheduler counts it: max(sum of containers and sidecars, each init
  * container on top of the sidecars before it) plus overhead; limits count only when every container
- * has them. */
+ * has them. What the pod says as a whole replaces the sum, resource by resource. */
 void pod_resources(const struct api_pod *pod, struct container_resources *ret);
 /* 1000m -> 1024; never less than 2. */
 int64_t cpu_shares_of_milli(int64_t milli);

@@ -221,7 +221,7 @@ static void write_devices(const struct spec_input *in, struct jw *w)
 static void write_resources(const struct spec_input *in, struct jw *w)
 {
     struct container_resources r;
-    container_resources(in->container, &r);
+    container_resources(in->pod, in->container, &r);
     jw_key_open(w, "resources", '{');
     write_devices(in, w);
     jw_key_open(w, "cpu", '{');

@@ -115,10 +115,21 @@ static void sum_requests(const struct api_pod *pod, struct sums *ret)
         }
     }
     raise_to(ret, &init);
-    if (spec->resources) { /* a budget of the whole pod replaces the sum, resource by resource */
-        struct sums whole = *ret;
-        of_list(&whole, spec->resources->requests, spec->resources->n_requests, false);
-        *ret = whole;
+    /* a budget of the whole pod replaces the sum, resource by resource */
+    struct sums parts = *ret;
+    struct held_amounts held;
+    bool any = false;
+    pod_whole_held(pod, false, &held);
+    for (size_t i = 0; i < ARRAY_LEN(held.v); i++) {
+        struct sums whole = parts;
+        if (held.n[i] == 0)
+            continue;
+        of_list(&whole, held.v[i], held.n[i], false);
+        if (any)
+            raise_to(ret, &whole);
+        else
+            *ret = whole;
+        any = true;
     }
     struct sums overhead = {0};
     of_list(&overhead, spec->overhead, spec->n_overhead, false);

@@ -413,6 +413,19 @@ const void *custom_read(const struct schema_kind *k, const void *msg, rev_t rev,
     return out;
 }
 
+void custom_default_status(const struct schema_kind *k, void *msg, struct arena *a)
+{
+    struct buf b = {0};
+    if (!custom_is_served(k) || !k->custom->schema)
+        return;
+    const struct json *status = structural_status(k->custom->schema, a);
+    if (status) { /* canonical, as all such texts */
+        json_print_sorted(status, &b);
+        ((struct custom_object *)msg)->status = arena_str(a, buf_str(&b));
+    }
+    buf_fini(&b);
+}
+
 /* ---- order of versions ---- */
 
 struct rank {

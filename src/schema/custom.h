@@ -84,6 +84,9 @@ int custom_take(const struct schema_kind *k, struct json *object, struct arena *
 /* An object as read: what was written before the schema came gets its defaults and loses what it
  * does not know. msg itself when nothing is to be done. */
 const void *custom_read(const struct schema_kind *k, const void *msg, rev_t rev, struct arena *a);
+/* A new object whose status was taken away: the status its schema has for such, if any (Kubernetes
+ * shows it whenever the object is read). Nothing happens for other kinds. */
+void custom_default_status(const struct schema_kind *k, void *msg, struct arena *a);
 /* The whole object as a tree in a. */
 struct json *custom_tree(const struct schema_kind *k, const void *msg, struct arena *a);
 

@@ -107,6 +107,11 @@ int fields_of_tree(const struct schema_desc *desc, const struct json *config, st
 /* set without the metadata nobody owns and without the top-level field `skip`, as fields_diff. */
 struct str fields_strip(const struct schema_desc *desc, struct str set, const char *skip,
                         struct arena *a);
+/* set with nothing but what lies on these paths or below them; who has a place on the way to one
+ * keeps it. Each ends with NULL; "*" is any element of a list. Of built-in kinds. */
+#define FIELDS_PATHS_MAX 8
+struct str fields_keep(const struct schema_desc *desc, struct str set,
+                       const char *const *const *paths, size_t n, struct arena *a);
 /* A set of a custom kind by the schema as it is now: what is owned as a whole today, and was owned
  * by its parts when the set was made, is a member. set itself when nothing is to be done. */
 struct str fields_reconcile(const struct schema_desc *desc, struct str set, struct arena *a);

@@ -303,6 +303,47 @@ struct str fields_strip(const struct schema_desc *desc, struct str set, const ch
     return out;
 }
 
+/* ---- what a subresource writes ---- */
+
+static void keep(const struct schema_desc *desc, struct str body, const char *const *const *paths,
+                 size_t n, struct buf *out)
+{
+    struct fields_entry e;
+    while (fields_next(&body, &e)) {
+        const char *const *on[FIELDS_PATHS_MAX]; /* what is left of those that go on here */
+        size_t n_on = 0;
+        bool ends = false, number = e.elem.type == FIELDS_NUMBER;
+        const struct schema_field *f = number ? schema_field_by_number(desc, e.elem.number) : NULL;
+        for (size_t i = 0; i < n; i++) {
+            bool fits = number ? f && strcmp(paths[i][0], f->name) == 0
+                               : e.elem.type != FIELDS_NAME && strcmp(paths[i][0], "*") == 0;
+            if (!fits)
+                continue;
+            ends |= !paths[i][1];
+            on[n_on++] = paths[i] + 1;
+        }
+        if (ends)
+            fields_copy(out, &e);
+        if (ends || !n_on)
+            continue;
+        struct fields_mark m = fields_begin(out, &e.elem);
+        if (!f || f->msg) /* the fields of an element are those of the list's type */
+            keep(f ? f->msg : desc, e.sub, on, n_on, out);
+        fields_end(out, m, e.member);
+    }
+}
+
+struct str fields_keep(const struct schema_desc *desc, struct str set,
+                       const char *const *const *paths, size_t n, struct arena *a)
+{
+    struct buf out = {0};
+    ASSERT(n <= FIELDS_PATHS_MAX);
+    keep(desc, fields_body(set), paths, n, &out);
+    struct str s = fields_pack(desc, buf_str(&out), a);
+    buf_fini(&out);
+    return s;
+}
+
 /* ---- a schema that has changed ---- */
 
 static void reconcile(struct fields_place p, struct str body, struct buf *out)

@@ -2,6 +2,7 @@
  * since clients print in a fixed order, and by hash else. Lists are sized before they are filled,
  * so they are contiguous at once; strings stay where the tree has them. Wrong types are worded like
  * Go's encoding/json, which is what clients of a Kubernetes server know. */
+#include "base/set.h"
 #include "schema/internal.h"
 #include "codec/base64.h"
 
@@ -274,6 +275,18 @@ static int decode_list(struct decoder *d, const struct schema_desc *desc,
     return 0;
 }
 
+/* The keys of a map that are there more than once, each time but the first. */
+static void warn_of_twice(struct decoder *d, const struct json *v, const struct schema_frame *at)
+{
+    struct set seen = {0};
+    json_for_each(child, v)
+    {
+        if (!set_add(&seen, child->key))
+            warn(d, "duplicate", child->key, at);
+    }
+    set_fini(&seen);
+}
+
 static int decode_map(struct decoder *d, const struct schema_desc *desc,
                       const struct schema_field *f, const struct json *v, void *msg,
                       const struct schema_frame *at)
@@ -299,7 +312,7 @@ static int decode_map(struct decoder *d, const struct schema_desc *desc,
     *(void **)schema_at(f, msg) = base;
     *(uint32_t *)((char *)msg + f->aux) = schema_map_sort(base, v->n, f->elem_size, &duplicates);
     if (duplicates)
-        warn(d, "duplicate", STR(""), at);
+        warn_of_twice(d, v, at);
     return 0;
 }
 

@@ -201,15 +201,56 @@ static void response_print(const struct target *t, const struct operation *op, c
     buf_add_lit(b, "}}");
 }
 
-static void operation_print(const struct target *t, const struct operation *op, struct buf *b)
+/* Letters and digits alone, a capital where something was left out. K8S: ToValidOperationID */
+static void camel_print(const char *s, size_t n, bool capital, struct buf *b)
 {
-    buf_printf(b, "\"%s\":{\"operationId\":\"%s%s%s%s", op->method,
-               is_connection(t) ? "connect" : op->prefix, t->k->namespaced ? "Namespaced" : "",
-               t->k->kind, t->k->group[0] ? t->k->group : "Core");
+    for (size_t i = 0; i < n; i++) {
+        bool letter =
+            isalpha((unsigned char)s[i]) || s[i] == '_' || (i && isdigit((unsigned char)s[i]));
+        if (letter)
+            buf_add_char(b, capital ? (char)toupper((unsigned char)s[i]) : s[i]);
+        capital = !letter;
+    }
+}
+
+/* "apps_v1", or "AppsV1" of an operation's name. */
+static void group_print(const struct schema_kind *k, bool tag, struct buf *b)
+{
+    const char *group = k->group[0] ? k->group : "core";
+    size_t n = strlen(group), tail = strlen(".k8s.io");
+    if (n > tail && strcmp(group + n - tail, ".k8s.io") == 0)
+        n -= tail;
+    camel_print(group, n, !tag, b);
+    if (tag)
+        buf_add_char(b, '_');
+    camel_print(k->version, strlen(k->version), !tag, b);
+}
+
+/* "readAppsV1NamespacedDeploymentScale". K8S: GetOperationIDAndTagsFromRoute. No two paths have the
+ * same. */
+static void operation_id_print(const struct target *t, const struct operation *op, bool namespaced,
+                               struct buf *b)
+{
+    bool everywhere = op->verb == SCHEMA_VERB_LIST && t->k->namespaced && !namespaced;
+    bool collection = op->verb == SCHEMA_VERB_DELETECOLLECTION;
+    buf_printf(b, "%s", is_connection(t) ? "connect" : collection ? "delete" : op->prefix);
+    group_print(t->k, false, b);
+    if (is_connection(t))
+        camel_print(op->method, strlen(op->method), true, b);
+    buf_printf(b, "%s%s%s%s", collection ? "Collection" : "",
+               t->k->namespaced && !everywhere ? "Namespaced" : "", t->k->kind,
+               everywhere ? "ForAllNamespaces" : "");
     if (t->sub)
-        buf_printf(b, "%c%s", toupper((unsigned char)t->sub->name[0]), t->sub->name + 1);
-    if (is_connection(t) && op->verb == SCHEMA_VERB_CREATE)
-        buf_add_lit(b, "ByPost");
+        camel_print(t->sub->name, strlen(t->sub->name), true, b);
+}
+
+static void operation_print(const struct target *t, const struct operation *op, bool namespaced,
+                            struct buf *b)
+{
+    buf_printf(b, "\"%s\":{\"tags\":[\"", op->method);
+    group_print(t->k, true, b);
+    buf_add_lit(b, "\"],\"operationId\":\"");
+    operation_id_print(t, op, namespaced, b);
     buf_add_lit(b, "\",\"parameters\":[");
     unsigned n = 0, of = FOR_ALL | (is_connection(t) ? 0 : op->params);
     for (size_t i = 0; i < ARRAY_LEN(parameters); i++)
@@ -267,7 +308,7 @@ static void path_print(const struct target *t, bool namespaced, enum place place
             continue;
         if (n++)
             buf_add_char(b, ',');
-        operation_print(t, &operations[i], b);
+        operation_print(t, &operations[i], namespaced, b);
     }
     buf_add_lit(b, ",\"parameters\":[");
     n = 0;

@@ -89,6 +89,8 @@ void structural_prune(const struct structural *s, struct json *object, struct ar
                       struct schema_decode *opts);
 /* -EFBIG: the object would grow beyond measure (STRUCTURAL_ADDED_MAX). */
 int structural_default(const struct structural *s, struct json *object, struct arena *a) MUST_CHECK;
+/* The status of an object that says none, in a; NULL: the schema has no default for it. */
+const struct json *structural_status(const struct structural *s, struct arena *a);
 /* Checks an object (metadata is not looked at), or of it the status alone; one cause for each
  * breach. err NULL: without a word. 0; -EBADMSG; -EDOM: types and sizes are as they should be, only
  * values are wrong, so rules in CEL can be asked. */

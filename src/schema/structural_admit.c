@@ -238,3 +238,12 @@ int structural_default(const struct structural *s, struct json *object, struct a
 {
     return structural_default_node(s->root, object, a);
 }
+
+const struct json *structural_status(const struct structural *s, struct arena *a)
+{
+    const struct structural_node *n = structural_prop(s->root, STR("status"));
+    if (!n || !n->default_)
+        return NULL;
+    struct json *v = json_clone(n->default_, a);
+    return structural_default_node(n, v, a) < 0 ? NULL : v;
+}

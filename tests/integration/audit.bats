@@ -77,7 +77,9 @@ is_told() { [ -n "$(of "$1")" ]; }
 @test "a full log is put aside, and old ones go" {
     head -c 300000 /dev/zero | tr '\0' x >"$AUDIT/big"
     for i in 1 2 3 4 5 6; do kubectl create configmap "big$i" --from-file="$AUDIT/big"; done
-    equals 1 sh -c "ls $AUDIT/audit-20*.log | wc -l"
+    # it is written behind the answers
+    wait_for 10 sh -c "cat $AUDIT/audit*.log | jq -e 'select(.objectRef.name == \"big6\" and .verb == \"create\")'"
+    wait_for 10 equals 1 sh -c "ls $AUDIT/audit-20*.log | wc -l"
     jq -es 'all(.[]; .kind == "Event" and .apiVersion == "audit.k8s.io/v1")' "$AUDIT"/audit*.log
 }
 

@@ -42,7 +42,8 @@ teardown() { # what a failed test left
     head -c 4096 /dev/urandom | dd of="$file" bs=4096 seek=1 conv=notrunc status=none
     sum=$(sha256sum "$file")
     run timeout 20 "$DAVIT" server --data-dir "$BATS_TEST_TMPDIR/d" --listen "127.0.0.1:$port"
-    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    [ "$status" -ne 0 ]
+    [ "$status" -ne 124 ]
     [[ $output == *"$BATS_TEST_TMPDIR/d/store"* ]]
     equals "$sum" sha256sum "$file"
 }

@@ -135,11 +135,17 @@ test('initial events, then the bookmark that ends them, then what happens', asyn
   assert.ok(BigInt(mark.metadata.resourceVersion) >= BigInt(seen[1].object.metadata.resourceVersion));
   // none of them when they are not wanted
   const later = [];
-  const quiet = raw('GET', `${CM}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&labelSelector=init%3Dyes`, { onLine: (e) => later.push(e) });
-  await sleep(300);
+  const quiet = raw('GET', `${CM}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&labelSelector=init%3Dyes`, { onLine: (e) => later.push(e) && e.type === 'DELETED' });
+  let changes = 0; // until the watch is there to see one
+  await until('a change', async () => {
+    await raw('PATCH', `${CM}/init-b`, { body: { data: { change: `${++changes}` } }, headers: { 'Content-Type': 'application/merge-patch+json' } });
+    return later.length > 0;
+  });
   await core.deleteNamespacedConfigMap({ name: 'init-b', namespace });
   await quiet;
-  assert.deepEqual(later.map((e) => [e.type, e.object.metadata.name]), [['DELETED', 'init-b']]);
+  const last = later.pop();
+  assert.deepEqual([last.type, last.object.metadata.name], ['DELETED', 'init-b']);
+  assert.ok(later.every((e) => e.type === 'MODIFIED' && e.object.metadata.name === 'init-b'));
 });
 
 // What may wait for a client is bounded (8 MB); the state it is told at first is not part of that.
@@ -149,11 +155,13 @@ test('a state of 12 MB is told whole, to who reads slowly too, and then what cam
   const options = { method: 'GET', headers: { Accept: 'application/json' }, agent: false };
   await config.applyToHTTPSOptions(options);
   const path = `${CM}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=big%3Dyes`;
+  let begun = 0;
   const slow = () =>
     new Promise((resolve, reject) => {
       const seen = [];
       const request = https.request(config.getCurrentCluster().server + path, options, (answer) => {
         let text = '';
+        begun++;
         answer.setEncoding('utf8');
         setTimeout(() => {
           answer.on('data', (piece) => {
@@ -176,7 +184,7 @@ test('a state of 12 MB is told whole, to who reads slowly too, and then what cam
       request.end();
     });
   const watching = Promise.all([slow(), slow(), slow()]);
-  await sleep(500);
+  await until('three answers to begin', () => begun === 3);
   await core.deleteNamespacedConfigMap({ name: 'big-7', namespace });
   for (const seen of await watching) {
     assert.equal(seen.filter((s) => s.startsWith('ADDED')).length, 30);

@@ -89,17 +89,24 @@ Y
     token=${line##* } server=https://$(host_ip s):6443 disk=$(host_disk x)
     join() { host_run x timeout 20 "$DAVIT" agent --data-dir "$disk" --server "$server" --node-name "$1" --token "$2"; }
     run join n1 "$token"
-    [ "$status" = 1 ] && [[ "$output" == *"there is a node n1 already"*"davit node rm n1"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"there is a node n1 already"*"davit node rm n1"* ]]
     run join x1 "${token:0:40}"
-    [ "$status" = 1 ] && [[ "$output" == *"its end is missing"* ]]
-    run join x1 "${token:0:10}a${token:11}"
-    [ "$status" = 1 ] && [[ "$output" == *"does not know this token"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"its end is missing"* ]]
+    other=a
+    [ "${token:10:1}" != a ] || other=b
+    run join x1 "${token:0:10}$other${token:11}"
+    [ "$status" = 1 ]
+    [[ "$output" == *"does not know this token"* ]]
     # the digest of another cluster: nothing is sent to a server that is not the one
     run join x1 "${token%????}0000"
-    [ "$status" = 1 ] && [[ "$output" == *"is not the server this token was made for"*"nothing was sent"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"is not the server this token was made for"*"nothing was sent"* ]]
     host_run s "$DAVIT" token delete "$token" --data-dir "$(host_disk s)"
     run join x1 "$token"
-    [ "$status" = 1 ] && [[ "$output" == *"does not know this token"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"does not know this token"* ]]
     [ ! -e "$disk/agent.kubeconfig" ]
 }
 

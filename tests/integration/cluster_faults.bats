@@ -61,11 +61,13 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     [ -n "$name" ]
     kube -n kube-system patch "$name" -p '{"stringData":{"expiration":"2020-01-01T00:00:00Z"}}'
     run agent a --server "$(url s)" --token "$token"
-    [ "$status" = 1 ] && [[ "$output" == *"does not know this token: it has expired or was deleted; make a new one"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"does not know this token: it has expired or was deleted; make a new one"* ]]
     # nothing is kept that would make the next try another one
     [ ! -e "$(host_disk a)/agent.kubeconfig" ]
     run agent a --server "$(url s)" --token "$(token_of t)"
-    [ "$status" = 1 ] && [[ "$output" == *"$(url s) is not the server this token was made for"*"nothing was sent"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"$(url s) is not the server this token was made for"*"nothing was sent"* ]]
     token=$(token_of s)
     for h in a b; do
         agent_start $h --server "$(url s)" --token "$token"
@@ -81,13 +83,15 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     cluster_signal TERM y agent
     config=$(host_disk y)/agent.kubeconfig
     sed -i "s|https://[^ ]*|$(url s)|" "$config"
-    AGENT_S=3 run agent y
-    [ "$status" = 124 ] && [[ "$output" == *"certificate of the server"* ]]
+    AGENT_S=8 run agent y
+    [ "$status" = 124 ]
+    [[ "$output" == *"certificate of the server"* ]]
     # it knows the server, but the server does not know it
     ca=$(sed -n 's/.*certificate-authority-data: //p' "$(host_disk n1)/agent.kubeconfig")
     sed -i "s|certificate-authority-data: .*|certificate-authority-data: $ca|" "$config"
     run agent y
-    [ "$status" = 1 ] && [[ "$output" == *"does not take this node's certificate"*"another cluster"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"does not take this node's certificate"*"another cluster"* ]]
     run kube get node y
     [ "$status" = 1 ]
     gone y
@@ -115,7 +119,8 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     host_add c
     host_clock_skew c -86400 || skip "no libfaketime"
     run agent c --server "$(url s)" --token "$(token_of s)"
-    [ "$status" = 1 ] && [[ "$output" == *"the clock of this machine says: that clock or the server's is wrong"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"the clock of this machine says: that clock or the server's is wrong"* ]]
     # a day ahead is no harm; time that runs back is said, and is over when the clock is right
     host_clock_skew c 86400
     agent_join c s
@@ -132,7 +137,8 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     cluster_signal TERM c agent
     host_clock_skew c $((800 * 86400))
     run agent c
-    [ "$status" = 1 ] && [[ "$output" == *"has run out, if the clock of this machine is right"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"has run out, if the clock of this machine is right"* ]]
     gone c
     # the server's clock
     host_add v
@@ -143,7 +149,8 @@ fetch() { kube exec "$1" -- timeout 5 wget -q -O - "http://$2/"; } # POD ADDRESS
     mv "$BED_DIR/first" "$BED_DIR/admin.kubeconfig"
     echo s >"$BED_DIR/server"
     run agent u --server "$(url v)" --token "$(token_of v)"
-    [ "$status" = 1 ] && [[ "$output" == *"that clock or the server's is wrong"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"that clock or the server's is wrong"* ]]
     host_kill v
     host_kill u
 }
@@ -291,9 +298,9 @@ while True:
     wait_for 30 equals still fetch mover "$(pod_ip still)"
     equals "$uid" kube get pod mover -o jsonpath='{.metadata.uid}'
     equals here kube exec mover -- echo here
-    ! host_run n1 ip route | grep -q "via $old "
-    ! host_run n1 bridge fdb | grep -q " dst $old "
-    host_run n1 bridge fdb | grep -q " dst $new "
+    wait_for 10 eval "! host_run n1 ip route | grep -q 'via $old '"
+    wait_for 10 eval "! host_run n1 bridge fdb | grep -q ' dst $old '"
+    wait_for 10 eval "host_run n1 bridge fdb | grep -q ' dst $new '"
     kube delete pods --all
     gone moving
 }

@@ -33,9 +33,11 @@ route_to() { # NODE OTHER: the route on NODE to the pods of OTHER
     # what a cluster was made with does not change
     cluster_signal TERM s server
     run host_run s "$DAVIT" server --data-dir "$(host_disk s)" --network vxlan
-    [ "$status" = 1 ] && [[ "$output" == *"--network vxlan: this cluster was made with routes"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"--network vxlan: this cluster was made with routes"* ]]
     run host_run s "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr 10.128.0.0/10
-    [ "$status" = 1 ] && [[ "$output" == *"cannot change"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"cannot change"* ]]
     # and without the server the paths are there, after a restart of the agent as well
     cluster_signal KILL n1 agent
     AGENT_WAIT=0 agent_start n1
@@ -64,9 +66,12 @@ route_to_known() { host_run "$1" ip route show proto 218; }
 @test "ranges that overlap are refused at the start" {
     host_add s
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr 10.96.0.0/12
-    [ "$status" = 2 ] && [[ "$output" == *"overlap"* ]]
+    [ "$status" = 2 ]
+    [[ "$output" == *"overlap"* ]]
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr 10.77.0.0/16
-    [ "$status" = 2 ] && [[ "$output" == *"this machine's address"*"lies in a range of the cluster"* ]]
+    [ "$status" = 2 ]
+    [[ "$output" == *"this machine's address"*"lies in a range of the cluster"* ]]
     run host_run s timeout 10 "$DAVIT" server --data-dir "$(host_disk s)" --cluster-cidr nonsense
-    [ "$status" = 2 ] && [[ "$output" == *"--cluster-cidr"* ]]
+    [ "$status" = 2 ]
+    [[ "$output" == *"--cluster-cidr"* ]]
 }

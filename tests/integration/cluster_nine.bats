@@ -95,7 +95,7 @@ Y
     for n in n1 n2 n3; do
         for port in $node_port 8088; do
             wait_for 10 ask 1 "$(host_ip $n):$port"
-            [ "$(ask 100 "$(host_ip $n):$port" | awk '{ print $1 }' | sort -u | wc -l)" = 9 ]
+            [ "$(ask 160 "$(host_ip $n):$port" | awk '{ print $1 }' | sort -u | wc -l)" = 9 ]
         done
         for port in $local_port 8089; do
             wait_for 10 ask 1 "$(host_ip $n):$port"

@@ -162,8 +162,17 @@ YAML
     grep -q 'com.example.content.v1.Lamp' "$DAVIT_DIR.v2.pb"
     etag=$(sed -n 's/^etag: \(.*\)\r$/\1/Ip' "$DAVIT_DIR.v2.head")
     equals 304 api /openapi/v2 -H "Accept: $v2@v1.0+protobuf" -H "If-None-Match: $etag" -o /dev/null -w '%{http_code}'
+    # made once for all who ask, and anew when a definition has come or gone
+    made() { "$DAVIT" debug --data-dir "$DAVIT_DIR" | sed -n 's/^OpenAPI v2 as protobuf: .* KB kept, made \([0-9]*\) times$/\1/p'; }
+    local n
+    n=$(made)
+    for _ in 1 2 3; do api /openapi/v2 -H "Accept: $v2.v1.0+protobuf" | cmp - "$DAVIT_DIR.v2.pb"; done
+    equals "$n" made
     rm -f "$DAVIT_DIR".v2.*
     kubectl delete crd lamps.content.example.com
+    no_lamps() { ! api /openapi/v2 -H "Accept: $v2.v1.0+protobuf" | grep -q com.example.content.v1.Lamp; }
+    wait_for 20 no_lamps
+    [ "$(made)" -gt "$n" ]
 }
 
 # What client-go of an operator does that speaks protobuf to all but its own kinds.

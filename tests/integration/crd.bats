@@ -96,6 +96,8 @@ object() { # KIND NAME [SPEC]
     contains '"kind":"PartialObjectMetadataList"' api -H "Accept: $as" /apis/acme.io/v1/namespaces/default/gears
     equals 406 api -o /dev/null -w '%{http_code}' -H 'Accept: application/vnd.kubernetes.protobuf' /apis/acme.io/v1/gears
     equals 415 api -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/vnd.kubernetes.protobuf' -d x /apis/acme.io/v1/namespaces/default/gears
+    contains "Gear in version \\\"v1\\\" cannot be handled as a Gear: Object 'Kind' is missing in '{" \
+        api -X POST -H 'Content-Type: application/json' -d '{"apiVersion":"acme.io/v1","metadata":{"name":"x"}}' /apis/acme.io/v1/namespaces/default/gears
     equals 415 api -o /dev/null -w '%{http_code}' -X PATCH -H 'Content-Type: application/strategic-merge-patch+json' -d '{}' /apis/acme.io/v1/namespaces/default/gears/one
     kubectl patch gear one --type json -p '[{"op":"replace","path":"/spec/replicas","value":4}]'
     equals 4 kubectl get gear one -o jsonpath='{.spec.replicas}'
@@ -108,6 +110,17 @@ object() { # KIND NAME [SPEC]
     run ! kubectl apply -f - <<<"$(definition odds Odd Namespaced | sed 's/type: integer, jsonPath/type: thing, jsonPath/')"
     [[ $output == *'spec.additionalPrinterColumns[1].type: Invalid value: "thing": must be one of boolean,date,integer,number,string'* ]]
     kubectl delete crd odds.acme.io
+}
+
+@test "a status the schema has a default for is there from the beginning" {
+    definition begins Begin Namespaced | sed 's/^          status: .*/          status: {type: object, default: {phase: New}, properties: {phase: {type: string}, count: {type: integer, default: 3}}}/' | kubectl apply -f -
+    printf 'apiVersion: acme.io/v1\nkind: Begin\nmetadata: {name: a}\nstatus: {phase: Old}\n' | kubectl create -f -
+    equals '{"count":3,"phase":"New"}' kubectl get begin a -o jsonpath='{.status}'
+    printf 'apiVersion: acme.io/v1\nkind: Begin\nmetadata: {name: b}\nspec: {color: blue}\n' | kubectl apply --server-side -f -
+    equals 'blue {"count":3,"phase":"New"}' kubectl get begin b -o jsonpath='{.spec.color} {.status}'
+    kubectl patch begin b --subresource status --type merge -p '{"status":{"phase":"Ready"}}'
+    equals '{"count":3,"phase":"Ready"}' kubectl get begin b -o jsonpath='{.status}'
+    kubectl delete crd begins.acme.io
 }
 
 @test "the schema is kept: unknown fields, rules, status and generation" {
@@ -176,13 +189,16 @@ Y
     kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":9}}'
     strict '{color: {type: string, enum: [red], x-kubernetes-validations: [{rule: "self != \"pink\"", message: never pink}]}, replicas: {type: integer, maximum: 9}, tag: {type: string}, ports: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, required: [k], properties: {k: {type: integer, multipleOf: 2}, p: {type: string, maxLength: 1}}}}}' '{a: {type: integer, maximum: 5}, b: {type: integer, maximum: 5}}'
     run kubectl patch pawl p --type merge -p '{"spec":{"tag":"t"}}'
-    [ "$status" = 0 ] && [[ $output == *'Warning: spec.color: Invalid value: "pink": never pink'* ]]
+    [ "$status" = 0 ]
+    [[ $output == *'Warning: spec.color: Invalid value: "pink": never pink'* ]]
     run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":3,"p":"yy"},{"k":1,"p":"x"},{"k":4,"p":"x"}]}}'
     [ "$status" = 0 ]
     run kubectl patch pawl p --type merge -p '{"spec":{"replicas":51}}'
-    [ "$status" = 1 ] && [[ $output == *'spec.replicas: Invalid value: 51'* && $output != *'Unsupported value'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'spec.replicas: Invalid value: 51'* && $output != *'Unsupported value'* ]]
     run kubectl patch pawl p --type merge -p '{"spec":{"ports":[{"k":5,"p":"x"}]}}'
-    [ "$status" = 1 ] && [[ $output == *'spec.ports[0].k'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'spec.ports[0].k'* ]]
     kubectl get pawl p -o json | jq '.spec.tag = "put"' | kubectl replace -f -
     kubectl apply --server-side --field-manager other -f - <<'Y'
 apiVersion: acme.io/v1
@@ -198,9 +214,11 @@ Y
     # of the status, only the status counts
     kubectl patch pawl p --subresource status --type merge -p '{"status":{"b":1}}'
     run kubectl patch pawl p --subresource status --type merge -p '{"status":{"a":8}}'
-    [ "$status" = 1 ] && [[ $output == *'status.a'* && $output != *spec.replicas* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'status.a'* && $output != *spec.replicas* ]]
     run kubectl create -f - <<<'{"apiVersion": "acme.io/v1", "kind": "Pawl", "metadata": {"name": "q"}, "spec": {"color": "pink"}}'
-    [ "$status" = 1 ] && [[ $output == *'supported values: "red"'* ]]
+    [ "$status" = 1 ]
+    [[ $output == *'supported values: "red"'* ]]
     kubectl delete crd pawls.acme.io
 }
 

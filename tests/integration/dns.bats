@@ -154,7 +154,8 @@ bridge() { for b in /sys/class/net/davit-*; do ip -o addr show "${b##*/}" | grep
     contains edns dig big.corp.example A edns=4096
     equals "NOERROR tc ra" code big.corp.example A edns=4096
     n=$(in_pod ask $DNS big.corp.example A edns=4096 | grep -c ' A ')
-    [ "$n" -ge 70 ] && [ "$n" -le 76 ] # 1232 bytes
+    [ "$n" -ge 70 ]
+    [ "$n" -le 76 ] # 1232 bytes
     contains "edns 1232 do" dig web.default.$D A edns=1232 do
 }
 

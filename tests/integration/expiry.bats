@@ -75,7 +75,8 @@ goes_on() {
     agent_join n1 s
     # shellcheck disable=SC2046 # two options and their values
     run host_run n1 timeout 60 "$DAVIT" agent --data-dir "$(host_disk n1)" --node-name n1 $(cat "$BED_DIR/join.n1")
-    [ "$status" = 1 ] && [[ "$output" == *"davit node rm n1"* ]]
+    [ "$status" = 1 ]
+    [[ "$output" == *"davit node rm n1"* ]]
     goes_on
 
     host_run s "$DAVIT" node rm n1 --data-dir "$(host_disk s)"

@@ -21,7 +21,7 @@ of() { # KIND NAME JSONPATH
     equals 13 sh -c 'kubectl get flowschemas -o name | wc -l'
     equals 8 sh -c 'kubectl get prioritylevelconfigurations -o name | wc -l'
     equals true of flowschema catch-all '.metadata.annotations.apf\.kubernetes\.io/autoupdate-spec'
-    equals False/Found of flowschema service-accounts \
+    wait_for 10 equals False/Found of flowschema service-accounts \
         '.status.conditions[?(@.type=="Dangling")].status}/{.status.conditions[0].reason'
     equals 128/6/50/90 of prioritylevelconfiguration workload-low \
         '.spec.limited.limitResponse.queuing.queues}/{.spec.limited.limitResponse.queuing.handSize}/{.spec.limited.limitResponse.queuing.queueLengthLimit}/{.spec.limited.lendablePercent'
@@ -89,9 +89,10 @@ Y
     words=$(/usr/bin/python3 "$BATS_TEST_DIRNAME/flows.py" "$DAVIT_PORT" "$token")
     echo "$words"
     [[ $words == *'fifth=429 headers=2'*'requests=3'*'queues=1'*'new=201'*'held=201,201,201,201'*'left=0'* ]]
-    equals True/NotFound of flowschema narrow '.status.conditions[?(@.type=="Dangling")].status}/{.status.conditions[0].reason'
+    wait_for 10 equals True/NotFound of flowschema narrow '.status.conditions[?(@.type=="Dangling")].status}/{.status.conditions[0].reason'
     contains 'but there is no such object' of flowschema narrow '.status.conditions[0].message'
-    run ! grep -F '"narrow"' <(kubectl get --raw /metrics)
+    unmeasured() { ! kubectl get --raw /metrics | grep -F '"narrow"'; }
+    wait_for 10 unmeasured
     narrow 1 # it is whole again
     wait_for 10 equals False of flowschema narrow '.status.conditions[?(@.type=="Dangling")].status'
 }
@@ -141,10 +142,10 @@ Y
         printf 'spec: {type: Limited, limited: {limitResponse: {type: Reject}}}\n'
     done | kubectl create -f - >/dev/null
     wait_for 10 equals False of flowschema many-100 '.status.conditions[?(@.type=="Dangling")].status'
-    equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
+    wait_for 10 equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
     server_end
     serve
-    equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
+    wait_for 10 equals 113 sh -c "kubectl get --raw /metrics | grep -c '^apiserver_flowcontrol_current_executing_requests{'"
     equals 50 of prioritylevelconfiguration exempt .spec.exempt.lendablePercent
     kubectl delete --raw '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas?labelSelector=many' >/dev/null
     kubectl delete --raw '/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations?labelSelector=many' >/dev/null

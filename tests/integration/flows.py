@@ -73,5 +73,7 @@ for c in calls:
     c.finish()
     codes.append(c.answer().split()[1])
 print("held=" + ",".join(codes))
-time.sleep(0.1)
+end = time.time() + 20
+while re.search(r"^narrow", dump("dump_priority_levels"), re.M) and time.time() < end:
+    time.sleep(0.05)
 print("left=%d" % len(re.findall(r"^narrow", dump("dump_priority_levels"), re.M)))

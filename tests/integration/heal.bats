@@ -20,19 +20,19 @@ metadata:
   annotations: {${3:-}}
 spec:
   replicas: 3
-  progressDeadlineSeconds: ${4:-60}
+  progressDeadlineSeconds: 60
   strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
   selector: {matchLabels: {app: $1}}
   template:
     metadata: {labels: {app: $1}}
     spec:
-      terminationGracePeriodSeconds: 10
+      terminationGracePeriodSeconds: 30
       containers:
       - name: web
         image: $2
         command: [sh, -c, "mkdir -p /tmp/w; cat /etc/mark >/tmp/w/index.html; touch /tmp/ready; trap 'sleep 1; kill %1; exit' TERM; busybox httpd -f -p 8080 -h /tmp/w & wait"]
         readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1}
-        lifecycle: {preStop: {exec: {command: [sleep, "1"]}}}
+        lifecycle: {preStop: {exec: {command: [sleep, "4"]}}}
 ---
 apiVersion: v1
 kind: Service
@@ -76,7 +76,8 @@ Y
     ip=$(kubectl get pod "$pod" -o jsonpath='{.status.podIP}')
     kubectl exec "$pod" -- rm /tmp/ready
     wait_for 20 equals 2 sh -c "kubectl get endpoints probed -o json | jq '[.subsets[].addresses[]?] | length'"
-    kubectl get endpoints probed -o json | jq -e ".subsets[0].notReadyAddresses[0].ip == \"$ip\""
+    not_ready() { kubectl get endpoints probed -o json | jq -r '.subsets[].notReadyAddresses[]?.ip'; }
+    wait_for 5 equals "$ip" not_ready
     wait_for 5 equals false sh -c "kubectl get endpointslices -l kubernetes.io/service-name=probed -o json | jq '.items[].endpoints[] | select(.addresses[0] == \"$ip\") | .conditions.ready'"
     kubectl exec "$pod" -- touch /tmp/ready
     wait_for 20 equals 3 sh -c "kubectl get endpoints probed -o json | jq '[.subsets[].addresses[]?] | length'"
@@ -93,13 +94,13 @@ spec:
   - name: c
     image: davit.local/busybox:1
     command: [sh, -c, "touch /tmp/alive; sleep 3600"]
-    livenessProbe: {exec: {command: [cat, /tmp/alive]}, periodSeconds: 1, failureThreshold: 2}
+    livenessProbe: {exec: {command: [cat, /tmp/alive]}, periodSeconds: 1, failureThreshold: 2, timeoutSeconds: 10}
   terminationGracePeriodSeconds: 1
 Y
     kubectl wait --for=condition=Ready pod/lively --timeout=30s
     kubectl exec lively -- rm /tmp/alive
     wait_for 30 equals 1 kubectl get pod lively -o jsonpath='{.status.containerStatuses[0].restartCount}'
-    contains "Liveness probe failed" kubectl get events
+    wait_for 10 contains "Liveness probe failed" kubectl get events
     kubectl delete pod lively --now
 }
 
@@ -108,6 +109,8 @@ Y
     kubectl rollout status deploy/rolling --timeout=60s
     ip=$(kubectl get svc rolling -o jsonpath='{.spec.clusterIP}')
     wait_for 10 curl -fsS "http://$ip/"
+    led_to() { kubectl get endpointslices -l kubernetes.io/service-name=rolling -o json | jq '[.items[].endpoints[] | select(.conditions.ready)] | length'; }
+    wait_for 10 equals 3 led_to
     # Two loops of short connections; every failure is a line.
     for loop in 1 2; do
         (until [ -e "$BATS_TEST_TMPDIR/stop" ]; do
@@ -128,11 +131,12 @@ Y
 }
 
 @test "a bad image rolls back by itself where asked, once" {
-    web safe davit.local/busybox:1 'davit.dev/rollback-on-failure: "true"' 5
+    web safe davit.local/busybox:1 'davit.dev/rollback-on-failure: "true"'
     kubectl rollout status deploy/safe --timeout=60s
+    kubectl patch deploy safe -p '{"spec":{"progressDeadlineSeconds":5}}'
     kubectl set image deploy/safe web=localhost:1/no/such:image
     wait_for 60 equals davit.local/busybox:1 kubectl get deploy safe -o jsonpath='{.spec.template.spec.containers[0].image}'
-    kubectl rollout status deploy/safe --timeout=60s
+    wait_for 60 kubectl rollout status deploy/safe --timeout=5s
     wait_for 10 contains "olled back" kubectl get events --field-selector involvedObject.name=safe
     generation=$(kubectl get deploy safe -o jsonpath='{.metadata.generation}')
     sleep 7

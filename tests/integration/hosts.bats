@@ -21,10 +21,11 @@ answers() { host_run "$1" ping -c "$3" -i 0.005 -W 2 -q "$2" | sed -n 's/.* \([0
 datagram() {
     local got=$BED_DIR/got.$1.$2
     rm -f "$got"
-    host_run "$2" timeout 2 /usr/bin/python3 -c '
+    host_run "$2" timeout 60 /usr/bin/python3 -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("", 7777))
+s.settimeout(2)
 print("listening", flush=True)
 print(s.recv(100).decode(), flush=True)' >"$got" &
     local job=$!
@@ -98,7 +99,7 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
     done
     kube wait --for=condition=Ready pod/on-n1 pod/on-n2 pod/on-n3 --timeout=60s
     for n in n1 n2 n3; do
-        equals 1 host_run "$n" pgrep -fc '^sleep 7654$'
+        wait_for 10 equals 1 host_run "$n" pgrep -fc '^sleep 7654$'
         # of the machine's view, below the host's own
         [ -n "$(find /sys/fs/cgroup -path "*$BED_CGROUP/$n/davit/*/pod*/cgroup.procs")" ]
         bridge=$(host_run "$n" sh -c 'cd /sys/class/net && ls -d davit-*')
@@ -206,7 +207,7 @@ wires() { nsenter -t "$WIRES" -n ip -br link | grep -c wire || true; }
     run ! equals "$boot" kube get node n2 -o 'jsonpath={.status.nodeInfo.bootID}'
     kube wait --for=condition=Ready pod/on-n2 --timeout=60s
     equals 1 kube get pod on-n2 -o 'jsonpath={.status.containerStatuses[0].restartCount}'
-    equals 1 host_run n2 pgrep -fc '^sleep 7654$'
+    wait_for 10 equals 1 host_run n2 pgrep -fc '^sleep 7654$'
     kube rollout status deploy/web --timeout=60s
     equals 1 host_run n1 pgrep -fc '^sleep 7654$'
 }
@@ -297,7 +298,7 @@ while True: print(time.gmtime().tm_year); select.select([], [], [], 0.2)'
         mount --bind /proc/self/ns/net "$1/node/handle"
         mount -t overlay -o "lowerdir=$1/l,upperdir=$1/u,workdir=$1/w" overlay "$1/o"
         hosts_init; host_add n1
-        ! host_run n1 grep -F -e "$1/node/handle" -e "$1/o " /proc/self/mountinfo
+        ! host_run n1 grep -F -e "$1/node/handle" -e "$1/o " /proc/self/mountinfo || exit 1
         grep -qF "$1/node/handle" /proc/self/mountinfo' "$ROOT" "$dir" 3>&-
 }
 

@@ -33,12 +33,12 @@ kill_one() { # server | agent: kills it when it runs just now
     echo "seed $RANDOM" >&3
     kubectl create deploy steady --image=davit.local/busybox:1 --replicas=3 -- sleep "9$DAVIT_PORT"
     kubectl rollout status deploy/steady --timeout=60s
+    wait_for 10 equals 3 containers_of "$DAVIT_PORT"
     pids=$(pgrep -f "^sleep 9$DAVIT_PORT\$" | sort)
-    [ "$(wc -w <<<"$pids")" = 3 ]
     writer "$BATS_TEST_TMPDIR/acked" a 3>&- &
     writer "$BATS_TEST_TMPDIR/acked" b 3>&- &
     kills=0
-    for ((i = 0; kills < ${DAVIT_KILLS:-50} && i < 400; i++)); do
+    for ((i = 0; kills < ${DAVIT_KILLS:-50} && i < 2000; i++)); do
         sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
         part=server
         [ $((RANDOM % 2)) = 0 ] || part=agent
@@ -96,7 +96,9 @@ kill_one() { # server | agent: kills it when it runs just now
     "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0 >"$dir.out" 2>"$dir.log" 3>&- &
     pid=$!
     wait_for 20 grep -q '^ready' "$dir.out"
-    [ -s "$dir/pki/ca.crt" ] && [ -s "$dir/pki/secrets.key" ] && [ ! -e "$dir/pki.new" ]
+    [ -s "$dir/pki/ca.crt" ]
+    [ -s "$dir/pki/secrets.key" ]
+    [ ! -e "$dir/pki.new" ]
     KUBECONFIG=$dir/admin.kubeconfig kubectl get --raw /readyz
     kill "$pid"
     wait "$pid"
@@ -116,6 +118,7 @@ kill_one() { # server | agent: kills it when it runs just now
     run "$DAVIT" server --data-dir "$dir" --listen 127.0.0.1:0
     [ "$status" = 1 ]
     [[ "$output" == *ca.key* ]]
-    [ -f "$dir/pki/ca.key" ] && [ ! -s "$dir/pki/ca.key" ]
+    [ -f "$dir/pki/ca.key" ]
+    [ ! -s "$dir/pki/ca.key" ]
     rm -rf "$dir" "$dir".*
 }

@@ -274,15 +274,16 @@ Y
 }
 
 @test "kubectl get -w sees changes" {
-    timeout 5 kubectl get cm watched -w -o jsonpath='{.data.v}{"\n"}' >"$BATS_TEST_TMPDIR/w" 3>&- &
     kubectl create cm watched --from-literal=v=1
-    timeout 5 kubectl get cm -w -o name >"$BATS_TEST_TMPDIR/w" 3>&- &
+    timeout 120 kubectl get cm -w -o name >"$BATS_TEST_TMPDIR/w" 3>&- &
     w=$!
-    sleep 0.5
+    seen() { [ "$(grep -c watched "$BATS_TEST_TMPDIR/w")" -ge "$1" ]; }
+    wait_for 10 seen 1
     kubectl patch cm watched -p '{"data":{"v":"2"}}'
     kubectl delete cm watched
+    wait_for 10 seen 3 || { cat "$BATS_TEST_TMPDIR/w" >&2; kill $w; return 1; }
+    kill $w
     wait $w || true
-    [ "$(grep -c watched "$BATS_TEST_TMPDIR/w")" -ge 3 ]
 }
 
 @test "events are there to be read" {

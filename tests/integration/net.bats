@@ -18,9 +18,9 @@ teardown_file() { davit_stop; }
     ip=$(kubectl get pods -l app=srv -o jsonpath='{.items[0].status.podIP}')
     vip=$(kubectl get svc srv -o jsonpath='{.spec.clusterIP}')
     contains srv- kubectl exec client -- wget -qO- "http://$ip:8080/"
-    contains srv- kubectl exec client -- wget -qO- "http://$vip/"
+    wait_for 10 contains srv- kubectl exec client -- wget -qO- "http://$vip/"
     contains srv- curl -fsS -m 5 "http://$vip/"
-    equals 2 sh -c "for i in \$(seq 40); do curl -fsS -m 5 http://$vip/; done | sort -u | wc -l"
+    wait_for 10 equals 2 sh -c "for i in \$(seq 40); do curl -fsS -m 5 http://$vip/; done | sort -u | wc -l"
 }
 
 @test "a pod reaches itself through its own Service (hairpin)" {
@@ -33,16 +33,14 @@ teardown_file() { davit_stop; }
     kubectl patch svc srv -p '{"spec":{"sessionAffinity":"ClientIP","type":"NodePort"}}'
     vip=$(kubectl get svc srv -o jsonpath='{.spec.clusterIP}')
     port=$(kubectl get svc srv -o jsonpath='{.spec.ports[0].nodePort}')
-    sleep 0.5
-    equals 1 sh -c "for i in \$(seq 20); do curl -fsS -m 5 http://$vip/; done | sort -u | wc -l"
+    wait_for 10 equals 1 sh -c "for i in \$(seq 20); do curl -fsS -m 5 http://$vip/; done | sort -u | wc -l"
     host=$(kubectl get node node1 -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}')
-    contains srv- curl -fsS -m 5 "http://$host:$port/"
+    wait_for 10 contains srv- curl -fsS -m 5 "http://$host:$port/"
     kubectl patch svc srv -p '{"spec":{"sessionAffinity":"None","type":"ClusterIP","ports":[{"port":80,"nodePort":null}]}}' || true
     kubectl create svc clusterip empty --tcp=80:80
     empty=$(kubectl get svc empty -o jsonpath='{.spec.clusterIP}')
-    sleep 0.5
-    run curl -sS -m 5 "http://$empty/"
-    [ "$status" -eq 7 ]
+    refused() { equals 7 sh -c "curl -s -m 5 http://$1/ >/dev/null; echo \$?"; }
+    wait_for 10 refused "$empty"
     kubectl delete svc empty
 }
 

@@ -82,7 +82,7 @@ noted() { # NAME of an object, text: the audit log's line of it has the text
     noted noticed 'validation.policy.admission.k8s.io/validation_failure'
     noted noticed 'empty is odd'
     noted noticed '"told/who":"by '
-    ! grep -q 'told/none' "$DAVIT_DIR.audit.log"
+    run ! grep -q 'told/none' "$DAVIT_DIR.audit.log"
 }
 
 @test "variables are made of each other, messages of expressions" {
@@ -200,6 +200,43 @@ YAML
     [[ $output == *"it stays"* ]]
 }
 
+@test "subresources of pods: resize, containers for debugging, binding, status" {
+    kubectl create namespace podsub
+    kubectl -n podsub create -f - <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {schedulerName: nobody, containers: [{name: c, image: i, resources: {requests: {cpu: 100m}, limits: {cpu: 200m}}}]}
+YAML
+    resize() { kubectl -n podsub patch pod p --subresource resize --patch '{"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"'"$1"'"}}}]}}'; }
+    policy resize '' v1 pods/resize UPDATE "validations: [{expression: \"request.subResource == 'resize' && object.kind == 'Pod' && quantity(object.spec.containers[0].resources.limits.cpu).isLessThan(quantity('1')) && oldObject.spec.containers[0].resources.limits.cpu == '200m'\", message: too fast}]"
+    bind resize podsub
+    run ! resize 2
+    [[ $output == *"ValidatingAdmissionPolicy 'resize' with binding 'resize-binding' denied request: too fast"* ]]
+    resize 300m
+    kubectl delete validatingadmissionpolicybinding resize-binding
+    changer cpu '' v1 pods/resize UPDATE "reinvocationPolicy: Never, mutations: [{patchType: ApplyConfiguration, applyConfiguration: {expression: \"Object{spec: Object.spec{containers: [Object.spec.containers{name: 'c', resources: Object.spec.containers.resources{limits: {'cpu': '350m'}}}]}}\"}}]"
+    bind_changer cpu podsub ' '
+    resize 400m
+    [ "$(kubectl -n podsub get pod p -o jsonpath='{.spec.containers[0].resources.limits.cpu}')" = 350m ]
+    policy debugs '' v1 pods/ephemeralcontainers UPDATE "validations: [{expression: \"object.spec.ephemeralContainers.all(c, c.image.startsWith('ok')) && !has(oldObject.spec.ephemeralContainers)\", message: not that image}]"
+    bind debugs podsub
+    run ! kubectl -n podsub debug p --image=bad --attach=false
+    [[ $output == *"not that image"* ]]
+    kubectl -n podsub debug p --image=ok/x --attach=false
+    policy status '' v1 pods/status UPDATE "validations: [{expression: \"!has(object.status.message) || object.status.message != 'bad'\", message: say something nice}]"
+    bind status podsub
+    run ! kubectl -n podsub patch pod p --subresource status --type merge -p '{"status":{"message":"bad"}}'
+    [[ $output == *"say something nice"* ]]
+    kubectl -n podsub patch pod p --subresource status --type merge -p '{"status":{"message":"good"}}'
+    policy place '' v1 pods/binding CREATE "validations: [{expression: \"object.kind == 'Binding' && object.target.name != 'bad' && oldObject == null\", message: not there}]"
+    bind place podsub
+    to() { printf '{"apiVersion":"v1","kind":"Binding","metadata":{"name":"p"},"target":{"kind":"Node","name":"%s"}}' "$1" | kubectl create --raw /api/v1/namespaces/podsub/pods/p/binding -f -; }
+    run ! to bad
+    [[ $output == *"not there"* ]]
+    to good
+}
+
 @test "what fails counts by failurePolicy; conditions choose the requests" {
     kubectl create namespace fails
     policy fails '' v1 configmaps CREATE "failurePolicy: Fail, validations: [{expression: 'object.nothing == 1'}]"
@@ -280,6 +317,25 @@ YAML
     run ! changer bad '' v1 pods CREATE "reinvocationPolicy: Never, mutations: [{patchType: ApplyConfiguration, applyConfiguration: {expression: 'Object.spec{}'}}, {patchType: JSONPatch, jsonPatch: {expression: '[1]'}}]"
     [[ $output == *'spec.mutations[0].applyConfiguration.expression'*'must evaluate to Object'* ]]
     [[ $output == *'spec.mutations[1].jsonPatch.expression'*'must evaluate to list(JSONPatch)'* ]]
+}
+
+@test "other fields of a policy are held to their rules" {
+    refused() { # TEXT SPEC
+        run ! policy bad '' v1 pods CREATE "$2"
+        [[ $output == *"$1"* ]] || { echo "$output"; return 1; }
+    }
+    policy lines '' v1 pods CREATE "validations: [{expression: \"true &&\\ntrue\", message: \" told\\n\"}, {expression: \"1\\n== 1\"}]" # several lines, no message
+    kubectl delete validatingadmissionpolicy lines
+    refused 'spec.validations[0].message: Invalid value: " ": message must be non-empty if specified' "validations: [{expression: 'true', message: ' '}]"
+    refused 'message must not contain line breaks' "validations: [{expression: 'true', message: \"a\\nb\"}]"
+    refused 'spec.variables[0].name: Invalid value: "a-b": name is not a valid CEL identifier' "variables: [{name: a-b, expression: '1'}], validations: [{expression: 'true'}]"
+    refused 'spec.variables[0].name: Invalid value: "in": name is not a valid CEL identifier' "variables: [{name: in, expression: '1'}], validations: [{expression: 'true'}]"
+    refused 'spec.auditAnnotations[0].key: Invalid value: "bad/a b"' "auditAnnotations: [{key: a b, valueExpression: \"'x'\"}]"
+    refused 'spec.auditAnnotations[1].key: Duplicate value: "a"' "auditAnnotations: [{key: a, valueExpression: \"'x'\"}, {key: a, valueExpression: \"'y'\"}]"
+    refused 'spec.paramKind.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c' "paramKind: {apiVersion: a/b/c, kind: K}, validations: [{expression: 'true'}]"
+    refused 'spec.paramKind.kind: Invalid value: "a kind"' "paramKind: {apiVersion: v1, kind: a kind}, validations: [{expression: 'true'}]"
+    refused 'spec.matchConstraints.excludeResourceRules[0].resourceNames[1]: Duplicate value: "a"' \
+        "matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], resources: [pods], operations: [CREATE]}], excludeResourceRules: [{apiGroups: [''], apiVersions: [v1], resources: [pods], operations: [CREATE], resourceNames: [a, a]}]}, validations: [{expression: 'true'}]"
 }
 
 @test "types are looked at, and doubts told in the status" {

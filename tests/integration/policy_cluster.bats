@@ -72,5 +72,6 @@ Y
     reaches a b
     misses a c
     misses c b
-    [ "$b" = "$(ip_of b)" ] && [ "$c" = "$(ip_of c)" ]
+    [ "$b" = "$(ip_of b)" ]
+    [ "$c" = "$(ip_of c)" ]
 }

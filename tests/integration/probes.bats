@@ -80,7 +80,7 @@ Y
     touch "$SHARE/switch"
     wait_for 20 equals true ready follows r
     equals 0 restarts follows r
-    contains 'spec.containers{l} Killing: Container l failed liveness probe, will be restarted' events follows
+    wait_for 10 contains 'spec.containers{l} Killing: Container l failed liveness probe, will be restarted' events follows
     kubectl delete pod follows
 }
 
@@ -179,7 +179,7 @@ spec:
     command: [sleep, "3600"]
     volumeMounts: [{name: h, mountPath: /h}]
     startupProbe: {exec: {command: [test, -e, /h/go]}, periodSeconds: 1, failureThreshold: 100}
-    livenessProbe: {exec: {command: [sh, -c, "echo l >>/h/lives; test ! -e /h/die"]}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {exec: {command: [sh, -c, "echo l >>/h/lives; test ! -e /h/die"]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}
     readinessProbe: {exec: {command: [sh, -c, "echo r >>/h/readies"]}, periodSeconds: 1}
   - name: never
     image: $IMAGE
@@ -190,7 +190,8 @@ Y
     wait_for 30 contains 'Container never failed startup probe, will be restarted' events starts
     wait_for 30 at_least 1 restarts starts never
     equals "false false 0" kubectl get pod starts -o jsonpath='{.status.containerStatuses[0].started} {.status.containerStatuses[0].ready} {.status.containerStatuses[0].restartCount}'
-    [ ! -e "$SHARE/start/lives" ] && [ ! -e "$SHARE/start/readies" ]
+    [ ! -e "$SHARE/start/lives" ]
+    [ ! -e "$SHARE/start/readies" ]
     touch "$SHARE/start/go"
     wait_for 20 equals true ready starts c
     wait_for 20 test -s "$SHARE/start/lives"
@@ -253,7 +254,7 @@ Y
     equals false ready badhooks exec
     equals 0 restarts badhooks pre
     kubectl delete pod badhooks
-    contains 'spec.containers{pre} FailedPreStopHook' events badhooks
+    wait_for 10 contains 'spec.containers{pre} FailedPreStopHook' events badhooks
 }
 
 @test "activeDeadlineSeconds of a pod and of a Job" {
@@ -291,7 +292,7 @@ spec:
       - {name: c, image: $IMAGE, command: ["true"]}
 Y
     wait_for 30 equals "Failed DeadlineExceeded" kubectl get pod hurries -o jsonpath='{.status.phase} {.status.reason}'
-    contains 'DeadlineExceeded: Pod was active on the node longer than the specified deadline' events hurries
+    wait_for 10 contains 'DeadlineExceeded: Pod was active on the node longer than the specified deadline' events hurries
     wait_for 30 equals "DeadlineExceeded" kubectl get job hurries -o jsonpath='{.status.conditions[?(@.type=="Failed")].reason}'
     wait_for 30 equals "" kubectl get pods -l job-name=hurries -o name
     equals 1 kubectl get job hurries -o jsonpath='{.status.failed}'

@@ -6,6 +6,7 @@ Usage: protowalk.py KUBECONFIG   Exit 1 with one line for each fault.
 Answers are read by python's own protobuf, from api/*.proto, so by no code of the server's. The same objects are read as JSON
 and judged by the server's OpenAPI. A verb of a kind or subresource that was never tried is a fault."""
 
+import copy
 import http.client
 import sys
 import time
@@ -20,8 +21,49 @@ from served import JSON, PROTOBUF, Server
 failures, checks = [], 0
 # Answers of a node, and what is served for others.
 NOT_HERE = {"v1/pods/attach", "v1/pods/exec", "v1/pods/log", "v1/pods/portforward", "v1/pods/proxy", "v1/services/proxy", "v1/nodes/proxy",
-            "v1/pods/ephemeralcontainers", "v1/pods/resize"}  # fmt: skip
-ELSEWHERE = ("apiextensions.k8s.io/", "apiregistration.k8s.io/", "metrics.k8s.io/")
+            "v1/pods/ephemeralcontainers"}  # fmt: skip
+ELSEWHERE = ("metrics.k8s.io/",)
+# A definition is not among the kinds of kinds.yaml: what it declares is a kind of its own.
+DEFINITIONS = "apiextensions.k8s.io/v1/customresourcedefinitions"
+DEFINITION = {
+    "_name": "gears.walk.example.com",
+    "_other": ["cogs.walk.example.com", "pins.walk.example.com"],
+    "spec": {
+        "group": "walk.example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "gears", "singular": "gear", "kind": "Gear", "shortNames": ["g"], "categories": ["all"]},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}},
+                "additionalPrinterColumns": [{"name": "N", "type": "integer", "jsonPath": ".spec.n", "priority": 1}],
+                "selectableFields": [{"jsonPath": ".spec.color"}],
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "required": ["n"],
+                                "properties": {
+                                    "n": {"type": "integer", "minimum": 1, "maximum": 9.5, "default": 3},
+                                    "color": {"type": "string", "enum": ["red", "blue"], "pattern": "^[a-z]+$"},
+                                    "any": {"x-kubernetes-preserve-unknown-fields": True},
+                                    "either": {"x-kubernetes-int-or-string": True},
+                                    "list": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+                                },
+                                "x-kubernetes-validations": [{"rule": "self.n < 9", "message": "too many"}],
+                            },
+                            "status": {"type": "object", "additionalProperties": {"type": "integer"}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
 PATCHES = {
     "json": b'[{"op":"add","path":"/metadata/labels/json","value":"yes"}]',
     "merge": b'{"metadata":{"labels":{"merge":"yes"}}}',
@@ -75,7 +117,7 @@ class Walk:
     def __init__(self, server, types, key, resource, done):
         self.server, self.types, self.key, self.r, self.done = server, types, key, resource, done
         self.gv, self.plural = key.rsplit("/", 1)
-        m = MANIFESTS.get(key) or QUESTIONS[key]
+        m = DEFINITION if key == DEFINITIONS else MANIFESTS.get(key) or QUESTIONS[key]
         base = ("/api/" if self.gv == "v1" else "/apis/") + self.gv
         self.path = base + ("/namespaces/default/" if resource["namespaced"] else "/") + self.plural
         self.body = {"apiVersion": self.gv, "kind": resource["kind"]} | {k: v for k, v in m.items() if k[0] != "_"}
@@ -101,7 +143,12 @@ class Walk:
 
     def raw(self, name, **how):
         """The good object in protobuf: its JSON, translated by a dry run, under another name."""
-        o = self.body | {"metadata": {"name": name, "labels": {"walk": "pb"} | how}}
+        o = copy.deepcopy(self.body) | {"metadata": {"name": name, "labels": {"walk": "pb"} | how}}
+        first = name.split(".")[0]
+        if self.plural == "apiservices":
+            o["spec"]["version"] = first
+        if self.key == DEFINITIONS:
+            o["spec"]["names"] |= {"plural": first, "singular": first[:-1], "kind": first[:-1].capitalize(), "shortNames": [first[:2]]}
         code, data, _ = self.server.ask("POST", self.path + "?dryRun=All", o, accept=PROTOBUF)
         if not check(code == 201, self.key + ": dry run", code, data):
             return None
@@ -270,7 +317,7 @@ def main():
             for r in server.ask("GET", ("/api/" if gv == "v1" else "/apis/") + gv)[1]["resources"]:
                 have[gv + "/" + r["name"]] = r
     for key, r in have.items():
-        if key not in MANIFESTS:
+        if key not in MANIFESTS and key != DEFINITIONS:
             continue
         w = Walk(server, types, key, r, done)
         w.subs = {k[len(key) + 1 :]: v for k, v in have.items() if k.startswith(key + "/")}

@@ -175,6 +175,90 @@ limit() {
     wait_for 20 equals 35000 limit lasts cpu
 }
 
+whole() { # POD "RESOURCES of the pod"
+    kubectl patch pod "$1" --subresource resize -p "{\"spec\":{\"resources\":$2}}"
+}
+
+@test "resources of the pod as a whole: in its cgroup from the start, and resized" {
+    kubectl apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: whole}
+spec:
+  terminationGracePeriodSeconds: 1
+  resources: {requests: {cpu: 100m}, limits: {cpu: 400m, memory: 128Mi}}
+  containers:
+  - &c {name: c, image: "davit.local/busybox:1", command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"], env: [{name: MAX, valueFrom: {resourceFieldRef: {resource: limits.memory}}}]}
+  - {<<: *c, name: d, resources: {requests: {memory: 16Mi}, limits: {memory: 32Mi}}}
+Y
+    kubectl wait --for=condition=Ready pod/whole --timeout=30s
+    equals '{"cpu":"100m","memory":"16Mi"}' of whole '{.spec.resources.requests}'
+    equals Burstable of whole '{.status.qosClass}'
+    equals 40000 limit whole cpu pod
+    equals 134217728 limit whole memory pod
+    # a container without limits has those of the pod
+    equals 40000 limit whole cpu
+    equals 134217728 limit whole memory
+    equals 134217728 kubectl exec whole -c c -- sh -c 'echo $MAX'
+    equals 33554432 kubectl exec whole -c d -- sh -c 'echo $MAX'
+    equals '{}' in_force whole
+    equals '{"limits":{"cpu":"400m","memory":"128Mi"},"requests":{"cpu":"100m","memory":"16Mi"}}' of whole '{.status.resources}'
+    equals '{"cpu":"100m","memory":"16Mi"}' of whole '{.status.allocatedResources}'
+    whole whole '{"requests":{"cpu":"200m"},"limits":{"cpu":"600m","memory":"192Mi"}}'
+    wait_for 20 equals 60000 limit whole cpu
+    wait_for 20 equals 201326592 limit whole memory
+    equals 60000 limit whole cpu pod
+    equals 201326592 limit whole memory pod
+    wait_for 20 equals '{"limits":{"cpu":"600m","memory":"192Mi"},"requests":{"cpu":"200m","memory":"16Mi"}}' of whole '{.status.resources}'
+    equals '{"cpu":"200m","memory":"16Mi"}' of whole '{.status.allocatedResources}'
+    contains 'ResizeCompleted Pod resize completed: {"resources":{"limits":{"cpu":"600m"' events whole
+    # less, for the container and then for the pod
+    whole whole '{"requests":{"cpu":"50m"},"limits":{"cpu":"300m","memory":"64Mi"}}'
+    wait_for 20 equals 67108864 limit whole memory pod
+    equals 67108864 limit whole memory
+    wait_for 20 equals 30000 limit whole cpu pod
+    equals 30000 limit whole cpu
+    wait_for 20 equals "" condition whole PodResizeInProgress status
+    equals '0 0' of whole '{.status.containerStatuses[*].restartCount}'
+    # by the agent of another life too
+    local pid
+    pid=$(davit_pid_of agent)
+    kill -KILL "$pid"
+    wait_for 20 has_ended "$pid"
+    whole whole '{"limits":{"cpu":"350m"}}'
+    wait_for 30 equals 35000 limit whole cpu pod
+    wait_for 20 equals 35000 limit whole cpu
+    # what cannot be
+    run -1 whole whole '{"limits":{"memory":"16Mi"}}'
+    contains 'spec.resources.containers[1][memory].limits: Invalid value: "32Mi": must be less than or equal to pod limits of 16Mi' echo "$output"
+    run -1 whole whole 'null'
+    contains 'spec.resources: Forbidden: pod-level resources cannot be removed' echo "$output"
+    whole whole '{"requests":{"cpu":"400"},"limits":{"cpu":"500"}}'
+    wait_for 20 equals Infeasible condition whole PodResizePending reason
+    equals 50m of whole '{.status.allocatedResources.cpu}'
+    equals 35000 limit whole cpu pod
+    kubectl delete pod whole --now
+}
+
+@test "a resize of the whole pod starts containers again that want that" {
+    pod again '' 'resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]' 'resources: {requests: {cpu: 100m, memory: 16Mi}, limits: {cpu: 400m, memory: 64Mi}}'
+    whole again '{"limits":{"cpu":"200m"}}'
+    wait_for 20 equals 20000 limit again cpu pod
+    equals 0 of again '{.status.containerStatuses[0].restartCount}'
+    whole again '{"limits":{"memory":"96Mi"}}'
+    wait_for 20 equals 1 of again '{.status.containerStatuses[0].restartCount}'
+    kubectl wait --for=condition=Ready pod/again --timeout=20s
+    equals 100663296 limit again memory
+    equals 100663296 limit again memory pod
+    # one that had none may have them
+    pod later 'requests: {cpu: 50m}'
+    whole later '{"limits":{"cpu":"250m"}}'
+    wait_for 20 equals 25000 limit later cpu
+    wait_for 20 equals 25000 limit later cpu pod
+    equals '{"limits":{"cpu":"250m"},"requests":{"cpu":"50m"}}' of later '{.spec.resources}'
+    kubectl delete pod again later --now
+}
+
 @test "a hollow node takes every resize" {
     "$DAVIT" hollow --nodes 1 --name-prefix thin --kubeconfig "$KUBECONFIG" >/dev/null 2>&1 3>&- &
     local hollow=$!
@@ -183,6 +267,8 @@ limit() {
     resize thin '{"requests":{"cpu":"2"}}'
     wait_for 20 equals '{"requests":{"cpu":"2"}}' in_force thin
     equals 2 of thin '{.status.observedGeneration}'
+    whole thin '{"requests":{"cpu":"3"}}'
+    wait_for 20 equals '{"requests":{"cpu":"3"}}' of thin '{.status.resources}'
     kubectl delete pod thin --now
     kill $hollow
     wait $hollow || true

@@ -63,6 +63,12 @@ teardown_file() {
 
 outside() { ip netns exec "$OUT" "$@"; }
 ask() { curl -sS -m "${ASK_S:-5}" "http://$1/cgi-bin/who"; }
+# silent CURL... URL: neither an answer nor a refusal.
+silent() {
+    local r=0
+    "$@" -s -m 1 >/dev/null || r=$?
+    [ "$r" = 28 ]
+}
 field() { kubectl get svc "$1" -o jsonpath="{$2}"; }
 
 @test "externalTrafficPolicy: a NodePort keeps the client's address, with Local and with Cluster to a pod of this node" {
@@ -85,8 +91,7 @@ endpoints: [{addresses: ["$(kubectl get pod -l app=srv -o jsonpath='{.items[0].s
 Y
     far=$(field far .spec.ports[0].nodePort)
     wait_for 5 contains srv- ask "$NODE:$far" # this node itself goes to all endpoints
-    run outside curl -sS -m 1 "http://$NET.1:$far/"
-    [ "$status" -eq 28 ]
+    wait_for 5 silent outside curl "http://$NET.1:$far/"
     contains srv- kubectl exec client -- wget -qO- "http://$NODE:$far/cgi-bin/who"
     kubectl delete svc far np
 }
@@ -102,9 +107,7 @@ addressType: IPv4
 ports: [{name: 80-8080, port: 8080, protocol: TCP}]
 endpoints: [{addresses: ["$(kubectl get pod -l app=srv -o jsonpath='{.items[0].status.podIP}')"], nodeName: elsewhere}]
 Y
-    sleep 0.5
-    run curl -sS -m 1 "http://$(field itp .spec.clusterIP)/"
-    [ "$status" -eq 28 ]
+    wait_for 5 silent curl "http://$(field itp .spec.clusterIP)/"
     kubectl patch endpointslice itp-1 --type=json -p '[{"op":"replace","path":"/endpoints/0/nodeName","value":"node1"}]'
     wait_for 5 contains srv- ask "$(field itp .spec.clusterIP)"
     kubectl delete svc itp
@@ -125,16 +128,14 @@ Y
 
     # the health check
     hc=$(field lb .spec.healthCheckNodePort)
-    contains '"localEndpoints":2' outside curl -sS -m 5 "http://$NODE:$hc/healthz"
+    wait_for 5 contains '"localEndpoints":2' outside curl -sS -m 5 "http://$NODE:$hc/healthz"
     equals 200 curl -s -o /dev/null -w '%{http_code}' "http://$NODE:$hc/"
     run kubectl patch svc lb -p '{"spec":{"healthCheckNodePort":31999}}'
     [[ "$output" == *'spec.healthCheckNodePort: Invalid value: 31999: field is immutable'* ]]
 
     # who may
     kubectl patch svc lb -p "{\"spec\":{\"loadBalancerSourceRanges\":[\"203.0.113.0/24\"]}}"
-    sleep 0.5
-    run outside curl -sS -m 1 "http://$NODE:$port/"
-    [ "$status" -eq 28 ]
+    wait_for 5 silent outside curl "http://$NODE:$port/"
     kubectl patch svc lb -p "{\"spec\":{\"loadBalancerSourceRanges\":[\"203.0.113.0/24\",\"$NET.0/28\",\"$NET.0/30\"]}}"
     wait_for 5 contains "$NET.2" outside curl -sS -m 2 "http://$NODE:$port/cgi-bin/who"
 
@@ -145,9 +146,9 @@ Y
     wait_for 5 contains SyncLoadBalancerFailed kubectl get events --field-selector involvedObject.name=lb2
     kubectl delete svc lb --timeout=20s
     wait_for 10 equals "$NODE" field lb2 .status.loadBalancer.ingress[0].ip
-    equals "" field lb2 .status.conditions
-    run curl -sS -m 1 "http://$NODE:$hc/"
-    [ "$status" -eq 7 ]
+    wait_for 5 equals "" field lb2 .status.conditions
+    refused() { equals 7 sh -c "curl -s -m 1 http://$1/ >/dev/null; echo \$?"; }
+    wait_for 5 refused "$NODE:$hc"
 
     # no endpoint: 503 and no address; other classes and excluded nodes
     kubectl patch svc lb2 -p '{"spec":{"externalTrafficPolicy":"Local","selector":{"app":"nobody"}}}'
@@ -155,7 +156,7 @@ Y
     wait_for 5 equals 503 curl -s -o /dev/null -w '%{http_code}' "http://$NODE:$(field lb2 .spec.healthCheckNodePort)/"
     kubectl patch svc lb2 -p '{"spec":{"externalTrafficPolicy":"Cluster","selector":{"app":"srv"}}}'
     wait_for 10 equals "$NODE" field lb2 .status.loadBalancer.ingress[0].ip
-    equals "" field lb2 .spec.healthCheckNodePort
+    wait_for 5 equals "" field lb2 .spec.healthCheckNodePort
     kubectl label node node1 node.kubernetes.io/exclude-from-external-load-balancers=
     wait_for 10 equals "" field lb2 .status.loadBalancer.ingress
     kubectl label node node1 node.kubernetes.io/exclude-from-external-load-balancers-
@@ -262,11 +263,9 @@ while True:
     wait_for 5 equals second say 7
     wait_for 5 equals second say 8
     endpoints
-    sleep 0.5
-    run say 7
-    [[ "$output" != *first* && "$output" != *second* ]]
-    run say 8
-    [[ "$output" != *first* && "$output" != *second* ]]
+    nobody() { [[ "$(say "$1")" != *first* && "$(say "$1")" != *second* ]]; }
+    wait_for 5 nobody 7
+    wait_for 5 nobody 8
     endpoints "${pods[0]#* }"
     wait_for 5 equals first say 7
     wait_for 5 equals first say 8

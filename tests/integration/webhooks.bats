@@ -198,7 +198,10 @@ metric() { kubectl get --raw /metrics | grep "^apiserver_admission_webhook_$1" |
     hook validating v /deny "matchConditions: [{name: a, expression: 'object.data.none == \"x\"'}]"
     run config_map why
     [[ $output == *'no such key: none'* ]]
-    hook validating v /deny "matchConditions: [{name: a, expression: 'no'}]" || true
+    run hook validating v /deny "matchConditions: [{name: a, expression: 'no'}]"
+    [[ $output == *"webhooks[0].matchConditions[0].expression: Invalid value: \"no\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'no'"* ]]
+    run hook mutating v /deny "matchConditions: [{name: a, expression: '1'}, {name: b, expression: 'params == null'}]"
+    [[ $output == *'webhooks[0].matchConditions[0].expression: Invalid value: "1": must evaluate to bool'*'webhooks[0].matchConditions[1].expression'* ]]
     kubectl create namespace quiet
     hook validating v /deny "namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: NotIn, values: [quiet]}]}"
     config_map z -n quiet
@@ -275,6 +278,51 @@ metric() { kubectl get --raw /metrics | grep "^apiserver_admission_webhook_$1" |
     kubectl delete validatingwebhookconfiguration v
     kubectl delete pod p --force --grace-period=0
     kubectl delete deployment d
+}
+
+@test "resizes, containers for debugging and bindings of pods, and what of them a webhook may change" {
+    kubectl create -f - <<Y
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {schedulerName: nobody, containers: [{name: c, image: x, resources: {requests: {cpu: 100m}, limits: {cpu: 200m}}}]}
+Y
+    resize() { kubectl patch pod p --subresource resize --patch '{"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"'"$1"'"}}}]}}' "${@:2}"; }
+    SELECTOR='{}' RULE='{operations: ["*"], apiGroups: [""], apiVersions: [v1], resources: [pods]}' hook validating none /deny
+    SELECTOR='{}' RULE='{operations: ["*"], apiGroups: [""], apiVersions: [v1], resources: [pods/resize, pods/binding, pods/ephemeralcontainers]}' hook validating v /deny
+    run resize 300m
+    [[ $output == *'admission webhook "v.acme.io" denied the request: p is not wanted'* ]]
+    run resize 400m --dry-run=server
+    [[ $output == *'p is not wanted'* ]]
+    patched() { # SUBRESOURCE PATCH
+        curl -s --cacert "$DAVIT_DIR/pki/ca.crt" --cert "$HOOK/crt" --key "$HOOK/key" -X PATCH -H 'Content-Type: application/strategic-merge-patch+json' \
+            -d "$2" "https://127.0.0.1:$DAVIT_PORT/api/v1/namespaces/default/pods/p/$1"
+    }
+    bound() { printf '{"apiVersion":"v1","kind":"Binding","metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}}' | kubectl create --raw /api/v1/namespaces/default/pods/p/binding -f -; }
+    contains 'p is not wanted' patched ephemeralcontainers '{"spec":{"ephemeralContainers":[{"name":"e","image":"x"}]}}'
+    run bound
+    [[ $output == *'p is not wanted'* ]]
+    equals 'UPDATE Pod resize 300m 200m false|UPDATE Pod resize 400m 200m true|UPDATE Pod ephemeralcontainers e null false|CREATE Binding binding n null false|' \
+        sh -c "jq -r '.request | \"\(.operation) \(.kind.kind) \(.subResource) \(if .subResource == \"resize\" then .object.spec.containers[0].resources.limits.cpu
+        else .object.spec.ephemeralContainers[0].name? // .object.target.name end) \(if .subResource == \"resize\" then .oldObject.spec.containers[0].resources.limits.cpu else null end) \(.dryRun)\"' \
+        '$HOOK/calls' | tr '\n' '|'"
+    equals "200m " kubectl get pod p -o jsonpath='{.spec.containers[0].resources.limits.cpu} {.spec.nodeName}'
+    kubectl delete validatingwebhookconfiguration none v
+    # of a resize the resources count, of the others their own: all else of a patch is let be
+    pod_hook() { SELECTOR='{}' RULE="{operations: ['*'], apiGroups: [''], apiVersions: [v1], resources: [pods/$1]}" hook mutating m "$2"; }
+    pod_hook resize /cpu
+    resize 300m
+    pod_hook resize /image
+    resize 350m
+    equals "350m x" kubectl get pod p -o jsonpath='{.spec.containers[0].resources.limits.cpu} {.spec.containers[0].image}'
+    pod_hook ephemeralcontainers /debugger
+    patched ephemeralcontainers '{"spec":{"ephemeralContainers":[{"name":"e","image":"x"}]}}'
+    equals "e other:1 " kubectl get pod p -o jsonpath='{.spec.ephemeralContainers[0].name} {.spec.ephemeralContainers[0].image} {.metadata.labels.hooked}'
+    pod_hook binding /annotate
+    bound
+    equals "n by-a-hook" kubectl get pod p -o jsonpath='{.spec.nodeName} {.metadata.annotations.bound}'
+    kubectl delete mutatingwebhookconfiguration m
+    kubectl delete pod p --force --grace-period=0
 }
 
 @test "proxies of pods, services and nodes are connections" {

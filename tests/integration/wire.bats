@@ -85,7 +85,7 @@ WEB=/apis/apps/v1/namespaces/default/deployments/web
     is '.code == 422 and .details.causes[0].message == "Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"' \
         "$CM/one?propagationPolicy=Orphan&orphanDependents=true" -X DELETE
     is '.message | startswith("invalid continue token: ")' "$CM?continue=x"
-    is '.code == 413 and .message == "Request entity too large: limit is 3145728"' "$CM" -X POST -H 'Content-Type: application/json' -H 'Content-Length: 3145729' -d x
+    is '.code == 413 and .message == "Request entity too large: limit is 3145728"' "$CM" --http1.1 -X POST -H 'Content-Type: application/json' -H 'Content-Length: 3145729' -d x
 }
 
 @test "a revision from the future: clients know it by its cause" {
@@ -95,6 +95,47 @@ WEB=/apis/apps/v1/namespaces/default/deployments/web
     is "$want" "$CM/one?resourceVersion=99999999"
     contains 'retry-after: 1' head_of "$CM?resourceVersion=99999999"
     is ".type == \"ERROR\" and (.object | $want)" "$CM?watch=1&timeoutSeconds=1&resourceVersion=99999999"
+}
+
+@test "who may read one object may list and watch that one by its name" {
+    kubectl create role one --verb=get,list,watch --resource=configmaps --resource-name=one
+    kubectl create rolebinding one --role=one --user=joe
+    kubectl create role all --verb=list --resource=namespaces
+    kubectl create rolebinding all --role=all --user=joe
+    local joe='Impersonate-User: joe'
+    is '.items | length == 1 and .[0].metadata.name == "one"' "$CM?fieldSelector=metadata.name%3Done" -H "$joe"
+    is '.type == "ADDED"' "$CM?fieldSelector=metadata.name%3Done&watch=1&timeoutSeconds=1" -H "$joe"
+    is '.code == 403 and .details.name == "two" and (.message | startswith("configmaps \"two\" is forbidden: "))' "$CM?fieldSelector=metadata.name%3D%3Dtwo" -H "$joe"
+    equals 403 code "$CM" -H "$joe"
+    equals 403 code "$CM?fieldSelector=metadata.name!%3Done" -H "$joe"
+    equals 403 code "/api/v1/namespaces?fieldSelector=metadata.name%3Ddefault" -H "$joe"
+    contains one kubectl get configmap one --watch --request-timeout=1s --as joe
+}
+
+@test "a delete says what is wrong with its options before it looks for the object" {
+    local json='Content-Type: application/json'
+    is '.code == 422 and .details.causes[0].message == "Unsupported value: [\"Some\"]: supported values: \"All\""' "$CM/none" -X DELETE -H "$json" -d '{"dryRun":["Some"]}'
+    is '.code == 422' "$CM/none?propagationPolicy=Some" -X DELETE
+    is '.code == 422' "$CM?labelSelector=none&propagationPolicy=Some" -X DELETE
+    is '.code == 409 and (.message | contains("ResourceVersion in precondition: x, ResourceVersion in object meta: "))' "$CM/one" -X DELETE -H "$json" -d '{"preconditions":{"resourceVersion":"x"}}'
+    equals 200 code "$CM/one" # still there
+}
+
+@test "names of updates and patches are those of the path" {
+    is '.code == 400 and .message == "the name of the object (one based on URL) was undeterminable: name must be provided"' "$CM/one" -X PUT -H 'Content-Type: application/json' -d '{}'
+    is '.code == 400 and .message == "the name of the object (x) does not match the name on the URL (one)"' "$CM/one" -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{"metadata":{"name":"x"}}'
+    is '.code == 400 and (.message | contains("undeterminable"))' "$CM/one" -X PATCH -H 'Content-Type: application/json-patch+json' -d '[{"op":"remove","path":"/metadata/name"}]'
+}
+
+@test "warnings: what an Ingress and a PersistentVolume should not say any more, and keys of maps that come twice" {
+    contains "warning: 299 - \"annotation \\\"kubernetes.io/ingress.class\\\" is deprecated, please use 'spec.ingressClassName' instead\"" \
+        head_of '/apis/networking.k8s.io/v1/namespaces/default/ingresses?dryRun=All' -H 'Content-Type: application/json' \
+        -d '{"metadata":{"name":"x","annotations":{"kubernetes.io/ingress.class":"y"}},"spec":{"defaultBackend":{"service":{"name":"a","port":{"number":1}}}}}'
+    contains 'spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.' \
+        head_of '/api/v1/persistentvolumes?dryRun=All' -H 'Content-Type: application/json' \
+        -d '{"metadata":{"name":"x"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"persistentVolumeReclaimPolicy":"Recycle","hostPath":{"path":"/x"}}}'
+    is '.message | endswith("strict decoding error: duplicate field \"data.a\", duplicate field \"data.a\"")' "$CM?fieldValidation=Strict" \
+        -H 'Content-Type: application/json' -d '{"metadata":{"name":"x"},"data":{"a":"1","b":"2","a":"3","a":"4"}}'
 }
 
 @test "a dry run tells the revision of what is there; kubectl diff shows what would change, no more" {

@@ -92,9 +92,9 @@ server_remove() {
     rm -rf "$DAVIT_DIR" "$DAVIT_DIR".*
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for SECONDS COMMAND...: until it succeeds. The seconds are those of a machine at leisure: a busy one gets three times as many.
 wait_for() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + 3 * $1))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || { echo "waited in vain for: $*" >&2; return 1; }

@@ -5,6 +5,7 @@
  * (times are text), so the same expression means the same for every kind. */
 #include "apiserver/admit/match.h"
 
+#include "api/check.h"
 #include "schema/custom.h"
 
 /* ---- types ---- */
@@ -289,6 +290,22 @@ struct conditions *conditions_free(struct conditions *c)
     arena_fini(&c->arena);
     free(c);
     return NULL;
+}
+
+void conditions_written(const struct api_match_condition *v, uint32_t n, unsigned flags,
+                        const char *at, struct error *err)
+{
+    struct conditions *c = conditions_new(v, n, flags);
+    for (uint32_t i = 0; c && i < c->n; i++) {
+        struct buf b = {0};
+        PATH(path, "%s.matchConditions[%u].expression", at, i);
+        json_print_str(c->v[i].text, &b);
+        if (!c->v[i].program && c->v[i].text.n) /* nothing at all is told by the table */
+            (void)error_cause(err, CAUSE_INVALID, path, "Invalid value: %.*s: %.*s",
+                              STR_ARG(buf_str(&b)), STR_ARG(c->v[i].why));
+        buf_fini(&b);
+    }
+    conditions_free(c);
 }
 
 /* As Kubernetes prints several errors as one. */

@@ -93,7 +93,8 @@ int authz_also(struct api_call *c, struct str verb)
         at.ns = c->ns;
         at.name = c->name;
         at.field_selector = c->opts.field_selector;
-        if (c->kind == KIND(NAMESPACE)) /* a namespace is in itself, for RoleBindings */
+        if (c->kind == KIND(NAMESPACE) &&
+            !c->name_selected) /* a namespace is in itself, for RoleBindings */
             at.ns = c->name;
     }
     struct str reason = STR_NONE;
@@ -102,7 +103,7 @@ int authz_also(struct api_call *c, struct str verb)
     api_call_annotate(c, "authorization.k8s.io/reason", "%.*s", STR_ARG(reason));
     if (allowed)
         return 0;
-    if (c->kind == KIND(NAMESPACE))
+    if (c->kind == KIND(NAMESPACE) && !c->name_selected)
         at.ns = c->name;
     if (!c->kind) {
         c->reply.details_kind = at.resource;

@@ -173,6 +173,7 @@ void debug_answer(struct exchange *x)
     trace_taps_print(&b);
     buf_add(&b, x->call->reply.message, (size_t)x->call->reply.remaining);
     print_io(x->io, &b);
+    discovery_print(x->io->front->discovery, &b);
     buf_add_lit(&b, "\npriority and fairness:\n");
     flow_dump_levels(x, &b);
     exchange_answer_buf(x, 200, "text/plain; charset=utf-8", &b);

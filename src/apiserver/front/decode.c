@@ -337,6 +337,17 @@ static int from_tree(struct exchange *x, const struct schema_desc *d, struct jso
                           "the body of the request must be an object of kind %s", d->name);
     schema_type_meta(v, &api_version, &kind);
     int r = check_type(x, d, api_version, kind);
+    if (r >= 0 && !kind.n && x->route.kind->custom && d == x->route.kind->desc) {
+        /* what such an object is it says itself, others are known by their path */
+        struct buf b = {0};
+        json_print(v, &b);
+        r = call_error(c, REASON_BAD_REQUEST,
+                       "%s in version \"%s\" cannot be handled as a %s: Object 'Kind' is missing in "
+                       "'%.*s'",
+                       d->name, x->route.kind->version, d->name, (int)MIN(b.n, (size_t)1024),
+                       b.data);
+        buf_fini(&b);
+    }
     if (r >= 0) {
         if (d == x->route.kind->desc)
             r = custom_take(x->route.kind, v, &c->arena, &opts, &c->reply.err);
@@ -364,7 +375,7 @@ static int from_pb(struct exchange *x, const struct schema_desc *d, struct str b
     return r;
 }
 
-static void delete_options(struct exchange *x)
+static int delete_options(struct exchange *x)
 {
     const struct api_delete_options *d = x->call->body;
     struct api_call *c = x->call;
@@ -382,9 +393,14 @@ static void delete_options(struct exchange *x)
         c->del.uid = d->preconditions->uid;
         c->del.rv = d->preconditions->resource_version;
     }
-    c->opts.dry_run |= d->n_dry_run > 0;
+    for (uint32_t i = 0; i < d->n_dry_run; i++) {
+        int r = dry_run(x, d->dry_run[i]);
+        if (r < 0)
+            return r;
+    }
     c->body = NULL;
     c->body_desc = NULL;
+    return 0;
 }
 
 int decode_body(struct exchange *x, struct str body)
@@ -428,6 +444,6 @@ int decode_body(struct exchange *x, struct str body)
             r = from_tree(x, d, v);
     }
     if (r >= 0 && d == &api_delete_options_desc)
-        delete_options(x);
+        r = delete_options(x);
     return r;
 }

@@ -6,6 +6,7 @@
  * (/api, /apis, one list a group version) and the aggregated form are both served. And the door to
  * OpenAPI. */
 #include "apiserver/front/front_int.h"
+#include "apiserver/front/kept.h"
 #include "apiserver/aggregate/remotes.h"
 
 #include "api/apiservice.h"
@@ -43,6 +44,7 @@ struct discovery {
     size_t n_views;
     struct document *v; /* owned */
     size_t n, cap;
+    struct kept swagger; /* the v2 document as protobuf, of what is told here */
 };
 
 /* One version of a group. */
@@ -440,8 +442,8 @@ static bool openapi_v3_version(struct str path, struct str *ret_group, struct st
     return str_is(api, "api") || str_is(api, "apis");
 }
 
-/* OpenAPI is asked for rarely and is large: made for each who asks, not kept. True: it is served.
- */
+/* OpenAPI is asked for rarely and is large: made for each who asks, not kept but for the form most
+ * kubectls want (swagger_answer). True: it is served. */
 static bool openapi_print(const struct discovery *d, struct str path, struct buf *b)
 {
     const struct openapi_more more = {d->more, d->n_more};
@@ -512,28 +514,76 @@ static bool etag_matches(struct exchange *x, const char *etag)
     return have.n && str_search(have, str_z(etag)) >= 0;
 }
 
-static bool openapi_answer(const struct discovery *d, struct exchange *x, struct str path)
+static void release(void *arg)
 {
-    struct buf b = {0}, wire = {0};
+    blob_unref(arg);
+}
+
+static void answer_blob(struct exchange *x, struct blob *b, const char *etag, const char *type)
+{
+    struct http_header h[2] = {{STR("etag"), str_z(etag)}, {STR("vary"), STR("Accept")}};
+    if (etag_matches(x, etag))
+        exchange_answer(x, 304, NULL, HTTP_BYTES_NONE, h, 2);
+    else
+        exchange_answer(x, 200, type, (struct http_bytes){b->data, b->n, release, blob_ref(b)}, h,
+                        2);
+}
+
+/* The v2 document as protobuf: what kubectl reads before it checks anything. It is made from the
+ * JSON, which is printed and walked for that. */
+static void swagger_answer(struct discovery *d, struct exchange *x)
+{
+    struct io *io = x->io; /* what is answered is not ours any more */
+    if (!kept_ask(&d->swagger, rt_now(io->rt))) {
+        struct buf b = {0}, wire = {0};
+        (void)openapi_print(d, STR("/openapi/v2"), &b);
+        int r = openapi_v2_pb_print(buf_str(&b), &wire);
+        buf_fini(&b);
+        if (r < 0) {
+            buf_fini(&wire);
+            exchange_refuse(x, REASON_INTERNAL, "the OpenAPI document is not valid JSON");
+            return;
+        }
+        kept_take(&d->swagger, &wire);
+    }
+    answer_blob(x, d->swagger.blob, d->swagger.etag, OPENAPI_V2_PB);
+    kept_answered(&d->swagger);
+    rt_timer_start(&io->swagger_timer, KEPT_IDLE);
+}
+
+void discovery_idle(struct discovery *d, nsec_t now)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    kept_expire(&d->swagger, now);
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+void discovery_print(struct discovery *d, struct buf *out)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    buf_printf(out, "\nOpenAPI v2 as protobuf: %zu KB kept, made %llu times\n",
+               d->swagger.blob ? d->swagger.blob->n / 1024 : 0,
+               (unsigned long long)d->swagger.made);
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+static bool openapi_answer(struct discovery *d, struct exchange *x, struct str path)
+{
+    struct buf b = {0};
     char hex[SHA256_HEX + 1], etag[SHA256_HEX + 3];
     struct http_header h[4] = {{STR("etag"), STR_NONE}, {STR("vary"), STR("Accept")}};
     size_t n_h = 2;
     struct str accept = http_request_header(x->req, STR("accept"));
-    bool json = wants_json(accept), pb = !json && wants_v2_pb(path, accept);
+    bool json = wants_json(accept);
+    if (!json && wants_v2_pb(path, accept)) {
+        swagger_answer(d, x);
+        return true;
+    }
     if (!openapi_print(d, path, &b)) {
         buf_fini(&b);
         return false;
     }
-    if (pb && openapi_v2_pb_print(buf_str(&b), &wire) < 0) {
-        buf_fini(&b);
-        exchange_refuse(x, REASON_INTERNAL, "the OpenAPI document is not valid JSON");
-        return true;
-    }
-    if (pb) {
-        buf_fini(&b);
-        b = wire;
-    }
-    if (!json && !pb) {
+    if (!json) {
         buf_fini(&b);
         exchange_refuse(x, REASON_NOT_ACCEPTABLE,
                         "only the following media types are accepted: application/json");
@@ -553,7 +603,7 @@ static bool openapi_answer(const struct discovery *d, struct exchange *x, struct
     }
     size_t n;
     char *p = buf_take(&b, &n);
-    exchange_answer(x, 200, pb ? OPENAPI_V2_PB : "application/json", http_bytes_take(p, n), h, n_h);
+    exchange_answer(x, 200, "application/json", http_bytes_take(p, n), h, n_h);
     return true;
 }
 
@@ -564,6 +614,7 @@ static void forget(struct discovery *d)
         blob_unref(d->v[i].blob);
     }
     d->n = 0;
+    kept_forget(&d->swagger);
     kinds_list_free(d->more, d->n_more);
     d->more = NULL;
     d->n_more = 0;
@@ -618,11 +669,6 @@ struct discovery *discovery_free(struct discovery *d)
     return NULL;
 }
 
-static void release(void *arg)
-{
-    blob_unref(arg);
-}
-
 static void root(struct discovery *d, struct exchange *x)
 {
     struct buf b = {0};
@@ -660,13 +706,9 @@ static bool answer(struct discovery *d, struct exchange *x)
                         ACCEPTED_TYPES);
         return true;
     }
-    struct http_header h[2] = {{STR("etag"), str_z(best->etag)}, {STR("vary"), STR("Accept")}};
-    if (etag_matches(x, best->etag)) {
-        exchange_answer(x, 304, NULL, HTTP_BYTES_NONE, h, 2);
-        return true;
-    }
     struct accept as = {.media = MEDIA_JSON, .as = best->as};
-    if (x->accept.media == MEDIA_YAML) {
+    if (x->accept.media == MEDIA_YAML && !etag_matches(x, best->etag)) {
+        const struct http_header vary = {STR("vary"), STR("Accept")};
         struct buf yaml = {0};
         buf_add_str(&yaml, blob_str(best->blob));
         if (encode_as_yaml(&yaml)) {
@@ -677,14 +719,12 @@ static bool answer(struct discovery *d, struct exchange *x)
                 best->as == AS_DISCOVERY_V2
                     ? "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
                     : "application/yaml",
-                http_bytes_take(text, n), &h[1], 1);
+                http_bytes_take(text, n), &vary, 1);
             return true;
         }
         buf_fini(&yaml);
     }
-    struct blob *b = blob_ref(best->blob);
-    exchange_answer(x, 200, encode_content_type(&as, false),
-                    (struct http_bytes){b->data, b->n, release, b}, h, 2);
+    answer_blob(x, best->blob, best->etag, encode_content_type(&as, false));
     return true;
 }
 

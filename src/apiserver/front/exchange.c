@@ -6,6 +6,7 @@
  */
 #include "apiserver/front/relay.h"
 #include "apiserver/auth/impersonate.h"
+#include "schema/select.h"
 
 #include <stdarg.h>
 
@@ -184,6 +185,20 @@ static void on_body(struct http_request *req, void *arg)
         exchange_to_core(x);
 }
 
+/* Who may read one object may list and watch that one as well: the name a field selector demands is
+ * what is authorized, as in Kubernetes. Absent: none. */
+static struct str selected_name(struct api_call *c)
+{
+    struct field_selector s;
+    if (!c->opts.field_selector.n ||
+        field_selector_parse(&c->arena, c->kind, c->opts.field_selector, &s, NULL) < 0)
+        return STR_NONE;
+    struct str name = field_selector_exact(&s, STR("metadata.name"));
+    bool fits = !str_is(name, ".") && !str_is(name, "..") && str_find(name, '/') < 0 &&
+                str_find(name, '%') < 0;
+    return fits ? name : STR_NONE;
+}
+
 static void fill_call(struct exchange *x)
 {
     struct api_call *c = x->call;
@@ -195,6 +210,10 @@ static void fill_call(struct exchange *x)
     c->name = r->name;
     c->subresource = r->subresource;
     c->query = x->req->query;
+    if ((r->verb == API_LIST || r->verb == API_WATCH) && !r->name.n) {
+        c->name = selected_name(c);
+        c->name_selected = c->name.n > 0;
+    }
     if (r->verb == API_WATCH && r->name.n) { /* as a watch of the collection, cut to one name */
         c->opts.field_selector =
             c->opts.field_selector.n

@@ -132,8 +132,10 @@ struct front *front_free(struct front *f)
         fan_encoded_forget(io);
         if (io->http)
             io->http = http_server_free(io->http);
-        if (io->rt)
+        if (io->rt) {
             flow_stop(io);
+            rt_timer_stop(&io->swagger_timer);
+        }
         io->rt = rt_free(io->rt);
     }
     free(f->ios);
@@ -188,6 +190,12 @@ static int listen_advertised(struct front *f, struct io *io, struct error *err)
     return rt_listen(io->rt, &lo, on_accept, io, err, &io->advertised);
 }
 
+static void on_swagger_timer(void *arg)
+{
+    struct io *io = arg;
+    discovery_idle(io->front->discovery, rt_now(io->rt));
+}
+
 static int start_io(struct front *f, struct io *io, const char *addr, struct error *err)
 {
     static const struct http_server_opts http = {
@@ -201,6 +209,7 @@ static int start_io(struct front *f, struct io *io, const char *addr, struct err
     if (!io->rt)
         return error_errno(err, errno, "cannot make an I/O loop");
     flow_start(io);
+    rt_timer_init(&io->swagger_timer, io->rt, on_swagger_timer, io);
     io->http = http_server_new(io->rt, &http, exchange_handle, io);
     struct rt_listen_opts lo = {.addr = addr, .reuseport = f->n_ios > 1};
     int r = rt_listen(io->rt, &lo, on_accept, io, err, &io->listener);

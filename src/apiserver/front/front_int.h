@@ -78,7 +78,8 @@ struct io {
         enum accept_as as;
         struct fan_bytes *bytes; /* a reference */
     } told[FAN_TOLD];
-    unsigned n_streaming; /* watches within a batch of several chunks */
+    struct rt_timer swagger_timer; /* discovery_idle; since this thread last used what is kept */
+    unsigned n_streaming;          /* watches within a batch of several chunks */
     bool stopping, drained;
     int64_t stop_timeout_ms;
     struct rt_post stop_post, stopped_post, reload_post;
@@ -223,5 +224,8 @@ struct discovery *discovery_free(struct discovery *d);
 void discovery_set_address(struct discovery *d, struct str host, uint16_t port);
 /* False: no such document. */
 bool discovery_answer(struct discovery *d, struct exchange *x);
+/* What nobody has asked for lately is given back. Any thread. */
+void discovery_idle(struct discovery *d, nsec_t now);
+void discovery_print(struct discovery *d, struct buf *out); /* for people */
 
 void io_maybe_stopped(struct io *io);

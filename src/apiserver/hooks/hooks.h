@@ -36,6 +36,10 @@ void hooks_warn(struct api_call *c);
 /* Any thread. */
 struct hook_state *hook_state_free(struct hook_state *h);
 
+/* A configuration as it is written: match conditions that do not compile become causes, unless they
+ * are those of old (NULL: none). Of other kinds k nothing is asked. */
+void hooks_check(const struct schema_kind *k, const void *msg, const void *old, struct error *err);
+
 /* ---- where a verb asks: 0 goes on, HOOKS_WAIT: returns that, negative: refused (the reply says
  * why) ---- */
 

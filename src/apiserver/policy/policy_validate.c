@@ -98,8 +98,8 @@ static struct str words_of(struct policy_run *run, const struct policy_validatio
         if (s.n && s.n <= CEL_MESSAGE_BYTES_MAX && str_find(s, '\n') < 0)
             return s;
     }
-    if (x->message.n)
-        return x->message;
+    if (str_trim(x->message).n)
+        return str_trim(x->message);
     return arena_printf(&run->r->call->arena, "failed expression: %.*s",
                         STR_ARG(str_trim(x->test.text)));
 }

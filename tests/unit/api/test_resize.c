@@ -22,11 +22,12 @@ static struct api_pod *pod_of(struct arena *a, const char *yaml)
     return msg;
 }
 
-#define C(res)   "{name: c, image: i, resources: {" res "}}"
-#define D        "{name: d, image: i}"
-#define POD(res) "{spec: {containers: [" C(res) "]}}"
-#define BURST    "requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 64Mi}"
-#define ONLY     "spec: Forbidden: only cpu and memory resources are mutable"
+#define C(res)     "{name: c, image: i, resources: {" res "}}"
+#define D          "{name: d, image: i}"
+#define POD(res)   "{spec: {containers: [" C(res) "]}}"
+#define WHOLE(res) "{spec: {resources: {" res "}, containers: [" C("") "]}}"
+#define BURST      "requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 64Mi}"
+#define ONLY       "spec: Forbidden: only cpu and memory resources are mutable"
 
 static void what_is_refused(void **state)
 {
@@ -79,8 +80,25 @@ static void what_is_refused(void **state)
         {"{metadata: {annotations: {kubernetes.io/config.mirror: x}}, spec: {containers: [" C(
              "") "]}}",
          POD(""), ": Forbidden: static pods cannot be resized\n"},
-        {"{spec: {resources: {requests: {cpu: 1}}, containers: [" C("") "]}}", POD(""),
-         ": Forbidden: pods with pod-level resources cannot be resized\n"},
+        {WHOLE("requests: {cpu: 500m}, limits: {cpu: 1, memory: 1Gi}"),
+         WHOLE("requests: {cpu: 2, memory: 1Gi}, limits: {cpu: 3, memory: 2Gi}"), ""},
+        {WHOLE("requests: {cpu: 1}"), POD(""),
+         "spec: Invalid value: \"BestEffort\": Pod QOS Class may not change as a result of "
+         "resizing\n"
+         "spec.resources: Forbidden: pod-level resources cannot be removed\n"},
+        {WHOLE("requests: {cpu: 1, memory: 1Gi}, limits: {memory: 1Gi}"),
+         WHOLE("requests: {memory: 1Gi}"),
+         "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed\n"
+         "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed\n"},
+        {WHOLE("requests: {cpu: 1}, limits: {hugepages-2Mi: 2Mi}"),
+         WHOLE("requests: {cpu: 1}, limits: {hugepages-2Mi: 4Mi}"),
+         "spec: Forbidden: only cpu and memory resources are mutable at pod-level\n"},
+        {POD("requests: {cpu: 1}"),
+         "{spec: {resources: {limits: {cpu: 2}}, containers: [" C("requests: {cpu: 1}") "]}}", ""},
+        {WHOLE("requests: {cpu: 500m}, limits: {cpu: 1, memory: 1Gi}"),
+         WHOLE("requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 1, memory: 1Gi}"),
+         "spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of "
+         "resizing\n"},
         {"{spec: {containers: [" C("requests: {cpu: 1}") "]}, status: {containerStatuses: [{name: "
                                                          "c, state: {running: {}}}]}}",
          POD("requests: {cpu: 2}"),
@@ -153,6 +171,59 @@ static void policies(void **state)
     }
 }
 
+/* A pod that says something as a whole, when it comes. */
+static void wholes(void **state)
+{
+    static const struct {
+        const char *resources, *containers, *requests, *causes;
+    } rows[] = {
+        {"limits: {cpu: 2, memory: 1Gi}", C(""), "cpu=2,memory=1Gi", ""},
+        {"limits: {cpu: 2, memory: 1Gi}, requests: {memory: 1Mi}", C("requests: {cpu: 500m}"),
+         "cpu=500m,memory=1Mi", ""},
+        {"requests: {cpu: 2}", C("requests: {memory: 1Gi}"), "cpu=2", ""},
+        {"limits: {cpu: 2}", C("requests: {memory: 1Gi, ephemeral-storage: 1Gi}"),
+         "cpu=2,memory=1Gi", ""},
+        {"requests: {cpu: 1}", C("requests: {cpu: 1500m}"), "cpu=1",
+         "spec.resources.requests[cpu]: Invalid value: \"1\": must be greater than or equal to "
+         "aggregate container requests of 1500m\n"},
+        {"requests: {cpu: 1}, limits: {cpu: 1}", C("limits: {cpu: 2}, requests: {cpu: 1}"), "cpu=1",
+         "spec.resources.containers[0][cpu].limits: Invalid value: \"2\": must be less than or "
+         "equal to pod limits of 1\n"},
+        {"requests: {cpu: 3}, limits: {cpu: 2}", C(""), "cpu=3",
+         "spec.resources.requests: Invalid value: \"3\": must be less than or equal to cpu limit "
+         "of 2\n"},
+        {"requests: {ephemeral-storage: 1Gi}", C(""), "ephemeral-storage=1Gi",
+         "spec.resources.requests[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": "
+         "supported values: \"cpu\", \"hugepages-\", \"memory\"\n"},
+        {"requests: {cpu: 1}}, os: {name: windows", C(""), "cpu=1",
+         "spec.resources: Forbidden: may not be set for a windows pod\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct error err = {0};
+        struct buf b = {0};
+        char text[512];
+        snprintf(text, sizeof(text), "{spec: {resources: {%s}, containers: [%s]}}",
+                 rows[i].resources, rows[i].containers);
+        struct api_pod *p = pod_of(&a, text);
+        pod_hooks.fill(p, &a);
+        struct amounts requests = {.arena = &a};
+        amounts_add_all(&requests, p->spec.resources->requests, p->spec.resources->n_requests);
+        amounts_print(&requests, &b);
+        if (!str_eqz(buf_str(&b), rows[i].requests))
+            fail_msg("%s: requests %.*s", text, STR_ARG(buf_str(&b)));
+        buf_clear(&b);
+        pod_validate(p, &err);
+        for (const struct error_cause *k = err.causes; k; k = k->next)
+            buf_printf(&b, "%.*s: %.*s\n", STR_ARG(k->field), STR_ARG(k->message));
+        if (!str_eqz(buf_str(&b), rows[i].causes))
+            fail_msg("%s:\n got %.*s\nwant %s", text, STR_ARG(buf_str(&b)), rows[i].causes);
+        buf_fini(&b);
+        error_fini(&err);
+        arena_fini(&a);
+    }
+}
+
 static void only_resources_count(void **state)
 {
     struct arena a = {0};
@@ -206,6 +277,13 @@ static void same_amounts_differently_written(void **state)
     "}, limits: {cpu: 9}}, allocatedResources: {cpu: " allocated "}}]"
 #define PENDING(why) "conditions: [{type: PodResizePending, status: 'True', reason: " why "}]"
 
+#define HOLDS_WHOLE(spec_cpu, status)                                                              \
+    "{spec: {resources: {requests: {cpu: " spec_cpu "}, limits: {cpu: 8}}, containers: [" C(       \
+        "requests: {cpu: 1}, limits: {cpu: 1}") "]}, status: {" status "}}"
+#define WS(in_force, allocated)                                                                    \
+    "resources: {requests: {cpu: " in_force                                                        \
+    "}, limits: {cpu: 9}}, allocatedResources: {cpu: " allocated "}"
+
 static void what_it_holds(void **state)
 {
     static const struct {
@@ -217,6 +295,12 @@ static void what_it_holds(void **state)
         {HOLDS("1", CS("2", "3")), "cpu=3", "cpu=9"},
         {HOLDS("5", CS("2", "3") ", " PENDING("Deferred")), "cpu=5", "cpu=9"},
         {HOLDS("5", CS("2", "3") ", " PENDING("Infeasible")), "cpu=3", "cpu=9"},
+        /* what the pod says as a whole, likewise */
+        {HOLDS_WHOLE("2", ""), "cpu=2", "cpu=8"},
+        {HOLDS_WHOLE("2", WS("3", "1")), "cpu=3", "cpu=9"},
+        {HOLDS_WHOLE("2", WS("1", "4")), "cpu=4", "cpu=9"},
+        {HOLDS_WHOLE("5", WS("2", "3") ", " PENDING("Deferred")), "cpu=5", "cpu=9"},
+        {HOLDS_WHOLE("5", WS("2", "3") ", " PENDING("Infeasible")), "cpu=3", "cpu=9"},
         /* an init container that has ended holds what the spec says */
         {"{spec: {initContainers: [{name: i, resources: {requests: {cpu: 1}}}], containers: []}, "
          "status: {initContainerStatuses: [{name: i, resources: {requests: {cpu: 4}}}]}}",
@@ -248,8 +332,11 @@ static void what_it_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_refused),      cmocka_unit_test(policies),
-        cmocka_unit_test(only_resources_count), cmocka_unit_test(same_amounts_differently_written),
+        cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(policies),
+        cmocka_unit_test(wholes),
+        cmocka_unit_test(only_resources_count),
+        cmocka_unit_test(same_amounts_differently_written),
         cmocka_unit_test(what_it_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

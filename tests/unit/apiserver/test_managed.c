@@ -78,6 +78,51 @@ static struct str data_of(struct fx *f)
 
 #define CM(data) "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {" data "}}"
 
+/* ---- subresources ---- */
+
+#define OF_POD "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: b}}, spec: {"
+
+/* Who applies through a subresource owns what that writes, whatever else he names. */
+static void parts_of_pods(void **state)
+{
+    struct fx *f = *state;
+    assert_ok(fx_create(f, schema_kinds[KIND_POD], "default",
+                        "{metadata: {name: p}, spec: {serviceAccountName: default, containers: "
+                        "[{name: c, image: i, resources: {requests: {cpu: 100m}}}, {name: d, "
+                        "image: i}]}}"));
+    assert_ok(apply_as(f, schema_kinds[KIND_POD], "p", "resize", "sizer", true,
+                       OF_POD "nodeName: x, terminationGracePeriodSeconds: 7, resources: {limits: "
+                              "{cpu: 2}, requests: {cpu: 1}}, containers: [{name: c, image: other, "
+                              "resources: {requests: {cpu: 200m}}}]}}"));
+    struct str all = owners(f);
+    assert_true(str_search(all, STR("sizer Apply/resize {\"f:spec\":{\"f:containers\":{\"k:{"
+                                    "\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:resources\":{"
+                                    "\"f:requests\":{\"f:cpu\":{}}}}},\"f:resources\":{"
+                                    "\"f:limits\":{\"f:cpu\":{}},\"f:requests\":{\"f:cpu\":"
+                                    "{}}}}}\n")) >= 0);
+    assert_true(str_search(all, STR("f:terminationGracePeriodSeconds")) >= 0); /* its creator's */
+    const struct api_pod *p = OBJECT_MSG(f->object, api_pod);
+    assert_int_equal(p->spec.termination_grace_period_seconds, 30);
+    assert_str(p->spec.containers[0].image, "i");
+    assert_int_equal(p->metadata.n_labels, 0);
+    /* what is not written conflicts with nobody; what is does */
+    assert_ok(apply_as(f, schema_kinds[KIND_POD], "p", "resize", "second", false,
+                       OF_POD "containers: [{name: c, image: third}]}}"));
+    assert_int_equal(apply_as(f, schema_kinds[KIND_POD], "p", "resize", "second", false,
+                              OF_POD "containers: [{name: c, resources: {requests: {cpu: 1}}}]}}"),
+                     -ESTALE);
+    assert_true(str_search(f->text, STR("conflict with \"sizer\" with subresource \"resize\": "
+                                        ".spec.containers[name=\"c\"].resources.requests.cpu")) >=
+                0);
+    /* ephemeral containers likewise */
+    assert_ok(apply_as(f, schema_kinds[KIND_POD], "p", "ephemeralcontainers", "debug", true,
+                       OF_POD "hostname: x, ephemeralContainers: [{name: e, image: i}]}}"));
+    all = owners(f);
+    assert_true(str_search(all, STR("debug Apply/ephemeralcontainers {\"f:spec\":{"
+                                    "\"f:ephemeralContainers\":{\"k:{\\\"name\\\":\\\"e\\\"}"
+                                    "\":{\".\":{},\"f:image\":{},\"f:name\":{}}}}}\n")) >= 0);
+}
+
 /* ---- writes that are no apply ---- */
 
 static void create_and_update(void **state)
@@ -433,6 +478,7 @@ static void dry_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(parts_of_pods),
         TEST(create_and_update),
         TEST(kinds_in_two_versions),
         TEST(status_has_owners_of_its_own),

@@ -544,6 +544,47 @@ static void test_users(void **state)
     error_fini(&err);
 }
 
+/* What a pod says as a whole stands in place of the sum of its containers, and of their missing
+ * limits. */
+static void pods_as_a_whole(void)
+{
+    static const struct {
+        const char *whole, *containers, *qos;
+        int64_t cpu, cpu_max, mem, mem_max; /* of the pod; max 0: none */
+        int64_t c_cpu_max, c_mem_max;       /* of its first container */
+        int oom;
+    } rows[] = {
+        {"\"limits\":{\"cpu\":\"2\",\"memory\":\"1Gi\"},\"requests\":{\"cpu\":\"1\",\"memory\":"
+         "\"512Mi\"}",
+         "{},{}", "Burstable", 1000, 2000, 512 << 20, 1 << 30, 2000, 1 << 30, 750},
+        {"\"limits\":{\"cpu\":\"2\",\"memory\":\"1Gi\"},\"requests\":{\"cpu\":\"2\",\"memory\":"
+         "\"1Gi\"}",
+         "{}", "Guaranteed", 2000, 2000, 1 << 30, 1 << 30, 2000, 1 << 30, -997},
+        {"\"limits\":{\"memory\":\"1Gi\"}",
+         "{\"resources\":{\"requests\":{\"cpu\":\"100m\"},\"limits\":{\"memory\":\"256Mi\"}}},{}",
+         "Burstable", 100, 0, 256 << 20, 1 << 30, 0, 256 << 20, 750},
+        {"\"requests\":{\"cpu\":\"1\"}", "{\"resources\":{\"limits\":{\"cpu\":\"100m\"}}}",
+         "Burstable", 1000, 100, 0, 0, 100, 0, 999},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char *json = xasprintf("{\"spec\":{\"resources\":{%s},\"containers\":[%s]}}", rows[i].whole,
+                               rows[i].containers);
+        const struct api_pod *p = pod_of(json);
+        struct container_resources r;
+        pod_resources(p, &r);
+        assert_str(pod_qos_class(p), rows[i].qos);
+        assert_int_equal(r.cpu_request_milli, rows[i].cpu);
+        assert_int_equal(r.memory_request_bytes, rows[i].mem);
+        assert_int_equal(r.has_cpu_limit ? r.cpu_limit_milli : 0, rows[i].cpu_max);
+        assert_int_equal(r.has_memory_limit ? r.memory_limit_bytes : 0, rows[i].mem_max);
+        container_resources(p, &p->spec.containers[0], &r);
+        assert_int_equal(r.has_cpu_limit ? r.cpu_limit_milli : 0, rows[i].c_cpu_max);
+        assert_int_equal(r.has_memory_limit ? r.memory_limit_bytes : 0, rows[i].c_mem_max);
+        assert_int_equal(oom_score_adj(p, &p->spec.containers[0], 1 << 30), rows[i].oom);
+        free(json);
+    }
+}
+
 static void test_resources(void **state)
 {
     static const struct {
@@ -567,6 +608,7 @@ static void test_resources(void **state)
          "\"200m\"}}},{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"250m\"}}}",
          "Burstable", 450, 0, 999},
     };
+    pods_as_a_whole();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char *json = xasprintf("{\"metadata\":{\"name\":\"n\"},\"spec\":{\"initContainers\":[%s],"
                                "\"containers\":[%s]}}",

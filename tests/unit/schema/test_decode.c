@@ -114,7 +114,7 @@ static void unknown_fields_are_dropped_named_or_refused(void **state)
     assert_int_equal(o.n_warnings, 6);
     assert_str(o.warnings[0], "unknown field \"spec.containers[1].foo\"");
     assert_str(o.warnings[1], "duplicate field \"spec.containers[1].name\"");
-    assert_str(o.warnings[2], "duplicate field \"spec.nodeSelector\"");
+    assert_str(o.warnings[2], "duplicate field \"spec.nodeSelector.x\"");
     assert_str(o.warnings[3], "unknown field \"Spec\"");
     assert_str(o.warnings[4], "unknown field \"bar\"");
     assert_str(o.warnings[5], "duplicate field \"kind\"");

@@ -405,6 +405,26 @@ static void stripping(void **state)
     assert_true(fields_empty(fields_strip(&api_deployment_desc, set, NULL, &f->a)));
 }
 
+static void keeping(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const image[] = {"spec", "containers", "*", "image", NULL}, *const node[] = {
+                                                                                       "spec",
+                                                                                       "nodeName",
+                                                                                       NULL};
+    static const char *const *const paths[] = {image, node};
+    struct str set =
+        parse(f, &api_pod_desc,
+              "{\"f:metadata\":{\"f:labels\":{\"f:a\":{}}},\"f:spec\":{\"f:containers\":{"
+              "\".\":{},\"k:{\\\"name\\\":\\\"a\\\"}\":{\".\":{},\"f:image\":{},\"f:name\":{}},"
+              "\"k:{\\\"name\\\":\\\"b\\\"}\":{\"f:name\":{}}},\"f:hostname\":{},"
+              "\"f:nodeName\":{}}}");
+    assert_str(text_of(f, fields_keep(&api_pod_desc, set, paths, 2, &f->a)),
+               "{\"f:spec\":{\"f:containers\":{\".\":{},\"k:{\\\"name\\\":\\\"a\\\"}\":{"
+               "\".\":{},\"f:image\":{}}},\"f:nodeName\":{}}}");
+    assert_true(fields_empty(fields_keep(&api_pod_desc, set, paths, 0, &f->a)));
+}
+
 static void each_path(void *arg, struct str path)
 {
     struct buf *b = arg;
@@ -493,9 +513,9 @@ static void on_the_wire(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(both_forms), TEST(malformed),   TEST(combining),  TEST(long_sets),
-        TEST(damaged),    TEST(differences), TEST(long_lists), TEST(configurations),
-        TEST(stripping),  TEST(paths),       TEST(any_object), TEST(on_the_wire),
+        TEST(both_forms),  TEST(malformed),   TEST(combining),      TEST(long_sets), TEST(damaged),
+        TEST(differences), TEST(long_lists),  TEST(configurations), TEST(stripping), TEST(paths),
+        TEST(any_object),  TEST(on_the_wire), TEST(keeping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

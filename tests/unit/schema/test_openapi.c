@@ -2,6 +2,7 @@
  * for is there. */
 #include "test.h"
 
+#include "base/set.h"
 #include "schema/openapi.h"
 #include "schema/schema.h"
 
@@ -39,6 +40,39 @@ static void every_version_resolves(void **state)
 }
 
 /* Every subresource has its path, and every method says what it answers. */
+static struct str operation_id(const struct json *paths, const char *path, const char *method)
+{
+    return json_get_str(json_get(json_get(paths, str_z(path)), str_z(method)), STR("operationId"));
+}
+
+/* Those of Kubernetes: programs that generate clients make their methods of them. */
+static void operations_are_named(void **state)
+{
+    static const struct {
+        const char *path, *method, *id;
+    } rows[] = {
+        {"/api/v1/pods", "get", "listCoreV1PodForAllNamespaces"},
+        {"/api/v1/namespaces/{namespace}/pods", "get", "listCoreV1NamespacedPod"},
+        {"/api/v1/namespaces/{namespace}/pods", "delete", "deleteCoreV1CollectionNamespacedPod"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/eviction", "post",
+         "createCoreV1NamespacedPodEviction"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/exec", "get",
+         "connectCoreV1GetNamespacedPodExec"},
+        {"/api/v1/nodes/{name}/status", "put", "replaceCoreV1NodeStatus"},
+        {"/apis/rbac.authorization.k8s.io/v1/clusterroles", "post",
+         "createRbacAuthorizationV1ClusterRole"},
+    };
+    struct arena a = {0};
+    struct buf b = {0};
+    struct json *v;
+    openapi_v2_print(NULL, &b);
+    assert_ok(json_parse(buf_str(&b), &a, NULL, &v, NULL));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_str(operation_id(json_getz(v, "paths"), rows[i].path, rows[i].method), rows[i].id);
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
 static void paths_are_whole(void **state)
 {
     for (int k = 0; k < _KIND_MAX; k++) {
@@ -59,15 +93,18 @@ static void paths_are_whole(void **state)
             assert_int_equal(json_getz(at, "patch") != NULL,
                              (kind->subresources[i].verbs & SCHEMA_VERB_PATCH) != 0);
         }
+        struct set ids = {0};
         json_for_each(path, paths) json_for_each(method, path)
         {
             if (str_is(method->key, "parameters"))
                 continue;
+            assert_true(set_add(&ids, json_get_str(method, STR("operationId"))));
             bool stream = str_is(json_get_str(method, STR("x-kubernetes-action")), "connect");
             assert_non_null(json_get(json_getz(method, "responses"), STR("200")));
             json_for_each(code, json_getz(method, "responses"))
                 assert_int_equal(json_getz(code, "content") == NULL, stream);
         }
+        set_fini(&ids);
         buf_fini(&b);
         arena_fini(&a);
     }
@@ -156,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_version_resolves),
         cmocka_unit_test(paths_are_whole),
+        cmocka_unit_test(operations_are_named),
         cmocka_unit_test(swagger_resolves),
         cmocka_unit_test(kubectl_finds_field_validation),
         cmocka_unit_test(swagger_becomes_protobuf),

@@ -3,6 +3,7 @@
 #include "store_test.h"
 
 #include <signal.h>
+#include <poll.h>
 #include <sys/wait.h>
 
 #define RUNS 20
@@ -200,8 +201,11 @@ static void test_kill(void **state)
             child_run(f.dir, fds[1], seed + run, l.value_max + 1000);
         }
         (void)close(fds[1]);
-        /* from "not even open" to "in full swing" */
+        /* from "not even open" to "in full swing"; in full swing for sure at last */
         seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        struct pollfd said = {.fd = fds[0], .events = POLLIN};
+        if (run == RUNS - 1)
+            assert_int_equal(poll(&said, 1, 60000), 1);
         pause = (struct timespec){0, (long)((seed >> 33) % (run % 3 == 0 ? 10000000 : 120000000))};
         (void)nanosleep(&pause, NULL);
         assert_int_equal(kill(pid, SIGKILL), 0);
