@@ -13,6 +13,7 @@
 #include "apiserver/custom/convert.h"
 #include "apiserver/custom/rules.h"
 #include "schema/custom.h"
+#include "base/set.h"
 
 static const char name_letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */
 
@@ -147,10 +148,40 @@ static int create_namespace(struct api_call *c, struct api_object_meta *m)
     return 0;
 }
 
+/* One that owns counts once, however often it is named. */
+static void dedup_owners(struct api_call *c, struct api_object_meta *m)
+{
+    struct api_owner_reference *v;
+    struct set seen = {0};
+    struct buf twice = {0};
+    uint32_t n = 0;
+    if (m->n_owner_references < 2)
+        return;
+    v = ARENA_NEW_N(&c->arena, struct api_owner_reference, m->n_owner_references);
+    for (uint32_t i = 0; i < m->n_owner_references; i++) {
+        struct str uid = m->owner_references[i].uid;
+        if (set_add(&seen, uid))
+            v[n++] = m->owner_references[i];
+        else if (twice.n < 512)
+            buf_printf(&twice, "%s%.*s", twice.n ? ", " : "", STR_ARG(uid));
+    }
+    if (n < m->n_owner_references)
+        api_call_warn(c,
+                      "metadata.ownerReferences contains duplicate entries; API server dedups "
+                      "owner references in 1.20+, and may reject such requests as early as 1.24; "
+                      "please fix your requests; duplicate UID(s) observed: %.*s",
+                      STR_ARG(buf_str(&twice)));
+    m->owner_references = v;
+    m->n_owner_references = n;
+    set_fini(&seen);
+    buf_fini(&twice);
+}
+
 int strategy_create(struct api_call *c, void *msg)
 {
     struct api_object_meta *m = msg;
     const struct api_hooks *h = api_hooks_find(c->kind);
+    dedup_owners(c, m);
     if (m->resource_version.n)
         return call_error(c, REASON_BAD_REQUEST,
                           "resourceVersion should not be set on objects to be created");
@@ -308,6 +339,7 @@ int strategy_update(struct api_call *c, void *msg, struct object *old)
     int r = check_update_meta(c, msg, object_meta(old), old->rev);
     if (r < 0)
         return r;
+    dedup_owners(c, msg);
     prepare_update(c, msg, old, true);
     return call_views_wanted(c); /* for owners that are named in another version */
 }

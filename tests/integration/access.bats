@@ -135,6 +135,13 @@ spec: {token: $token}"
     contains 'Warning: requested expiration of 172800 seconds shortened to 86400 seconds' kubectl create token default --duration 48h
     contains 'Operation cannot be fulfilled on Pod "box": the UID in the bound object reference (7)' \
         kubectl create token default --bound-object-kind=Pod --bound-object-name=box --bound-object-uid=7
+    # an owner that is named twice counts once
+    local uid
+    uid=$(kubectl get pod box -o jsonpath='{.metadata.uid}')
+    contains "duplicate UID(s) observed: $uid" kubectl create -f - <<<"apiVersion: v1
+kind: ConfigMap
+metadata: {name: owned, ownerReferences: [{apiVersion: v1, kind: Pod, name: box, uid: $uid}, {apiVersion: v1, kind: Pod, name: box, uid: $uid, controller: true}]}"
+    equals "$uid" kubectl get configmap owned -o jsonpath='{.metadata.ownerReferences[*].uid}'
     # of a certificate: its digest
     contains "X509SHA256=$(sed -n 's/ *client-certificate-data: //p' "$KUBECONFIG" | base64 -d | openssl x509 -outform DER | sha256sum | cut -d' ' -f1)" kubectl auth whoami
 }

@@ -197,7 +197,7 @@ NOT_HELD = {"resourcequotas", "limitranges", "apiservices"}
 TOLD_ELSEWHERE = (
     "spec.template.metadata.labels", "spec.selector", "may not specify more than 1", "xactly one of", "no namespace on request", "token is required",
     "serviceAccountName", "line breaks", 'spec.version+"."+spec.group', "merge key", "minReadySeconds",
-    "`minReplicas`", "spec.resources[storage]", "spec.clusterIPs[0]", "data[",
+    "`minReplicas`", "spec.resources[storage]", "spec.clusterIPs[0]", "data[", "needs to be unset", "can have at most", "does not match event.namespace",
 )  # fmt: skip
 
 

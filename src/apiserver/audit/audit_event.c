@@ -57,6 +57,30 @@ static void add_strs(struct buf *b, const char *key, const struct str *v, size_t
         buf_add_char(b, ']');
 }
 
+/* One member a key, with all its values. */
+static void add_extra(struct buf *b, const struct api_user_extra *v, uint32_t n)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t first = 0;
+        while (!str_eq(v[first].key, v[i].key))
+            first++;
+        if (first < i)
+            continue;
+        buf_add_str(b, any ? STR(",") : STR(",\"extra\":{"));
+        any = true;
+        json_print_str(v[i].key, b);
+        for (uint32_t k = i; k < n; k++)
+            if (str_eq(v[k].key, v[i].key)) {
+                buf_add_str(b, k == i ? STR(":[") : STR(","));
+                json_print_str(v[k].value, b);
+            }
+        buf_add_char(b, ']');
+    }
+    if (any)
+        buf_add_char(b, '}');
+}
+
 static void add_user(struct buf *b, const struct exchange *x)
 {
     const struct api_call *c = x->call;
@@ -66,6 +90,7 @@ static void add_user(struct buf *b, const struct exchange *x)
     json_print_str(u->name, b);
     add_str(b, "uid", u->uid);
     add_strs(b, "groups", u->groups, u->n_groups);
+    add_extra(b, u->extra, u->n_extra);
     buf_add_char(b, '}');
     if (c->impersonation && c->impersonation->user.n) { /* as he asked to be, allowed or not */
         const struct impersonation *im = c->impersonation;
@@ -73,6 +98,7 @@ static void add_user(struct buf *b, const struct exchange *x)
         json_print_str(im->user, b);
         add_str(b, "uid", im->uid);
         add_strs(b, "groups", im->groups, im->n_groups);
+        add_extra(b, im->extra, im->n_extra);
         buf_add_char(b, '}');
     }
     struct str ip = x->req->peer_addr;
