@@ -181,7 +181,8 @@ struct conditions; /* matchConditions */
  * time. NULL: there are none. */
 struct conditions *conditions_new(const struct api_match_condition *v, uint32_t n, unsigned flags);
 struct conditions *conditions_free(struct conditions *c);
-/* Of a configuration somebody writes, at `at`: a condition that does not compile becomes a cause. */
+/* Of a configuration somebody writes, at `at`: a condition that does not compile becomes a cause.
+ */
 void conditions_written(const struct api_match_condition *v, uint32_t n, unsigned flags,
                         const char *at, struct error *err);
 /* 1: all are true; 0: one is false; -EINVAL: none is false and some failed, *ret_why says how (in

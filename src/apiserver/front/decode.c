@@ -341,11 +341,11 @@ static int from_tree(struct exchange *x, const struct schema_desc *d, struct jso
         /* what such an object is it says itself, others are known by their path */
         struct buf b = {0};
         json_print(v, &b);
-        r = call_error(c, REASON_BAD_REQUEST,
-                       "%s in version \"%s\" cannot be handled as a %s: Object 'Kind' is missing in "
-                       "'%.*s'",
-                       d->name, x->route.kind->version, d->name, (int)MIN(b.n, (size_t)1024),
-                       b.data);
+        r = call_error(
+            c, REASON_BAD_REQUEST,
+            "%s in version \"%s\" cannot be handled as a %s: Object 'Kind' is missing in "
+            "'%.*s'",
+            d->name, x->route.kind->version, d->name, (int)MIN(b.n, (size_t)1024), b.data);
         buf_fini(&b);
     }
     if (r >= 0) {
