@@ -67,11 +67,8 @@ static int plan(struct api_call *c, struct list_plan *p)
     r = field_selector_parse(&c->arena, c->kind, c->opts.field_selector, &p->fields, &c->reply.err);
     if (r < 0)
         return r;
-    if (c->opts.limit < 0)
-        return call_error(c, REASON_BAD_REQUEST,
-                          "limit: Invalid value: %lld: must be greater than or equal to 0",
-                          (long long)c->opts.limit);
-    p->limit = (size_t)MIN(c->opts.limit, (int64_t)API_LIST_CHUNK_MAX);
+    if (c->opts.limit > 0) /* a negative one is none, as in Kubernetes */
+        p->limit = (size_t)MIN(c->opts.limit, (int64_t)API_LIST_CHUNK_MAX);
     p->convert = call_converts(c) && looks_inside(p);
     r = plan_revision(c, p);
     if (r >= 0 && p->convert && !p->at)
