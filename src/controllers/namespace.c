@@ -7,6 +7,7 @@
 #include "schema/custom.h"
 
 #define LOOK_AGAIN (1 * NSEC_PER_SEC)
+#define GONE_FOR   (2 * NSEC_PER_SEC) /* a namespace of the system, before it is made anew */
 
 struct left { /* what the live lists found */
     const struct schema_kind *kind;
@@ -198,20 +199,36 @@ static bool made(struct reconcile *rc, void *arg, const struct client_reply *rep
     return reply->r == 0 || reply->r == -EEXIST;
 }
 
-/* One that every cluster has: nodes have their leases there, parts look for settings. */
-static void make_again(struct reconcile *rc)
+/* Every cluster has them: nodes have their leases there, parts look for settings. */
+static bool is_of_system(struct str name)
 {
     static const char *const all[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
-    struct api_namespace ns = {.metadata.name = rc->name};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        if (str_eqz(rc->name, all[i]))
-            controller_create(rc, KIND_NAMESPACE, &ns, made, NULL);
+        if (str_eqz(name, all[i]))
+            return true;
+    return false;
+}
+
+/* Who waits until a namespace is gone must see that it was: kubectl looks twice, some time apart,
+ * and would wait for the end of the new one. */
+static void map_namespace(struct controller *c, struct object *old, struct object *new)
+{
+    if (new)
+        controller_add_object(c, new);
+    else if (is_of_system(object_name(old)))
+        controller_add_after(c, object_name(old), GONE_FOR);
+}
+
+static void make_again(struct reconcile *rc)
+{
+    struct api_namespace ns = {.metadata.name = rc->name};
+    controller_create(rc, KIND_NAMESPACE, &ns, made, NULL);
 }
 
 static void reconcile(struct reconcile *rc)
 {
     struct object *o = reconcile_get(rc, KIND_NAMESPACE, STR_NONE, rc->name);
-    if (!o)
+    if (!o && is_of_system(rc->name))
         make_again(rc);
     if (!o || !object_meta(o)->deletion_timestamp.set)
         return;
@@ -232,7 +249,7 @@ static void reconcile(struct reconcile *rc)
 
 const struct controller_row namespace_row = {
     .name = "namespace",
-    .watches = {{KIND_NAMESPACE, controller_map_self},
+    .watches = {{KIND_NAMESPACE, map_namespace},
                 {KIND_POD, map_pod},
                 {KIND_CUSTOM_RESOURCE_DEFINITION, NULL}},
     .n_watches = 3,
