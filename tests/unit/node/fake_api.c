@@ -298,6 +298,8 @@ struct fake_api *fake_api_new(struct rt *rt)
 
 struct fake_api *fake_api_free(struct fake_api *f)
 {
+    if (!f)
+        return NULL;
     while (!list_empty(&f->objects)) {
         struct stored *s = LIST_FIRST(&f->objects, struct stored, link);
         object_unref(s->o);

@@ -467,6 +467,8 @@ static int setup(void **state)
     }
     struct fs_path tar = fs_path("%s/image.tar", w.dir), images = fs_path("%s/images", w.dir);
     const char *argv[] = {getenv("MAKE_IMAGE"), tar.s, NULL};
+    if (!argv[0])
+        print_message("MAKE_IMAGE names tests/unit/node/make_image.sh; meson test sets it\n");
     if (!argv[0] || run_cmd(argv) != 0)
         return -1;
     struct image_store_opts io = {.dir = images.s};
