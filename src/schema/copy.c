@@ -163,9 +163,10 @@ void schema_clone_into(const struct schema_desc *desc, const void *msg, void *ds
     struct sizes s = {0};
     measure_msg(desc, msg, &s);
     struct target t = {0};
-    if (s.structs + s.bytes)
+    if (s.structs + s.bytes) {
         t.front = arena_alloc(a, s.structs + s.bytes);
-    t.back = t.front + s.structs + s.bytes;
+        t.back = t.front + s.structs + s.bytes;
+    }
     memcpy(dst, msg, desc->size);
     fix_msg(desc, dst, &t);
     ASSERT(t.front == t.back);

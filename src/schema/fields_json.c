@@ -54,7 +54,11 @@ static const char *string_end(const char *p, const char *end)
 static void tape_make(struct tape *t, struct str text, struct arena *a)
 {
     uint32_t inner = OUTERMOST; /* the innermost open bracket */
-    *t = (struct tape){.from = text.p, .to = text.p + text.n};
+    *t = (struct tape){0};
+    if (!text.n)
+        return;
+    t->from = text.p;
+    t->to = text.p + text.n;
     ASSERT(text.n < UINT32_MAX);
     for (const char *p = t->from; p < t->to; p++) {
         if (*p == '"') {
@@ -92,9 +96,9 @@ static const char *bracket_end(const struct tape *t, const char *p)
 /* Behind the value at the front of s. Never past the end, whatever the text is. */
 static size_t value_size(const struct walk *w, struct str s)
 {
-    const char *p = s.p, *end = s.p + s.n;
     if (!s.n)
         return 0;
+    const char *p = s.p, *end = s.p + s.n;
     if (*p == '"') {
         p = string_end(p, end);
     } else if (*p == '{' || *p == '[') {
@@ -110,7 +114,8 @@ static struct str take_value(const struct walk *w, struct str *s)
 {
     size_t n = value_size(w, *s);
     struct str v = {s->p, n};
-    *s = (struct str){s->p + n, s->n - n};
+    if (n)
+        *s = (struct str){s->p + n, s->n - n};
     return v;
 }
 

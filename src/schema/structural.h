@@ -18,6 +18,7 @@
 #define STRUCTURAL_RULES_MAX                                                                       \
     256 /* allOf, anyOf, oneOf, not: parts below one node of the skeleton */
 #define STRUCTURAL_ENUM_MAX   5000
+#define STRUCTURAL_KEYS_MAX   64 /* names that tell the elements of one list apart */
 #define STRUCTURAL_CAUSES_MAX ERROR_CAUSES_MAX
 #define STRUCTURAL_ADDED_MAX  200000   /* values that defaults add to one object */
 #define STRUCTURAL_WORK_MAX   20000000 /* rules and enum values looked at for one object */

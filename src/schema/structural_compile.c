@@ -527,6 +527,11 @@ static void list_type(struct compiler *c, struct structural_node *n, const struc
     if (n->list_type != SCHEMA_LIST_MAP && n->n_list_keys)
         cause(c, at, "x-kubernetes-list-type", CAUSE_REQUIRED,
               "Required value: must be map if x-kubernetes-list-map-keys is non-empty");
+    if (n->n_list_keys > STRUCTURAL_KEYS_MAX) {
+        cause(c, at, "x-kubernetes-list-map-keys", CAUSE_TOO_MANY,
+              "Too many: %u: must have at most %d items", n->n_list_keys, STRUCTURAL_KEYS_MAX);
+        n->n_list_keys = 0;
+    }
 }
 
 /* After the elements are known. */
@@ -542,7 +547,7 @@ static void list_keys(struct compiler *c, struct structural_node *n, const struc
         cause(c, at, "items.x-kubernetes-map-type", CAUSE_INVALID,
               "Invalid value: null: must be atomic as item of a list with "
               "x-kubernetes-list-type=set");
-    if (n->list_type != SCHEMA_LIST_MAP)
+    if (n->list_type != SCHEMA_LIST_MAP || !n->n_list_keys)
         return;
     if (e->type != STRUCTURAL_OBJECT) {
         cause(c, at, "items.type", CAUSE_INVALID,

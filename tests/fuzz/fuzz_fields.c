@@ -4,7 +4,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(struct str set, struct arena *a)
+/* exact: its values have the form we print. Of what is packed that is taken on trust: a value with
+ * a blank before it is another one until it is read again. */
+static void check(struct str set, bool exact, struct arena *a)
 {
     struct buf out = {0}, twice = {0};
     struct str again;
@@ -13,7 +15,9 @@ static void check(struct str set, struct arena *a)
     if (fields_parse(&api_pod_desc, buf_str(&out), a, &again, NULL) == 0) {
         ASSERT(fields_valid(again));
         fields_print(again, &twice);
-        ASSERT(str_eq(buf_str(&out), buf_str(&twice)));
+        ASSERT(!exact || str_eq(buf_str(&out), buf_str(&twice)));
+        if (!exact)
+            check(again, true, a);
         struct str both = fields_union(set, again, a);
         ASSERT(fields_valid(both) && fields_contain(both, set) && fields_contain(both, again));
         ASSERT(!fields_intersect(fields_difference(set, again, a), again));
@@ -42,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(r == 0 || err.message.p);
         if (r == 0) {
             ASSERT(fields_valid(set));
-            check(set, &a);
+            check(set, true, &a);
             fields_each(set, nothing, &bytes);
         }
     } else {
@@ -53,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(p + head.n, text.p, text.n);
         set = (struct str){p, head.n + text.n};
         if (fields_valid(set)) {
-            check(set, &a);
+            check(set, false, &a);
             fields_each(set, nothing, &bytes);
         }
     }

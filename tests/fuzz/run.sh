@@ -7,6 +7,7 @@ seconds=${1:-20}
 [ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null || exit 1
 ninja -C build-fuzz >/tmp/fuzz-build.$$ 2>&1 || { grep -E 'error' /tmp/fuzz-build.$$ | head; exit 1; }
 rm -f /tmp/fuzz-build.$$
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 # or what is undefined is told and passed over
 bad=0
 for exe in build-fuzz/tests/fuzz/fuzz_*; do
     [ -x "$exe" ] && [ -f "$exe" ] || continue

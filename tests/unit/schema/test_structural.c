@@ -59,6 +59,11 @@ static void refused(void **state)
          "\"map\",\"x-kubernetes-list-map-keys\":[\"k\"]}}}",
          "s.properties[a].items.properties[k].default: Required value: this property is in "
          "x-kubernetes-list-map-keys, so it must have a default or be a required property"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"x-kubernetes-list-"
+         "type\":\"map\","
+         "\"items\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}}}}}",
+         "s.properties[a].x-kubernetes-list-map-keys: Required value: must not be empty if "
+         "x-kubernetes-list-type is map"},
         {"{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"object\",\"properties\":{"
          "\"labels\":{\"type\":\"object\"}}}}}",
          "s.properties[metadata]: Forbidden: must not specify anything other than name and "
