@@ -33,6 +33,8 @@ static void rules(const struct schema_kind *k, const void *msg, const void *old)
     (void)!schema_validate(k->desc, msg, old, &err);
     if (h && h->validate)
         h->validate(msg, &err);
+    if (h && h->validate_create && !old)
+        h->validate_create(msg, &err);
     if (h && h->validate_update && old)
         h->validate_update(msg, old, &err);
     if (h && h->validate_status && old)
