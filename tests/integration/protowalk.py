@@ -256,7 +256,11 @@ class Walk:
             code, data, _ = self.server.ask("POST", self.path, self.raw(name, group="g"), PROTOBUF)
             check(code == 201, self.key + ": create another", code, data)
         self.ask("deletecollection", "DELETE", self.path + "?labelSelector=group%3Dg", options, kind=self.r["kind"] + "List")
-        code, l, _ = self.server.ask("GET", self.path + "?labelSelector=group%3Dg")
+        left = lambda: self.server.ask("GET", self.path + "?labelSelector=group%3Dg")[1]
+        l, end = left(), time.monotonic() + 30  # what has finalizers goes when its controller has been there
+        while l["items"] and self.plural != "namespaces" and time.monotonic() < end:
+            time.sleep(0.05)
+            l = left()
         check(l["items"] == [] or self.plural == "namespaces", self.key + ": the collection is still there", l)
 
     def watch(self, since, offered):
