@@ -122,11 +122,13 @@ static void by_certificate(const struct cert_facts *f, struct api_call *c)
     for (size_t i = 0; i < f->n_orgs; i++)
         u->groups[u->n_groups++] = arena_str(&c->arena, f->orgs[i]);
     u->groups[u->n_groups++] = STR("system:authenticated");
-    char hex[SHA256_HEX + 1];
-    sha256_hex(f->sha256, hex);
+    static const char scheme[] = "X509SHA256=";
+    const size_t n = sizeof(scheme) - 1;
+    char *id = arena_alloc(&c->arena, n + SHA256_HEX + 1); /* of each request: not by printf */
+    memcpy(id, scheme, n);
+    sha256_hex(f->sha256, id + n);
     u->extra = ARENA_NEW(&c->arena, struct api_user_extra);
-    u->extra[u->n_extra++] =
-        (struct api_user_extra){STR(CREDENTIAL_ID), arena_printf(&c->arena, "X509SHA256=%s", hex)};
+    u->extra[u->n_extra++] = (struct api_user_extra){STR(CREDENTIAL_ID), {id, n + SHA256_HEX}};
 }
 
 int authn_request(struct io *io, struct http_request *req, enum oidc_wait wait, struct api_call *c)
