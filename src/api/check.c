@@ -103,16 +103,21 @@ void check_format(struct error *err, struct str path, enum schema_format f, stru
         check_invalid(err, path, s, why);
 }
 
+void check_invalid_msg(struct error *err, struct str path, const struct schema_desc *d,
+                       const void *msg, const char *why)
+{
+    struct buf text = {0};
+    schema_encode_json(d, msg, 0, &text);
+    (void)error_cause(err, CAUSE_INVALID, path, "Invalid value: %.*s: %s",
+                      (int)MIN(text.n, (size_t)512), text.data ? text.data : "", why);
+    buf_fini(&text);
+}
+
 void check_immutable(struct error *err, struct str path, const struct schema_desc *d, const void *a,
                      const void *b)
 {
-    if (schema_equal(d, a, b))
-        return;
-    struct buf text = {0};
-    schema_encode_json(d, a, 0, &text);
-    (void)error_cause(err, CAUSE_INVALID, path, "Invalid value: %.*s: field is immutable",
-                      (int)MIN(text.n, (size_t)512), text.data ? text.data : "");
-    buf_fini(&text);
+    if (!schema_equal(d, a, b))
+        check_invalid_msg(err, path, d, a, "field is immutable");
 }
 
 void check_immutable_str(struct error *err, struct str path, struct str a, struct str b)

@@ -26,6 +26,9 @@ void check_not_supported(struct error *err, struct str path, struct str value,
                          const char *const *list);
 /* Adds a cause when s does not have the format. */
 void check_format(struct error *err, struct str path, enum schema_format f, struct str s);
+/* check_invalid of a message: its JSON is shown. */
+void check_invalid_msg(struct error *err, struct str path, const struct schema_desc *d,
+                       const void *msg, const char *why);
 /* Adds "field is immutable" when the messages differ. */
 void check_immutable(struct error *err, struct str path, const struct schema_desc *d, const void *a,
                      const void *b);

@@ -35,6 +35,8 @@ void api_default(const struct schema_kind *k, void *msg, struct arena *a);
 /* The rules of ObjectMeta every kind shares. old NULL: create. */
 void api_validate_meta(const struct schema_kind *k, const struct api_object_meta *m,
                        const struct api_object_meta *old, struct error *err);
+/* What users say in m is what it is in old, for updates that are about something else. Borrowed. */
+void api_meta_keep(struct api_object_meta *m, const struct api_object_meta *old);
 /* Labels or annotations at `path`. */
 void api_validate_labels(const struct kv_str *v, uint32_t n, struct str path, struct error *err);
 void api_validate_annotations(const struct kv_str *v, uint32_t n, struct str path,

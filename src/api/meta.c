@@ -14,6 +14,18 @@ void api_validate_labels(const struct kv_str *v, uint32_t n, struct str path, st
     }
 }
 
+void api_meta_keep(struct api_object_meta *m, const struct api_object_meta *old)
+{
+    m->labels = old->labels;
+    m->n_labels = old->n_labels;
+    m->annotations = old->annotations;
+    m->n_annotations = old->n_annotations;
+    m->owner_references = old->owner_references;
+    m->n_owner_references = old->n_owner_references;
+    m->finalizers = old->finalizers;
+    m->n_finalizers = old->n_finalizers;
+}
+
 void api_validate_annotations(const struct kv_str *v, uint32_t n, struct str path,
                               struct error *err)
 {

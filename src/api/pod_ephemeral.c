@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "api/check.h"
+#include "api/hooks.h"
 
 #define CANNOT_BE_SET "cannot be set for an Ephemeral Container"
 
@@ -105,12 +106,5 @@ void pod_ephemeral_take(void *msg, const void *old)
     spec.ephemeral_containers = p->spec.ephemeral_containers;
     spec.n_ephemeral_containers = p->spec.n_ephemeral_containers;
     p->spec = spec;
-    p->metadata.labels = o->metadata.labels;
-    p->metadata.n_labels = o->metadata.n_labels;
-    p->metadata.annotations = o->metadata.annotations;
-    p->metadata.n_annotations = o->metadata.n_annotations;
-    p->metadata.owner_references = o->metadata.owner_references;
-    p->metadata.n_owner_references = o->metadata.n_owner_references;
-    p->metadata.finalizers = o->metadata.finalizers;
-    p->metadata.n_finalizers = o->metadata.n_finalizers;
+    api_meta_keep(&p->metadata, &o->metadata);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "api/check.h"
+#include "api/hooks.h"
 #include "api/kv.h"
 
 #define MIRROR      "kubernetes.io/config.mirror"
@@ -84,14 +85,7 @@ void pod_resize_take(void *msg, const void *old, struct arena *a)
     struct api_pod *p = msg;
     const struct api_pod *o = old;
     struct api_pod_spec spec = o->spec;
-    p->metadata.labels = o->metadata.labels;
-    p->metadata.n_labels = o->metadata.n_labels;
-    p->metadata.annotations = o->metadata.annotations;
-    p->metadata.n_annotations = o->metadata.n_annotations;
-    p->metadata.owner_references = o->metadata.owner_references;
-    p->metadata.n_owner_references = o->metadata.n_owner_references;
-    p->metadata.finalizers = o->metadata.finalizers;
-    p->metadata.n_finalizers = o->metadata.n_finalizers;
+    api_meta_keep(&p->metadata, &o->metadata);
     if (p->spec.n_containers != o->spec.n_containers ||
         p->spec.n_init_containers != o->spec.n_init_containers)
         return; /* refused as it is */

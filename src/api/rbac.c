@@ -148,14 +148,8 @@ static void cluster_role_binding_validate(const void *msg, struct error *err)
 static void same_role(const struct api_role_ref *ref, const struct api_role_ref *old,
                       struct error *err)
 {
-    struct buf text = {0};
-    if (schema_equal(&api_role_ref_desc, ref, old))
-        return;
-    schema_encode_json(&api_role_ref_desc, ref, 0, &text);
-    (void)error_cause(err, CAUSE_INVALID, STR("roleRef"),
-                      "Invalid value: %.*s: cannot change roleRef", (int)MIN(text.n, (size_t)512),
-                      text.data ? text.data : "");
-    buf_fini(&text);
+    if (!schema_equal(&api_role_ref_desc, ref, old))
+        check_invalid_msg(err, STR("roleRef"), &api_role_ref_desc, ref, "cannot change roleRef");
 }
 
 static void role_binding_validate_update(const void *msg, const void *old, struct error *err)

@@ -9,18 +9,14 @@ static void check_metadata(const struct api_object_meta *m, bool local, struct e
 {
     static const struct api_object_meta empty;
     struct api_object_meta copy = *m;
-    struct buf text = {0};
     copy.managed_fields = NULL;
     copy.n_managed_fields = 0;
     if (local)
         copy.namespace = STR_NONE;
     if (schema_equal(&api_object_meta_desc, &copy, &empty))
         return;
-    schema_encode_json(&api_object_meta_desc, m, 0, &text);
-    (void)error_cause(err, CAUSE_INVALID, STR("metadata"), "Invalid value: %.*s: must be empty%s",
-                      (int)MIN(text.n, (size_t)512), text.data ? text.data : "",
-                      local ? " except for namespace" : "");
-    buf_fini(&text);
+    check_invalid_msg(err, STR("metadata"), &api_object_meta_desc, m,
+                      local ? "must be empty except for namespace" : "must be empty");
 }
 
 /* What both kinds of demands have in common. */
@@ -82,15 +78,9 @@ static void check_selectors(const struct api_resource_attributes *a, struct erro
 static void check_asked(const struct api_resource_attributes *a,
                         const struct api_non_resource_attributes *n, struct error *err)
 {
-    struct buf text = {0};
-    if (a && n) {
-        schema_encode_json(&api_non_resource_attributes_desc, n, 0, &text);
-        (void)error_cause(err, CAUSE_INVALID, STR("spec.nonResourceAttributes"),
-                          "Invalid value: %.*s: cannot be specified in combination with "
-                          "resourceAttributes",
-                          (int)MIN(text.n, (size_t)512), text.data ? text.data : "");
-        buf_fini(&text);
-    }
+    if (a && n)
+        check_invalid_msg(err, STR("spec.nonResourceAttributes"), &api_non_resource_attributes_desc,
+                          n, "cannot be specified in combination with resourceAttributes");
     if (!a && !n)
         (void)error_cause(err, CAUSE_INVALID, STR("spec.resourceAttributes"),
                           "Invalid value: \"null\": exactly one of nonResourceAttributes or "
@@ -127,13 +117,7 @@ void review_check_local(const struct api_local_subject_access_review *r, struct 
     if (a && !str_eq(a->namespace, r->metadata.namespace))
         check_invalid(err, STR("spec.resourceAttributes.namespace"), a->namespace,
                       "must match metadata.namespace");
-    if (r->spec.non_resource_attributes) {
-        struct buf text = {0};
-        schema_encode_json(&api_non_resource_attributes_desc, r->spec.non_resource_attributes, 0,
-                           &text);
-        (void)error_cause(err, CAUSE_INVALID, STR("spec.nonResourceAttributes"),
-                          "Invalid value: %.*s: disallowed on this kind of request",
-                          (int)MIN(text.n, (size_t)512), text.data ? text.data : "");
-        buf_fini(&text);
-    }
+    if (r->spec.non_resource_attributes)
+        check_invalid_msg(err, STR("spec.nonResourceAttributes"), &api_non_resource_attributes_desc,
+                          r->spec.non_resource_attributes, "disallowed on this kind of request");
 }

@@ -37,6 +37,7 @@ struct discovery {
     struct kinds *customs;           /* borrowed */
     struct remotes *remotes;         /* borrowed */
     pthread_mutex_t lock;            /* of all below: I/O threads ask, and the first makes anew */
+    bool made;                       /* they are there, and tell the address */
     uint64_t generation;             /* of customs, that the documents tell of */
     uint64_t remote_generation;      /* of remotes, likewise */
     const struct schema_kind **more; /* owned references */
@@ -636,6 +637,7 @@ static void make(struct discovery *d)
     aggregated(d, gvs, n, true);
     aggregated(d, gvs, n, false);
     free(gvs);
+    d->made = true;
 }
 
 struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes)
@@ -644,7 +646,6 @@ struct discovery *discovery_new(struct kinds *customs, struct remotes *remotes)
     d->customs = customs;
     d->remotes = remotes;
     (void)pthread_mutex_init(&d->lock, NULL);
-    make(d);
     return d;
 }
 
@@ -654,7 +655,7 @@ void discovery_set_address(struct discovery *d, struct str host, uint16_t port)
     (void)pthread_mutex_lock(&d->lock);
     free(d->address);
     d->address = xasprintf(v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(host), port);
-    make(d);
+    d->made = false;
     (void)pthread_mutex_unlock(&d->lock);
 }
 
@@ -732,7 +733,7 @@ static bool answer(struct discovery *d, struct exchange *x)
 bool discovery_answer(struct discovery *d, struct exchange *x)
 {
     (void)pthread_mutex_lock(&d->lock);
-    if (d->generation != kinds_generation(d->customs) ||
+    if (!d->made || d->generation != kinds_generation(d->customs) ||
         d->remote_generation != remotes_generation(d->remotes))
         make(d);
     bool there = answer(d, x);

@@ -132,31 +132,31 @@ static void table_print(struct exchange *x, struct object **items, size_t n, boo
     buf_add_lit(b, "]}");
 }
 
-/* An item of a list does not repeat what the list says of its kind; those of custom kinds do. */
-static void item_print(struct exchange *x, struct object *o, struct buf *b)
+/* An item of a list does not repeat what the list says of its kind; those of custom kinds do.
+ * head: the TYPE_META of the list's kind. */
+static void item_print(struct exchange *x, struct object *o, struct str head, struct buf *b)
 {
     const struct schema_kind *k = x->call->kind;
     if (k->custom) {
         object_print(x, o, b);
-        return;
-    }
-    struct arena a = {0};
-    if (json_is_shared(x, o)) {
+    } else if (json_is_shared(x, o)) {
         struct blob *j = object_json_ref(o);
-        struct str said = blob_str(j), head = arena_printf(&a, TYPE_META, k->kind, k->api_version);
+        struct str said = blob_str(j);
         ASSERT(str_starts(said, head));
         buf_add_char(b, '{');
         buf_add_str(b, str_sub(said, head.n, said.n));
         blob_unref(j);
     } else {
+        struct arena a = {0};
         schema_encode_json(k->desc, message_of(x, o, &a), 0, b);
+        arena_fini(&a);
     }
-    arena_fini(&a);
 }
 
 static void list_print(struct exchange *x, struct buf *b)
 {
-    const struct api_call *c = x->call;
+    struct api_call *c = x->call;
+    struct str head = arena_printf(&c->arena, TYPE_META, c->kind->kind, c->kind->api_version);
     bool partial = x->accept.as == AS_PARTIAL_LIST || x->accept.as == AS_PARTIAL;
     if (partial)
         buf_printf(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",",
@@ -172,7 +172,7 @@ static void list_print(struct exchange *x, struct buf *b)
         if (partial)
             partial_print(x, c->reply.items[i], b);
         else
-            item_print(x, c->reply.items[i], b);
+            item_print(x, c->reply.items[i], head, b);
     }
     buf_add_lit(b, "]}");
 }
